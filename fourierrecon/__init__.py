@@ -1,0 +1,1 @@
+"""fourierrecon: cryo-electron tomograms, reconstructed in Fourier space."""

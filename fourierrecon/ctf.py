@@ -1,0 +1,68 @@
+"""The contrast transfer function of an image (one, spatially constant, for each tilt).
+
+``CTF = s sin(chi)`` with ``chi = pi lambda z(q) q² - (pi/2) Cs lambda³ q⁴ + phase shift + atan(Q0 / sqrt(1 - Q0²))``:
+positive at low frequency for underfocus, so that dark stays dark (Mindell & Grigorieff 2003; the form that RELION
+uses, with a sign that does not invert contrast). ``z(q) q² = U p² + V r²`` with ``p, r`` the frequency along and
+across the astigmatism axis.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fourierrecon.tilt_series import CtfParameters
+
+
+def electron_wavelength(voltage: float) -> float:
+    """Relativistic wavelength of the electron, Å.
+
+    Parameters
+    ----------
+    voltage
+        kV.
+    """
+    volts = 1e3 * voltage
+    return 12.2643247 / float(np.sqrt(volts * (1 + 0.978466e-6 * volts)))
+
+
+def phase_coefficients(ctf: CtfParameters, tilt: int) -> tuple[float, float, float, float, float]:
+    """Coefficients ``(xx, xy, yy, quartic, constant)`` of the phase of one tilt.
+
+    ``chi = xx fx² + xy fx fy + yy fy² + quartic (fx² + fy²)² + constant`` with frequencies in 1/Å. A quadratic form
+    holds the astigmatism, so no angle has to be taken of any frequency.
+    """
+    wavelength = electron_wavelength(ctf.voltage)
+    u, v = ctf.defocus_u[tilt], ctf.defocus_v[tilt]
+    angle = np.radians(ctf.defocus_angle[tilt])
+    c, s = np.cos(angle), np.sin(angle)
+    quadratic = np.pi * wavelength
+    q0 = ctf.amplitude_contrast
+    return (
+        float(quadratic * (u * c * c + v * s * s)),
+        float(quadratic * 2 * c * s * (u - v)),
+        float(quadratic * (u * s * s + v * c * c)),
+        float(-0.5 * np.pi * ctf.spherical_aberration * 1e7 * wavelength**3),
+        float(np.radians(ctf.phase_shift[tilt]) + np.arctan2(q0, np.sqrt(1 - q0 * q0))),
+    )
+
+
+def contrast_transfer(
+    ctf: CtfParameters, tilt: int, frequency_x: ArrayLike, frequency_y: ArrayLike
+) -> NDArray[np.float64]:
+    """Contrast transfer function of one tilt at given spatial frequencies.
+
+    Parameters
+    ----------
+    ctf
+        Optics and defocus.
+    tilt
+        0-based number of the tilt.
+    frequency_x, frequency_y
+        Spatial frequencies along the image's columns and rows, 1/Å; they broadcast.
+    """
+    xx, xy, yy, quartic, constant = phase_coefficients(ctf, tilt)
+    fx, fy = np.asarray(frequency_x, float), np.asarray(frequency_y, float)
+    squared = fx * fx + fy * fy
+    chi = xx * fx * fx + xy * fx * fy + yy * fy * fy + quartic * squared * squared + constant
+    return np.asarray(ctf.scale[tilt] * np.sin(chi))

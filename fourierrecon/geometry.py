@@ -1,0 +1,221 @@
+"""Coordinates: projection matrices, the region to reconstruct, footprints. Every convention is said here, once.
+
+* **World**: bin-1 pixels of the tomogram's frame. ``P_f`` (4 x 4) maps a world point ``(x, y, z, 1)`` to the
+  unbinned image ``f``: ``(u, v) = (P_f X)[:2]``; ``u`` counts columns, ``v`` rows, pixel centres lie at integers,
+  the first pixel is 0. The third row is the depth along the beam and is not used.
+* **Voxels**: output voxel ``(i, j, k)`` sits at ``X = (x0 + B i, y0 + B j, z0 + B k)`` with the binning ``B``, any
+  real number >= 1. Binned pixel ``a`` sits on unbinned pixel ``B a``. There are no half-pixel shifts anywhere.
+* **Sizes** in voxels are ``int(w/B + 0.5), int(h/B + 0.5), int(d/B)``, as RELION writes them, so that masks and
+  picks made on its tomograms fit.
+* **Frames**: RELION 4's matrices map a 1-based world (as IMOD's does), RELION 5's a 0-based one. Voxel 0 therefore
+  sits at world point (1, 1, 1) by default in the one and (0, 0, 0) in the other, the same point of the specimen.
+* RELION 5's frame hangs on the size of the tomogram: its rotation centre is world point
+  ``(int(w/2), int(h/2), int(d/2))``. Another size moves the frame, so that a region stays centred on the rotation
+  centre. With RELION 4's matrices a size only cuts.
+* Arrays are ``(z, y, x)``, C order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fourierrecon.errors import UsageError
+
+if TYPE_CHECKING:
+    from fourierrecon.tilt_series import TiltSeries
+
+#: Depth assumed where neither the user nor the set gives one, Å.
+ASSUMED_DEPTH = 3000.0
+
+
+def rotation(axis: str, degrees: ArrayLike) -> NDArray[np.float64]:
+    """Rotation about one axis, right-handed, for column vectors, ``(..., 3, 3)``.
+
+    Parameters
+    ----------
+    axis
+        ``x``, ``y`` or ``z``.
+    degrees
+        Angle, any shape.
+    """
+    angle = np.radians(np.asarray(degrees, float))
+    c, s = np.cos(angle), np.sin(angle)
+    first, second = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
+    matrix = np.zeros((*angle.shape, 3, 3)) + np.eye(3)
+    matrix[..., first, first] = matrix[..., second, second] = c
+    matrix[..., first, second] = -s
+    matrix[..., second, first] = s
+    return matrix
+
+
+def projection_matrices(
+    image_shape: tuple[int, int],
+    rotation_centre: tuple[float, float, float],
+    tilt_angles: ArrayLike,
+    tilt_axis_angle: ArrayLike = 0.0,
+    x_tilt: ArrayLike = 0.0,
+    shifts: ArrayLike = 0.0,
+    magnification: ArrayLike = 1.0,
+) -> NDArray[np.float64]:
+    """Projection matrices from angles and shifts, in the manner of RELION 5, ``(n_tilts, 4, 4)``.
+
+    ``P = T(shift) T(image centre) Rz(tilt axis) Ry(tilt) Rx(x tilt) T(-rotation centre)``; the image centre is
+    pixel ``(int(width / 2), int(height / 2))``.
+
+    Parameters
+    ----------
+    image_shape
+        ``(height, width)``, px.
+    rotation_centre
+        ``(x, y, z)`` in the world.
+    tilt_angles, tilt_axis_angle, x_tilt
+        Degrees, ``(n_tilts,)`` or one value (``rlnTomoYTilt``, ``rlnTomoZRot``, ``rlnTomoXTilt``).
+    shifts
+        Image shifts ``(x, y)`` in px, ``(n_tilts, 2)``.
+    magnification
+        Of each image, ``(n_tilts,)`` or one value.
+    """
+    tilts = np.atleast_1d(np.asarray(tilt_angles, float))
+    n = len(tilts)
+
+    def each(value: ArrayLike) -> NDArray[np.float64]:
+        return np.broadcast_to(np.asarray(value, float), n)
+
+    turn = rotation("z", each(tilt_axis_angle)) @ rotation("y", tilts) @ rotation("x", each(x_tilt))
+    matrices = np.zeros((n, 4, 4))
+    matrices[:, :3, :3] = each(magnification)[:, None, None] * turn
+    matrices[:, :3, 3] = -matrices[:, :3, :3] @ np.asarray(rotation_centre, float)
+    matrices[:, 0, 3] += image_shape[1] // 2
+    matrices[:, 1, 3] += image_shape[0] // 2
+    matrices[:, :2, 3] += np.broadcast_to(np.asarray(shifts, float), (n, 2))
+    matrices[:, 3, 3] = 1.0
+    return matrices
+
+
+@dataclass(frozen=True)
+class Region:
+    """The box of voxels to reconstruct.
+
+    Parameters
+    ----------
+    origin
+        World coordinates ``(x, y, z)`` of voxel ``(0, 0, 0)``, bin-1 px.
+    shape
+        ``(z, y, x)`` voxels.
+    binning
+        Distance of two voxels, bin-1 px; any real number >= 1.
+    note
+        Where the size came from, to be said on screen.
+    """
+
+    origin: tuple[float, float, float]
+    shape: tuple[int, int, int]
+    binning: float = 1.0
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.binning) and self.binning >= 1):
+            raise UsageError(f"binning {self.binning:g} must be 1 or more; there is nothing finer than the images")
+        if not np.isfinite(self.origin).all():
+            raise UsageError(f"origin {self.origin} of the region must be finite numbers (bin-1 pixels)")
+        if min(self.shape) < 1:
+            depth, height, width = self.shape
+            raise UsageError(
+                f"the region has no voxels: {width} x {height} x {depth} (w x h x d) at binning {self.binning:g}; "
+                f"give --w --h --d in unbinned pixels, each at least the binning"
+            )
+
+    @classmethod
+    def of(
+        cls,
+        series: TiltSeries,
+        *,
+        binning: float = 1.0,
+        origin: tuple[float, float, float] | None = None,
+        size: tuple[float | None, float | None, float | None] | None = None,
+    ) -> Region:
+        """Give the region of a tilt series.
+
+        Parameters
+        ----------
+        series
+            Gives the frame, and the size where none is asked for.
+        binning
+            Any real number >= 1.
+        origin
+            ``(x0, y0, z0)`` in bin-1 px, in the frame that the size defines; default: the frame's first voxel.
+        size
+            ``(width, height, depth)`` in bin-1 px; None, or None for one of them: from the set, else from the
+            footprint of the images.
+
+        Raises
+        ------
+        UsageError
+            If the region has no voxels or the binning is below 1.
+        """
+        if not (np.isfinite(binning) and binning >= 1):
+            raise UsageError(f"binning {binning:g} must be 1 or more; there is nothing finer than the images")
+        asked = size or (None, None, None)
+        corner = (series.world_origin,) * 3
+        note = "size as asked for" if None not in asked else "size from the set"
+        known = series.size
+        if known is None and None in asked:
+            corner, known = footprint(series)
+            note = (
+                f"the set gives no size: width and height from the images, depth {known[2]:.0f} px "
+                f"({ASSUMED_DEPTH / 10:.0f} nm) assumed; give --w --h --d to choose"
+            )
+        elif known is not None and None in asked and asked != (None, None, None):
+            note = "size as asked for, the rest from the set"
+        width, height, depth = (
+            float(a if a is not None else k) for a, k in zip(asked, known or (0.0, 0.0, 0.0), strict=True)
+        )
+        if not np.isfinite([width, height, depth]).all():
+            raise UsageError(f"size {width:g} x {height:g} x {depth:g} of the region must be finite numbers")
+        shape = int(depth / binning), int(height / binning + 0.5), int(width / binning + 0.5)
+        if series.rotation_centre is not None:
+            # the frame of this size: its rotation centre is the voxel (int(w/2), int(h/2), int(d/2))
+            start = origin if origin is not None else (0.0, 0.0, 0.0)
+            half = int(width / 2), int(height / 2), int(depth / 2)
+            world = tuple(s - h + c for s, h, c in zip(start, half, series.rotation_centre, strict=True))
+        else:
+            world = tuple(origin if origin is not None else corner)
+        x, y, z = (float(c) for c in world)
+        return cls((x, y, z), shape, float(binning), note)
+
+    @property
+    def centre(self) -> NDArray[np.float64]:
+        """World coordinates ``(x, y, z)`` of the middle of the box."""
+        return np.asarray(self.origin) + self.binning * (np.asarray(self.shape[::-1]) - 1) / 2
+
+
+def footprint(series: TiltSeries) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Find the box that the least tilted image sees: ``(corner, (width, height, depth))``, bin-1 px.
+
+    The width and height are those of the image laid into the plane of the specimen through the rotation centre (or
+    the point nearest to all image centres); the depth is :data:`ASSUMED_DEPTH`.
+    """
+    height, width = series.image_shape
+    a, t = series.projections[:, :2, :3], series.projections[:, :2, 3]
+    middle = np.array([width // 2, height // 2], float)
+    if series.rotation_centre is not None:
+        centre = np.asarray(series.rotation_centre, float)
+    else:
+        # the world point whose projections lie nearest to all image centres
+        centre = np.linalg.lstsq(a.reshape(-1, 3), (middle - t).reshape(-1), rcond=None)[0]
+    least = int(np.argmax(np.abs(np.linalg.det(a[:, :, :2]))))
+    corners = np.array([[0, 0], [width, 0], [0, height], [width, height]]) - middle
+    flat = np.linalg.solve(a[least][:, :2], corners.T).T
+    extent = np.ptp(flat, axis=0)
+    # a tilt axis that is a few degrees off an image axis should not blow the box up: the nearer of both sides
+    sides = np.array([width, height], float)
+    if abs(a[least, 0, 0]) < abs(a[least, 0, 1]):
+        sides = sides[::-1]
+    w, h = np.where(extent < 1.25 * sides, sides, np.ceil(extent))
+    size = (float(w), float(h), float(round(ASSUMED_DEPTH / series.pixel_size)))
+    x, y, z = (float(c - int(s / 2)) for c, s in zip(centre, size, strict=True))
+    return (x, y, z), size

@@ -1,0 +1,247 @@
+"""TiltSeries: the images, projection matrices, optics and exposure of one tilt series. What every reader returns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fourierrecon.errors import DataError, UsageError
+
+
+class ImageStack(Protocol):
+    """Anything that gives images by number: an array, or a reader that loads one image at a time."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(n_tilts, height, width)``."""
+        ...
+
+    def __getitem__(self, index: int, /) -> NDArray[np.generic]:
+        """Give image ``index``, ``(height, width)``."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class CtfParameters:
+    """What the contrast transfer functions of a tilt series depend on; one value or one a tilt.
+
+    Parameters
+    ----------
+    voltage
+        Acceleration voltage, kV.
+    spherical_aberration
+        Cs, mm.
+    amplitude_contrast
+        Fraction of amplitude contrast Q0, 0 to 1.
+    defocus_u, defocus_v
+        Defocus along and across the astigmatism axis, Å, underfocus positive, ``(n_tilts,)``.
+    defocus_angle
+        Angle of ``defocus_u`` from the image's x towards its y, degrees, ``(n_tilts,)``.
+    phase_shift
+        Of a phase plate, degrees, ``(n_tilts,)``.
+    scale
+        Factor on the whole function (``rlnCtfScalefactor``), ``(n_tilts,)``.
+    """
+
+    voltage: float
+    spherical_aberration: float
+    amplitude_contrast: float
+    defocus_u: NDArray[np.float64]
+    defocus_v: NDArray[np.float64]
+    defocus_angle: NDArray[np.float64]
+    phase_shift: NDArray[np.float64]
+    scale: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls,
+        n_tilts: int,
+        *,
+        voltage: float,
+        spherical_aberration: float,
+        amplitude_contrast: float,
+        defocus_u: ArrayLike,
+        defocus_v: ArrayLike | None = None,
+        defocus_angle: ArrayLike = 0.0,
+        phase_shift: ArrayLike = 0.0,
+        scale: ArrayLike = 1.0,
+    ) -> CtfParameters:
+        """Build from single values or sequences; a single value holds for every tilt.
+
+        Raises
+        ------
+        DataError
+            If a value is not finite, or the optics make no sense.
+        """
+
+        def per_tilt(value: ArrayLike, name: str) -> NDArray[np.float64]:
+            array = np.array(np.broadcast_to(np.asarray(value, float), n_tilts))
+            if not np.isfinite(array).all():
+                raise DataError(f"{name} of tilt {int(np.argmin(np.isfinite(array))) + 1} is not a finite number")
+            return array
+
+        if not voltage > 0:
+            raise DataError(f"voltage {voltage:g} kV must be positive (300 and 200 are usual)")
+        if not 0 <= amplitude_contrast <= 1:
+            raise DataError(f"amplitude contrast {amplitude_contrast:g} must lie in 0 to 1 (0.07 to 0.1 is usual)")
+        return cls(
+            float(voltage),
+            float(spherical_aberration),
+            float(amplitude_contrast),
+            per_tilt(defocus_u, "defocus U"),
+            per_tilt(defocus_u if defocus_v is None else defocus_v, "defocus V"),
+            per_tilt(defocus_angle, "defocus angle"),
+            per_tilt(phase_shift, "phase shift"),
+            per_tilt(scale, "CTF scale factor"),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class TiltSeries:
+    """One tilt series with its alignment. Coordinates: see :mod:`fourierrecon.geometry`.
+
+    Parameters
+    ----------
+    images
+        ``(n_tilts, height, width)``: an array, or a stack that loads one image at a time.
+    projections
+        ``(n_tilts, 4, 4)``: world point (bin-1 pixels) to image pixel, ``(u, v) = (P X)[:2]``, pixel
+        centres at integers, 0-based.
+    pixel_size
+        Of the images as given, Å.
+    name
+        Name of the tomogram.
+    ctf
+        Parameters of the contrast transfer functions, if known.
+    exposure
+        Electron exposure before each image, e⁻/Å², ``(n_tilts,)``, if known.
+    tilt_angles
+        Degrees, ``(n_tilts,)``; default: read off the projection matrices. For display only.
+    size
+        ``(width, height, depth)`` of the tomogram in bin-1 pixels, if known.
+    world_origin
+        Default origin of a region, the world coordinate of voxel 0 on every axis: 1 in IMOD's and
+        RELION 4's frame, 0 in RELION 5's.
+    rotation_centre
+        World coordinates ``(x, y, z)`` of the rotation centre where the frame hangs on the tomogram's
+        size (RELION 5); None where the matrices carry their frame with them (RELION 4).
+    frame
+        What to tell the user about the coordinate frame.
+    source
+        File that the series was read from, for messages.
+    """
+
+    images: ImageStack
+    projections: NDArray[np.float64]
+    pixel_size: float
+    name: str = "tomogram"
+    ctf: CtfParameters | None = None
+    exposure: NDArray[np.float64] | None = None
+    tilt_angles: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    size: tuple[float, float, float] | None = None
+    world_origin: float = 0.0
+    rotation_centre: tuple[float, float, float] | None = None
+    frame: str = "projection matrices, 0-based world"
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        where = f"{self.source}: " if self.source else ""
+        shape = tuple(self.images.shape)
+        if len(shape) != 3 or 0 in shape:
+            raise DataError(f"{where}images have shape {shape}; needed: (n_tilts, height, width), none of them 0")
+        projections = np.asarray(self.projections, float)
+        if projections.shape != (shape[0], 4, 4):
+            raise DataError(
+                f"{where}projection matrices have shape {projections.shape}, but the stack holds {shape[0]} images; "
+                f"needed: one 4 x 4 matrix an image"
+            )
+        if not np.isfinite(projections).all():
+            bad = int(np.argmin(np.isfinite(projections).all((1, 2))))
+            raise DataError(f"{where}projection matrix of tilt {bad + 1} holds a value that is not finite")
+        scale = np.linalg.svd(projections[:, :2, :3], compute_uv=False)
+        if (scale < 0.5).any() or (scale > 2).any():
+            bad = int(np.argmax(((scale < 0.5) | (scale > 2)).any(1)))
+            raise DataError(
+                f"{where}projection matrix of tilt {bad + 1} magnifies by {scale[bad, 0]:.3g} and {scale[bad, 1]:.3g}; "
+                f"it must map bin-1 pixels of the world to image pixels, so about 1"
+            )
+        if not (np.isfinite(self.pixel_size) and self.pixel_size > 0):
+            raise DataError(f"{where}pixel size {self.pixel_size:g} Å must be positive; correct it in the set")
+        object.__setattr__(self, "projections", projections)
+        if len(self.tilt_angles) == 0:
+            # the beam in world coordinates is the normal of the image plane
+            beam = np.cross(projections[:, 0, :3], projections[:, 1, :3])
+            axis_part = np.hypot(beam[:, 0], beam[:, 1])
+            sign = np.where(np.abs(beam[:, 0]) >= np.abs(beam[:, 1]), np.sign(beam[:, 0]), np.sign(beam[:, 1]))
+            angles = np.degrees(np.arctan2(np.where(sign < 0, 1, -1) * axis_part, np.abs(beam[:, 2])))
+            object.__setattr__(self, "tilt_angles", angles)
+        for label, values in (("tilt angles", self.tilt_angles), ("exposures", self.exposure)):
+            if values is not None and len(values) != shape[0]:
+                raise DataError(f"{where}{len(values)} {label} for {shape[0]} images; needed: one an image")
+        if self.ctf is not None and len(self.ctf.defocus_u) != shape[0]:
+            raise DataError(f"{where}{len(self.ctf.defocus_u)} defocus values for {shape[0]} images")
+
+    @property
+    def n_tilts(self) -> int:
+        """Number of images."""
+        return int(self.images.shape[0])
+
+    @property
+    def image_shape(self) -> tuple[int, int]:
+        """``(height, width)`` of the images, px."""
+        return int(self.images.shape[1]), int(self.images.shape[2])
+
+    def select(self, tilts: Sequence[int]) -> TiltSeries:
+        """Give the series of some of the tilts, by 0-based number; the images stay on disk if they are there.
+
+        Raises
+        ------
+        UsageError
+            If no tilt is chosen, or one that does not exist.
+        """
+        index = np.asarray(tilts, int)
+        if index.size == 0 or index.min() < 0 or index.max() >= self.n_tilts:
+            raise UsageError(f"tilts must be chosen from 0 to {self.n_tilts - 1}, at least one")
+        ctf = self.ctf and CtfParameters(
+            self.ctf.voltage,
+            self.ctf.spherical_aberration,
+            self.ctf.amplitude_contrast,
+            self.ctf.defocus_u[index],
+            self.ctf.defocus_v[index],
+            self.ctf.defocus_angle[index],
+            self.ctf.phase_shift[index],
+            self.ctf.scale[index],
+        )
+        return TiltSeries(
+            _Selection(self.images, index),
+            self.projections[index],
+            self.pixel_size,
+            self.name,
+            ctf,
+            None if self.exposure is None else self.exposure[index],
+            self.tilt_angles[index],
+            self.size,
+            self.world_origin,
+            self.rotation_centre,
+            self.frame,
+            self.source,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Selection:
+    """Some images of a stack, in a given order."""
+
+    images: ImageStack
+    index: NDArray[np.int64]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.index), *self.images.shape[1:])
+
+    def __getitem__(self, i: int, /) -> NDArray[np.generic]:
+        return self.images[int(self.index[i])]

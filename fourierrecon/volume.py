@@ -1,0 +1,30 @@
+"""Volume: the reconstructed density and where it lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A reconstructed tomogram.
+
+    Parameters
+    ----------
+    data
+        ``(z, y, x)``, float32, C order.
+    voxel_size
+        Å.
+    origin
+        World position ``(x, y, z)`` of voxel ``(0, 0, 0)``, Å (see :mod:`fourierrecon.geometry`).
+    label
+        One line on how it was made, for the header of a file.
+    """
+
+    data: NDArray[np.float32]
+    voxel_size: float
+    origin: tuple[float, float, float]
+    label: str = ""
