@@ -1,1 +1,35 @@
-"""fourierrecon: cryo-electron tomograms, reconstructed in Fourier space."""
+"""fourierrecon: cryo-electron tomograms, reconstructed in Fourier space.
+
+``from fourierrecon import TiltSeries, Region, reconstruct``; names load when first used, so that importing the
+package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fourierrecon.geometry import Region
+    from fourierrecon.reconstruct import reconstruct
+    from fourierrecon.tilt_series import CtfParameters, TiltSeries
+    from fourierrecon.volume import Volume
+
+__version__ = "0.1.0"
+__all__ = ["CtfParameters", "Region", "TiltSeries", "Volume", "__version__", "reconstruct"]
+
+_HOMES = {
+    "CtfParameters": "tilt_series",
+    "Region": "geometry",
+    "TiltSeries": "tilt_series",
+    "Volume": "volume",
+    "reconstruct": "reconstruct",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fourierrecon' has no attribute {name!r}")
+    value = getattr(import_module(f"fourierrecon.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,8 @@
+"""Weighting strategies: what normalises the Fourier grid. Importing the package registers the built-in ones."""
+
+from fourierrecon.weighting.base import Views, Weighting, available, from_text, register
+from fourierrecon.weighting.none import NoWeighting
+from fourierrecon.weighting.preweight import PreWeight
+from fourierrecon.weighting.wiener import Wiener
+
+__all__ = ["NoWeighting", "PreWeight", "Views", "Weighting", "Wiener", "available", "from_text", "register"]

@@ -1,0 +1,106 @@
+"""Threads over independent pieces of work, and what the machine gives: cores and memory."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import TypeVar
+
+State = TypeVar("State")
+#: Called as ``progress(stage, done, total)``, from any thread.
+Progress = Callable[[str, int, int], None]
+
+
+def available_cores() -> int:
+    """Cores that this process may use: its affinity, and the quota of its control group."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        if quota != "max":
+            cores = min(cores, max(1, round(int(quota) / int(period))))
+    except (OSError, ValueError):
+        pass
+    return cores
+
+
+def available_memory() -> int | None:
+    """Bytes that this process can still take (limits of its control group respected), or None where unknown."""
+    candidates = []
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                candidates.append(int(line.split()[1]) * 1024)
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        if limit != "max":
+            used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+            candidates.append(int(limit) - used)
+    except (OSError, ValueError):
+        pass
+    return min(candidates, default=None)
+
+
+def for_each(
+    n: int,
+    work: Callable[[State, int], None],
+    *,
+    state: Callable[[], State],
+    n_threads: int,
+    stage: str = "",
+    progress: Progress | None = None,
+) -> None:
+    """Call ``work(state, i)`` for i in 0 to n - 1, in order of i, on ``n_threads`` threads.
+
+    Parameters
+    ----------
+    n
+        Number of calls.
+    work
+        One piece of work; releases the interpreter's lock where it counts.
+    state
+        Makes the buffers of one thread.
+    n_threads
+        Number of threads.
+    stage, progress
+        What to report.
+
+    Raises
+    ------
+    Exception
+        The first that a call raises; the others stop after the piece they are at.
+    """
+    lock = threading.Lock()
+    taken = done = 0
+    stopped = False
+
+    def worker() -> None:
+        nonlocal taken, done, stopped
+        try:
+            mine = state()
+            while True:
+                with lock:
+                    if stopped or taken >= n:
+                        return
+                    i, taken = taken, taken + 1
+                work(mine, i)
+                with lock:
+                    done += 1
+                    if progress is not None:
+                        progress(stage, done, n)
+        except BaseException:
+            stopped = True
+            raise
+
+    if progress is not None:
+        progress(stage, 0, n)
+    with ThreadPoolExecutor(max(1, min(n_threads, n))) as pool:
+        futures = [pool.submit(worker) for _ in range(max(1, min(n_threads, n)))]
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+        except BaseException:  # Ctrl-C: let the threads end before the memory they work on goes
+            stopped = True
+            raise
+        for future in futures:
+            future.result()

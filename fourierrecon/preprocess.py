@@ -1,0 +1,234 @@
+"""From an image to the window that is inserted: mean, mask, border, binning and 2D filters, cut to what is needed.
+
+The border is continued by odd reflection (value and slope go on) and faded out: no step and no kink, so no ringing, neither
+from the cut in Fourier space that bins the image nor from its interpolation. Binning is a cut in Fourier space onto
+a grid that is at least as fine as the voxels; the soft band limit itself is applied to the samples in 3D
+(:mod:`fourierrecon.insertion`), where it is the same for all tilts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from fourierrecon import fourier
+from fourierrecon.coverage import Mask
+from fourierrecon.ctf import phase_coefficients
+from fourierrecon.errors import DataError
+from fourierrecon.fourier import Real, fast_length
+from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.weighting import Views, Weighting
+
+#: Width of the reflected and faded border, voxels; and of the fade at the cut of a window.
+BORDER = 12
+WINDOW_MARGIN = 32
+
+#: A 2D filter: frequencies (x, y) in cycles per voxel, broadcasting, to real factors.
+ImageFilter = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Grid of the prepared images, the same for all tilts.
+
+    Parameters
+    ----------
+    border
+        Pixels added on every side of the image, bin-1 px.
+    padded
+        ``(height, width)`` of the padded image, bin-1 px.
+    sampled
+        ``(height, width)`` after binning.
+    """
+
+    border: int
+    padded: tuple[int, int]
+    sampled: tuple[int, int]
+
+    @property
+    def step(self) -> NDArray[np.float64]:
+        """Bin-1 px per pixel of the prepared image, ``(x, y)``; at most the binning."""
+        return np.array([self.padded[1] / self.sampled[1], self.padded[0] / self.sampled[0]])
+
+    @property
+    def resamples(self) -> bool:
+        """Whether images are binned at all."""
+        return self.padded != self.sampled
+
+
+def sampling(image_shape: tuple[int, int], binning: float, mask: Mask, spread: float, filtered: bool) -> Sampling:
+    """Choose the grid of the prepared images.
+
+    Parameters
+    ----------
+    image_shape
+        ``(height, width)``, bin-1 px.
+    binning
+        Voxel over bin-1 px.
+    mask
+        Of the images; where it begins outside of them, a border is added.
+    spread
+        How far the 2D filters move signal, bin-1 px: so much room is left around the image.
+    filtered
+        Whether there is any 2D filter.
+    """
+    border = int(np.ceil(max(0.0, -mask.start)))
+    room = int(np.ceil(spread)) if filtered else 0
+    if not filtered and binning < 1.01:
+        padded = image_shape[0] + 2 * border, image_shape[1] + 2 * border
+        return Sampling(border, padded, padded)
+    height, width = (fast_length(n + 2 * border + room) for n in image_shape)
+    if binning < 1.01:
+        return Sampling(border, (height, width), (height, width))
+    return Sampling(border, (height, width), (fast_length(height / binning), fast_length(width / binning)))
+
+
+def load_image(series: TiltSeries, tilt: int) -> Real:
+    """Load one image as float32 and look whether it can be used.
+
+    Raises
+    ------
+    DataError
+        If the image holds NaN or infinite pixels, or nothing but zeros; the message names it.
+    """
+    image = np.asarray(series.images[tilt])
+    if image.shape != series.image_shape:
+        raise DataError(f"{_name(series, tilt)} has {image.shape} pixels, the others {series.image_shape}")
+    if np.iscomplexobj(image):
+        raise DataError(f"{_name(series, tilt)} is complex; real images are needed")
+    image = np.ascontiguousarray(image, np.float32)
+    # a sum is finite only if all pixels are (float64: no overflow)
+    if not np.isfinite(image.sum(dtype=np.float64)):
+        bad = int(image.size - np.isfinite(image).sum())
+        y, x = np.argwhere(~np.isfinite(image))[0] if bad else (0, 0)
+        raise DataError(
+            f"{_name(series, tilt)} holds {bad} NaN or infinite pixels, the first at x = {x}, y = {y}; "
+            f"repair the image or take this tilt out of the set"
+        )
+    if not image.any():
+        raise DataError(f"{_name(series, tilt)} is blank: every pixel is 0; take this tilt out of the set")
+    return image
+
+
+def _name(series: TiltSeries, tilt: int) -> str:
+    where = f"{series.source}: " if series.source else ""
+    return f"{where}image {tilt + 1} of {series.n_tilts} of tilt series {series.name}"
+
+
+def prepare_image(
+    image: Real, grid: Sampling, mask: NDArray[np.float32], keep_mean: bool, filters: list[ImageFilter], binning: float
+) -> Real:
+    """Mask, continue, filter and bin one image.
+
+    Parameters
+    ----------
+    image
+        ``(height, width)``, float32.
+    grid
+        From :func:`sampling`.
+    mask
+        Weights of the image with its border, ``(height + 2 border, width + 2 border)``.
+    keep_mean
+        Do not subtract the mean.
+    filters
+        2D filters; frequencies in cycles per voxel.
+    binning
+        Voxel over bin-1 px.
+
+    Returns
+    -------
+    prepared
+        ``grid.sampled``, float32; pixel ``(0, 0)`` is bin-1 pixel ``(-border, -border)``.
+    """
+    if not keep_mean:
+        image = image - np.float32(image.mean(dtype=np.float64))
+    extended = np.pad(image, grid.border, mode="reflect", reflect_type="odd") if grid.border else image.copy()
+    extended *= mask
+    if not filters and not grid.resamples:
+        return extended
+    height, width = grid.padded
+    rows, columns = grid.sampled
+    half_columns = columns // 2 + 1
+    spectrum = fourier.real_forward(extended, 1, width)[:, :half_columns]
+    full = np.zeros((height, half_columns), np.complex64)
+    full[: len(spectrum)] = spectrum
+    fourier.transform(full, 0, backward=False)
+    kept = np.empty((rows, half_columns), np.complex64)
+    upper = rows // 2
+    kept[:upper] = full[:upper]
+    kept[upper:] = full[height - (rows - upper) :]
+    fx = (np.arange(half_columns) * (binning / width)).astype(np.float32)[None, :]
+    fy = (np.where(np.arange(rows) < upper, np.arange(rows), np.arange(rows) - rows) * (binning / height))[:, None]
+    for image_filter in filters:
+        kept *= image_filter(fx, fy.astype(np.float32))
+    kept *= np.float32(1 / (height * width))
+    fourier.transform(kept, 0, backward=True)
+    prepared = np.empty((rows, columns), np.float32)
+    fourier.real_backward(kept, 1, columns, prepared)
+    return prepared
+
+
+def ctf_coefficients(views: Views, tilt: int) -> NDArray[np.float64]:
+    """Coefficients of the CTF's phase in cycles per voxel, and its scale, ``(6,)``; without a CTF they give 1."""
+    if views.ctf is None:
+        return np.array([0, 0, 0, 0, np.pi / 2, 1])
+    phase = np.array([*phase_coefficients(views.ctf, tilt), views.ctf.scale[tilt]])
+    phase[:3] /= views.voxel_size**2
+    phase[3] /= views.voxel_size**4
+    return phase
+
+
+def filters_of(strategy: Weighting, views: Views, tilt: int) -> list[ImageFilter]:
+    """Give the 2D filters of one image: its CTF, and what the strategy asks for."""
+    filters: list[ImageFilter] = []
+    if views.ctf is not None:
+        coefficients = ctf_coefficients(views, tilt)
+        filters.append(lambda fx, fy: _ctf_grid(fx.ravel(), fy.ravel(), coefficients))
+    if strategy.has_filter:
+        filters.append(lambda fx, fy: strategy.image_filter(tilt, fx, fy, views))
+    return filters
+
+
+@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+def _ctf_grid(fx: Any, fy: Any, c: Any) -> Any:
+    values = np.empty((fy.size, fx.size), np.float32)
+    for row in range(fy.size):
+        y = float(fy[row])
+        for column in range(fx.size):
+            x = float(fx[column])
+            squared = x * x + y * y
+            chi = c[0] * x * x + c[1] * x * y + c[2] * y * y + c[3] * squared * squared + c[4]
+            values[row, column] = np.float32(c[5]) * np.sin(np.float32(chi))
+    return values
+
+
+def cut_window(prepared: Real, start: NDArray[np.int64], stop: NDArray[np.int64], fade: int, transpose: bool) -> Real:
+    """Cut out what the region sees, fading towards cuts that are not borders of the prepared image.
+
+    Parameters
+    ----------
+    prepared
+        ``(height, width)``.
+    start, stop
+        Of the window ``(x, y)``.
+    fade
+        Length of the fade, px.
+    transpose
+        Give ``(x, y)`` instead of ``(y, x)``.
+    """
+    window = prepared[start[1] : stop[1], start[0] : stop[0]]
+    ramp = 0.5 - 0.5 * np.cos(np.pi * (np.arange(fade) + 0.5) / fade)
+    for axis, (low, high, n) in enumerate(zip(start[::-1], stop[::-1], prepared.shape, strict=True)):
+        weight = np.ones(int(high - low), np.float32)
+        if low > 0:
+            weight[:fade] *= ramp
+        if high < n:
+            weight[-fade:] *= ramp[::-1]
+        if low > 0 or high < n:
+            window = window * (weight[:, None] if axis == 0 else weight[None, :])
+    return np.ascontiguousarray(window.T if transpose else window)

@@ -1,0 +1,400 @@
+"""The story on one page: a tilt series, a region and a weighting strategy in, a volume out.
+
+1. every image is prepared (mean, border, binning, CTF, the strategy's 2D filter), transformed, and sampled along the
+   lines in which its central slice cuts the planes of the 3D Fourier grid;
+2. plane by plane, the lines of all images are spread onto an oversampled grid, the strategy normalises it, and two
+   1D transforms, a crop and the deapodisation bring it to real space in x and z;
+3. slab by slab, a last transform along the axis across the planes gives voxels; for plain back-projection they are
+   divided by the number of images that see them. The slab is written over the planes it came from.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourierrecon import fourier, insertion, parallel, preprocess
+from fourierrecon.coverage import Mask, border_distances, divide_by_count
+from fourierrecon.ctf import electron_wavelength
+from fourierrecon.errors import DataError, UsageError
+from fourierrecon.fourier import Kernel, fast_length
+from fourierrecon.geometry import Region
+from fourierrecon.insertion import PAD, PASS, STOP, Slices
+from fourierrecon.parallel import Progress
+from fourierrecon.preprocess import BORDER, WINDOW_MARGIN, Sampling
+from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.volume import Volume
+from fourierrecon.weighting import Views, Weighting, Wiener
+
+#: Taps of the gridding kernel and oversampling of plane grids (z, o) and of image rows, by precision.
+PRECISIONS = {
+    "default": (6, (1.25, 1.25, 1.25)),  # relative error 3e-4
+    "high": (8, (1.5, 1.5, 1.5)),  # 1e-5
+}
+#: Oversampling (z, o) where the strategy divides by gridded weights: the finer, the less neighbouring slices mix.
+WEIGHTED_OVERSAMPLING = (2.0, 1.25)
+
+
+def reconstruct(
+    series: TiltSeries,
+    region: Region | None = None,
+    weighting: Weighting | None = None,
+    *,
+    ctf: bool = True,
+    n_threads: int | None = None,
+    keep_mean: bool = False,
+    taper_distance: float = 0.0,
+    taper_falloff: float = 0.0,
+    precision: str = "default",
+    progress: Progress | None = None,
+) -> Volume:
+    """Reconstruct a region of a tomogram from its tilt series.
+
+    Parameters
+    ----------
+    series
+        Images, projection matrices, optics.
+    region
+        Voxels to reconstruct; default: all, unbinned.
+    weighting
+        Strategy; default: :class:`~fourierrecon.weighting.Wiener` with SNR 10.
+    ctf
+        Multiply each image by its CTF and let the strategy see CTF²; without, the CTF is taken as 1.
+    n_threads
+        Default: the cores available to the process.
+    keep_mean
+        Do not zero the mean of each image.
+    taper_distance, taper_falloff
+        Nothing within this distance of an image's border is used; faded in over the falloff more. Pixels of the binned
+        image.
+    precision
+        ``default`` (relative error below 5e-4) or ``high`` (about 2e-5, 1.5 times the cost).
+    progress
+        Called as ``progress(stage, done, total)``, from any thread.
+
+    Returns
+    -------
+    volume
+        ``.data`` is ``(z, y, x)``. With :class:`~fourierrecon.weighting.NoWeighting` the mean grey value of the images
+        that see a voxel; otherwise a density whose sums along the beam are the images again (dark stays dark).
+
+    Raises
+    ------
+    UsageError
+        If an argument makes no sense, or no image sees the region.
+    DataError
+        If an image cannot be used, CTF parameters are missing, or the volume does not fit into memory.
+    """
+    region = Region.of(series) if region is None else region
+    strategy: Weighting = Wiener() if weighting is None else weighting
+    threads = parallel.available_cores() if n_threads is None else n_threads
+    if threads < 1:
+        raise UsageError(f"number of threads {threads} must be 1 or more")
+    if precision not in PRECISIONS:
+        raise UsageError(f"unknown precision {precision!r}; available: {', '.join(PRECISIONS)}")
+    if ctf and series.ctf is None:
+        raise DataError(
+            f"{series.source or series.name}: no CTF parameters (defocus, voltage, Cs, amplitude contrast); "
+            f"add them to the set, or switch the CTF off (--noctf, ctf=False)"
+        )
+    mask = _mask(region.binning, taper_distance, taper_falloff)
+    plan = _Plan.of(series, region, strategy, mask, ctf, precision)
+    plan.check_memory(threads)
+    samples, weights = _sample_images(series, region, strategy, plan, mask, keep_mean, threads, progress)
+    planes = _insert(plan, strategy, samples, weights, threads, progress)
+    del samples, weights
+    data = _finish(plan, strategy, planes, threads, progress)
+    voxel_size = series.pixel_size * region.binning
+    x, y, z = (float(c * series.pixel_size) for c in region.origin)
+    label = f"fourierrecon {strategy.name}, {'CTF' if ctf else 'no CTF'}, {series.n_tilts} tilts of {series.name}"
+    return Volume(data, voxel_size, (x, y, z), label)
+
+
+def _mask(binning: float, distance: float, falloff: float) -> Mask:
+    if not (np.isfinite([distance, falloff]).all() and distance >= 0 and falloff >= 0):
+        raise UsageError(f"taper distance {distance:g} and falloff {falloff:g} must be 0 or more binned pixels")
+    if distance == falloff == 0:
+        return Mask(-float(np.ceil(BORDER * binning)), float(np.ceil(BORDER * binning)))
+    return Mask(distance * binning, falloff * binning)
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """Everything that follows from geometry alone."""
+
+    slices: Slices
+    sampling: Sampling
+    views: Views
+    used: NDArray[np.int64]  # tilts that see the region
+    windows: NDArray[np.int64]  # (n_used, 2, 2): start and stop, (x, y) px of the prepared image
+    along: NDArray[np.int64]  # (n_used,): image axis a, 0 for x and 1 for y
+    row_kernel: Kernel
+    row_grid: int  # padded length along a
+    fade: int
+    plane_axis: int  # 1: planes of constant ky (tilt axis near y); 0: of constant kx
+    borders: NDArray[np.float64]  # (n_tilts, 4, 4): see coverage.border_distances; voxel axes (p, o, z)
+
+    @classmethod
+    def of(
+        cls, series: TiltSeries, region: Region, strategy: Weighting, mask: Mask, ctf: bool, precision: str
+    ) -> _Plan:
+        binning = region.binning
+        depth, height, width = region.shape
+        taps, oversampling = PRECISIONS[precision]
+        if strategy.uses_weights:
+            oversampling = (*(max(a, b) for a, b in zip(oversampling, WEIGHTED_OVERSAMPLING, strict=False)), oversampling[2])
+        a = series.projections[:, :2, :3]
+        pixel_zero = np.einsum("fij,j->fi", a, np.asarray(region.origin)) + series.projections[:, :2, 3]
+        per_voxel = a * binning
+        # planes across the horizontal axis that stays nearest to one axis of every image
+        plane_axis = int(np.argmax(np.abs(a[:, :, :2]).max(1).min(0)))
+        order = np.array([plane_axis, 1 - plane_axis, 2])
+        spread = _psf_radius(series, region) if ctf else 0.0
+        filtered = ctf or strategy.has_filter
+        grid = preprocess.sampling(series.image_shape, binning, mask, spread, filtered)
+        step = grid.step
+        # prepared pixels: start of the border is 0
+        matrices = per_voxel[:, :, order] / step[:, None]
+        offsets = (pixel_zero + grid.border) / step
+        shape = depth, (width, height)[plane_axis], (width, height)[1 - plane_axis]
+        lengths = np.array([shape[1], shape[2], shape[0]])
+        middle = offsets + matrices @ ((lengths - 1) / 2)
+        reach = (np.abs(matrices) @ (lengths - 1)) / 2
+        content = np.array([(n + 2 * grid.border) / s for n, s in zip(series.image_shape[::-1], step, strict=True)])
+        limits = np.minimum(np.ceil(content), np.array(grid.sampled)[::-1]).astype(np.int64)
+        windows, sees = _windows(middle, reach, limits)
+        inner = middle[:, None] + np.stack([-reach, reach], axis=1)
+        sees &= ((inner[:, 1] >= grid.border / step) & (inner[:, 0] <= content - grid.border / step)).all(1)
+        used = np.flatnonzero(sees)
+        if len(used) == 0:
+            raise UsageError(
+                f"no image sees the region: it spans {np.round(region.origin, 1)} to "
+                f"{np.round(np.asarray(region.origin) + binning * (np.array(region.shape[::-1]) - 1), 1)} (x y z, bin-1 px); "
+                f"check --x0 --y0 --z0 and --w --h --d against `fourierrecon info`"
+            )
+        windows = windows[used]
+        along = np.argmax(np.abs(matrices[used][:, :, 0]), axis=1)
+        axes = np.stack([along, 1 - along], axis=1)[:, :, None]
+        m = np.take_along_axis(matrices[used], axes, axis=1)
+        start = np.take_along_axis(windows[:, 0], axes[..., 0], axis=1)
+        size = np.take_along_axis(windows[:, 1], axes[..., 0], axis=1) - start
+        centre = np.take_along_axis(middle[used], axes[..., 0], axis=1) - start - size / 2
+        half = np.take_along_axis(reach[used], axes[..., 0], axis=1)
+        # copies of an image repeat after H' M_ap along a, and after Lb along b: none may touch the region
+        apart = np.abs(centre) + half + size / 2 + 8
+        period = fast_length(max(float((apart[:, 0] / np.abs(m[:, 0, 0])).max()), shape[1] + 16))
+        row_length = fast_length(max(float(apart[:, 1].max()), float(size[:, 1].max())))
+        longest = int(size[:, 0].max())
+        row_grid = fast_length(max(oversampling[2] * longest, longest + 2 * taps))
+        where = np.take_along_axis(offsets[used], axes[..., 0], axis=1) - start
+        where = where + m[:, :, 1] * (shape[2] // 2) + m[:, :, 2] * (shape[0] // 2)
+        where[:, 0] -= size[:, 0] // 2
+        slices = Slices(m, where, shape, period, row_length, taps, oversampling)
+        borders = border_distances(per_voxel[used][:, :, order], pixel_zero[used], series.image_shape, mask)
+        views = Views(a, depth, series.pixel_size * binning, series.ctf if ctf else None)
+        fade = WINDOW_MARGIN // 2
+        return cls(
+            slices, grid, views, used, windows, along, Kernel(taps, row_grid / longest), row_grid, fade, plane_axis, borders
+        )  # fmt: skip
+
+    @property
+    def bytes(self) -> int:
+        """Memory that the reconstruction takes besides a few MB a thread."""
+        s = self.slices
+        depth, n_p, n_o = s.shape
+        samples = 8 * s.n_planes * len(s.matrices) * (2 * s.half_rows + 1)
+        return int(1.5 * samples + 4 * depth * n_o * (s.period + 2))
+
+    def check_memory(self, n_threads: int) -> None:
+        """Raise DataError if the machine has less memory than is needed."""
+        nz, no = self.slices.grid
+        needed = self.bytes + n_threads * 16 * (nz + 2 * PAD) * (no + 2 * PAD)
+        free = parallel.available_memory()
+        if free is not None and needed > free:
+            depth, n_p, n_o = self.slices.shape
+            raise DataError(
+                f"the volume of {n_o} x {n_p} x {depth} voxels needs {needed / 1e9:.1f} GB of memory, "
+                f"{free / 1e9:.1f} GB are free; use a larger --bin or a smaller region (--w --h --d)"
+            )
+
+
+def _psf_radius(series: TiltSeries, region: Region) -> float:
+    """How far the CTF moves signal within the band of the volume, bin-1 px: ``lambda |defocus| q``."""
+    ctf = series.ctf
+    if ctf is None:
+        return 0.0
+    defocus = float(max(np.abs(ctf.defocus_u).max(), np.abs(ctf.defocus_v).max()))
+    highest = STOP / (region.binning * series.pixel_size)
+    reach = electron_wavelength(ctf.voltage) * defocus * highest / series.pixel_size
+    return float(min(reach, max(series.image_shape) / 4))
+
+
+def _windows(
+    middle: NDArray[np.float64], reach: NDArray[np.float64], limits: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Parts of the prepared images that the region needs, ``(n_tilts, 2 (start, stop), 2 (x, y))``; which see any."""
+    start = np.clip(np.floor(middle - reach - WINDOW_MARGIN), 0, limits).astype(np.int64)
+    stop = np.clip(np.ceil(middle + reach + WINDOW_MARGIN) + 1, 0, limits).astype(np.int64)
+    sees = (stop > start).all(1)
+    # cutting saves nothing worth its edge where most of the image is needed
+    for axis in range(2):
+        if sees.any() and (stop - start)[sees, axis].max() > 0.75 * limits[axis]:
+            start[:, axis], stop[:, axis] = 0, limits[axis]
+    return np.stack([start, stop], axis=1), sees
+
+
+def _sample_images(
+    series: TiltSeries,
+    region: Region,
+    strategy: Weighting,
+    plan: _Plan,
+    mask: Mask,
+    keep_mean: bool,
+    n_threads: int,
+    progress: Progress | None,
+) -> tuple[NDArray[np.complex64], NDArray[np.float32]]:
+    """Sample all images along their lines: ``(n_planes, n_tilts, n_rows)`` and, if asked for, their weights."""
+    s = plan.slices
+    shape = s.n_planes, len(plan.used), 2 * s.half_rows + 1
+    samples = np.empty(shape, np.complex64)
+    weights = np.empty(shape if strategy.uses_weights else (0, 0, 0), np.float32)
+    mask_image = mask.image(series.image_shape, plan.sampling.border)
+    table = np.repeat(plan.row_kernel.table(), 2, axis=1).ravel()
+    rows = np.arange(-s.half_rows, s.half_rows + 1)
+    step = plan.sampling.step
+    if strategy.uses_weights:
+        # one grid point on an image's own slice gets that image's spectrum, in voxels instead of pixels
+        scale = np.prod(step) / region.binning**2 / s.on_slice_weight
+    else:
+        # the integral over the slice as a sum over its samples
+        scale = 1 / (np.abs(s.matrices[:, 0, 0]) * s.period * s.row_length)
+
+    def sample(_: None, i: int) -> None:
+        tilt = int(plan.used[i])
+        image = preprocess.load_image(series, tilt)
+        filters = preprocess.filters_of(strategy, plan.views, tilt)
+        prepared = preprocess.prepare_image(image, plan.sampling, mask_image, keep_mean, filters, region.binning)
+        start, stop = plan.windows[i]
+        window = preprocess.cut_window(prepared, start, stop, plan.fade, bool(plan.along[i] == 1))
+        spectrum = insertion.spectrum(window, s, plan.row_kernel, plan.row_grid)
+        line = s.lines[i]
+        turn = line[0] * s.offsets[i, 0]
+        phase_j = scale[i] * np.exp(2j * np.pi * turn[0] * np.arange(s.n_planes))
+        phase_l = np.exp(2j * np.pi * (turn[1] + s.offsets[i, 1] / s.row_length) * rows)
+        insertion.sample_lines(
+            spectrum.view(np.float32), plan.row_grid, table, s.width, line, phase_j.astype(np.complex64),
+            phase_l.astype(np.complex64), s.half_rows, s.row_length, samples, i, PASS**2, STOP**2,
+        )  # fmt: skip
+        if strategy.uses_weights:
+            insertion.sample_weights(
+                line, s.half_rows, s.row_length, region.binning / step, bool(plan.along[i] == 0),
+                preprocess.ctf_coefficients(plan.views, tilt), 1 / s.on_slice_weight[i], weights, i, STOP**2,
+            )  # fmt: skip
+
+    parallel.for_each(
+        len(plan.used), sample, state=lambda: None, n_threads=n_threads, stage="images", progress=progress
+    )
+    return samples, weights
+
+
+def _insert(
+    plan: _Plan,
+    strategy: Weighting,
+    samples: NDArray[np.complex64],
+    weights: NDArray[np.float32],
+    n_threads: int,
+    progress: Progress | None,
+) -> NDArray[np.complex64]:
+    """Spread, normalise and transform all planes: ``(D, H'/2 + 1, O)``, half spectrum along p, real space else."""
+    s = plan.slices
+    depth, _, n_o = s.shape
+    nz, no = s.grid
+    gain_z, gain_o = _deapodisation(s, strategy.uses_weights)
+    table_z, table_o = s.signed_tables
+    plain_z, _, plain_o = s.tables
+    planes = np.empty((depth, s.period // 2 + 1, n_o), np.complex64)
+    planes[:, s.n_planes :] = 0
+    top, left = PAD + nz // 2 - depth // 2, PAD + no // 2 - n_o // 2
+    no_weights = np.empty((0, 0), np.float32)
+
+    def buffers() -> tuple[NDArray[np.complex64], NDArray[np.float32]]:
+        size = nz + 2 * PAD, no + 2 * PAD
+        return np.empty(size, np.complex64), np.empty(size if strategy.uses_weights else (0, 0), np.float32)
+
+    def insert(state: tuple[NDArray[np.complex64], NDArray[np.float32]], j: int) -> None:
+        plane, weight_plane = state
+        first, last = insertion.spread_plane(
+            samples[j], weights[j] if strategy.uses_weights else no_weights, s.lines, j, plane, weight_plane,
+            table_z, table_o, plain_z, plain_o, s.width, STOP**2,
+        )  # fmt: skip
+        columns = slice(PAD, PAD + no)
+        if strategy.uses_weights:
+            strategy.normalise(plane[first:last, columns], weight_plane[first:last, columns])
+        fourier.transform_rows(plane[first:last, columns])
+        kept = plane[PAD : PAD + nz, left : left + n_o]
+        fourier.transform(kept, 0, backward=True)
+        insertion.store_plane(plane[top : top + depth, left : left + n_o], gain_z, gain_o, planes[:, j])
+
+    parallel.for_each(s.n_planes, insert, state=buffers, n_threads=n_threads, stage="planes", progress=progress)
+    return planes
+
+
+def _deapodisation(s: Slices, weighted: bool) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Factors along z and o that undo the kernel, with the alternating sign of a grid whose origin is its middle."""
+    nz, no = s.grid
+    depth, _, n_o = s.shape
+    gains = []
+    for kernel, n, length in zip(s.kernels, (depth, n_o), (nz, no), strict=True):
+        gain = kernel.deapodisation(n, length)
+        if weighted:
+            # normalised by weights that went through the same kernel; the sum over cells is an integral
+            gain = gain * float(kernel.transform(np.zeros(1))[0]) / length
+        gains.append(gain * np.where((np.arange(n) - n // 2) % 2, -1, 1))
+    if weighted:
+        gains[0] = gains[0] / s.period
+    return gains[0].astype(np.float32), gains[1].astype(np.float32)
+
+
+def _finish(
+    plan: _Plan, strategy: Weighting, planes: NDArray[np.complex64], n_threads: int, progress: Progress | None
+) -> NDArray[np.float32]:
+    """Transform along p slab by slab, onto the memory of the planes: the volume ``(z, y, x)``."""
+    s = plan.slices
+    depth, n_p, n_o = s.shape
+    flat = planes.reshape(-1).view(np.float32)
+    shape = (n_p, n_o) if plan.plane_axis == 1 else (n_o, n_p)
+    volume = flat[: depth * n_p * n_o].reshape(depth, *shape)
+    turn = threading.Condition()
+    state = {"read": 0, "failed": 0}
+
+    def finish(slab: NDArray[np.float32], z: int) -> None:
+        try:
+            fourier.real_backward(planes[z], 0, s.period, slab)
+            if strategy.divides_by_count:
+                affine = plan.borders[:, :, :3].copy()
+                affine[:, :, 0] += z * plan.borders[:, :, 3]
+                divide_by_count(slab[:n_p], affine)
+        except BaseException:
+            with turn:
+                state["failed"] = 1
+                turn.notify_all()
+            raise
+        # slab z lies over planes up to z: all of those must have been read
+        with turn:
+            turn.wait_for(lambda: state["read"] == z or state["failed"])
+            state["read"] += 1
+            turn.notify_all()
+        volume[z] = slab[:n_p] if plan.plane_axis == 1 else slab[:n_p].T
+
+    parallel.for_each(
+        depth,
+        finish,
+        state=lambda: np.empty((s.period, n_o), np.float32),
+        n_threads=n_threads,
+        stage="slabs",
+        progress=progress,
+    )
+    return volume

@@ -1,0 +1,107 @@
+"""2D pre-weighting: every image is filtered before insertion, by how many other slices come near each frequency."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from fourierrecon.ctf import phase_coefficients
+from fourierrecon.errors import UsageError
+from fourierrecon.weighting.base import Views, Weighting, check_snr, register
+
+
+@register
+@dataclass(frozen=True)
+class PreWeight(Weighting):
+    """Multiply each image by ``1 / (N (sum_g tri(z_g) CTF_g² + 1/SNR))`` (``--pre_weight``).
+
+    ``z_g`` is the distance of a Fourier point of the image from the central slice of image ``g``, in units of one over
+    the thickness of the specimen: two slices carry the same information where they are nearer than that.
+    ``tri(z) = max(0, 1 - |z|)``; the sum includes the image itself. Frequencies are true frequencies, so images need
+    not be square (RELION's filter counts indices). Linear in the images, hence exact under any tiling of the volume:
+    the choice for large tomograms. The factor ``1/N`` (thickness in voxels) makes the volume a density: its
+    projections are the images again.
+
+    Parameters
+    ----------
+    snr
+        Signal-to-noise ratio, relative to one image with CTF = 1; infinity divides without regularisation.
+    thickness
+        Of the specimen, Å; default: the depth of the region.
+    """
+
+    name: ClassVar[str] = "preweight"
+
+    snr: float = 10.0
+    thickness: float | None = None
+
+    def __post_init__(self) -> None:
+        check_snr(self.snr)
+        if self.thickness is not None and not self.thickness > 0:
+            raise UsageError(f"thickness {self.thickness:g} Å of the specimen must be above 0")
+
+    def image_filter(
+        self, tilt: int, frequency_x: NDArray[np.float32], frequency_y: NDArray[np.float32], views: Views
+    ) -> NDArray[np.float32]:
+        """Give the factors for one image; see :class:`Weighting`."""
+        thickness = views.depth if self.thickness is None else self.thickness / views.voxel_size
+        slices = views.matrices
+        normals = np.cross(slices[:, 0], slices[:, 1])
+        normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+        # z_g and the frequency in image g are linear in the frequency of this image
+        distance = thickness * (normals @ slices[tilt].T)
+        into = np.linalg.solve(slices @ slices.transpose(0, 2, 1), slices @ slices[tilt].T)
+        if views.ctf is None:
+            phases, scale = np.zeros((len(slices), 5)), np.ones(len(slices))
+        else:
+            phases = np.array([phase_coefficients(views.ctf, g) for g in range(len(slices))])
+            phases[:, :3] /= views.voxel_size**2
+            phases[:, 3] /= views.voxel_size**4
+            scale = views.ctf.scale
+        factors = np.empty((frequency_y.size, frequency_x.size), np.float32)
+        floor = max(1 / self.snr, 1e-6)
+        _filter(
+            frequency_x.ravel(), frequency_y.ravel(), distance, into, phases, scale**2, views.ctf is not None,
+            floor, 1 / thickness, factors,
+        )  # fmt: skip
+        return factors
+
+
+@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+def _filter(
+    fx: Any, fy: Any, distance: Any, into: Any, phases: Any, scale2: Any, use_ctf: bool, floor: float,
+    gain: float, factors: Any,
+) -> None:  # fmt: skip
+    n = fx.shape[0]
+    spacing = fx[1] - fx[0] if n > 1 else np.float32(1)
+    for row in range(fy.shape[0]):
+        y = fy[row]
+        factors[row] = floor
+        for g in range(distance.shape[0]):
+            # the columns where |z_g| < 1 are an interval
+            slope, start = distance[g, 0] * spacing, distance[g, 1] * y + distance[g, 0] * fx[0]
+            first, last = 0, n - 1
+            if abs(slope) > 1e-12:
+                one, other = (-1 - start) / slope, (1 - start) / slope
+                first = max(first, int(np.ceil(min(max(min(one, other), -1.0), n + 1.0))))
+                last = min(last, int(np.floor(min(max(max(one, other), -1.0), n + 1.0))))
+            elif abs(start) >= 1:
+                continue
+            xx, xy, yx, yy = into[g, 0, 0], into[g, 0, 1], into[g, 1, 0], into[g, 1, 1]
+            for column in range(first, last + 1):
+                near = max(0.0, 1 - abs(start + slope * column))
+                weight = scale2[g]
+                if use_ctf:
+                    x = fx[column]
+                    u, v = xx * x + xy * y, yx * x + yy * y
+                    squared = u * u + v * v
+                    chi = phases[g, 0] * u * u + phases[g, 1] * u * v + phases[g, 2] * v * v
+                    value = np.float32(np.sin(np.float32(chi + phases[g, 3] * squared * squared + phases[g, 4])))
+                    weight *= value * value
+                factors[row, column] += np.float32(near * weight)
+        for column in range(n):
+            factors[row, column] = np.float32(gain) / factors[row, column]
