@@ -2,8 +2,8 @@
 
 An image counts with its full weight where a voxel projects well inside it and with less near its border, by the same
 mask that the image itself was multiplied with, so that nothing is dimmed or ringing there. The mask depends on the
-distance to the nearest border alone. By default it falls off *outside* the image, over which the image is continued
-by reflection; with a taper (``td``, ``tf``) it falls off inside.
+distance to the nearest border alone. By default it falls off just *outside* the image, where the image is continued;
+with a taper (``td``, ``tf``) it falls off inside.
 """
 
 from __future__ import annotations
@@ -36,16 +36,13 @@ class Mask:
         t = np.clip((distance - self.start) / max(self.width, 1e-6), 0, 1)
         return np.asarray(t * t * (3 - 2 * t))
 
-    def image(self, shape: tuple[int, int], margin: int) -> NDArray[np.float32]:
-        """Weights of all pixels of an image with ``margin`` px added on every side."""
-        height, width = shape
-
-        def distance(n: int) -> NDArray[np.float64]:
-            u = np.arange(-margin, n + margin, dtype=float)
-            return np.minimum(u, n - 1 - u)
-
-        nearest = np.minimum(distance(height)[:, None], distance(width)[None, :])
-        return self.profile(nearest).astype(np.float32)
+    def weights(
+        self, rows: NDArray[np.float64], columns: NDArray[np.float64], image_shape: tuple[int, int]
+    ) -> NDArray[np.float32]:
+        """Weights at the crossings of rows and columns (bin-1 px) of an image, ``(n_rows, n_columns)``."""
+        height, width = image_shape
+        vertical, horizontal = np.minimum(rows, height - 1 - rows), np.minimum(columns, width - 1 - columns)
+        return self.profile(np.minimum(vertical[:, None], horizontal[None, :])).astype(np.float32)
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]

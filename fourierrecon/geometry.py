@@ -96,6 +96,25 @@ def projection_matrices(
     return matrices
 
 
+def tilt_axis_angle(projections: NDArray[np.float64], tilt_angles: NDArray[np.float64]) -> float:
+    """Angle of the tilt axis from the images' y axis, as ``rlnTomoZRot`` gives it, degrees in (-180, 180].
+
+    Parameters
+    ----------
+    projections
+        ``(n_tilts, 4, 4)``.
+    tilt_angles
+        Degrees, ``(n_tilts,)``.
+    """
+    # a step along world z moves the image point across the axis, by the sine of the tilt
+    across, sine = projections[:, :2, 2], np.sin(np.radians(tilt_angles))
+    if np.ptp(sine) > 0.02:
+        step = (sine - sine.mean()) @ (across - across.mean(0))
+    else:
+        step = projections[int(np.argmin(np.abs(sine))), :2, 0]
+    return float(np.degrees(np.arctan2(step[1], step[0])))
+
+
 @dataclass(frozen=True)
 class Region:
     """The box of voxels to reconstruct.
@@ -135,7 +154,7 @@ class Region:
         series: TiltSeries,
         *,
         binning: float = 1.0,
-        origin: tuple[float, float, float] | None = None,
+        origin: tuple[float | None, float | None, float | None] | None = None,
         size: tuple[float | None, float | None, float | None] | None = None,
     ) -> Region:
         """Give the region of a tilt series.
@@ -147,7 +166,8 @@ class Region:
         binning
             Any real number >= 1.
         origin
-            ``(x0, y0, z0)`` in bin-1 px, in the frame that the size defines; default: the frame's first voxel.
+            ``(x0, y0, z0)`` in bin-1 px, in the frame that the size defines; None, or None for one of them: the
+            frame's first voxel.
         size
             ``(width, height, depth)`` in bin-1 px; None, or None for one of them: from the set, else from the
             footprint of the images.
@@ -177,13 +197,13 @@ class Region:
         if not np.isfinite([width, height, depth]).all():
             raise UsageError(f"size {width:g} x {height:g} x {depth:g} of the region must be finite numbers")
         shape = int(depth / binning), int(height / binning + 0.5), int(width / binning + 0.5)
+        start = origin or (None, None, None)
         if series.rotation_centre is not None:
             # the frame of this size: its rotation centre is the voxel (int(w/2), int(h/2), int(d/2))
-            start = origin if origin is not None else (0.0, 0.0, 0.0)
             half = int(width / 2), int(height / 2), int(depth / 2)
-            world = tuple(s - h + c for s, h, c in zip(start, half, series.rotation_centre, strict=True))
+            world = tuple((s or 0.0) - h + c for s, h, c in zip(start, half, series.rotation_centre, strict=True))
         else:
-            world = tuple(origin if origin is not None else corner)
+            world = tuple(c if s is None else s for s, c in zip(start, corner, strict=True))
         x, y, z = (float(c) for c in world)
         return cls((x, y, z), shape, float(binning), note)
 

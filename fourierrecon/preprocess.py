@@ -24,8 +24,12 @@ from fourierrecon.fourier import Real, fast_length
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.weighting import Views, Weighting
 
-#: Width of the reflected and faded border, voxels; and of the fade at the cut of a window.
-BORDER = 12
+#: How far an image is continued beyond its border before it is filtered or binned, voxels.
+CONTINUATION = 8
+#: How far it fades out there when it is inserted, voxels: so much that the interpolation of a sharp cut does not ring,
+#: and so little that next to nothing that was not measured enters the mean. Binned images are smooth already.
+BORDER, BORDER_BINNED = 1.75, 0.75
+#: Room around what a region sees where only a window of each image is inserted, px.
 WINDOW_MARGIN = 32
 
 #: A 2D filter: frequencies (x, y) in cycles per voxel, broadcasting, to real factors.
@@ -44,21 +48,19 @@ class Sampling:
         ``(height, width)`` of the padded image, bin-1 px.
     sampled
         ``(height, width)`` after binning.
+    filters
+        Whether images go through a Fourier transform, to be filtered or binned.
     """
 
     border: int
     padded: tuple[int, int]
     sampled: tuple[int, int]
+    filters: bool
 
     @property
     def step(self) -> NDArray[np.float64]:
         """Bin-1 px per pixel of the prepared image, ``(x, y)``; at most the binning."""
         return np.array([self.padded[1] / self.sampled[1], self.padded[0] / self.sampled[0]])
-
-    @property
-    def resamples(self) -> bool:
-        """Whether images are binned at all."""
-        return self.padded != self.sampled
 
 
 def sampling(image_shape: tuple[int, int], binning: float, mask: Mask, spread: float, filtered: bool) -> Sampling:
@@ -77,15 +79,17 @@ def sampling(image_shape: tuple[int, int], binning: float, mask: Mask, spread: f
     filtered
         Whether there is any 2D filter.
     """
-    border = int(np.ceil(max(0.0, -mask.start)))
+    reworked = filtered or binning >= 1.01
+    # a taper ends inside the image: nothing to continue
+    border = int(np.ceil(CONTINUATION * binning if reworked else -mask.start)) if mask.start < 0 else 0
     room = int(np.ceil(spread)) if filtered else 0
-    if not filtered and binning < 1.01:
+    if not reworked:
         padded = image_shape[0] + 2 * border, image_shape[1] + 2 * border
-        return Sampling(border, padded, padded)
+        return Sampling(border, padded, padded, False)
     height, width = (fast_length(n + 2 * border + room) for n in image_shape)
     if binning < 1.01:
-        return Sampling(border, (height, width), (height, width))
-    return Sampling(border, (height, width), (fast_length(height / binning), fast_length(width / binning)))
+        return Sampling(border, (height, width), (height, width), True)
+    return Sampling(border, (height, width), (fast_length(height / binning), fast_length(width / binning)), True)
 
 
 def load_image(series: TiltSeries, tilt: int) -> Real:
@@ -121,9 +125,14 @@ def _name(series: TiltSeries, tilt: int) -> str:
 
 
 def prepare_image(
-    image: Real, grid: Sampling, mask: NDArray[np.float32], keep_mean: bool, filters: list[ImageFilter], binning: float
+    image: Real,
+    grid: Sampling,
+    masks: tuple[Real, Real],
+    keep_mean: bool,
+    filters: list[ImageFilter],
+    binning: float,
 ) -> Real:
-    """Mask, continue, filter and bin one image.
+    """Continue, filter, bin and mask one image.
 
     Parameters
     ----------
@@ -131,8 +140,8 @@ def prepare_image(
         ``(height, width)``, float32.
     grid
         From :func:`sampling`.
-    mask
-        Weights of the image with its border, ``(height + 2 border, width + 2 border)``.
+    masks
+        From :func:`image_masks`.
     keep_mean
         Do not subtract the mean.
     filters
@@ -148,8 +157,8 @@ def prepare_image(
     if not keep_mean:
         image = image - np.float32(image.mean(dtype=np.float64))
     extended = np.pad(image, grid.border, mode="reflect", reflect_type="odd") if grid.border else image.copy()
-    extended *= mask
-    if not filters and not grid.resamples:
+    extended *= masks[0]
+    if not grid.filters:
         return extended
     height, width = grid.padded
     rows, columns = grid.sampled
@@ -170,7 +179,23 @@ def prepare_image(
     fourier.transform(kept, 0, backward=True)
     prepared = np.empty((rows, columns), np.float32)
     fourier.real_backward(kept, 1, columns, prepared)
+    prepared *= masks[1]
     return prepared
+
+
+def image_masks(image_shape: tuple[int, int], grid: Sampling, mask: Mask) -> tuple[Real, Real]:
+    """Weights of an image with its border before, and of the prepared image after it is filtered and binned.
+
+    The mask that voxels are counted with comes last, unless it is a taper: what a taper leaves out is not used at all.
+    """
+    height, width = image_shape
+    continued = Mask(-float(grid.border), float(grid.border))
+    first = (continued if mask.start < 0 and grid.filters else mask).weights(
+        np.arange(-grid.border, height + grid.border), np.arange(-grid.border, width + grid.border), image_shape
+    )
+    rows, columns = (np.arange(n) * s - grid.border for n, s in zip(grid.sampled, grid.step[::-1], strict=True))
+    last = mask.weights(rows, columns, image_shape) if mask.start < 0 else np.ones((1, 1), np.float32)
+    return first, last
 
 
 def ctf_coefficients(views: Views, tilt: int) -> NDArray[np.float64]:

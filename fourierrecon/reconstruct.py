@@ -24,7 +24,7 @@ from fourierrecon.fourier import Kernel, fast_length
 from fourierrecon.geometry import Region
 from fourierrecon.insertion import PAD, PASS, STOP, Slices
 from fourierrecon.parallel import Progress
-from fourierrecon.preprocess import BORDER, WINDOW_MARGIN, Sampling
+from fourierrecon.preprocess import BORDER, BORDER_BINNED, WINDOW_MARGIN, Sampling
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.volume import Volume
 from fourierrecon.weighting import Views, Weighting, Wiener
@@ -117,7 +117,8 @@ def _mask(binning: float, distance: float, falloff: float) -> Mask:
     if not (np.isfinite([distance, falloff]).all() and distance >= 0 and falloff >= 0):
         raise UsageError(f"taper distance {distance:g} and falloff {falloff:g} must be 0 or more binned pixels")
     if distance == falloff == 0:
-        return Mask(-float(np.ceil(BORDER * binning)), float(np.ceil(BORDER * binning)))
+        width = binning * (BORDER if binning < 1.01 else BORDER_BINNED)
+        return Mask(-width, width)
     return Mask(distance * binning, falloff * binning)
 
 
@@ -261,7 +262,7 @@ def _sample_images(
     shape = s.n_planes, len(plan.used), 2 * s.half_rows + 1
     samples = np.empty(shape, np.complex64)
     weights = np.empty(shape if strategy.uses_weights else (0, 0, 0), np.float32)
-    mask_image = mask.image(series.image_shape, plan.sampling.border)
+    masks = preprocess.image_masks(series.image_shape, plan.sampling, mask)
     table = np.repeat(plan.row_kernel.table(), 2, axis=1).ravel()
     rows = np.arange(-s.half_rows, s.half_rows + 1)
     step = plan.sampling.step
@@ -276,7 +277,7 @@ def _sample_images(
         tilt = int(plan.used[i])
         image = preprocess.load_image(series, tilt)
         filters = preprocess.filters_of(strategy, plan.views, tilt)
-        prepared = preprocess.prepare_image(image, plan.sampling, mask_image, keep_mean, filters, region.binning)
+        prepared = preprocess.prepare_image(image, plan.sampling, masks, keep_mean, filters, region.binning)
         start, stop = plan.windows[i]
         window = preprocess.cut_window(prepared, start, stop, plan.fade, bool(plan.along[i] == 1))
         spectrum = insertion.spectrum(window, s, plan.row_kernel, plan.row_grid)

@@ -133,6 +133,8 @@ class TiltSeries:
         What to tell the user about the coordinate frame.
     source
         File that the series was read from, for messages.
+    ctf_missing
+        Where ``ctf`` is None: the columns that the source lacks for it, for messages.
     """
 
     images: ImageStack
@@ -147,6 +149,7 @@ class TiltSeries:
     rotation_centre: tuple[float, float, float] | None = None
     frame: str = "projection matrices, 0-based world"
     source: str = ""
+    ctf_missing: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"{self.source}: " if self.source else ""
@@ -229,6 +232,7 @@ class TiltSeries:
             self.rotation_centre,
             self.frame,
             self.source,
+            self.ctf_missing,
         )
 
 

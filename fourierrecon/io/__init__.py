@@ -1,0 +1,19 @@
+"""Files in and out: tilt series of RELION, MRC stacks and volumes."""
+
+from fourierrecon.io.files import check_writable
+from fourierrecon.io.mrc import FileImages, MrcStack, read_mrc_volume, write_mrc, write_stack
+from fourierrecon.io.relion import write_relion4_set, write_relion5_set
+from fourierrecon.io.star import list_tomograms, read_tilt_series
+
+__all__ = [
+    "FileImages",
+    "MrcStack",
+    "check_writable",
+    "list_tomograms",
+    "read_mrc_volume",
+    "read_tilt_series",
+    "write_mrc",
+    "write_relion4_set",
+    "write_relion5_set",
+    "write_stack",
+]

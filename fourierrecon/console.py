@@ -1,0 +1,137 @@
+"""The screen: what was read, how far it is, what came out; plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+#: Columns of a table that goes to a file or a pipe.
+PLAIN_WIDTH = 160
+
+
+def screen(*, stderr: bool = False) -> Console:
+    """Give a console that takes every string as it is: no markup in file names, no numbers in colour.
+
+    Parameters
+    ----------
+    stderr
+        Write to the error stream, not to the output.
+    """
+    console = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+    if not console.is_terminal:
+        console = Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=PLAIN_WIDTH)
+    return console
+
+
+def say(console: Console, label: str, text: str) -> None:
+    """Print one labelled line; it is not wrapped, so that a path stays in one piece.
+
+    Parameters
+    ----------
+    console
+        Where to.
+    label
+        One word on what the line is about.
+    text
+        The line.
+    """
+    console.print(Text.assemble((f"{label:<10}", "bold"), text), soft_wrap=True)
+
+
+def fail(message: str) -> None:
+    """Print an error, one or two lines, on the error stream.
+
+    Parameters
+    ----------
+    message
+        What is wrong, and the remedy.
+    """
+    screen(stderr=True).print(Text.assemble(("error: ", "bold red"), message.strip()), soft_wrap=True)
+
+
+class Stages:
+    """Progress of a computation: a bar a stage on a terminal, elsewhere a line a stage when it is done.
+
+    A context manager; call it as ``stages(stage, done, total)``, from any thread.
+
+    Parameters
+    ----------
+    console
+        Where to.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._lock = threading.Lock()
+        self._started: dict[str, float] = {}
+        self._furthest: dict[str, int] = {}
+        self._tasks: dict[str, TaskID] = {}
+        self._bars: Progress | None = None
+        if console.is_terminal:
+            self._bars = Progress(
+                TextColumn("{task.description:<24}", markup=False),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                console=console,
+            )
+
+    def __enter__(self) -> Stages:
+        if self._bars is not None:
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Say how far a stage is.
+
+        Parameters
+        ----------
+        stage
+            Its name.
+        done, total
+            How many of how many parts are done. Threads may report out of order.
+        """
+        with self._lock:
+            if done == 0:
+                # a stage may run more than once
+                self._furthest.pop(stage, None)
+                self._started.pop(stage, None)
+                self._tasks.pop(stage, None)
+            if done <= self._furthest.get(stage, -1):
+                return
+            self._furthest[stage] = done
+            started = self._started.setdefault(stage, time.perf_counter())
+            if self._bars is None:
+                if done >= total:
+                    say(self._console, "done", f"{stage} ({total}) in {time.perf_counter() - started:.1f} s")
+                return
+            if stage not in self._tasks:
+                self._tasks[stage] = self._bars.add_task(stage, total=total)
+            self._bars.update(self._tasks[stage], completed=done, total=total)
+
+
+def size_of(path: Path) -> str:
+    """Give the size of a file for people, ``1.2 MB``.
+
+    Parameters
+    ----------
+    path
+        The file.
+    """
+    size = path.stat().st_size
+    scale, unit = next(
+        (pair for pair in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if size >= pair[0]), (1, "bytes")
+    )
+    return f"{size / scale:.3g} {unit}"

@@ -1,0 +1,133 @@
+"""Finds the files that STAR files name; writes new files all or not at all, and checks early that it can."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from fourierrecon.errors import DataError
+
+
+def check_writable(path: str | os.PathLike[str], n_bytes: int = 0) -> None:
+    """Check before a long computation that a file can be written afterwards; makes its folders.
+
+    Parameters
+    ----------
+    path
+        File to be written.
+    n_bytes
+        Its size, if known, to be compared with the space left.
+
+    Raises
+    ------
+    DataError
+        If the folder cannot be made or written, the target is a folder, or there is too little space.
+    """
+    with _one_line(path):
+        target = _target(path)
+        probe = _part(target)
+        try:
+            probe.open("xb").close()
+        finally:
+            probe.unlink(missing_ok=True)
+        free = shutil.disk_usage(target.parent).free
+    if n_bytes > free:
+        raise DataError(
+            f"{path} needs {n_bytes / 1e9:.3g} GB, but {target.parent} has {free / 1e9:.3g} GB left; "
+            f"free some space, choose another folder or a higher binning"
+        )
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a new file beside the target; it takes the target's place if all goes well, else it vanishes.
+
+    Parameters
+    ----------
+    path
+        File to be written; folders are made, links are followed.
+
+    Raises
+    ------
+    DataError
+        If it cannot be written.
+    """
+    with _one_line(path):
+        target = _target(path)
+        part = _part(target)
+        try:
+            with part.open("xb") as file:
+                yield file
+            part.replace(target)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+
+def find_file(name: str, *bases: Path, where: str) -> Path:
+    """Find a file that a STAR file names, as RELION does and a little further.
+
+    Tried are the working directory, then the folder of each STAR file and the folders above it.
+
+    Parameters
+    ----------
+    name
+        As written in the STAR file.
+    bases
+        STAR files that lead to this name.
+    where
+        Beginning of the message: which file, block and column names it.
+
+    Raises
+    ------
+    DataError
+        If there is no such file; the message says where it was looked for.
+    """
+    if not name:
+        raise DataError(f"{where}: the name of a file is empty")
+    folders = [Path.cwd()]
+    for base in bases:
+        folder = base.absolute().parent
+        folders += [folder, *folder.parents]
+    folders = list(dict.fromkeys(folders))
+    for folder in folders:
+        if os.path.isfile(folder / name):
+            return folder / name
+    tried = "" if os.path.isabs(name) else f"; looked in {', '.join(map(str, folders))}"
+    raise DataError(
+        f"{where}: file {name} not found{tried}. Correct the path, or run in the folder it starts from"
+    )
+
+
+def _target(path: str | os.PathLike[str]) -> Path:
+    """Give the file behind a path, links followed, its folders made; refuse what is no regular file."""
+    text = os.fspath(path)
+    target = Path(os.path.realpath(text))
+    if not text or text.endswith(os.sep) or target.is_dir():
+        raise DataError(f"cannot write {text!r}: it is a folder; add the name of a file")
+    if target.exists() and not target.is_file():
+        raise DataError(f"cannot write {text!r}: it exists and is not a regular file; choose another name")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target
+
+
+def _part(target: Path) -> Path:
+    """Give a name beside the target that nobody else uses."""
+    return target.with_name(f".fourierrecon-{secrets.token_hex(8)}.part")
+
+
+@contextmanager
+def _one_line(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn the system's complaints about writing into one line."""
+    try:
+        yield
+    except (OSError, UnicodeError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise DataError(
+            f"cannot write {os.fspath(path)}: {reason}; choose another folder or make it writable"
+        ) from error

@@ -1,0 +1,264 @@
+"""Writes RELION 4 and RELION 5 tomogram sets, with or without the image stacks."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from fourierrecon.errors import UsageError
+from fourierrecon.geometry import footprint, projection_matrices
+from fourierrecon.io.mrc import write_stack
+from fourierrecon.io.star_table import write_tables
+from fourierrecon.tilt_series import ImageStack, TiltSeries
+
+#: By how much the angles given may miss the matrices of the series, px.
+TOLERANCE = 1e-3
+
+
+def write_relion4_set(
+    folder: str | os.PathLike[str],
+    series: TiltSeries,
+    *,
+    stack_name: str | None = None,
+    hand: int = -1,
+    size: tuple[float, float, float] | None = None,
+    even: ImageStack | None = None,
+    odd: ImageStack | None = None,
+    file_name: str = "tomograms.star",
+    write_images: bool = True,
+    dtype: DTypeLike = np.float32,
+) -> Path:
+    """Write a tilt series as a RELION 4 set: projection matrices of a 1-based world, as IMOD's.
+
+    Parameters
+    ----------
+    folder
+        Made if need be; the paths in the files are relative to it.
+    series
+        In any frame; voxel 0 of its default region comes to world point (1, 1, 1).
+    stack_name
+        Of the image stack; default: ``NAME.mrcs``. The halves go to ``..._even`` and ``..._odd``.
+    hand
+        ``rlnTomoHand``, for RELION; not used here.
+    size
+        ``(width, height, depth)`` of the tomogram, bin-1 px; default: that of the series, else its footprint.
+    even, odd
+        Half images, ``(n_tilts, height, width)`` each.
+    file_name
+        Of the set; ``optimisation_set.star`` goes with it if it is ``tomograms.star``.
+    write_images
+        Whether to write the stacks too, or only name them.
+    dtype
+        Of the pixels (see :func:`fourierrecon.io.write_stack`).
+
+    Returns
+    -------
+    Path
+        The set's STAR file.
+
+    Raises
+    ------
+    DataError
+        If a file cannot be written.
+    UsageError
+        If the name of the tomogram cannot stand in a STAR file.
+    """
+    corner, (width, height, depth) = _frame(series, size)
+    shift = np.eye(4)
+    shift[:3, 3] = np.asarray(corner) - 1
+    matrices = series.projections @ shift
+    overview, tilts = _common_columns(series, hand)
+    stacks = _stacks(folder, series, stack_name, {"Even": even, "Odd": odd}, write_images, dtype)
+    overview |= {"rlnTomoTiltSeriesName": [stacks[""]], "rlnTomoFrameCount": [str(series.n_tilts)]}
+    overview |= {f"rlnTomoSize{a}": [_number(v)] for a, v in zip("XYZ", (width, height, depth), strict=True)}
+    columns = {f"rlnTomoProj{a}": [_vector(row) for row in matrices[:, i]] for i, a in enumerate("XYZW")}
+    columns |= tilts | _image_columns(stacks, series.n_tilts, halves_only=True)
+    path = Path(folder) / file_name
+    write_tables(path, {"global": overview, series.name: columns})
+    _optimisation_set(path)
+    return path
+
+
+def write_relion5_set(
+    folder: str | os.PathLike[str],
+    series: TiltSeries,
+    tilt_angles: ArrayLike | None = None,
+    tilt_axis_angle: ArrayLike | None = None,
+    x_tilt: ArrayLike | None = None,
+    shifts: ArrayLike | None = None,
+    *,
+    stack_name: str | None = None,
+    hand: int = -1,
+    size: tuple[float, float, float] | None = None,
+    even: ImageStack | None = None,
+    odd: ImageStack | None = None,
+    file_name: str = "tomograms.star",
+    write_images: bool = True,
+    dtype: DTypeLike = np.float32,
+) -> Path:
+    """Write a tilt series as a RELION 5 set: angles and shifts, in ``tilt_series/NAME.star``.
+
+    Parameters
+    ----------
+    tilt_angles, tilt_axis_angle, x_tilt
+        Degrees, ``(n_tilts,)`` or one value (see :func:`~fourierrecon.geometry.projection_matrices`). Those
+        left out are worked out from the matrices of the series.
+    shifts
+        Image shifts ``(x, y)``, px, ``(n_tilts, 2)``; default: from the matrices.
+    folder, series, stack_name, hand, size, even, odd, file_name, write_images, dtype
+        As for :func:`write_relion4_set`.
+
+    Returns
+    -------
+    Path
+        The set's STAR file.
+
+    Raises
+    ------
+    DataError
+        If a file cannot be written.
+    UsageError
+        If the matrices are no rotations, or the angles and shifts given do not make them.
+    """
+    corner, extent = _frame(series, size)
+    half = [int(s / 2) for s in extent]
+    middle = np.append(np.asarray(corner) + half, 1.0)
+    rows = series.projections[:, :2, :3]
+    beam = np.cross(rows[:, 0], rows[:, 1])
+    # P = Rz(axis) Ry(tilt) Rx(x tilt): its last row is (-sin tilt, cos tilt sin x, cos tilt cos x)
+    found_tilt = np.degrees(np.arcsin(np.clip(-beam[:, 0], -1, 1)))
+    found_x = np.degrees(np.arctan2(beam[:, 1], beam[:, 2]))
+    found_axis = np.degrees(np.arctan2(rows[:, 1, 0], rows[:, 0, 0]))
+    centre_pixel = np.array([series.image_shape[1] // 2, series.image_shape[0] // 2])
+    found_shifts = series.projections[:, :2] @ middle - centre_pixel
+    n = series.n_tilts
+    tilt, axis, x = (
+        np.broadcast_to(np.asarray(found if given is None else given, float), n)
+        for given, found in ((tilt_angles, found_tilt), (tilt_axis_angle, found_axis), (x_tilt, found_x))
+    )
+    shift = np.broadcast_to(np.asarray(found_shifts if shifts is None else shifts, float), (n, 2))
+
+    made = projection_matrices(series.image_shape, (half[0], half[1], half[2]), tilt, axis, x, shift)
+    back = np.eye(4)
+    back[:3, 3] = corner
+    corners = np.array(np.meshgrid(*([0, s] for s in extent), [1])).reshape(4, -1)
+    miss = np.abs((made - series.projections @ back)[:, :2] @ corners).max()
+    if not miss < TOLERANCE:
+        raise UsageError(
+            f"these angles and shifts miss the projection matrices of {series.name} by up to {miss:.3g} px; "
+            f"RELION 5 sets hold rotations and shifts only: correct the angles, or write a RELION 4 set"
+        )
+    overview, columns = _common_columns(series, hand)
+    stacks = _stacks(folder, series, stack_name, {"Even": even, "Odd": odd}, write_images, dtype)
+    tilts_name = f"tilt_series/{series.name}.star"
+    overview |= {"rlnTomoTiltSeriesStarFile": [tilts_name]}
+    overview |= {f"rlnTomoSize{a}": [_number(v)] for a, v in zip("XYZ", extent, strict=True)}
+    angstrom = shift * series.pixel_size
+    columns = _image_columns(stacks, n) | {
+        "rlnTomoXTilt": [_number(v) for v in x],
+        "rlnTomoYTilt": [_number(v) for v in tilt],
+        "rlnTomoZRot": [_number(v) for v in axis],
+        "rlnTomoXShiftAngst": [_number(v) for v in angstrom[:, 0]],
+        "rlnTomoYShiftAngst": [_number(v) for v in angstrom[:, 1]],
+        **columns,
+    }
+    path = Path(folder) / file_name
+    write_tables(Path(folder) / tilts_name, {series.name: columns})
+    write_tables(path, {"global": overview})
+    _optimisation_set(path)
+    return path
+
+
+def _frame(
+    series: TiltSeries, size: tuple[float, float, float] | None
+) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Give the world point of voxel 0 of the default region and its size ``(width, height, depth)``, px."""
+    corner, extent = (series.world_origin,) * 3, size or series.size
+    if extent is None:
+        corner, extent = footprint(series)
+    elif series.rotation_centre is not None:
+        x, y, z = (c - int(s / 2) for c, s in zip(series.rotation_centre, extent, strict=True))
+        corner = (x, y, z)
+    return corner, extent
+
+
+def _common_columns(series: TiltSeries, hand: int) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Give the columns that both versions have: of the tomogram, and of its tilts."""
+    if not series.name or any(c.isspace() or c in "\"'#/" for c in series.name):
+        raise UsageError(f"tomogram name {series.name!r} must be one word without quotes, # and /")
+    overview = {
+        "rlnTomoName": [series.name],
+        "rlnTomoHand": [str(hand)],
+        "rlnOpticsGroupName": ["opticsGroup1"],
+        "rlnTomoTiltSeriesPixelSize": [_number(series.pixel_size)],
+    }
+    tilts: dict[str, list[str]] = {}
+    if series.ctf is not None:
+        overview["rlnVoltage"] = [_number(series.ctf.voltage)]
+        overview["rlnSphericalAberration"] = [_number(series.ctf.spherical_aberration)]
+        overview["rlnAmplitudeContrast"] = [_number(series.ctf.amplitude_contrast)]
+        for label, values in (
+            ("rlnDefocusU", series.ctf.defocus_u),
+            ("rlnDefocusV", series.ctf.defocus_v),
+            ("rlnDefocusAngle", series.ctf.defocus_angle),
+            ("rlnPhaseShift", series.ctf.phase_shift),
+            ("rlnCtfScalefactor", series.ctf.scale),
+        ):
+            tilts[label] = [_number(v) for v in values]
+    if series.exposure is not None:
+        tilts["rlnMicrographPreExposure"] = [_number(v) for v in series.exposure]
+    return overview, tilts
+
+
+def _stacks(
+    folder: str | os.PathLike[str],
+    series: TiltSeries,
+    stack_name: str | None,
+    halves: dict[str, ImageStack | None],
+    write_images: bool,
+    dtype: DTypeLike,
+) -> dict[str, str]:
+    """Write the image stacks; give their names, by the ending of the column that names them."""
+    full = stack_name or f"{series.name}.mrcs"
+    stem, ending = os.path.splitext(full)
+    names = {"": full}
+    for half, images in halves.items():
+        if images is not None:
+            if tuple(images.shape) != tuple(series.images.shape):
+                raise UsageError(
+                    f"{half.lower()} images have shape {images.shape}, the full {series.images.shape}"
+                )
+            names[half] = f"{stem}_{half.lower()}{ending}"
+    if write_images:
+        for half, name in names.items():
+            images = halves.get(half)
+            write_stack(
+                Path(folder) / name, series.images if images is None else images, series.pixel_size, dtype
+            )
+    return names
+
+
+def _image_columns(stacks: dict[str, str], n_tilts: int, halves_only: bool = False) -> dict[str, list[str]]:
+    """Give the columns with the name of each image, ``000001@stack``."""
+    return {
+        f"rlnMicrographName{half}": [f"{i + 1:06d}@{name}" for i in range(n_tilts)]
+        for half, name in stacks.items()
+        if half or not halves_only
+    }
+
+
+def _optimisation_set(path: Path) -> None:
+    """Write the optimisation set that goes with a tomogram set."""
+    if path.name == "tomograms.star":
+        write_tables(path.with_name("optimisation_set.star"), {"": {"rlnTomoTomogramsFile": path.name}})
+
+
+def _number(value: float) -> str:
+    return f"{value:.12g}"
+
+
+def _vector(values: NDArray[np.float64]) -> str:
+    return f"[{','.join(map(_number, values))}]"

@@ -1,0 +1,222 @@
+"""Image stacks in MRC files, read one image at a time as they are needed."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourierrecon.errors import DataError
+
+#: What the numbers of the header's field ``mode`` mean.
+MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
+COMPLEX_MODES = (3, 4)
+KNOWN_MODES = (*MODES, *COMPLEX_MODES, 101)
+HEADER_BYTES = 1024
+#: IMOD's mark in the header (bytes 152 to 155), and the bit of its flags that makes bytes signed.
+IMOD_STAMP, IMOD_SIGNED = 1146047817, 1
+
+
+class Header(NamedTuple):
+    """What is needed of an MRC header."""
+
+    shape: tuple[int, int, int]  # (z, y, x) as stored
+    dtype: np.dtype[Any]
+    offset: int  # of the first pixel, bytes
+    voxel_size: float  # Å, 0 where unknown
+    origin: tuple[float, float, float]
+    axes: tuple[int, int, int]
+
+    @property
+    def end(self) -> int:
+        """Bytes that the file must have."""
+        return self.offset + self.shape[0] * self.shape[1] * self.shape[2] * self.dtype.itemsize
+
+
+class MrcStack:
+    """Images of an MRC file, each read when it is asked for. Safe to pickle and to share among threads.
+
+    Parameters
+    ----------
+    path
+        ``.mrc``, ``.mrcs``, ``.st`` ...: any MRC file; a single image counts as a stack of one.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, no MRC file, cut short, empty or complex.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path).absolute()
+        self._header = read_header(self.path)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """``(n_images, height, width)``."""
+        return self._header.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the pixels as stored, in the byte order of this machine."""
+        return self._header.dtype.newbyteorder("=")
+
+    @property
+    def pixel_size(self) -> float:
+        """From the header, Å; 0 where it says nothing."""
+        return self._header.voxel_size
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: int, /) -> NDArray[Any]:
+        """Read image ``index`` (0-based) from disk, ``(height, width)``."""
+        n, height, width = self.shape
+        number = index + n if index < 0 else index
+        if not 0 <= number < n:
+            raise IndexError(f"{self.path} holds {n} images; there is no image {index}")
+        return read_pixels(self.path, self._header, number * height * width, height * width).reshape(
+            height, width
+        )
+
+
+class FileImages:
+    """Images from several files: one file an image, or some images of stacks, in any order.
+
+    Parameters
+    ----------
+    sources
+        For each image its file, and its 0-based number there (None: the file holds just one image).
+
+    Raises
+    ------
+    DataError
+        If a file cannot be read, has no such image, or its images are of another size.
+    """
+
+    def __init__(self, sources: Sequence[tuple[str | os.PathLike[str], int | None]]) -> None:
+        if not sources:
+            raise DataError("a tilt series needs at least one image")
+        stacks = {path: MrcStack(path) for path in dict.fromkeys(Path(p).absolute() for p, _ in sources)}
+        self._images: list[tuple[MrcStack, int]] = []
+        for path, number in sources:
+            stack = stacks[Path(path).absolute()]
+            if number is None and len(stack) != 1:
+                raise DataError(
+                    f"{path} holds {len(stack)} images; say which as N@{Path(path).name}, N from 1"
+                )
+            if number is not None and not 0 <= number < len(stack):
+                raise DataError(
+                    f"image {number + 1} of {path} asked for, but it holds {len(stack)}; numbers start at 1"
+                )
+            self._images.append((stack, number or 0))
+        first = self._images[0][0]
+        for stack in stacks.values():
+            if stack.shape[1:] != first.shape[1:]:
+                size, other = (f"{s.shape[2]} x {s.shape[1]} px" for s in (stack, first))
+                raise DataError(
+                    f"{stack.path} has {size}, but {first.path} has {other}; all images must be of one size"
+                )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """``(n_images, height, width)``."""
+        return (len(self._images), *self._images[0][0].shape[1:])
+
+    def __getitem__(self, index: int, /) -> NDArray[Any]:
+        """Read image ``index`` (0-based) from disk, ``(height, width)``."""
+        stack, number = self._images[index]
+        return stack[number]
+
+
+def read_header(path: Path) -> Header:
+    """Read and check the header of an MRC file."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(HEADER_BYTES)
+            found = os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise DataError(f"cannot read {str(path)!r}: {error}") from error
+    if len(raw) < HEADER_BYTES:
+        raise DataError(
+            f"{path} is not an MRC file: it has {len(raw)} bytes, a header alone has {HEADER_BYTES}"
+        )
+    marked = raw[208:211] == b"MAP"
+    # the stamp of the byte order is wrong or missing in some files: then the order that makes sense
+    orders: tuple[Literal["<", ">"], ...] = (">", "<") if raw[212] == 0x11 else ("<", ">")
+    header, mode, plausible = _interpret(raw, orders[0])
+    if not plausible or header.end > found:
+        other = _interpret(raw, orders[1])
+        if other[2] and (not plausible or other[0].end <= found):
+            header, mode, plausible = other
+    shape, needed = header.shape, header.end
+    if not marked and (not plausible or 0 in shape or mode not in MODES or needed > found):
+        raise DataError(
+            f"{path} is not an MRC file: no MAP mark, and its header makes no sense; images must be MRC"
+        )
+    sizes = f"{shape[2]} x {shape[1]} x {shape[0]}"
+    if not plausible:
+        raise DataError(
+            f"{path} is a damaged MRC file: mode {mode}, size {sizes}; restore it from its source"
+        )
+    if 0 in shape:
+        raise DataError(f"{path} holds no images: size {sizes} in its header; was its writing interrupted?")
+    if mode in COMPLEX_MODES:
+        raise DataError(
+            f"{path} holds complex numbers (MRC mode {mode}), not images; transform it back first"
+        )
+    if mode not in MODES:
+        raise DataError(
+            f"{path} has packed 4-bit pixels (MRC mode {mode}); convert it to bytes or float32 first"
+        )
+    if needed > found:
+        raise DataError(
+            f"{path} is cut short: {needed} bytes expected ({sizes} in MRC mode {mode}), {found} found; "
+            f"copy it again"
+        )
+    if not marked:
+        warnings.warn(f"{path}: no MAP mark in the header (an old MRC file); read all the same", stacklevel=3)
+    return header
+
+
+def _interpret(raw: bytes, order: Literal["<", ">"]) -> tuple[Header, int, bool]:
+    """Read the fields of a header in one byte order: the header, its mode, and whether it makes sense."""
+    from mrcfile.dtypes import HEADER_DTYPE
+
+    fields = np.frombuffer(raw, HEADER_DTYPE.newbyteorder(order))[0]
+    mode, shape = int(fields["mode"]), (int(fields["nz"]), int(fields["ny"]), int(fields["nx"]))
+    plausible = mode in KNOWN_MODES and max(shape) < 1 << 24 and min(shape) >= 0 and fields["nsymbt"] >= 0
+    dtype = np.dtype(MODES.get(mode, "i1")).newbyteorder(order)
+    imod_stamp, imod_flags = np.frombuffer(raw, np.dtype("i4").newbyteorder(order), 2, 152)
+    if mode == 0 and imod_stamp == IMOD_STAMP and not imod_flags & IMOD_SIGNED:
+        dtype = np.dtype("u1")
+    with np.errstate(all="ignore"):
+        voxel_size = float(fields["cella"]["x"]) / (int(fields["mx"]) or shape[2] or 1)
+    x, y, z = (float(fields["origin"][axis]) for axis in "xyz")
+    header = Header(
+        shape,
+        dtype,
+        HEADER_BYTES + int(fields["nsymbt"]),
+        voxel_size if np.isfinite(voxel_size) and voxel_size > 0 else 0.0,
+        (x, y, z) if np.isfinite([x, y, z]).all() else (0.0, 0.0, 0.0),
+        (int(fields["mapc"]), int(fields["mapr"]), int(fields["maps"])),
+    )
+    return header, mode, bool(plausible)
+
+
+def read_pixels(path: Path, header: Header, start: int, count: int) -> NDArray[Any]:
+    """Read some pixels in the byte order of this machine."""
+    try:
+        pixels = np.fromfile(path, header.dtype, count, offset=header.offset + start * header.dtype.itemsize)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    if pixels.size != count:
+        raise DataError(f"{path} has become shorter since it was opened; is another program writing it?")
+    return pixels.astype(header.dtype.newbyteorder("="), copy=False)

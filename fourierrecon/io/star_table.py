@@ -1,0 +1,194 @@
+"""Tables of STAR files as RELION writes them, with errors that name file, block, column and row."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourierrecon.errors import DataError
+from fourierrecon.io.files import replacing
+from fourierrecon.io.star_text import decode, encode, read_text, split_blocks
+
+
+@dataclass(frozen=True)
+class Table:
+    """One block of a STAR file; its values are words, exactly as written.
+
+    Parameters
+    ----------
+    path
+        The file.
+    name
+        Of the block, without ``data_``.
+    columns
+        Words of each column, by label without its underscore.
+    first_row
+        Number of the first row, from 1, for messages.
+    """
+
+    path: Path
+    name: str
+    columns: Mapping[str, Sequence[str]]
+    first_row: int = 1
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), ()))
+
+    @property
+    def where(self) -> str:
+        """Beginning of a message: file and block."""
+        return f"{self.path}, block data_{self.name}"
+
+    def has(self, *labels: str) -> bool:
+        """Tell whether all these columns are there."""
+        return all(label in self.columns for label in labels)
+
+    def lacks(self, *labels: str) -> list[str]:
+        """Give those of these columns that are not there."""
+        return [label for label in labels if label not in self.columns]
+
+    def row(self, index: int) -> Table:
+        """Give one row, from 0, as a table."""
+        columns = {label: [words[index]] for label, words in self.columns.items()}
+        return Table(self.path, self.name, columns, self.first_row + index)
+
+    def cell(self, label: str, index: int = 0) -> str:
+        """Say in a message which value is meant: file, block, column and row."""
+        return f"{self.where}, column {label}, row {self.first_row + index}"
+
+    def words(self, label: str) -> Sequence[str]:
+        """Give a column as written.
+
+        Raises
+        ------
+        DataError
+            If there is no such column.
+        """
+        if label not in self.columns:
+            raise DataError(
+                f"{self.where}: column {label} is missing; it is needed. Add it, or write the set anew"
+            )
+        return self.columns[label]
+
+    def numbers(self, label: str, default: float | None = None) -> NDArray[np.float64]:
+        """Give a column of finite numbers, ``(n_rows,)``.
+
+        Parameters
+        ----------
+        label
+            Column.
+        default
+            Used where there is no such column.
+
+        Raises
+        ------
+        DataError
+            If the column is needed and missing, or a word is no finite number.
+        """
+        if default is not None and label not in self.columns:
+            return np.full(len(self), default)
+        return np.array([self._number(word, label, i) for i, word in enumerate(self.words(label))], float)
+
+    def vectors(self, label: str, length: int) -> NDArray[np.float64]:
+        """Give a column of vectors written as ``[a,b,c]``, ``(n_rows, length)``.
+
+        Raises
+        ------
+        DataError
+            If the column is missing, or a word is not such a vector of finite numbers.
+        """
+        rows = []
+        for i, word in enumerate(self.words(label)):
+            parts = word.strip().removeprefix("[").removesuffix("]").split(",")
+            if len(parts) != length or not word.startswith("[") or not word.endswith("]"):
+                raise DataError(
+                    f"{self.cell(label, i)}: {word!r} is not a vector; needed: {length} numbers [a,b,...]"
+                )
+            rows.append([self._number(part, label, i) for part in parts])
+        return np.array(rows, float).reshape(len(rows), length)
+
+    def _number(self, word: str, label: str, index: int) -> float:
+        try:
+            # Python's own extras (1_000, non-Latin digits) are no numbers to other programs
+            value = float(word) if word.isascii() and "_" not in word else None
+        except ValueError:
+            value = None
+        if value is None:
+            raise DataError(f"{self.cell(label, index)}: {word!r} is not a number; correct it")
+        if not np.isfinite(value):
+            raise DataError(
+                f"{self.cell(label, index)}: {word!r} is not a finite number; correct it or leave the row out"
+            )
+        return value
+
+
+def read_tables(path: Path) -> dict[str, Table]:
+    """Read the blocks of a STAR file, by name, in their order.
+
+    Line ends of any system, a byte-order mark, comments and empty lines anywhere, and quoted values are fine.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, empty or no STAR file, or a row has not one value for each column.
+    """
+    import starfile
+
+    tidy = _tidy(path)
+    try:
+        with tempfile.TemporaryDirectory(prefix="fourierrecon-") as folder:
+            copy = Path(folder) / "tidy.star"
+            copy.write_text(tidy, "ascii")
+            blocks = starfile.read(copy, always_dict=True)
+    except OSError as error:
+        raise DataError(
+            f"no room for a temporary file in {tempfile.gettempdir()}: {error.strerror or error}"
+        ) from error
+    tables = {}
+    for name, block in blocks.items():
+        columns = {
+            decode(label): [decode(word) for word in ([words] if isinstance(words, str) else words)]
+            for label, words in block.items()
+        }
+        tables[decode(name)] = Table(path, decode(name), columns)
+    return tables
+
+
+def write_tables(path: Path, tables: Mapping[str, Mapping[str, object]]) -> None:
+    """Write a STAR file: blocks of columns (lists of words), or of labels with one word each.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be written.
+    """
+    import pandas as pd
+    import starfile
+
+    blocks = {
+        name: pd.DataFrame(columns) if all(isinstance(v, list) for v in columns.values()) else dict(columns)
+        for name, columns in tables.items()
+    }
+    # the library's first line holds the time: without it, the same tables give the same file
+    _, _, text = starfile.to_string(blocks, sep="\t").partition("\n")
+    with replacing(path) as file:
+        file.write(b"# written by fourierrecon\n" + text.encode())
+
+
+def _tidy(path: Path) -> str:
+    """Check the structure of a STAR file and rewrite it so that :mod:`starfile` keeps every value as is."""
+    lines = []
+    for block in split_blocks(read_text(path), path):
+        rows = [" ".join(map(encode, row)) for row in block.rows]
+        if block.loop:
+            labels = [f"_{encode(label)}" for label in block.labels]
+            lines += [f"data_{encode(block.name)}", "", "loop_", *labels, *rows, ""]
+        elif block.labels:
+            entries = [f"_{encode(label)} {row}" for label, row in zip(block.labels, rows, strict=True)]
+            lines += [f"data_{encode(block.name)}", "", *entries, ""]
+    return "\n".join([*lines, ""])

@@ -1,0 +1,201 @@
+"""What is said on screen about tilt series, regions and results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from fourierrecon.console import say
+
+if TYPE_CHECKING:
+    from fourierrecon.demo import DemoReport
+    from fourierrecon.geometry import Region
+    from fourierrecon.tilt_series import TiltSeries
+    from fourierrecon.weighting import Weighting
+
+
+def describe_region(region: Region, pixel_size: float) -> str:
+    """Give one line on the size and place of a region.
+
+    Parameters
+    ----------
+    region
+        The region.
+    pixel_size
+        Of the unbinned images, Å.
+    """
+    depth, height, width = region.shape
+    place = ", ".join(f"{c:g}" for c in region.origin)
+    line = (
+        f"{width} x {height} x {depth} voxels (w x h x d) of {region.binning * pixel_size:g} Å, "
+        f"binning {region.binning:g}, voxel 0 at ({place})"
+    )
+    return f"{line}; {region.note}" if region.note else line
+
+
+def describe_ctf(series: TiltSeries) -> str:
+    """Give one line on the contrast transfer functions of a tilt series.
+
+    Parameters
+    ----------
+    series
+        The tilt series.
+    """
+    ctf = series.ctf
+    if ctf is None:
+        return "none in the set (reconstruct with --noctf)"
+    low = min(ctf.defocus_u.min(), ctf.defocus_v.min()) / 1e4
+    high = max(ctf.defocus_u.max(), ctf.defocus_v.max()) / 1e4
+    plate = f", phase shift to {ctf.phase_shift.max():g}°" if ctf.phase_shift.any() else ""
+    optics = f"{ctf.voltage:g} kV, Cs {ctf.spherical_aberration:g} mm"
+    contrast = f"amplitude contrast {ctf.amplitude_contrast:g}"
+    return f"{optics}, {contrast}, defocus {low:.2f} to {high:.2f} µm{plate}"
+
+
+def describe_images(series: TiltSeries) -> str:
+    """Give one line on the images of a tilt series.
+
+    Parameters
+    ----------
+    series
+        The tilt series.
+    """
+    height, width = series.image_shape
+    angles = series.tilt_angles
+    return (
+        f"{series.n_tilts} images of {width} x {height} px at {series.pixel_size:g} Å, "
+        f"tilts {angles.min():.1f}° to {angles.max():.1f}°"
+    )
+
+
+def describe_request(
+    console: Console, source: Path, series: TiltSeries, region: Region, strategy: Weighting, ctf: bool
+) -> None:
+    """Print what will be reconstructed, and how what was read is understood.
+
+    Parameters
+    ----------
+    console
+        Where to.
+    source
+        The set that was given.
+    series, region, strategy, ctf
+        As for :func:`fourierrecon.reconstruct.reconstruct`.
+    """
+    say(console, "tomogram", f"{series.name} of {source}: {describe_images(series)}")
+    say(console, "frame", series.frame)
+    say(console, "region", describe_region(region, series.pixel_size))
+    say(console, "weighting", repr(strategy))
+    say(console, "CTF", describe_ctf(series) if ctf else "not applied (--noctf)")
+
+
+def facts_of(series: TiltSeries) -> list[tuple[str, str]]:
+    """List what is known about a tilt series as ``(label, value)``, without reading its images.
+
+    Parameters
+    ----------
+    series
+        The tilt series.
+    """
+    from fourierrecon.geometry import Region, tilt_axis_angle
+
+    height, width = series.image_shape
+    angles, exposure = series.tilt_angles, series.exposure
+    region = Region.of(series)
+    deep, high, wide = region.shape
+    return [
+        ("tilts", f"{series.n_tilts}, {angles.min():.1f}° to {angles.max():.1f}°"),
+        ("images", f"{width} x {height} px (w x h)"),
+        ("pixel size", f"{series.pixel_size:g} Å"),
+        (
+            "tilt axis",
+            f"{round(tilt_axis_angle(series.projections, angles), 1) + 0.0:.1f}° from the images' y axis",
+        ),
+        ("CTF", describe_ctf(series)),
+        ("exposure", "unknown" if exposure is None else f"{exposure.min():g} to {exposure.max():g} e⁻/Å²"),
+        ("tomogram", f"{wide} x {high} x {deep} px (w x h x d); {region.note}"),
+        ("frame", series.frame),
+        ("voxel 0", f"at ({', '.join(f'{c:g}' for c in region.origin)}) of that frame by default"),
+    ]
+
+
+def print_facts(console: Console, series: TiltSeries) -> None:
+    """Print a table of what is known about one tilt series.
+
+    Parameters
+    ----------
+    console
+        Where to.
+    series
+        The tilt series.
+    """
+    table = Table(
+        box=box.SIMPLE, show_header=False, title=Text(series.name, style="bold"), title_justify="left"
+    )
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, value in facts_of(series):
+        table.add_row(label, value)
+    console.print(table)
+
+
+def print_overview(console: Console, all_series: Sequence[TiltSeries]) -> None:
+    """Print a table of several tilt series, one a row.
+
+    Parameters
+    ----------
+    console
+        Where to.
+    all_series
+        The tilt series.
+    """
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold")
+    facts = [dict(facts_of(series)) for series in all_series]
+    columns = ("tilts", "images", "pixel size", "tilt axis", "CTF", "exposure", "tomogram")
+    for column in ("name", *columns):
+        table.add_column(column, overflow="fold")
+    for series, fact in zip(all_series, facts, strict=True):
+        table.add_row(series.name, *(fact[column] for column in columns))
+    console.print(table)
+    for frame in dict.fromkeys(fact["frame"] for fact in facts):
+        say(console, "frame", frame)
+
+
+def report_demo(console: Console, report: DemoReport) -> None:
+    """Print what the demo did, how well the tomogram matches the truth, and what to try next.
+
+    Parameters
+    ----------
+    console
+        Where to.
+    report
+        What the demo says.
+    """
+    (height, width), (deep, high, wide) = report.image_shape, report.volume_shape
+    times = ", ".join(f"{step} {seconds:.1f} s" for step, seconds in report.seconds.items())
+    matches = ", ".join(f"{name} {value:.2f}" for name, value in report.correlation.items())
+    say(
+        console,
+        "images",
+        f"{report.n_tilts} of {width} x {height} px, with CTF, signal to noise {report.snr:g}",
+    )
+    say(console, "tomogram", f"{wide} x {high} x {deep} voxels of {report.voxel_size:g} Å: {report.tomogram}")
+    say(console, "picture", str(report.picture))
+    say(console, "time", times)
+    say(console, "match", f"correlation with the truth, in what the tilts measured (1 is perfect): {matches}")
+    folder, source = report.tomogram.parent, report.tomogram_set
+    say(console, "next", f"fourierrecon info {source}")
+    for name, options in (("preweight", "--pre_weight"), ("smooth", "--SNR 1"), ("binned", "--bin 2")):
+        rest = f"{options} --o {folder / f'{name}.mrc'}"
+        say(
+            console,
+            "",
+            f"fourierrecon reconstruct --t {source} {'' if name == 'binned' else '--bin 1 '}{rest}",
+        )
+    say(console, "", "fourierrecon sample mycoplasma      (a real tilt series, 56 MB to download)")
