@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from math import prod
+from math import inf, prod
 from pathlib import Path
 
-from fourierrecon.errors import UsageError
+from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry import Region
 from fourierrecon.parallel import available_memory
 from fourierrecon.tilt_series import TiltSeries
@@ -97,15 +97,26 @@ def protect(output: Path, source: Path, series: TiltSeries) -> None:
 
 
 def bytes_to_write(region: Region) -> int:
-    """Give the bytes of a volume on disk; 0 if it is larger than the memory, of which the engine tells.
+    """Give the size of a volume's file; refuse one that cannot fit into memory before anything is planned.
 
     Parameters
     ----------
     region
         Of the volume.
+
+    Raises
+    ------
+    DataError
+        If the voxels alone are larger than the memory.
     """
-    size, memory = 1024 + 4 * prod(region.shape), available_memory()
-    return size if memory is None or size < memory else 0
+    depth, height, width = (float(n) if n < 1e100 else inf for n in region.shape)
+    size, memory = 4 * depth * height * width, available_memory()
+    if memory is not None and size > memory:
+        raise DataError(
+            f"the volume of {width:g} x {height:g} x {depth:g} voxels needs {size / 1e9:.3g} GB of memory, "
+            f"{memory / 1e9:.3g} GB are free; use a larger --bin or a smaller region (--w --h --d)"
+        )
+    return 1024 + 4 * prod(region.shape)
 
 
 @contextmanager

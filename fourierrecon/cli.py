@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -207,7 +208,7 @@ def reconstruct(
     say(console, "wrote", f"{o} ({size_of(o)}) after {time.perf_counter() - started:.1f} s")
     finer = max(1.0, region.binning / 2)
     hint = f"; finer: --bin {finer:g}" if finer < region.binning else ""
-    say(console, "next", f"look at it: 3dmod {o}{hint}")
+    say(console, "next", f"look at it: 3dmod {quote(str(o))}{hint}")
 
 
 @app.command()
@@ -216,7 +217,7 @@ def info(
     tn: Annotated[str | None, typer.Option("--tn", metavar="NAME", help="Only this tomogram.")] = None,
 ) -> None:
     """Show what is in a set: tilt series, sizes, angles, CTF, coordinate frame. Images are not read."""
-    from fourierrecon.console import say, screen
+    from fourierrecon.console import program, say, screen
     from fourierrecon.io import list_tomograms, read_tilt_series
     from fourierrecon.report import print_facts, print_overview
 
@@ -228,9 +229,13 @@ def info(
     else:
         print_overview(console, all_series)
     first = all_series[0]
-    options = "" if len(names) == 1 and tn is None else f" --tn {first.name}"
+    options = "" if len(names) == 1 and tn is None else f" --tn {quote(first.name)}"
     options += "" if first.ctf is not None else " --noctf"
-    say(console, "next", f"fourierrecon reconstruct --t {source}{options} --o {first.name}.mrc")
+    say(
+        console,
+        "next",
+        f"{program()} reconstruct --t {quote(str(source))}{options} --o {quote(first.name)}.mrc",
+    )
 
 
 for _command in (examples.demo, examples.simulate, examples.sample):

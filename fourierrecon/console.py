@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from pathlib import Path
+from shlex import quote
+from shutil import which
 from types import TracebackType
 
 from rich.console import Console
@@ -42,6 +45,13 @@ def say(console: Console, label: str, text: str) -> None:
         The line.
     """
     console.print(Text.assemble((f"{label:<10}", "bold"), text), soft_wrap=True)
+
+
+def program() -> str:
+    """Give the name that this program can be called by, for commands that people copy."""
+    if which("fourierrecon") is not None or Path(sys.argv[0]).stem != "fourierrecon":
+        return "fourierrecon"
+    return quote(sys.argv[0])
 
 
 def fail(message: str) -> None:

@@ -15,6 +15,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+#: One image in fixed point.
+ONE = 1 << 16
+
 
 @dataclass(frozen=True)
 class Mask:
@@ -58,88 +61,83 @@ def divide_by_count(
     """
     n_p, n_o = slab.shape
     n_tilts = affine.shape[0]
-    steps = np.empty(n_o + 1, np.float32)
-    count = np.empty(n_o, np.float32)
-    for block in range(0, n_p, 32):
-        stop = min(block + 32, n_p)
-        # images that see all of the block, or nothing of it, need no look at single rows
-        everywhere = 0
-        partly = np.empty(n_tilts, np.int64)
-        n_partly = 0
+    steps = np.empty(n_o + 1, np.int32)
+    partly = np.empty(n_tilts, np.int64)
+    for start in range(0, n_p, 16):
+        stop = min(start + 16, n_p)
+        # images that see all of these rows, or nothing of them, need no look at single rows
+        everywhere, n_partly = 0, 0
         for f in range(n_tilts):
             inside, outside = True, False
             for border in range(4):
-                c, dp, do = affine[f, border]
-                first, last = c + dp * block, c + dp * (stop - 1)
-                least = min(first, last) + min(0.0, do * (n_o - 1))
-                most = max(first, last) + max(0.0, do * (n_o - 1))
-                inside = inside and least >= 1
-                outside = outside or most <= 0
+                c, dp, do = affine[f, border, 0], affine[f, border, 1], affine[f, border, 2]
+                first, last = c + dp * start, c + dp * (stop - 1)
+                across = do * (n_o - 1)
+                inside = inside and min(first, last) + min(0.0, across) >= 1
+                outside = outside or max(first, last) + max(0.0, across) <= 0
             if inside:
                 everywhere += 1
             elif not outside:
                 partly[n_partly] = f
                 n_partly += 1
-        for p in range(block, stop):
+        for p in range(start, stop):
+            row = slab[p]
             if n_partly == 0:
-                slab[p] *= np.float32(1) / np.float32(max(everywhere, 1))
+                row *= np.float32(1) / np.float32(max(everywhere, 1))
                 continue
+            # the count along the row as its differences, in fixed point: integers add up fast and without drift
             steps[:] = 0
-            count[:] = everywhere
+            steps[0] = everywhere * ONE
             for i in range(n_partly):
-                _add_row(affine[partly[i]], p, steps, count)
-            total = np.float32(0)
+                _add_row(affine[partly[i]], p, n_o, steps)
+            count = np.int32(0)
             for o in range(n_o):
-                total += steps[o]
-                slab[p, o] /= max(count[o] + total, np.float32(1))
+                count += steps[o]
+                steps[o] = count
+            for o in range(n_o):
+                row[o] *= np.float32(ONE) / np.float32(max(steps[o], np.int32(ONE)))
 
 
 @njit(cache=True, nogil=True, fastmath=True, inline="always")  # type: ignore[untyped-decorator]
-def _add_row(borders: Any, p: int, steps: Any, count: Any) -> None:
-    """Add the weight of one image along one row: full weight as a step up and down, the ramps voxel by voxel."""
-    n_o = count.shape[0]
-    seen_from, seen_to = 0.0, float(n_o - 1)
-    full_from, full_to = 0.0, float(n_o - 1)
+def _add_row(borders: Any, p: int, n_o: int, steps: Any) -> None:
+    """Add the differences of one image's weight along one row: full weight is a step up and down, ramps are walked."""
+    low, high = 0.0, n_o - 1.0
+    full_low, full_high = low, high
     for border in range(4):
         c = borders[border, 0] + borders[border, 1] * p
         slope = borders[border, 2]
-        if abs(slope) < 1e-9:
-            if c <= 0:
-                return
-            if c < 1:
-                full_to = -1.0
-        elif slope > 0:
-            seen_from = max(seen_from, -c / slope)
-            full_from = max(full_from, (1 - c) / slope)
+        slope = slope if abs(slope) > 1e-9 else 1e-9
+        inverse = 1 / slope
+        zero, one = -c * inverse, (1 - c) * inverse
+        if slope > 0:
+            low, full_low = max(low, zero), max(full_low, one)
         else:
-            seen_to = min(seen_to, -c / slope)
-            full_to = min(full_to, (1 - c) / slope)
-    first, last = int(np.ceil(seen_from)), int(np.floor(seen_to))
-    if first > last:
+            high, full_high = min(high, zero), min(full_high, one)
+    if low > high:
         return
-    full_first, full_last = int(np.ceil(full_from)), int(np.floor(full_to))
+    first, last = int(np.ceil(low)), int(np.floor(high))
+    if full_low > full_high:
+        _walk(borders, p, first, last, steps)
+        return
+    full_first, full_last = int(np.ceil(full_low)), int(np.floor(full_high))
+    _walk(borders, p, first, full_first - 1, steps)
     if full_first <= full_last:
-        steps[full_first] += 1
-        steps[full_last + 1] -= 1
-    else:
-        full_first, full_last = last + 1, last
-    c0, c1, c2, c3 = borders[0, 0], borders[1, 0], borders[2, 0], borders[3, 0]
-    c0, c1 = c0 + borders[0, 1] * p, c1 + borders[1, 1] * p
-    c2, c3 = c2 + borders[2, 1] * p, c3 + borders[3, 1] * p
-    for o in range(first, full_first):
-        count[o] += _ramp(borders, c0, c1, c2, c3, o)
-    for o in range(full_last + 1, last + 1):
-        count[o] += _ramp(borders, c0, c1, c2, c3, o)
+        steps[full_first] += ONE
+        steps[full_last + 1] -= ONE
+    _walk(borders, p, max(full_last + 1, full_first), last, steps)
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")  # type: ignore[untyped-decorator]
-def _ramp(borders: Any, c0: float, c1: float, c2: float, c3: float, o: int) -> np.float32:
-    t = min(
-        min(c0 + borders[0, 2] * o, c1 + borders[1, 2] * o),
-        min(c2 + borders[2, 2] * o, c3 + borders[3, 2] * o),
-    )
-    t = min(max(t, 0.0), 1.0)
-    return np.float32(t * t * (3 - 2 * t))
+@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+def _walk(borders: Any, p: int, first: int, last: int, steps: Any) -> None:
+    """Add the differences of the weight at voxels ``first`` to ``last``."""
+    for o in range(first, last + 1):
+        t = 1.0
+        for border in range(4):
+            t = min(t, borders[border, 0] + borders[border, 1] * p + borders[border, 2] * o)
+        t = max(t, 0.0)
+        weight = np.int32(ONE * (t * t * (3 - 2 * t)))
+        steps[o] += weight
+        steps[o + 1] -= weight
 
 
 def border_distances(

@@ -66,3 +66,23 @@ def contrast_transfer(
     squared = fx * fx + fy * fy
     chi = xx * fx * fx + xy * fx * fy + yy * fy * fy + quartic * squared * squared + constant
     return np.asarray(ctf.scale[tilt] * np.sin(chi))
+
+
+def kernel_coefficients(ctf: CtfParameters | None, tilt: int, voxel_size: float) -> NDArray[np.float64]:
+    """Coefficients of the phase in turns, for frequencies in cycles per voxel, and the scale, ``(6,)``.
+
+    Parameters
+    ----------
+    ctf
+        None gives the function that is 1 everywhere.
+    tilt
+        0-based number of the tilt.
+    voxel_size
+        Å.
+    """
+    if ctf is None:
+        return np.array([0, 0, 0, 0, 0.25, 1])
+    phase = np.array(phase_coefficients(ctf, tilt)) / (2 * np.pi)
+    phase[:3] /= voxel_size**2
+    phase[3] /= voxel_size**4
+    return np.append(phase, ctf.scale[tilt])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -59,7 +60,7 @@ def simulate(
         raise UsageError(f"--angpix {angpix:g} must be above 0 (Å)")
     if not snr > 0:
         raise UsageError(f"--SNR {snr:g} must be above 0; inf for no noise")
-    from fourierrecon.console import say, screen
+    from fourierrecon.console import program, say, screen
     from fourierrecon.microscope import TILT_ANGLES, realistic_ctf
     from fourierrecon.phantom import cell_like_specimen
     from fourierrecon.simulate import simulate as run
@@ -81,11 +82,8 @@ def simulate(
     for label, path in (("RELION 5", files.relion5), ("RELION 4", files.relion4), ("truth", files.truth)):
         say(console, label, str(path))
     options = "--bin 2" if ctf else "--bin 2 --noctf"
-    say(
-        console,
-        "next",
-        f"fourierrecon reconstruct --t {files.relion5} {options} --o {folder / 'tomogram.mrc'}",
-    )
+    source, tomogram = quote(str(files.relion5)), quote(str(folder / "tomogram.mrc"))
+    say(console, "next", f"{program()} reconstruct --t {source} {options} --o {tomogram}")
 
 
 def sample(
@@ -95,9 +93,13 @@ def sample(
     ] = None,
 ) -> None:
     """Fetch a real tilt series: a Mycoplasma pneumoniae cell, 41 images."""
-    from fourierrecon.console import say, screen
+    from fourierrecon.console import program, say, screen
     from fourierrecon.sample import fetch_sample
 
     console = screen()
     path = fetch_sample(folder, lambda line: say(console, "sample", line), archive=archive)
-    say(console, "next", f"fourierrecon reconstruct --t {path} --bin 2 --o {folder / 'wiener.mrc'}")
+    say(
+        console,
+        "next",
+        f"{program()} reconstruct --t {quote(str(path))} --bin 2 --o {quote(str(folder / 'wiener.mrc'))}",
+    )

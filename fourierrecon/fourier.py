@@ -142,8 +142,8 @@ class Kernel:
         return _kernel_transform(position, self.width, self.beta)
 
     def table(self) -> Real:
-        """Taps at 257 fractions of a cell, ``(257, 8)``: row r holds the kernel at ``i + r/256 - w/2``."""
-        distance = np.arange(8) + np.arange(257)[:, None] / 256 - self.width / 2
+        """Taps at fractions of a cell, ``(258, 8)``: row r holds the kernel at ``i + r/256 - w/2``; the last is spare."""
+        distance = np.arange(8) + np.arange(258)[:, None] / 256 - self.width / 2
         return np.where(np.arange(8) < self.width, self.values(distance), 0).astype(np.float32)
 
     def deapodisation(self, length: int, grid_length: int) -> NDArray[np.float64]:

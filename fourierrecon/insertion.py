@@ -22,6 +22,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from fourierrecon import fourier, simd
+from fourierrecon.ctf_kernel import transfer
 from fourierrecon.fourier import Complex, Kernel, Real, fast_length
 
 #: Band limit: everything up to the first frequency (cycles per voxel), nothing from the second on, smooth between.
@@ -47,9 +48,9 @@ class Slices:
     row_length
         ``Lb``: padded length of the windows along b.
     width
-        Taps of the kernel.
+        Taps of the planes' kernel.
     oversampling
-        Least oversampling of the plane's grid ``(z, o)`` and of the windows along a.
+        Least oversampling of the planes' grid ``(z, o)``.
     """
 
     matrices: NDArray[np.float64]
@@ -58,7 +59,7 @@ class Slices:
     period: int
     row_length: int
     width: int
-    oversampling: tuple[float, float, float]
+    oversampling: tuple[float, float]
 
     @cached_property
     def n_planes(self) -> int:
@@ -103,18 +104,14 @@ class Slices:
         return result
 
     @cached_property
-    def tables(self) -> tuple[Real, Real, Real]:
-        """Tap tables for spreading: (z), (o, each tap twice, for complex cells), (o)."""
-        kz, ko = (k.table() for k in self.kernels)
-        # alternating signs turn the grid's origin to the middle of the region: the kept part is contiguous
-        sign = np.where(np.arange(8) % 2, -1, 1).astype(np.float32)
-        return kz.ravel(), np.repeat(ko * sign, 2, axis=1).ravel(), ko.ravel()
+    def tables(self) -> tuple[Real, Real, Real, Real]:
+        """Tap tables for spreading: signed o, signed z with each tap twice (complex cells), plain o, plain z.
 
-    @cached_property
-    def signed_tables(self) -> tuple[Real, Real]:
-        """Tables for complex data: z with alternating signs, o doubled with alternating signs."""
+        Alternating signs turn the grid's origin to the middle of the region, so that the kept part is contiguous.
+        """
+        kz, ko = (k.table() for k in self.kernels)
         sign = np.where(np.arange(8) % 2, -1, 1).astype(np.float32)
-        return (self.kernels[0].table() * sign).ravel(), self.tables[1]
+        return (ko * sign).ravel(), np.repeat(kz * sign, 2, axis=1).ravel(), ko.ravel(), kz.ravel()
 
     @cached_property
     def on_slice_weight(self) -> NDArray[np.float64]:
@@ -175,7 +172,6 @@ def sample_lines(
     phase_j: Any,  # (n_planes,) complex64, with the scale of the image
     phase_l: Any,  # (2 half_rows + 1,) complex64
     half_rows: int,
-    row_length: int,
     samples: Any,  # (n_planes, n_tilts, 2 half_rows + 1) complex64
     tilt: int,
     pass2: float,
@@ -186,33 +182,69 @@ def sample_lines(
     stride = spectrum.shape[1]
     n_planes = samples.shape[0]
     n_rows = 2 * half_rows + 1
-    half = width / 2
-    for block in range(0, n_rows, 8):
-        for j in range(n_planes):
-            kp = lines[1, 0] * j
-            for r in range(block, min(block + 8, n_rows)):
-                el = r - half_rows
-                qa = lines[0, 0] * j + lines[0, 1] * el
-                ko = lines[2, 0] * j + lines[2, 1] * el
-                kz = lines[3, 0] * j + lines[3, 1] * el
-                k2 = kp * kp + ko * ko + kz * kz
-                if k2 >= stop2 or qa >= 0.5 or qa < -0.5:
-                    samples[j, tilt, r] = 0
-                    continue
-                row = el if el >= 0 else -el
-                # the spectrum of a real image: F(-q) is the conjugate of F(q)
-                position = (qa if el >= 0 else -qa) * length + (length // 2 + PAD)
-                first = int(np.ceil(position - half))
-                part = (first - (position - half)) * 256
+    block = np.empty((8, n_planes), np.complex64)
+    for start in range(0, n_rows, 8):
+        stop = min(start + 8, n_rows)
+        for r in range(start, stop):
+            el = r - half_rows
+            out = block[r - start]
+            first_j, last_j = _plane_range(lines, el, n_planes, stop2)
+            out[:first_j] = 0
+            out[last_j:] = 0
+            row = (el if el >= 0 else -el) * stride
+            # the spectrum of a real image: F(-q) is the conjugate of F(q)
+            sign = 1.0 if el >= 0 else -1.0
+            origin = sign * lines[0, 1] * el * length + (length // 2 + PAD - width / 2)
+            step = sign * lines[0, 0] * length
+            conjugate = np.float32(sign)
+            turn = phase_l[r]
+            for j in range(first_j, last_j):
+                position = origin + step * j
+                cell = int(position) + 1  # positive: truncation is the floor
+                part = (cell - position) * 256
                 entry = int(part)
-                value = simd.gather(flat, row * stride + 2 * first, table, entry * 16, np.float32(part - entry))
-                if el < 0:
-                    value = value.conjugate()
-                gain = np.float32(1)
-                if k2 > pass2:
-                    t = np.float32((stop2 - k2) / (stop2 - pass2))
-                    gain = t * t * (3 - 2 * t)
-                samples[j, tilt, r] = value * gain * phase_j[j] * phase_l[r]
+                value = simd.gather(flat, row + 2 * cell, table, entry * 16, np.float32(part - entry))
+                shift = turn * phase_j[j]
+                real, imag = value.real, value.imag * conjugate
+                out[j] = complex(real * shift.real - imag * shift.imag, real * shift.imag + imag * shift.real)
+            _band_limit(out, lines, el, first_j, last_j, pass2, stop2)
+        for j in range(n_planes):
+            for i in range(stop - start):
+                samples[j, tilt, start + i] = block[i, j]
+
+
+@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+def _plane_range(lines: Any, el: int, n_planes: int, stop2: float) -> tuple[int, int]:
+    """Planes ``[first, last)`` in which sample ``l`` of a line lies within the band and the image's own."""
+    a = b = 0.0
+    c = -stop2
+    for axis in range(1, 4):
+        per_j, at = lines[axis, 0], lines[axis, 1] * el
+        a += per_j * per_j
+        b += per_j * at
+        c += at * at
+    root = b * b - a * c
+    if root <= 0:
+        return 0, 0
+    root = np.sqrt(root)
+    low, high = (-b - root) / a, (-b + root) / a
+    # |q_a| < 0.5 as well
+    one, other = (-0.5 - lines[0, 1] * el) / lines[0, 0], (0.5 - lines[0, 1] * el) / lines[0, 0]
+    low, high = max(low, min(one, other)), min(high, max(one, other))
+    first = max(int(np.ceil(low)), 0)
+    last = min(int(np.floor(high)) + 1, n_planes)
+    return (first, last) if first < last else (0, 0)
+
+
+@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+def _band_limit(out: Any, lines: Any, el: int, first: int, last: int, pass2: float, stop2: float) -> None:
+    """Fade one row of samples out towards the end of the band: a smooth step in the squared frequency."""
+    for j in range(first, last):
+        kp = lines[1, 0] * j
+        ko = lines[2, 0] * j + lines[2, 1] * el
+        kz = lines[3, 0] * j + lines[3, 1] * el
+        t = np.float32(min(max((stop2 - (kp * kp + ko * ko + kz * kz)) / (stop2 - pass2), 0.0), 1.0))
+        out[j] *= t * t * (3 - 2 * t)
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
@@ -226,26 +258,17 @@ def sample_weights(
     scale: float,
     weights: Any,  # (n_planes, n_tilts, 2 half_rows + 1) float32
     tilt: int,
-    stop2: float,
 ) -> None:
     """Evaluate the squared CTF of one image along its lines in all planes."""
     for j in range(weights.shape[0]):
-        kp = lines[1, 0] * j
-        for r in range(weights.shape[2]):
+        out = weights[j, tilt]
+        for r in range(out.shape[0]):
             el = r - half_rows
             qa = lines[0, 0] * j + lines[0, 1] * el
-            ko = lines[2, 0] * j + lines[2, 1] * el
-            kz = lines[3, 0] * j + lines[3, 1] * el
-            if kp * kp + ko * ko + kz * kz >= stop2 or qa >= 0.5 or qa < -0.5:
-                weights[j, tilt, r] = 0
-                continue
             qb = el / row_length
             x, y = (qa, qb) if a_is_x else (qb, qa)
-            x, y = x * to_voxels[0], y * to_voxels[1]
-            squared = x * x + y * y
-            chi = ctf[0] * x * x + ctf[1] * x * y + ctf[2] * y * y + ctf[3] * squared * squared + ctf[4]
-            value = np.float32(ctf[5]) * np.sin(np.float32(chi))
-            weights[j, tilt, r] = np.float32(scale) * value * value
+            value = transfer(x * to_voxels[0], y * to_voxels[1], ctf)
+            out[r] = np.float32(scale) * value * value
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
@@ -272,28 +295,29 @@ def spread_plane(
     weights: Any,  # (n_tilts, n_rows) float32, or (0, 0)
     lines: Any,  # (n_tilts, 4, 2)
     j: int,
-    plane: Any,  # (Nz + 2 PAD, No + 2 PAD) complex64
+    plane: Any,  # (No + 2 PAD, Nz + 2 PAD) complex64
     weight_plane: Any,  # the same in float32, or (0, 0)
-    table_z: Any,
-    table_o: Any,
-    plain_z: Any,
+    table_o: Any,  # signed taps
+    table_z: Any,  # signed taps, each twice
     plain_o: Any,
+    plain_z: Any,
     width: int,
     stop2: float,
 ) -> tuple[int, int]:
     """Spread the lines of all images onto one plane; gives the rows ``[first, last)`` that hold anything."""
-    nz, no = plane.shape[0] - 2 * PAD, plane.shape[1] - 2 * PAD
-    radius = np.sqrt(max(stop2 - (lines[0, 1, 0] * j) ** 2, 0.0))
-    low_row = max(int(np.floor(nz / 2 + PAD - radius * nz - width / 2)) - 1, 0)
-    high_row = min(int(np.ceil(nz / 2 + PAD + radius * nz + width / 2)) + 2, nz + 2 * PAD)
-    plane[:] = 0
+    no, nz = plane.shape[0] - 2 * PAD, plane.shape[1] - 2 * PAD
+    half = width / 2
+    radius = np.sqrt(max(stop2 - (lines[0, 1, 0] * j) ** 2, 0.0)) * no + half + 1
+    low_row = max(int(np.floor(no / 2 + PAD - radius)), 0)
+    high_row = min(int(np.ceil(no / 2 + PAD + radius)) + 1, no + 2 * PAD)
+    plane[low_row:high_row] = 0
     weigh = weights.shape[0] > 0
-    weight_plane[:] = 0
+    if weigh:
+        weight_plane[low_row:high_row] = 0
     grid = plane.view(np.float32).reshape(-1)
     weight_grid = weight_plane.reshape(-1)
     stride = plane.shape[1]
     half_rows = samples.shape[1] // 2
-    half = width / 2
     for tilt in range(samples.shape[0]):
         ln = lines[tilt]
         low, high = _row_range(ln, j, half_rows, stop2)
@@ -303,34 +327,30 @@ def spread_plane(
         for el in range(low, high + 1):
             o_at = o_start + o_step * el
             z_at = z_start + z_step * el
-            o_first, z_first = int(np.ceil(o_at)), int(np.ceil(z_at))
-            o_part, z_part = (o_first - o_at) * 256, (z_first - z_at) * 256
+            o_cell, z_cell = int(o_at) + 1, int(z_at) + 1  # positive: truncation is the floor
+            o_part, z_part = (o_cell - o_at) * 256, (z_cell - z_at) * 256
             o_entry, z_entry = int(o_part), int(z_part)
             o_frac, z_frac = np.float32(o_part - o_entry), np.float32(z_part - z_entry)
             value = samples[tilt, el + half_rows]
-            if (o_first + z_first) & 1:
-                value = -value
-            at = z_first * stride + o_first
-            if width <= 6:
-                simd.spread6(
-                    grid, 2 * at, 2 * stride, table_o, 16 * o_entry, o_frac, table_z, 8 * z_entry, z_frac,
-                    value.real, value.imag,
-                )  # fmt: skip
+            sign = np.float32(1 - 2 * ((o_cell + z_cell) & 1))
+            re, im = value.real * sign, value.imag * sign
+            at = o_cell * stride + z_cell
+            o_row, z_row = 8 * o_entry, 16 * z_entry
+            if width <= 4:
+                simd.spread4(grid, 2 * at, 2 * stride, table_z, z_row, z_frac, table_o, o_row, o_frac, re, im)
+            elif width <= 6:
+                simd.spread6(grid, 2 * at, 2 * stride, table_z, z_row, z_frac, table_o, o_row, o_frac, re, im)
             else:
-                simd.spread8(
-                    grid, 2 * at, 2 * stride, table_o, 16 * o_entry, o_frac, table_z, 8 * z_entry, z_frac,
-                    value.real, value.imag,
-                )  # fmt: skip
+                simd.spread8(grid, 2 * at, 2 * stride, table_z, z_row, z_frac, table_o, o_row, o_frac, re, im)
             if weigh:
-                weight = weights[tilt, el + half_rows]
-                if width <= 6:
-                    simd.spread_weight6(
-                        weight_grid, at, stride, plain_o, 8 * o_entry, o_frac, plain_z, 8 * z_entry, z_frac, weight
-                    )
+                w = weights[tilt, el + half_rows]
+                z_row = 8 * z_entry
+                if width <= 4:
+                    simd.spread_weight4(weight_grid, at, stride, plain_z, z_row, z_frac, plain_o, o_row, o_frac, w)
+                elif width <= 6:
+                    simd.spread_weight6(weight_grid, at, stride, plain_z, z_row, z_frac, plain_o, o_row, o_frac, w)
                 else:
-                    simd.spread_weight8(
-                        weight_grid, at, stride, plain_o, 8 * o_entry, o_frac, plain_z, 8 * z_entry, z_frac, weight
-                    )
+                    simd.spread_weight8(weight_grid, at, stride, plain_z, z_row, z_frac, plain_o, o_row, o_frac, w)
     if weigh:
         _fold(weight_plane, low_row, high_row)
     return _fold(plane, low_row, high_row)
@@ -338,25 +358,63 @@ def spread_plane(
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _fold(plane: Any, low: int, high: int) -> tuple[int, int]:
-    """Add the spare cells of a periodic grid to the cells they stand for; gives the rows of the core that hold anything."""
-    nz, no = plane.shape[0] - 2 * PAD, plane.shape[1] - 2 * PAD
+    """Add the spare cells of a periodic grid to those they stand for; gives the rows of the core that hold anything."""
+    rows, columns = plane.shape[0] - 2 * PAD, plane.shape[1] - 2 * PAD
     for row in range(low, high):
         for i in range(PAD):
-            plane[row, no + i] += plane[row, i]
-            plane[row, PAD + i] += plane[row, no + PAD + i]
+            plane[row, columns + i] += plane[row, i]
+            plane[row, PAD + i] += plane[row, columns + PAD + i]
+    if low >= PAD and high <= rows + PAD:
+        return low, high
+    # rows beyond the border: the grid is that full only near the middle plane, so all of its rows are in use
     for i in range(PAD):
         if i >= low:
-            plane[nz + i] += plane[i]
-        if nz + PAD + i < high:
-            plane[PAD + i] += plane[nz + PAD + i]
-    if low < PAD or high > nz + PAD:
-        return PAD, nz + PAD
-    return low, high
+            plane[rows + i] += plane[i]
+        if rows + PAD + i < high:
+            plane[PAD + i] += plane[rows + PAD + i]
+    return max(low, PAD), min(high, rows + PAD)
+
+
+def turn_plane(plane: Complex, first: int, last: int, top: int, gain: Real, turned: Complex) -> None:
+    """Transform rows ``[first, last)`` of a plane along z and transpose them, cropped and deapodised along z.
+
+    Parameters
+    ----------
+    plane
+        ``(No + 2 PAD, Nz + 2 PAD)``.
+    first, last
+        Rows that hold anything.
+    top
+        First column to keep.
+    gain
+        ``(D,)``.
+    turned
+        ``(D, No)``, all of it is written.
+    """
+    core = plane[:, PAD : plane.shape[1] - PAD]
+    turned[:, : first - PAD] = 0
+    turned[:, last - PAD :] = 0
+    # a few rows at a time: they are still in the cache when they are transposed
+    for start in range(first, last, 64):
+        stop = min(start + 64, last)
+        fourier.transform_rows(core[start:stop])
+        _transpose(plane, start, stop, top, gain, turned)
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
-def store_plane(plane: Any, gain_z: Any, gain_o: Any, out: Any) -> None:
-    """Write a transformed plane, cropped to ``(D, O)`` and deapodised, into one row of every z slab."""
-    for z in range(out.shape[0]):
-        for o in range(out.shape[1]):
-            out[z, o] = plane[z, o] * (gain_z[z] * gain_o[o])
+def _transpose(plane: Any, start: int, stop: int, top: int, gain: Any, turned: Any) -> None:
+    for block in range(start, stop, 8):
+        block_stop = min(block + 8, stop)
+        for z in range(turned.shape[0]):
+            out, factor = turned[z], gain[z]
+            for o in range(block, block_stop):
+                out[o - PAD] = plane[o, top + z] * factor
+
+
+@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+def store_plane(turned: Any, left: int, gain: Any, planes: Any, j: int) -> None:
+    """Write a transformed plane, cropped and deapodised along o, into row ``j`` of every z slab."""
+    for z in range(planes.shape[0]):
+        out, row = planes[z, j], turned[z]
+        for o in range(out.shape[0]):
+            out[o] = row[left + o] * gain[o]

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from fourierrecon.errors import UsageError
 from fourierrecon.gaussians import Gaussians, mean_over_images
 
 __all__ = [
@@ -39,6 +40,10 @@ def bilayer(centre: Centre, radii: Centre, pixel_size: float) -> Gaussians:
     """
     sigma, gap = max(11.0 / pixel_size, 0.9), max(42.0 / pixel_size, 2.6)
     spacing = 1.6 * sigma  # at which a lattice of Gaussians is smooth to 1e-3
+    if min(radii) <= gap:
+        raise UsageError(
+            f"a membrane needs half axes above {gap:.3g} px at this pixel size, not {min(radii):.3g}"
+        )
     leaflets = []
     for offset in (-gap / 2, gap / 2):
         axes = np.asarray(radii, float) + offset
@@ -138,7 +143,9 @@ def cell_like_specimen(
     def outside(point: Centre, clearance: float) -> bool:
         return bool(np.sum(((point - middle) / (radii + clearance)) ** 2) > 1)
 
-    parts = [_cut(bilayer(middle, radii, pixel_size), low, high)]
+    parts = []
+    if min(radii) > max(5 * nm, 3):
+        parts.append(_cut(bilayer(middle, radii, pixel_size), low, high))
     taken: list[tuple[Centre, float]] = []
 
     def place(radius: float, allowed: Callable[[Centre, float], bool]) -> Centre | None:
@@ -158,7 +165,7 @@ def cell_like_specimen(
     taken += [(start + f * (end - start), 15 * nm) for f in np.linspace(0, 1, 12)]
 
     half_slab = (high[2] - low[2]) / 2 - 4 * nm
-    for allowed, count in ((inside, 3), (outside, round(6 * crowd))) if half_slab > 6 * nm else ():
+    for allowed, count in ((inside, 3), (outside, round(6 * crowd))) if half_slab > max(6 * nm, 4) else ():
         for _ in range(count):
             radius = min(rng.uniform(13, 27) * nm, half_slab)
             point = place(radius + 5 * nm, allowed)

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from fourierrecon import fourier
 from fourierrecon.coverage import Mask
-from fourierrecon.ctf import phase_coefficients
+from fourierrecon.ctf import kernel_coefficients
+from fourierrecon.ctf_kernel import transfer
 from fourierrecon.errors import DataError
 from fourierrecon.fourier import Real, fast_length
 from fourierrecon.tilt_series import TiltSeries
@@ -198,21 +199,11 @@ def image_masks(image_shape: tuple[int, int], grid: Sampling, mask: Mask) -> tup
     return first, last
 
 
-def ctf_coefficients(views: Views, tilt: int) -> NDArray[np.float64]:
-    """Coefficients of the CTF's phase in cycles per voxel, and its scale, ``(6,)``; without a CTF they give 1."""
-    if views.ctf is None:
-        return np.array([0, 0, 0, 0, np.pi / 2, 1])
-    phase = np.array([*phase_coefficients(views.ctf, tilt), views.ctf.scale[tilt]])
-    phase[:3] /= views.voxel_size**2
-    phase[3] /= views.voxel_size**4
-    return phase
-
-
 def filters_of(strategy: Weighting, views: Views, tilt: int) -> list[ImageFilter]:
     """Give the 2D filters of one image: its CTF, and what the strategy asks for."""
     filters: list[ImageFilter] = []
     if views.ctf is not None:
-        coefficients = ctf_coefficients(views, tilt)
+        coefficients = kernel_coefficients(views.ctf, tilt, views.voxel_size)
         filters.append(lambda fx, fy: _ctf_grid(fx.ravel(), fy.ravel(), coefficients))
     if strategy.has_filter:
         filters.append(lambda fx, fy: strategy.image_filter(tilt, fx, fy, views))
@@ -225,10 +216,7 @@ def _ctf_grid(fx: Any, fy: Any, c: Any) -> Any:
     for row in range(fy.size):
         y = float(fy[row])
         for column in range(fx.size):
-            x = float(fx[column])
-            squared = x * x + y * y
-            chi = c[0] * x * x + c[1] * x * y + c[2] * y * y + c[3] * squared * squared + c[4]
-            values[row, column] = np.float32(c[5]) * np.sin(np.float32(chi))
+            values[row, column] = transfer(float(fx[column]), y, c)
     return values
 
 

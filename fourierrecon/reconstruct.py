@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from fourierrecon import fourier, insertion, parallel, preprocess
 from fourierrecon.coverage import Mask, border_distances, divide_by_count
-from fourierrecon.ctf import electron_wavelength
+from fourierrecon.ctf import electron_wavelength, kernel_coefficients
 from fourierrecon.errors import DataError, UsageError
-from fourierrecon.fourier import Kernel, fast_length
+from fourierrecon.fourier import Complex, Kernel, Real, fast_length
 from fourierrecon.geometry import Region
 from fourierrecon.insertion import PAD, PASS, STOP, Slices
 from fourierrecon.parallel import Progress
@@ -31,11 +31,12 @@ from fourierrecon.weighting import Views, Weighting, Wiener
 
 #: Taps of the gridding kernel and oversampling of plane grids (z, o) and of image rows, by precision.
 PRECISIONS = {
-    "default": (6, (1.25, 1.25, 1.25)),  # relative error 3e-4
+    "default": (6, (1.24, 1.24, 1.24)),  # relative error 3e-4
     "high": (8, (1.5, 1.5, 1.5)),  # 1e-5
 }
-#: Oversampling (z, o) where the strategy divides by gridded weights: the finer, the less neighbouring slices mix.
-WEIGHTED_OVERSAMPLING = (2.0, 1.25)
+#: Taps and oversampling (z, o) where the strategy divides by gridded weights. There the kernel should be narrow: what
+#: lies within its width is mixed, and the quotient of two mixtures is not the mixture of quotients.
+WEIGHTED_KERNEL = (4, (1.5, 1.5))
 
 
 def reconstruct(
@@ -145,8 +146,7 @@ class _Plan:
         binning = region.binning
         depth, height, width = region.shape
         taps, oversampling = PRECISIONS[precision]
-        if strategy.uses_weights:
-            oversampling = (*(max(a, b) for a, b in zip(oversampling, WEIGHTED_OVERSAMPLING, strict=False)), oversampling[2])
+        plane_taps, plane_oversampling = (taps, oversampling[:2]) if not strategy.uses_weights else WEIGHTED_KERNEL
         a = series.projections[:, :2, :3]
         pixel_zero = np.einsum("fij,j->fi", a, np.asarray(region.origin)) + series.projections[:, :2, 3]
         per_voxel = a * binning
@@ -193,7 +193,7 @@ class _Plan:
         where = np.take_along_axis(offsets[used], axes[..., 0], axis=1) - start
         where = where + m[:, :, 1] * (shape[2] // 2) + m[:, :, 2] * (shape[0] // 2)
         where[:, 0] -= size[:, 0] // 2
-        slices = Slices(m, where, shape, period, row_length, taps, oversampling)
+        slices = Slices(m, where, shape, period, row_length, plane_taps, plane_oversampling)
         borders = border_distances(per_voxel[used][:, :, order], pixel_zero[used], series.image_shape, mask)
         views = Views(a, depth, series.pixel_size * binning, series.ctf if ctf else None)
         fade = WINDOW_MARGIN // 2
@@ -286,13 +286,13 @@ def _sample_images(
         phase_j = scale[i] * np.exp(2j * np.pi * turn[0] * np.arange(s.n_planes))
         phase_l = np.exp(2j * np.pi * (turn[1] + s.offsets[i, 1] / s.row_length) * rows)
         insertion.sample_lines(
-            spectrum.view(np.float32), plan.row_grid, table, s.width, line, phase_j.astype(np.complex64),
-            phase_l.astype(np.complex64), s.half_rows, s.row_length, samples, i, PASS**2, STOP**2,
+            spectrum.view(np.float32), plan.row_grid, table, plan.row_kernel.width, line, phase_j.astype(np.complex64),
+            phase_l.astype(np.complex64), s.half_rows, samples, i, PASS**2, STOP**2,
         )  # fmt: skip
         if strategy.uses_weights:
             insertion.sample_weights(
                 line, s.half_rows, s.row_length, region.binning / step, bool(plan.along[i] == 0),
-                preprocess.ctf_coefficients(plan.views, tilt), 1 / s.on_slice_weight[i], weights, i, STOP**2,
+                kernel_coefficients(plan.views.ctf, tilt, plan.views.voxel_size), 1 / s.on_slice_weight[i], weights, i,
             )  # fmt: skip
 
     parallel.for_each(
@@ -314,30 +314,27 @@ def _insert(
     depth, _, n_o = s.shape
     nz, no = s.grid
     gain_z, gain_o = _deapodisation(s, strategy.uses_weights)
-    table_z, table_o = s.signed_tables
-    plain_z, _, plain_o = s.tables
     planes = np.empty((depth, s.period // 2 + 1, n_o), np.complex64)
     planes[:, s.n_planes :] = 0
-    top, left = PAD + nz // 2 - depth // 2, PAD + no // 2 - n_o // 2
-    no_weights = np.empty((0, 0), np.float32)
+    top, left = PAD + nz // 2 - depth // 2, no // 2 - n_o // 2
+    none = np.empty((0, 0), np.float32)
 
-    def buffers() -> tuple[NDArray[np.complex64], NDArray[np.float32]]:
-        size = nz + 2 * PAD, no + 2 * PAD
-        return np.empty(size, np.complex64), np.empty(size if strategy.uses_weights else (0, 0), np.float32)
+    def buffers() -> tuple[Complex, Real, Complex]:
+        size = no + 2 * PAD, nz + 2 * PAD
+        weight_plane = np.empty(size, np.float32) if strategy.uses_weights else none
+        return np.empty(size, np.complex64), weight_plane, np.empty((depth, no), np.complex64)
 
-    def insert(state: tuple[NDArray[np.complex64], NDArray[np.float32]], j: int) -> None:
-        plane, weight_plane = state
+    def insert(state: tuple[Complex, Real, Complex], j: int) -> None:
+        plane, weight_plane, turned = state
+        lines_weights = weights[j] if strategy.uses_weights else none
         first, last = insertion.spread_plane(
-            samples[j], weights[j] if strategy.uses_weights else no_weights, s.lines, j, plane, weight_plane,
-            table_z, table_o, plain_z, plain_o, s.width, STOP**2,
-        )  # fmt: skip
-        columns = slice(PAD, PAD + no)
+            samples[j], lines_weights, s.lines, j, plane, weight_plane, *s.tables, s.width, STOP**2
+        )
         if strategy.uses_weights:
-            strategy.normalise(plane[first:last, columns], weight_plane[first:last, columns])
-        fourier.transform_rows(plane[first:last, columns])
-        kept = plane[PAD : PAD + nz, left : left + n_o]
-        fourier.transform(kept, 0, backward=True)
-        insertion.store_plane(plane[top : top + depth, left : left + n_o], gain_z, gain_o, planes[:, j])
+            strategy.normalise(plane[first:last], weight_plane[first:last])
+        insertion.turn_plane(plane, first, last, top, gain_z, turned)
+        fourier.transform_rows(turned)
+        insertion.store_plane(turned, left, gain_o, planes, j)
 
     parallel.for_each(s.n_planes, insert, state=buffers, n_threads=n_threads, stage="planes", progress=progress)
     return planes

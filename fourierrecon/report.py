@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fourierrecon.console import say
+from fourierrecon.console import program, say
 
 if TYPE_CHECKING:
     from fourierrecon.demo import DemoReport
@@ -189,13 +190,13 @@ def report_demo(console: Console, report: DemoReport) -> None:
     say(console, "picture", str(report.picture))
     say(console, "time", times)
     say(console, "match", f"correlation with the truth, in what the tilts measured (1 is perfect): {matches}")
-    folder, source = report.tomogram.parent, report.tomogram_set
-    say(console, "next", f"fourierrecon info {source}")
+    folder, source = report.tomogram.parent, quote(str(report.tomogram_set))
+    say(console, "next", f"{program()} info {source}")
     for name, options in (("preweight", "--pre_weight"), ("smooth", "--SNR 1"), ("binned", "--bin 2")):
-        rest = f"{options} --o {folder / f'{name}.mrc'}"
+        rest = f"{options} --o {quote(str(folder / f'{name}.mrc'))}"
         say(
             console,
             "",
-            f"fourierrecon reconstruct --t {source} {'' if name == 'binned' else '--bin 1 '}{rest}",
+            f"{program()} reconstruct --t {source} {'' if name == 'binned' else '--bin 1 '}{rest}",
         )
-    say(console, "", "fourierrecon sample mycoplasma      (a real tilt series, 56 MB to download)")
+    say(console, "", f"{program()} sample mycoplasma      (a real tilt series, 56 MB to download)")

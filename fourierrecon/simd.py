@@ -65,9 +65,9 @@ def _spread_complex(width: int, args: tuple[Any, ...]) -> tuple[Any, Any]:
     signature = types.void(*args)
 
     def codegen(context: Any, builder: Any, _sig: Any, values: Any) -> Any:
-        grid, offset, stride, table_x, row_x, part_x, table_z, row_z, part_z, real, imag = values
+        grid, offset, stride, table_x, row_x, part_x, table_y, row_y, part_y, real, imag = values
         row = _taps(builder, _data(context, builder, args[3], table_x), row_x, part_x, 16)
-        column = _taps(builder, _data(context, builder, args[6], table_z), row_z, part_z, 8)
+        column = _taps(builder, _data(context, builder, args[6], table_y), row_y, part_y, 8)
         pair = ir.VectorType(_FLOAT, 16)
         both = builder.insert_element(ir.Constant(pair, ir.Undefined), real, ir.Constant(_I32, 0))
         both = builder.insert_element(both, imag, ir.Constant(_I32, 1))
@@ -84,9 +84,9 @@ def _spread_real(width: int, args: tuple[Any, ...]) -> tuple[Any, Any]:
     signature = types.void(*args)
 
     def codegen(context: Any, builder: Any, _sig: Any, values: Any) -> Any:
-        grid, offset, stride, table_x, row_x, part_x, table_z, row_z, part_z, value = values
+        grid, offset, stride, table_x, row_x, part_x, table_y, row_y, part_y, value = values
         row = _taps(builder, _data(context, builder, args[3], table_x), row_x, part_x, 8)
-        column = _taps(builder, _data(context, builder, args[6], table_z), row_z, part_z, 8)
+        column = _taps(builder, _data(context, builder, args[6], table_y), row_y, part_y, 8)
         row = builder.fmul(row, _splat(builder, value, 8))
         _rows(builder, _data(context, builder, args[0], grid), offset, stride, row, column, width)
         return context.get_dummy_value()
@@ -96,27 +96,39 @@ def _spread_real(width: int, args: tuple[Any, ...]) -> tuple[Any, Any]:
 
 # one intrinsic a width, at module level: numba's cache does not find closures again
 @intrinsic  # type: ignore[untyped-decorator]
-def spread6(_t: Any, g: Any, o: Any, s: Any, tx: Any, rx: Any, px: Any, tz: Any, rz: Any, pz: Any, re: Any, im: Any) -> Any:
-    """Add a complex sample, spread over 6 x 6 cells, to a grid of interleaved float32."""
-    return _spread_complex(6, (g, o, s, tx, rx, px, tz, rz, pz, re, im))
+def spread4(_t: Any, g: Any, o: Any, s: Any, tx: Any, rx: Any, px: Any, ty: Any, ry: Any, py: Any, re: Any, im: Any) -> Any:
+    """Add a complex sample, spread over 4 rows of 8 cells, to a grid of interleaved float32."""
+    return _spread_complex(4, (g, o, s, tx, rx, px, ty, ry, py, re, im))
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def spread8(_t: Any, g: Any, o: Any, s: Any, tx: Any, rx: Any, px: Any, tz: Any, rz: Any, pz: Any, re: Any, im: Any) -> Any:
-    """Add a complex sample, spread over 8 x 8 cells, to a grid of interleaved float32."""
-    return _spread_complex(8, (g, o, s, tx, rx, px, tz, rz, pz, re, im))
+def spread_weight4(_t: Any, g: Any, o: Any, s: Any, tx: Any, rx: Any, px: Any, ty: Any, ry: Any, py: Any, v: Any) -> Any:
+    """Add a real weight, spread over 4 rows of 8 cells."""
+    return _spread_real(4, (g, o, s, tx, rx, px, ty, ry, py, v))
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def spread_weight6(_t: Any, g: Any, o: Any, s: Any, tx: Any, rx: Any, px: Any, tz: Any, rz: Any, pz: Any, v: Any) -> Any:
-    """Add a real weight, spread over 6 x 6 cells."""
-    return _spread_real(6, (g, o, s, tx, rx, px, tz, rz, pz, v))
+def spread6(_t: Any, g: Any, o: Any, s: Any, tx: Any, rx: Any, px: Any, ty: Any, ry: Any, py: Any, re: Any, im: Any) -> Any:
+    """Add a complex sample, spread over 6 rows of 8 cells, to a grid of interleaved float32."""
+    return _spread_complex(6, (g, o, s, tx, rx, px, ty, ry, py, re, im))
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def spread_weight8(_t: Any, g: Any, o: Any, s: Any, tx: Any, rx: Any, px: Any, tz: Any, rz: Any, pz: Any, v: Any) -> Any:
-    """Add a real weight, spread over 8 x 8 cells."""
-    return _spread_real(8, (g, o, s, tx, rx, px, tz, rz, pz, v))
+def spread_weight6(_t: Any, g: Any, o: Any, s: Any, tx: Any, rx: Any, px: Any, ty: Any, ry: Any, py: Any, v: Any) -> Any:
+    """Add a real weight, spread over 6 rows of 8 cells."""
+    return _spread_real(6, (g, o, s, tx, rx, px, ty, ry, py, v))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def spread8(_t: Any, g: Any, o: Any, s: Any, tx: Any, rx: Any, px: Any, ty: Any, ry: Any, py: Any, re: Any, im: Any) -> Any:
+    """Add a complex sample, spread over 8 rows of 8 cells, to a grid of interleaved float32."""
+    return _spread_complex(8, (g, o, s, tx, rx, px, ty, ry, py, re, im))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def spread_weight8(_t: Any, g: Any, o: Any, s: Any, tx: Any, rx: Any, px: Any, ty: Any, ry: Any, py: Any, v: Any) -> Any:
+    """Add a real weight, spread over 8 rows of 8 cells."""
+    return _spread_real(8, (g, o, s, tx, rx, px, ty, ry, py, v))
 
 
 @intrinsic  # type: ignore[untyped-decorator]

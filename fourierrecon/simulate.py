@@ -190,12 +190,10 @@ def write_simulation(folder: str | os.PathLike[str], simulation: Simulation) -> 
     DataError
         If a file cannot be written.
     """
-    from fourierrecon.io.mrc import write_mrc, write_stack
+    from fourierrecon.io.mrc import write_mrc
     from fourierrecon.io.relion import write_relion4_set, write_relion5_set
 
     place, series = Path(folder), simulation.series
-    for ending, images in (("", series.images), ("_even", simulation.even), ("_odd", simulation.odd)):
-        write_stack(place / f"{series.name}{ending}.mrcs", images, series.pixel_size)
     relion5 = write_relion5_set(
         place,
         series,
@@ -205,7 +203,6 @@ def write_simulation(folder: str | os.PathLike[str], simulation: Simulation) -> 
         simulation.shifts,
         even=simulation.even,
         odd=simulation.odd,
-        write_images=False,
     )
     relion4 = write_relion4_set(
         place,

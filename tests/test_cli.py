@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import mrcfile
@@ -230,6 +232,70 @@ def test_info_of_several_tomograms(folder: Path, run: Run) -> None:
     assert f"--t {two} --tn TS_02 --o TS_02.mrc" in out
 
 
+def test_simulate_writes_what_reconstruct_reads(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run("simulate sim --size 48 40 24 --angpix 12 --noctf --snr inf --seed 3 --j 2")
+    assert status == 0, err
+    status, _, err = run(re.findall("fourierrecon (reconstruct .*)", out)[0])
+    assert status == 0, err
+    assert volume("sim/tomogram.mrc").shape == (12, 20, 24)
+    assert run("reconstruct --t sim/tomograms_relion4.star --noctf --o sim/b.mrc --bin 2")[0] == 0
+    np.testing.assert_allclose(
+        volume("sim/b.mrc"), volume("sim/tomogram.mrc"), atol=1e-3 * volume("sim/b.mrc").std()
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ("--size 48 40 3", "--size 48 40 3"),
+        ("--angpix 0", "--angpix 0"),
+        ("--snr 0", "--SNR 0"),
+        ("--seed -1", "--seed"),
+    ],
+)
+def test_simulate_refuses(tmp_path: Path, run: Run, options: str, part: str) -> None:
+    check_refusal(run(f"simulate {options}", str(tmp_path / "sim")), 2, [part])
+    assert not (tmp_path / "sim").exists()
+
+
+def test_demo_says_how_well_it_did_and_what_to_try(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fourierrecon import demo
+
+    monkeypatch.setattr(demo, "run_demo", partial(demo.run_demo, size=(56, 48, 24)))
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run("demo --j 2")
+    assert status == 0, err
+    assert Path("fourierrecon-demo/tomogram.mrc").is_file()
+    assert Path("fourierrecon-demo/demo.png").is_file()
+    assert re.search(r"correlation .*Wiener 0\.\d\d", out)
+    commands = [
+        line.partition("fourierrecon ")[2] for line in out.splitlines() if "fourierrecon reconstruct" in line
+    ]
+    assert len(commands) == 3
+    for command in commands:
+        status, _, err = run(command)
+        assert status == 0, err
+
+
+def test_sample_says_what_to_try(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fourierrecon import sample
+
+    def fetch(folder: Path, progress: Callable[[str], object], *, archive: Path | None) -> Path:
+        progress(f"from {archive}")
+        return folder / "tomograms.star"
+
+    monkeypatch.setattr(sample, "fetch_sample", fetch)
+    status, out, _ = run("sample real --archive a.tar.gz")
+    assert status == 0
+    assert "from a.tar.gz" in out
+    assert "fourierrecon reconstruct --t real/tomograms.star" in out
+
+
 # what it refuses
 
 
@@ -319,6 +385,7 @@ BAD_DATA: dict[str, tuple[Callable[[], object], str, list[str]]] = {
     "folder as output": (lambda: Path("out").mkdir(exist_ok=True), "--o out", ["out", "folder"]),
     "file as folder": (lambda: Path("file").write_text(""), "--o file/x.mrc", ["file/x.mrc"]),
     "too big": (lambda: None, "--bin 1 --w 900000 --h 900000 --d 900000", ["memory", "--bin"]),
+    "absurdly big": (lambda: None, "--w 1e300 --h 1e300", ["memory", "--bin"]),
 }
 
 
@@ -341,6 +408,7 @@ USAGE = [
     (f"{T} --bin nan", ["binning nan"]),
     (f"{T} --bin x", ["--bin"]),
     (f"{T} --bin", ["--bin"]),
+    (f"{T} --bin inf", ["binning inf"]),
     (f"{T} --SNR 0", ["SNR 0", "above 0"]),
     (f"{T} --snr -3", ["SNR -3"]),
     (f"{T} --SNR nan --no_weight", ["SNR nan"]),
@@ -421,12 +489,10 @@ def check_refusal(result: tuple[int, str, str], status: int, parts: list[str]) -
 def test_trouble_in_the_engine(
     folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch, trouble: BaseException, status: int, text: str
 ) -> None:
-    import fourierrecon.reconstruct
-
     def fails(*_: object, **__: object) -> None:
         raise trouble
 
-    monkeypatch.setattr(fourierrecon.reconstruct, "reconstruct", fails)
+    monkeypatch.setattr(import_module("fourierrecon.reconstruct"), "reconstruct", fails)
     check_refusal(run(f"reconstruct {T} --o out/new/x.mrc"), status, [text])
     assert not Path("out").exists()
 

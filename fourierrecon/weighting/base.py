@@ -96,6 +96,7 @@ class Weighting(Protocol):
         weights
             ``(rows, columns)``: sum over images of CTF².
         """
+        return None
 
 
 S = TypeVar("S", bound=type)

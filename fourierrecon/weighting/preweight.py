@@ -9,7 +9,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from fourierrecon.ctf import phase_coefficients
+from fourierrecon.ctf import kernel_coefficients
+from fourierrecon.ctf_kernel import transfer
 from fourierrecon.errors import UsageError
 from fourierrecon.weighting.base import Views, Weighting, check_snr, register
 
@@ -55,26 +56,20 @@ class PreWeight(Weighting):
         # z_g and the frequency in image g are linear in the frequency of this image
         distance = thickness * (normals @ slices[tilt].T)
         into = np.linalg.solve(slices @ slices.transpose(0, 2, 1), slices @ slices[tilt].T)
-        if views.ctf is None:
-            phases, scale = np.zeros((len(slices), 5)), np.ones(len(slices))
-        else:
-            phases = np.array([phase_coefficients(views.ctf, g) for g in range(len(slices))])
-            phases[:, :3] /= views.voxel_size**2
-            phases[:, 3] /= views.voxel_size**4
-            scale = views.ctf.scale
+        ctfs = np.stack([kernel_coefficients(views.ctf, g, views.voxel_size) for g in range(len(slices))])
         factors = np.empty((frequency_y.size, frequency_x.size), np.float32)
         floor = max(1 / self.snr, 1e-6)
         _filter(
-            frequency_x.ravel(), frequency_y.ravel(), distance, into, phases, scale**2, views.ctf is not None,
-            floor, 1 / thickness, factors,
+            frequency_x.ravel(), frequency_y.ravel(), distance, into, ctfs, views.ctf is not None, floor,
+            1 / thickness, factors,
         )  # fmt: skip
         return factors
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
 def _filter(
-    fx: Any, fy: Any, distance: Any, into: Any, phases: Any, scale2: Any, use_ctf: bool, floor: float,
-    gain: float, factors: Any,
+    fx: Any, fy: Any, distance: Any, into: Any, ctfs: Any, use_ctf: bool, floor: float, gain: float,
+    factors: Any,
 ) -> None:  # fmt: skip
     n = fx.shape[0]
     spacing = fx[1] - fx[0] if n > 1 else np.float32(1)
@@ -92,16 +87,13 @@ def _filter(
             elif abs(start) >= 1:
                 continue
             xx, xy, yx, yy = into[g, 0, 0], into[g, 0, 1], into[g, 1, 0], into[g, 1, 1]
+            coefficients = ctfs[g]
             for column in range(first, last + 1):
-                near = max(0.0, 1 - abs(start + slope * column))
-                weight = scale2[g]
+                near = np.float32(max(0.0, 1 - abs(start + slope * column)))
                 if use_ctf:
                     x = fx[column]
-                    u, v = xx * x + xy * y, yx * x + yy * y
-                    squared = u * u + v * v
-                    chi = phases[g, 0] * u * u + phases[g, 1] * u * v + phases[g, 2] * v * v
-                    value = np.float32(np.sin(np.float32(chi + phases[g, 3] * squared * squared + phases[g, 4])))
-                    weight *= value * value
-                factors[row, column] += np.float32(near * weight)
+                    value = transfer(xx * x + xy * y, yx * x + yy * y, coefficients)
+                    near *= value * value
+                factors[row, column] += near
         for column in range(n):
             factors[row, column] = np.float32(gain) / factors[row, column]

@@ -42,11 +42,10 @@ class Wiener(Weighting):
         _divide(data, weights, np.float32(1 / self.snr))
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
 def _divide(data: Any, weights: Any, floor: Any) -> None:
     one = np.float32(1)
     for row in range(data.shape[0]):
         for column in range(data.shape[1]):
-            weight = weights[row, column]
-            # no weight, no data: zero stays zero even without regularisation
-            data[row, column] *= one / (weight + floor) if weight > np.float32(1e-9) else one
+            # where there is no weight there is no data either: zero stays zero, also without regularisation
+            data[row, column] *= one / max(weights[row, column] + floor, np.float32(1e-9))
