@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fourierrecon.geometry import Region
-    from fourierrecon.reconstruct import reconstruct
+    from fourierrecon.reconstruction import reconstruct
     from fourierrecon.tilt_series import CtfParameters, TiltSeries
     from fourierrecon.volume import Volume
 
@@ -23,7 +23,7 @@ _HOMES = {
     "Region": "geometry",
     "TiltSeries": "tilt_series",
     "Volume": "volume",
-    "reconstruct": "reconstruct",
+    "reconstruct": "reconstruction",
 }
 
 

@@ -64,9 +64,7 @@ def _show_version(wanted: bool) -> None:
 def _everything(
     version: Annotated[
         bool,
-        typer.Option(
-            "--version", metavar=FLAG, callback=_show_version, is_eager=True, help="Print the version."
-        ),
+        typer.Option("--version", metavar=FLAG, callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     pass
@@ -75,12 +73,8 @@ def _everything(
 @app.command()
 def reconstruct(
     *,
-    i: Annotated[
-        Path | None, input_option("STAR", "Optimisation set, which names the tomogram set", "--i")
-    ] = None,
-    t: Annotated[
-        Path | None, input_option("STAR", "Tomogram set of RELION 4 or 5; wins over --i", "--t")
-    ] = None,
+    i: Annotated[Path | None, input_option("STAR", "Optimisation set, which names the tomogram set", "--i")] = None,
+    t: Annotated[Path | None, input_option("STAR", "Tomogram set of RELION 4 or 5; wins over --i", "--t")] = None,
     tn: Annotated[
         str | None,
         input_option("NAME", "Name of the tomogram; needed where the set holds more than one", "--tn"),
@@ -95,9 +89,7 @@ def reconstruct(
     ],
     no_weight: Annotated[
         bool,
-        weighting_option(
-            FLAG, "Plain back-projection, in place of the 3D Wiener filter (the default)", "--no_weight"
-        ),
+        weighting_option(FLAG, "Plain back-projection, in place of the 3D Wiener filter (the default)", "--no_weight"),
     ] = False,
     pre_weight: Annotated[
         bool,
@@ -113,24 +105,18 @@ def reconstruct(
     ] = None,
     snr: Annotated[
         float | None,
-        weighting_option(
-            "RATIO", "Signal to noise that Wiener and pre-weight assume. Default: 10", "--SNR", "--snr"
-        ),
+        weighting_option("RATIO", "Signal to noise that Wiener and pre-weight assume. Default: 10", "--SNR", "--snr"),
     ] = None,
     ctf: Annotated[
         bool,
-        weighting_option(
-            FLAG, "Correct for the contrast transfer function, or not. Default: --ctf", "--ctf/--noctf"
-        ),
+        weighting_option(FLAG, "Correct for the contrast transfer function, or not. Default: --ctf", "--ctf/--noctf"),
     ] = True,
     keep_mean: Annotated[
         bool, images_option(FLAG, "Keep the mean of each image, do not zero it", "--keep_mean")
     ] = False,
     td: Annotated[
         float,
-        images_option(
-            "PX", "Use nothing this near to an image's border, binned pixels. Default: 0", "--td", least=0
-        ),
+        images_option("PX", "Use nothing this near to an image's border, binned pixels. Default: 0", "--td", least=0),
     ] = 0.0,
     tf: Annotated[
         float,
@@ -150,9 +136,7 @@ def reconstruct(
         float | None,
         region_option("PX", "Height (y). Default: from the set, else the height of the images", "--h"),
     ] = None,
-    d: Annotated[
-        float | None, region_option("PX", "Depth (z). Default: from the set, else 300 nm", "--d")
-    ] = None,
+    d: Annotated[float | None, region_option("PX", "Depth (z). Default: from the set, else 300 nm", "--d")] = None,
     binning: Annotated[
         float | None,
         region_option("B", "Voxel size over pixel size, any number from 1 on. Default: 8", "--bin"),
@@ -190,7 +174,7 @@ def reconstruct(
 
     with arguments.folders_of(o):
         check_writable(o, arguments.bytes_to_write(region))
-        from fourierrecon.reconstruct import reconstruct as run
+        from fourierrecon.reconstruction import reconstruct as run
 
         with Stages(console) as stages:
             volume = run(

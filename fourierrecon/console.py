@@ -141,7 +141,5 @@ def size_of(path: Path) -> str:
         The file.
     """
     size = path.stat().st_size
-    scale, unit = next(
-        (pair for pair in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if size >= pair[0]), (1, "bytes")
-    )
+    scale, unit = next((pair for pair in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if size >= pair[0]), (1, "bytes"))
     return f"{size / scale:.3g} {unit}"

@@ -50,8 +50,9 @@ class Mask:
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
 def divide_by_count(
-    slab: Any,  # (P, O) float32, in place
+    slab: Any,  # (P, O) float32
     affine: Any,  # (n_tilts, 4, 3): the four border distances over mask width: constant, per p, per o
+    means: Any,  # (P, O) float32, for the result; may be the slab itself
 ) -> None:
     """Turn sums over images into means: divide every voxel of a z slab by the sum of the images' weights there.
 
@@ -81,9 +82,11 @@ def divide_by_count(
                 partly[n_partly] = f
                 n_partly += 1
         for p in range(start, stop):
-            row = slab[p]
+            row, mean = slab[p], means[p]
             if n_partly == 0:
-                row *= np.float32(1) / np.float32(max(everywhere, 1))
+                factor = np.float32(1) / np.float32(max(everywhere, 1))
+                for o in range(n_o):
+                    mean[o] = row[o] * factor
                 continue
             # the count along the row as its differences, in fixed point: integers add up fast and without drift
             steps[:] = 0
@@ -95,7 +98,7 @@ def divide_by_count(
                 count += steps[o]
                 steps[o] = count
             for o in range(n_o):
-                row[o] *= np.float32(ONE) / np.float32(max(steps[o], np.int32(ONE)))
+                mean[o] = row[o] * (np.float32(ONE) / np.float32(max(steps[o], np.int32(ONE))))
 
 
 @njit(cache=True, nogil=True, fastmath=True, inline="always")  # type: ignore[untyped-decorator]

@@ -102,7 +102,7 @@ def run_demo(
     from fourierrecon.phantom import cell_like_specimen
     from fourierrecon.picture import Panel, slices_png
     from fourierrecon.quality import wedge_correlation, wedge_mask
-    from fourierrecon.reconstruct import reconstruct
+    from fourierrecon.reconstruction import reconstruct
     from fourierrecon.simulate import simulate, write_simulation
     from fourierrecon.weighting import NoWeighting, Wiener
 

@@ -50,9 +50,7 @@ class Gaussians:
         for name in ("sigmas", "weights"):
             values = np.asarray(getattr(self, name), float)
             if values.shape not in ((), (len(centres),)):
-                raise UsageError(
-                    f"{name} have shape {values.shape} for {len(centres)} Gaussians; needed: one each"
-                )
+                raise UsageError(f"{name} have shape {values.shape} for {len(centres)} Gaussians; needed: one each")
             object.__setattr__(self, name, np.array(np.broadcast_to(values, len(centres))))
         if not ((self.sigmas > 0).all() and np.isfinite(self.sigmas).all()):
             raise UsageError("every sigma of the Gaussians must be a positive number")
@@ -171,9 +169,7 @@ def mean_over_images(
         if image_shape is not None:
             limits = np.array([image_shape[1] - 1, image_shape[0] - 1])
             seen = ((at >= 0) & (at <= limits)).all(1)
-        values = sum_at(
-            at[seen], gaussians.centres @ a.T + t, gaussians.sigmas, peaks, np.linalg.inv(a @ a.T)
-        )
+        values = sum_at(at[seen], gaussians.centres @ a.T + t, gaussians.sigmas, peaks, np.linalg.inv(a @ a.T))
         total[seen] += values
         count += seen
     return np.asarray(total / np.maximum(count, 1))

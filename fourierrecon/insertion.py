@@ -50,7 +50,7 @@ class Slices:
     width
         Taps of the planes' kernel.
     oversampling
-        Least oversampling of the planes' grid ``(z, o)``.
+        Least oversampling of the planes' grid.
     """
 
     matrices: NDArray[np.float64]
@@ -59,7 +59,7 @@ class Slices:
     period: int
     row_length: int
     width: int
-    oversampling: tuple[float, float]
+    oversampling: float
 
     @cached_property
     def n_planes(self) -> int:
@@ -76,8 +76,8 @@ class Slices:
         """Cells of a plane ``(Nz, No)``."""
         least = 4 * self.width
         return (
-            fast_length(max(self.oversampling[0] * self.shape[0], least)),
-            fast_length(max(self.oversampling[1] * self.shape[2], least)),
+            fast_length(max(self.oversampling * self.shape[0], least)),
+            fast_length(max(self.oversampling * self.shape[2], least)),
         )
 
     @cached_property
@@ -353,7 +353,8 @@ def spread_plane(
                     simd.spread_weight8(weight_grid, at, stride, plain_z, z_row, z_frac, plain_o, o_row, o_frac, w)
     if weigh:
         _fold(weight_plane, low_row, high_row)
-    return _fold(plane, low_row, high_row)
+    rows: tuple[int, int] = _fold(plane, low_row, high_row)
+    return rows
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]

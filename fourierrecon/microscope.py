@@ -34,9 +34,7 @@ def dose_symmetric_exposures(tilt_angles: ArrayLike, exposure_per_tilt: float = 
     return exposures
 
 
-def realistic_ctf(
-    n_tilts: int, seed: int = 0, *, defocus: float = 30000.0, voltage: float = 300.0
-) -> CtfParameters:
+def realistic_ctf(n_tilts: int, seed: int = 0, *, defocus: float = 30000.0, voltage: float = 300.0) -> CtfParameters:
     """Make CTF parameters as they are measured: 3 µm underfocus with some variation and astigmatism.
 
     Parameters
@@ -64,9 +62,7 @@ def realistic_ctf(
     )
 
 
-def apply_ctf(
-    images: NDArray[np.float32], ctf: CtfParameters, pixel_size: float, margin: int
-) -> NDArray[np.float32]:
+def apply_ctf(images: NDArray[np.float32], ctf: CtfParameters, pixel_size: float, margin: int) -> NDArray[np.float32]:
     """Convolve images with the point spread function of each tilt and cut a margin off.
 
     Parameters

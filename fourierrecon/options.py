@@ -27,9 +27,7 @@ def option(panel: str, metavar: str, text: str, *names: str, least: float | None
     least
         Smallest value allowed.
     """
-    return typer.Option(
-        *names, metavar=metavar, help=text, rich_help_panel=panel, show_default=False, min=least
-    )
+    return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=panel, show_default=False, min=least)
 
 
 input_option, output_option = partial(option, "Input"), partial(option, "Output")

@@ -41,9 +41,7 @@ def bilayer(centre: Centre, radii: Centre, pixel_size: float) -> Gaussians:
     sigma, gap = max(11.0 / pixel_size, 0.9), max(42.0 / pixel_size, 2.6)
     spacing = 1.6 * sigma  # at which a lattice of Gaussians is smooth to 1e-3
     if min(radii) <= gap:
-        raise UsageError(
-            f"a membrane needs half axes above {gap:.3g} px at this pixel size, not {min(radii):.3g}"
-        )
+        raise UsageError(f"a membrane needs half axes above {gap:.3g} px at this pixel size, not {min(radii):.3g}")
     leaflets = []
     for offset in (-gap / 2, gap / 2):
         axes = np.asarray(radii, float) + offset

@@ -84,9 +84,7 @@ def slices_png(
             axis = axes[row, number]
             shown = -image if panel.invert else image
             black, white = np.percentile(shown, percentiles)
-            axis.imshow(
-                shown, cmap="gray", vmin=black, vmax=max(white, black + 1e-12), interpolation="lanczos"
-            )
+            axis.imshow(shown, cmap="gray", vmin=black, vmax=max(white, black + 1e-12), interpolation="lanczos")
             axis.set(xticks=[], yticks=[])
             for spine in axis.spines.values():
                 spine.set(linewidth=0.6, color="0.25")
@@ -138,7 +136,5 @@ def _scale_bar(axis: object, voxel_size: float, width: int) -> None:
             lw=0.8,
         )
     )
-    text = axis.text(
-        0.05 + fraction / 2, 0.075, f"{length} nm", fontsize=8, ha="center", transform=axis.transAxes
-    )
+    text = axis.text(0.05 + fraction / 2, 0.075, f"{length} nm", fontsize=8, ha="center", transform=axis.transAxes)
     text.set_path_effects([withStroke(linewidth=2, foreground="white")])

@@ -1,4 +1,4 @@
-"""From an image to the window that is inserted: mean, mask, border, binning and 2D filters, cut to what is needed.
+"""From an image to the window that is inserted: mean, mask, border, binning, 2D filters.
 
 The border is continued by odd reflection (value and slope go on) and faded out: no step and no kink, so no ringing, neither
 from the cut in Fourier space that bins the image nor from its interpolation. Binning is a cut in Fourier space onto
@@ -192,7 +192,9 @@ def image_masks(image_shape: tuple[int, int], grid: Sampling, mask: Mask) -> tup
     height, width = image_shape
     continued = Mask(-float(grid.border), float(grid.border))
     first = (continued if mask.start < 0 and grid.filters else mask).weights(
-        np.arange(-grid.border, height + grid.border), np.arange(-grid.border, width + grid.border), image_shape
+        np.arange(-grid.border, height + grid.border, dtype=float),
+        np.arange(-grid.border, width + grid.border, dtype=float),
+        image_shape,
     )
     rows, columns = (np.arange(n) * s - grid.border for n, s in zip(grid.sampled, grid.step[::-1], strict=True))
     last = mask.weights(rows, columns, image_shape) if mask.start < 0 else np.ones((1, 1), np.float32)
@@ -220,7 +222,7 @@ def _ctf_grid(fx: Any, fy: Any, c: Any) -> Any:
     return values
 
 
-def cut_window(prepared: Real, start: NDArray[np.int64], stop: NDArray[np.int64], fade: int, transpose: bool) -> Real:
+def cut_window(prepared: Real, start: NDArray[np.int64], stop: NDArray[np.int64], transpose: bool) -> Real:
     """Cut out what the region sees, fading towards cuts that are not borders of the prepared image.
 
     Parameters
@@ -229,12 +231,11 @@ def cut_window(prepared: Real, start: NDArray[np.int64], stop: NDArray[np.int64]
         ``(height, width)``.
     start, stop
         Of the window ``(x, y)``.
-    fade
-        Length of the fade, px.
     transpose
         Give ``(x, y)`` instead of ``(y, x)``.
     """
     window = prepared[start[1] : stop[1], start[0] : stop[0]]
+    fade = min(WINDOW_MARGIN // 2, *window.shape)
     ramp = 0.5 - 0.5 * np.cos(np.pi * (np.arange(fade) + 0.5) / fade)
     for axis, (low, high, n) in enumerate(zip(start[::-1], stop[::-1], prepared.shape, strict=True)):
         weight = np.ones(int(high - low), np.float32)

@@ -87,7 +87,7 @@ def describe_request(
     source
         The set that was given.
     series, region, strategy, ctf
-        As for :func:`fourierrecon.reconstruct.reconstruct`.
+        As for :func:`fourierrecon.reconstruction.reconstruct`.
     """
     say(console, "tomogram", f"{series.name} of {source}: {describe_images(series)}")
     say(console, "frame", series.frame)
@@ -136,9 +136,7 @@ def print_facts(console: Console, series: TiltSeries) -> None:
     series
         The tilt series.
     """
-    table = Table(
-        box=box.SIMPLE, show_header=False, title=Text(series.name, style="bold"), title_justify="left"
-    )
+    table = Table(box=box.SIMPLE, show_header=False, title=Text(series.name, style="bold"), title_justify="left")
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for label, value in facts_of(series):

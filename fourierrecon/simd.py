@@ -96,37 +96,49 @@ def _spread_real(width: int, args: tuple[Any, ...]) -> tuple[Any, Any]:
 
 # one intrinsic a width, at module level: numba's cache does not find closures again
 @intrinsic  # type: ignore[untyped-decorator]
-def spread4(_t: Any, g: Any, o: Any, s: Any, tx: Any, rx: Any, px: Any, ty: Any, ry: Any, py: Any, re: Any, im: Any) -> Any:
+def spread4(
+    _t: Any, g: Any, o: Any, s: Any, tx: Any, rx: Any, px: Any, ty: Any, ry: Any, py: Any, re: Any, im: Any
+) -> Any:
     """Add a complex sample, spread over 4 rows of 8 cells, to a grid of interleaved float32."""
     return _spread_complex(4, (g, o, s, tx, rx, px, ty, ry, py, re, im))
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def spread_weight4(_t: Any, g: Any, o: Any, s: Any, tx: Any, rx: Any, px: Any, ty: Any, ry: Any, py: Any, v: Any) -> Any:
+def spread_weight4(
+    _t: Any, g: Any, o: Any, s: Any, tx: Any, rx: Any, px: Any, ty: Any, ry: Any, py: Any, v: Any
+) -> Any:
     """Add a real weight, spread over 4 rows of 8 cells."""
     return _spread_real(4, (g, o, s, tx, rx, px, ty, ry, py, v))
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def spread6(_t: Any, g: Any, o: Any, s: Any, tx: Any, rx: Any, px: Any, ty: Any, ry: Any, py: Any, re: Any, im: Any) -> Any:
+def spread6(
+    _t: Any, g: Any, o: Any, s: Any, tx: Any, rx: Any, px: Any, ty: Any, ry: Any, py: Any, re: Any, im: Any
+) -> Any:
     """Add a complex sample, spread over 6 rows of 8 cells, to a grid of interleaved float32."""
     return _spread_complex(6, (g, o, s, tx, rx, px, ty, ry, py, re, im))
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def spread_weight6(_t: Any, g: Any, o: Any, s: Any, tx: Any, rx: Any, px: Any, ty: Any, ry: Any, py: Any, v: Any) -> Any:
+def spread_weight6(
+    _t: Any, g: Any, o: Any, s: Any, tx: Any, rx: Any, px: Any, ty: Any, ry: Any, py: Any, v: Any
+) -> Any:
     """Add a real weight, spread over 6 rows of 8 cells."""
     return _spread_real(6, (g, o, s, tx, rx, px, ty, ry, py, v))
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def spread8(_t: Any, g: Any, o: Any, s: Any, tx: Any, rx: Any, px: Any, ty: Any, ry: Any, py: Any, re: Any, im: Any) -> Any:
+def spread8(
+    _t: Any, g: Any, o: Any, s: Any, tx: Any, rx: Any, px: Any, ty: Any, ry: Any, py: Any, re: Any, im: Any
+) -> Any:
     """Add a complex sample, spread over 8 rows of 8 cells, to a grid of interleaved float32."""
     return _spread_complex(8, (g, o, s, tx, rx, px, ty, ry, py, re, im))
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def spread_weight8(_t: Any, g: Any, o: Any, s: Any, tx: Any, rx: Any, px: Any, ty: Any, ry: Any, py: Any, v: Any) -> Any:
+def spread_weight8(
+    _t: Any, g: Any, o: Any, s: Any, tx: Any, rx: Any, px: Any, ty: Any, ry: Any, py: Any, v: Any
+) -> Any:
     """Add a real weight, spread over 8 rows of 8 cells."""
     return _spread_real(8, (g, o, s, tx, rx, px, ty, ry, py, v))
 
@@ -143,9 +155,7 @@ def gather(_t: Any, row: Any, offset: Any, table: Any, table_row: Any, part: Any
         for lanes in (8, 4, 2):
             low = ir.Constant(ir.VectorType(_I32, lanes), list(range(lanes)))
             high = ir.Constant(ir.VectorType(_I32, lanes), list(range(lanes, 2 * lanes)))
-            total = builder.fadd(
-                builder.shuffle_vector(total, total, low), builder.shuffle_vector(total, total, high)
-            )
+            total = builder.fadd(builder.shuffle_vector(total, total, low), builder.shuffle_vector(total, total, high))
         result = context.make_complex(builder, types.complex64)
         result.real = builder.extract_element(total, ir.Constant(_I32, 0))
         result.imag = builder.extract_element(total, ir.Constant(_I32, 1))

@@ -33,9 +33,7 @@ def make_series(name: str = "TS_01", *, ctf: bool = True, size: bool = True) -> 
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     spot = np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / 8.0)
     noise = np.random.default_rng(3).normal(0, 0.05, (TILTS, HEIGHT, WIDTH))
-    parameters = CtfParameters.of(
-        TILTS, voltage=300, spherical_aberration=2.7, amplitude_contrast=0.1, defocus_u=20000
-    )
+    parameters = CtfParameters.of(TILTS, voltage=300, spherical_aberration=2.7, amplitude_contrast=0.1, defocus_u=20000)
     return TiltSeries(
         (10 - spot + noise).astype(np.float32),
         projection_matrices((HEIGHT, WIDTH), centre, angles, 3.0),
@@ -232,9 +230,7 @@ def test_info_of_several_tomograms(folder: Path, run: Run) -> None:
     assert f"--t {two} --tn TS_02 --o TS_02.mrc" in out
 
 
-def test_simulate_writes_what_reconstruct_reads(
-    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_simulate_writes_what_reconstruct_reads(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     status, out, err = run("simulate sim --size 48 40 24 --angpix 12 --noctf --snr inf --seed 3 --j 2")
     assert status == 0, err
@@ -242,9 +238,7 @@ def test_simulate_writes_what_reconstruct_reads(
     assert status == 0, err
     assert volume("sim/tomogram.mrc").shape == (12, 20, 24)
     assert run("reconstruct --t sim/tomograms_relion4.star --noctf --o sim/b.mrc --bin 2")[0] == 0
-    np.testing.assert_allclose(
-        volume("sim/b.mrc"), volume("sim/tomogram.mrc"), atol=1e-3 * volume("sim/b.mrc").std()
-    )
+    np.testing.assert_allclose(volume("sim/b.mrc"), volume("sim/tomogram.mrc"), atol=1e-3 * volume("sim/b.mrc").std())
 
 
 @pytest.mark.parametrize(
@@ -261,9 +255,7 @@ def test_simulate_refuses(tmp_path: Path, run: Run, options: str, part: str) -> 
     assert not (tmp_path / "sim").exists()
 
 
-def test_demo_says_how_well_it_did_and_what_to_try(
-    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_demo_says_how_well_it_did_and_what_to_try(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     from fourierrecon import demo
 
     monkeypatch.setattr(demo, "run_demo", partial(demo.run_demo, size=(56, 48, 24)))
@@ -273,9 +265,7 @@ def test_demo_says_how_well_it_did_and_what_to_try(
     assert Path("fourierrecon-demo/tomogram.mrc").is_file()
     assert Path("fourierrecon-demo/demo.png").is_file()
     assert re.search(r"correlation .*Wiener 0\.\d\d", out)
-    commands = [
-        line.partition("fourierrecon ")[2] for line in out.splitlines() if "fourierrecon reconstruct" in line
-    ]
+    commands = [line.partition("fourierrecon ")[2] for line in out.splitlines() if "fourierrecon reconstruct" in line]
     assert len(commands) == 3
     for command in commands:
         status, _, err = run(command)
@@ -492,7 +482,7 @@ def test_trouble_in_the_engine(
     def fails(*_: object, **__: object) -> None:
         raise trouble
 
-    monkeypatch.setattr(import_module("fourierrecon.reconstruct"), "reconstruct", fails)
+    monkeypatch.setattr(import_module("fourierrecon.reconstruction"), "reconstruct", fails)
     check_refusal(run(f"reconstruct {T} --o out/new/x.mrc"), status, [text])
     assert not Path("out").exists()
 

@@ -32,9 +32,7 @@ def read_mrc_volume(path: str | os.PathLike[str]) -> Volume:
     """
     header = read_header(Path(path))
     if sorted(header.axes) == [1, 2, 3] and header.axes != (1, 2, 3):
-        raise DataError(
-            f"{path}: axes stored in the order {header.axes}; needed: (1, 2, 3). Reorder them first"
-        )
+        raise DataError(f"{path}: axes stored in the order {header.axes}; needed: (1, 2, 3). Reorder them first")
     data = np.empty(header.shape, np.float32)
     depth, height, width = header.shape
     for k in range(depth):
@@ -95,9 +93,7 @@ def write_stack(
     """
     shape = tuple(images.shape)
     if len(shape) != 3 or 0 in shape:
-        raise DataError(
-            f"stack of shape {shape} cannot be written; needed: (n_images, height, width), none of them 0"
-        )
+        raise DataError(f"stack of shape {shape} cannot be written; needed: (n_images, height, width), none of them 0")
     every = (images[i] for i in range(shape[0]))
     _write(path, every, shape, dtype, pixel_size, (0.0, 0.0, 0.0), label, stack=True)
 
@@ -128,9 +124,7 @@ def _write(
         file.write(bytes(HEADER_BYTES))
         for number, slab in enumerate(slabs):
             if slab.shape != shape[1:]:
-                raise DataError(
-                    f"image {number + 1} has shape {slab.shape}, the stack {shape[1:]}; nothing written"
-                )
+                raise DataError(f"image {number + 1} has shape {slab.shape}, the stack {shape[1:]}; nothing written")
             for block in _blocks(slab, kind):
                 if reference is None:
                     reference = float(block[0])

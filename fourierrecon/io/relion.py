@@ -228,16 +228,12 @@ def _stacks(
     for half, images in halves.items():
         if images is not None:
             if tuple(images.shape) != tuple(series.images.shape):
-                raise UsageError(
-                    f"{half.lower()} images have shape {images.shape}, the full {series.images.shape}"
-                )
+                raise UsageError(f"{half.lower()} images have shape {images.shape}, the full {series.images.shape}")
             names[half] = f"{stem}_{half.lower()}{ending}"
     if write_images:
         for half, name in names.items():
             images = halves.get(half)
-            write_stack(
-                Path(folder) / name, series.images if images is None else images, series.pixel_size, dtype
-            )
+            write_stack(Path(folder) / name, series.images if images is None else images, series.pixel_size, dtype)
     return names
 
 

@@ -80,9 +80,7 @@ class MrcStack:
         number = index + n if index < 0 else index
         if not 0 <= number < n:
             raise IndexError(f"{self.path} holds {n} images; there is no image {index}")
-        return read_pixels(self.path, self._header, number * height * width, height * width).reshape(
-            height, width
-        )
+        return read_pixels(self.path, self._header, number * height * width, height * width).reshape(height, width)
 
 
 class FileImages:
@@ -107,9 +105,7 @@ class FileImages:
         for path, number in sources:
             stack = stacks[Path(path).absolute()]
             if number is None and len(stack) != 1:
-                raise DataError(
-                    f"{path} holds {len(stack)} images; say which as N@{Path(path).name}, N from 1"
-                )
+                raise DataError(f"{path} holds {len(stack)} images; say which as N@{Path(path).name}, N from 1")
             if number is not None and not 0 <= number < len(stack):
                 raise DataError(
                     f"image {number + 1} of {path} asked for, but it holds {len(stack)}; numbers start at 1"
@@ -145,9 +141,7 @@ def read_header(path: Path) -> Header:
     except ValueError as error:
         raise DataError(f"cannot read {str(path)!r}: {error}") from error
     if len(raw) < HEADER_BYTES:
-        raise DataError(
-            f"{path} is not an MRC file: it has {len(raw)} bytes, a header alone has {HEADER_BYTES}"
-        )
+        raise DataError(f"{path} is not an MRC file: it has {len(raw)} bytes, a header alone has {HEADER_BYTES}")
     marked = raw[208:211] == b"MAP"
     # the stamp of the byte order is wrong or missing in some files: then the order that makes sense
     orders: tuple[Literal["<", ">"], ...] = (">", "<") if raw[212] == 0x11 else ("<", ">")
@@ -158,28 +152,19 @@ def read_header(path: Path) -> Header:
             header, mode, plausible = other
     shape, needed = header.shape, header.end
     if not marked and (not plausible or 0 in shape or mode not in MODES or needed > found):
-        raise DataError(
-            f"{path} is not an MRC file: no MAP mark, and its header makes no sense; images must be MRC"
-        )
+        raise DataError(f"{path} is not an MRC file: no MAP mark, and its header makes no sense; images must be MRC")
     sizes = f"{shape[2]} x {shape[1]} x {shape[0]}"
     if not plausible:
-        raise DataError(
-            f"{path} is a damaged MRC file: mode {mode}, size {sizes}; restore it from its source"
-        )
+        raise DataError(f"{path} is a damaged MRC file: mode {mode}, size {sizes}; restore it from its source")
     if 0 in shape:
         raise DataError(f"{path} holds no images: size {sizes} in its header; was its writing interrupted?")
     if mode in COMPLEX_MODES:
-        raise DataError(
-            f"{path} holds complex numbers (MRC mode {mode}), not images; transform it back first"
-        )
+        raise DataError(f"{path} holds complex numbers (MRC mode {mode}), not images; transform it back first")
     if mode not in MODES:
-        raise DataError(
-            f"{path} has packed 4-bit pixels (MRC mode {mode}); convert it to bytes or float32 first"
-        )
+        raise DataError(f"{path} has packed 4-bit pixels (MRC mode {mode}); convert it to bytes or float32 first")
     if needed > found:
         raise DataError(
-            f"{path} is cut short: {needed} bytes expected ({sizes} in MRC mode {mode}), {found} found; "
-            f"copy it again"
+            f"{path} is cut short: {needed} bytes expected ({sizes} in MRC mode {mode}), {found} found; copy it again"
         )
     if not marked:
         warnings.warn(f"{path}: no MAP mark in the header (an old MRC file); read all the same", stacklevel=3)

@@ -46,9 +46,7 @@ def list_tomograms(path: str | os.PathLike[str]) -> list[str]:
     return list(overview.words("rlnTomoName"))
 
 
-def read_tilt_series(
-    path: str | os.PathLike[str], name: str | None = None, *, images: Which = "full"
-) -> TiltSeries:
+def read_tilt_series(path: str | os.PathLike[str], name: str | None = None, *, images: Which = "full") -> TiltSeries:
     """Read a tilt series of a RELION 4 or RELION 5 set; its images stay on disk until they are used.
 
     Paths in STAR files start from the working directory, from the STAR file's folder or from one above it.
@@ -80,9 +78,7 @@ def read_tilt_series(
     path, overview, tables = _open_set(Path(path))
     names = overview.words("rlnTomoName")
     if name is None and len(names) > 1:
-        raise UsageError(
-            f"{path} holds {len(names)} tomograms; choose one of them by name: {', '.join(names)}"
-        )
+        raise UsageError(f"{path} holds {len(names)} tomograms; choose one of them by name: {', '.join(names)}")
     name = names[0] if name is None else name
     if names.count(name) != 1:
         problem = "unknown tomogram" if name not in names else "more than one tomogram"
@@ -93,9 +89,7 @@ def read_tilt_series(
     pixel_size = float(row.numbers("rlnTomoTiltSeriesPixelSize")[0])
     if pixel_size <= 0:
         where = row.cell("rlnTomoTiltSeriesPixelSize")
-        raise DataError(
-            f"{where}: pixel size {pixel_size:g} Å must be positive; enter that of the images on disk"
-        )
+        raise DataError(f"{where}: pixel size {pixel_size:g} Å must be positive; enter that of the images on disk")
     size = _size(row)
     geometry = _geometry(tilts, pixel_size)
     ctf, ctf_missing = _ctf(row, tilts)
@@ -253,12 +247,8 @@ def _images(which: Which, row: Table, tilts: Table) -> ImageStack:
     label = IMAGE[which]
     if not tilts.has(label):
         wanted = "rlnTomoTiltSeriesName in data_global or " if which == "full" else ""
-        remedy = (
-            "name the images there" if which == "full" else "the set has no half images; use the full ones"
-        )
-        raise DataError(
-            f"{tilts.where}: column {label} is missing ({wanted}{label} names the images); {remedy}"
-        )
+        remedy = "name the images there" if which == "full" else "the set has no half images; use the full ones"
+        raise DataError(f"{tilts.where}: column {label} is missing ({wanted}{label} names the images); {remedy}")
     sources: list[tuple[Path, int | None]] = []
     found: dict[str, Path] = {}
     for i, word in enumerate(tilts.words(label)):

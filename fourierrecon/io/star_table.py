@@ -70,9 +70,7 @@ class Table:
             If there is no such column.
         """
         if label not in self.columns:
-            raise DataError(
-                f"{self.where}: column {label} is missing; it is needed. Add it, or write the set anew"
-            )
+            raise DataError(f"{self.where}: column {label} is missing; it is needed. Add it, or write the set anew")
         return self.columns[label]
 
     def numbers(self, label: str, default: float | None = None) -> NDArray[np.float64]:
@@ -106,9 +104,7 @@ class Table:
         for i, word in enumerate(self.words(label)):
             parts = word.strip().removeprefix("[").removesuffix("]").split(",")
             if len(parts) != length or not word.startswith("[") or not word.endswith("]"):
-                raise DataError(
-                    f"{self.cell(label, i)}: {word!r} is not a vector; needed: {length} numbers [a,b,...]"
-                )
+                raise DataError(f"{self.cell(label, i)}: {word!r} is not a vector; needed: {length} numbers [a,b,...]")
             rows.append([self._number(part, label, i) for part in parts])
         return np.array(rows, float).reshape(len(rows), length)
 

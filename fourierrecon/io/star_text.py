@@ -19,14 +19,10 @@ def read_text(path: Path) -> str:
         with path.open("rb") as file:
             head = file.read(4096)
             if b"\0" in head:
-                raise DataError(
-                    f"{path} is not a STAR file but a binary one; give the tomograms.star of the set"
-                )
+                raise DataError(f"{path} is not a STAR file but a binary one; give the tomograms.star of the set")
             raw = head + file.read()
     except OSError as error:
-        raise DataError(
-            f"cannot read {path}: {error.strerror or error}; give the tomograms.star of the set"
-        ) from error
+        raise DataError(f"cannot read {path}: {error.strerror or error}; give the tomograms.star of the set") from error
     if not raw.strip():
         raise DataError(f"{path} is empty; was its writing interrupted?")
     return raw.decode("utf-8-sig", "replace")
@@ -75,13 +71,9 @@ def split_blocks(text: str, path: Path) -> list[Block]:
                 f"columns; was the file cut short, or is a value with blanks not quoted?"
             )
         else:
-            raise DataError(
-                f"{here}: {line.strip()[:60]!r} is out of place in a STAR file; correct or remove it"
-            )
+            raise DataError(f"{here}: {line.strip()[:60]!r} is out of place in a STAR file; correct or remove it")
     if not blocks:
-        raise DataError(
-            f"{path} is not a STAR file: it does not begin with data_...; give the set's tomograms.star"
-        )
+        raise DataError(f"{path} is not a STAR file: it does not begin with data_...; give the set's tomograms.star")
     return blocks
 
 

@@ -96,7 +96,7 @@ class Weighting(Protocol):
         weights
             ``(rows, columns)``: sum over images of CTF².
         """
-        return None
+        return
 
 
 S = TypeVar("S", bound=type)
@@ -142,7 +142,9 @@ def from_text(text: str, **defaults: float) -> Weighting:
     if name.strip() not in known:
         raise UsageError(f"unknown weighting {name.strip()!r}; available: {', '.join(sorted(known))}")
     strategy = known[name.strip()]
-    fields = {f.name for f in dataclasses.fields(strategy) if f.init} if dataclasses.is_dataclass(strategy) else set()
+    fields: set[str] = set()
+    if dataclasses.is_dataclass(strategy):
+        fields = {f.name for f in dataclasses.fields(strategy) if f.init}
     kinds = get_type_hints(strategy)
     values: dict[str, float | bool | None] = {k: v for k, v in defaults.items() if k in fields}
     for item in filter(None, (part.strip() for part in rest.split(","))):
@@ -153,7 +155,8 @@ def from_text(text: str, **defaults: float) -> Weighting:
         try:
             values[key] = _truth(value) if kinds.get(key) is bool else float(value)
         except ValueError:
-            raise UsageError(f"weighting {name}: {key}={value!r} is not a {'truth value' if kinds.get(key) is bool else 'number'}") from None
+            kind = "truth value" if kinds.get(key) is bool else "number"
+            raise UsageError(f"weighting {name}: {key}={value!r} is not a {kind}") from None
     return strategy(**values)
 
 

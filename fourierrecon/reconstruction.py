@@ -11,32 +11,22 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon import fourier, insertion, parallel, preprocess
-from fourierrecon.coverage import Mask, border_distances, divide_by_count
-from fourierrecon.ctf import electron_wavelength, kernel_coefficients
+from fourierrecon.coverage import Mask, divide_by_count
+from fourierrecon.ctf import kernel_coefficients
 from fourierrecon.errors import DataError, UsageError
-from fourierrecon.fourier import Complex, Kernel, Real, fast_length
+from fourierrecon.fourier import Complex, Real
 from fourierrecon.geometry import Region
 from fourierrecon.insertion import PAD, PASS, STOP, Slices
 from fourierrecon.parallel import Progress
-from fourierrecon.preprocess import BORDER, BORDER_BINNED, WINDOW_MARGIN, Sampling
+from fourierrecon.plan import PRECISIONS, Plan, mask_of
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.volume import Volume
-from fourierrecon.weighting import Views, Weighting, Wiener
-
-#: Taps of the gridding kernel and oversampling of plane grids (z, o) and of image rows, by precision.
-PRECISIONS = {
-    "default": (6, (1.24, 1.24, 1.24)),  # relative error 3e-4
-    "high": (8, (1.5, 1.5, 1.5)),  # 1e-5
-}
-#: Taps and oversampling (z, o) where the strategy divides by gridded weights. There the kernel should be narrow: what
-#: lies within its width is mixed, and the quotient of two mixtures is not the mixture of quotients.
-WEIGHTED_KERNEL = (4, (1.5, 1.5))
+from fourierrecon.weighting import Weighting, Wiener
 
 
 def reconstruct(
@@ -98,11 +88,11 @@ def reconstruct(
         raise UsageError(f"unknown precision {precision!r}; available: {', '.join(PRECISIONS)}")
     if ctf and series.ctf is None:
         raise DataError(
-            f"{series.source or series.name}: no CTF parameters (defocus, voltage, Cs, amplitude contrast); "
-            f"add them to the set, or switch the CTF off (--noctf, ctf=False)"
+            f"{series.source or series.name}: the CTF needs {', '.join(series.ctf_missing) or 'defocus and optics'}; "
+            f"add what is missing, or switch the CTF off (--noctf, ctf=False)"
         )
-    mask = _mask(region.binning, taper_distance, taper_falloff)
-    plan = _Plan.of(series, region, strategy, mask, ctf, precision)
+    mask = mask_of(series.image_shape, region.binning, taper_distance, taper_falloff)
+    plan = Plan.of(series, region, strategy, mask, ctf, precision)
     plan.check_memory(threads)
     samples, weights = _sample_images(series, region, strategy, plan, mask, keep_mean, threads, progress)
     planes = _insert(plan, strategy, samples, weights, threads, progress)
@@ -114,144 +104,11 @@ def reconstruct(
     return Volume(data, voxel_size, (x, y, z), label)
 
 
-def _mask(binning: float, distance: float, falloff: float) -> Mask:
-    if not (np.isfinite([distance, falloff]).all() and distance >= 0 and falloff >= 0):
-        raise UsageError(f"taper distance {distance:g} and falloff {falloff:g} must be 0 or more binned pixels")
-    if distance == falloff == 0:
-        width = binning * (BORDER if binning < 1.01 else BORDER_BINNED)
-        return Mask(-width, width)
-    return Mask(distance * binning, falloff * binning)
-
-
-@dataclass(frozen=True, eq=False)
-class _Plan:
-    """Everything that follows from geometry alone."""
-
-    slices: Slices
-    sampling: Sampling
-    views: Views
-    used: NDArray[np.int64]  # tilts that see the region
-    windows: NDArray[np.int64]  # (n_used, 2, 2): start and stop, (x, y) px of the prepared image
-    along: NDArray[np.int64]  # (n_used,): image axis a, 0 for x and 1 for y
-    row_kernel: Kernel
-    row_grid: int  # padded length along a
-    fade: int
-    plane_axis: int  # 1: planes of constant ky (tilt axis near y); 0: of constant kx
-    borders: NDArray[np.float64]  # (n_tilts, 4, 4): see coverage.border_distances; voxel axes (p, o, z)
-
-    @classmethod
-    def of(
-        cls, series: TiltSeries, region: Region, strategy: Weighting, mask: Mask, ctf: bool, precision: str
-    ) -> _Plan:
-        binning = region.binning
-        depth, height, width = region.shape
-        taps, oversampling = PRECISIONS[precision]
-        plane_taps, plane_oversampling = (taps, oversampling[:2]) if not strategy.uses_weights else WEIGHTED_KERNEL
-        a = series.projections[:, :2, :3]
-        pixel_zero = np.einsum("fij,j->fi", a, np.asarray(region.origin)) + series.projections[:, :2, 3]
-        per_voxel = a * binning
-        # planes across the horizontal axis that stays nearest to one axis of every image
-        plane_axis = int(np.argmax(np.abs(a[:, :, :2]).max(1).min(0)))
-        order = np.array([plane_axis, 1 - plane_axis, 2])
-        spread = _psf_radius(series, region) if ctf else 0.0
-        filtered = ctf or strategy.has_filter
-        grid = preprocess.sampling(series.image_shape, binning, mask, spread, filtered)
-        step = grid.step
-        # prepared pixels: start of the border is 0
-        matrices = per_voxel[:, :, order] / step[:, None]
-        offsets = (pixel_zero + grid.border) / step
-        shape = depth, (width, height)[plane_axis], (width, height)[1 - plane_axis]
-        lengths = np.array([shape[1], shape[2], shape[0]])
-        middle = offsets + matrices @ ((lengths - 1) / 2)
-        reach = (np.abs(matrices) @ (lengths - 1)) / 2
-        content = np.array([(n + 2 * grid.border) / s for n, s in zip(series.image_shape[::-1], step, strict=True)])
-        limits = np.minimum(np.ceil(content), np.array(grid.sampled)[::-1]).astype(np.int64)
-        windows, sees = _windows(middle, reach, limits)
-        inner = middle[:, None] + np.stack([-reach, reach], axis=1)
-        sees &= ((inner[:, 1] >= grid.border / step) & (inner[:, 0] <= content - grid.border / step)).all(1)
-        used = np.flatnonzero(sees)
-        if len(used) == 0:
-            raise UsageError(
-                f"no image sees the region: it spans {np.round(region.origin, 1)} to "
-                f"{np.round(np.asarray(region.origin) + binning * (np.array(region.shape[::-1]) - 1), 1)} (x y z, bin-1 px); "
-                f"check --x0 --y0 --z0 and --w --h --d against `fourierrecon info`"
-            )
-        windows = windows[used]
-        along = np.argmax(np.abs(matrices[used][:, :, 0]), axis=1)
-        axes = np.stack([along, 1 - along], axis=1)[:, :, None]
-        m = np.take_along_axis(matrices[used], axes, axis=1)
-        start = np.take_along_axis(windows[:, 0], axes[..., 0], axis=1)
-        size = np.take_along_axis(windows[:, 1], axes[..., 0], axis=1) - start
-        centre = np.take_along_axis(middle[used], axes[..., 0], axis=1) - start - size / 2
-        half = np.take_along_axis(reach[used], axes[..., 0], axis=1)
-        # copies of an image repeat after H' M_ap along a, and after Lb along b: none may touch the region
-        apart = np.abs(centre) + half + size / 2 + 8
-        period = fast_length(max(float((apart[:, 0] / np.abs(m[:, 0, 0])).max()), shape[1] + 16))
-        row_length = fast_length(max(float(apart[:, 1].max()), float(size[:, 1].max())))
-        longest = int(size[:, 0].max())
-        row_grid = fast_length(max(oversampling[2] * longest, longest + 2 * taps))
-        where = np.take_along_axis(offsets[used], axes[..., 0], axis=1) - start
-        where = where + m[:, :, 1] * (shape[2] // 2) + m[:, :, 2] * (shape[0] // 2)
-        where[:, 0] -= size[:, 0] // 2
-        slices = Slices(m, where, shape, period, row_length, plane_taps, plane_oversampling)
-        borders = border_distances(per_voxel[used][:, :, order], pixel_zero[used], series.image_shape, mask)
-        views = Views(a, depth, series.pixel_size * binning, series.ctf if ctf else None)
-        fade = WINDOW_MARGIN // 2
-        return cls(
-            slices, grid, views, used, windows, along, Kernel(taps, row_grid / longest), row_grid, fade, plane_axis, borders
-        )  # fmt: skip
-
-    @property
-    def bytes(self) -> int:
-        """Memory that the reconstruction takes besides a few MB a thread."""
-        s = self.slices
-        depth, n_p, n_o = s.shape
-        samples = 8 * s.n_planes * len(s.matrices) * (2 * s.half_rows + 1)
-        return int(1.5 * samples + 4 * depth * n_o * (s.period + 2))
-
-    def check_memory(self, n_threads: int) -> None:
-        """Raise DataError if the machine has less memory than is needed."""
-        nz, no = self.slices.grid
-        needed = self.bytes + n_threads * 16 * (nz + 2 * PAD) * (no + 2 * PAD)
-        free = parallel.available_memory()
-        if free is not None and needed > free:
-            depth, n_p, n_o = self.slices.shape
-            raise DataError(
-                f"the volume of {n_o} x {n_p} x {depth} voxels needs {needed / 1e9:.1f} GB of memory, "
-                f"{free / 1e9:.1f} GB are free; use a larger --bin or a smaller region (--w --h --d)"
-            )
-
-
-def _psf_radius(series: TiltSeries, region: Region) -> float:
-    """How far the CTF moves signal within the band of the volume, bin-1 px: ``lambda |defocus| q``."""
-    ctf = series.ctf
-    if ctf is None:
-        return 0.0
-    defocus = float(max(np.abs(ctf.defocus_u).max(), np.abs(ctf.defocus_v).max()))
-    highest = STOP / (region.binning * series.pixel_size)
-    reach = electron_wavelength(ctf.voltage) * defocus * highest / series.pixel_size
-    return float(min(reach, max(series.image_shape) / 4))
-
-
-def _windows(
-    middle: NDArray[np.float64], reach: NDArray[np.float64], limits: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Parts of the prepared images that the region needs, ``(n_tilts, 2 (start, stop), 2 (x, y))``; which see any."""
-    start = np.clip(np.floor(middle - reach - WINDOW_MARGIN), 0, limits).astype(np.int64)
-    stop = np.clip(np.ceil(middle + reach + WINDOW_MARGIN) + 1, 0, limits).astype(np.int64)
-    sees = (stop > start).all(1)
-    # cutting saves nothing worth its edge where most of the image is needed
-    for axis in range(2):
-        if sees.any() and (stop - start)[sees, axis].max() > 0.75 * limits[axis]:
-            start[:, axis], stop[:, axis] = 0, limits[axis]
-    return np.stack([start, stop], axis=1), sees
-
-
 def _sample_images(
     series: TiltSeries,
     region: Region,
     strategy: Weighting,
-    plan: _Plan,
+    plan: Plan,
     mask: Mask,
     keep_mean: bool,
     n_threads: int,
@@ -279,7 +136,7 @@ def _sample_images(
         filters = preprocess.filters_of(strategy, plan.views, tilt)
         prepared = preprocess.prepare_image(image, plan.sampling, masks, keep_mean, filters, region.binning)
         start, stop = plan.windows[i]
-        window = preprocess.cut_window(prepared, start, stop, plan.fade, bool(plan.along[i] == 1))
+        window = preprocess.cut_window(prepared, start, stop, bool(plan.along[i] == 1))
         spectrum = insertion.spectrum(window, s, plan.row_kernel, plan.row_grid)
         line = s.lines[i]
         turn = line[0] * s.offsets[i, 0]
@@ -302,7 +159,7 @@ def _sample_images(
 
 
 def _insert(
-    plan: _Plan,
+    plan: Plan,
     strategy: Weighting,
     samples: NDArray[np.complex64],
     weights: NDArray[np.float32],
@@ -357,7 +214,7 @@ def _deapodisation(s: Slices, weighted: bool) -> tuple[NDArray[np.float32], NDAr
 
 
 def _finish(
-    plan: _Plan, strategy: Weighting, planes: NDArray[np.complex64], n_threads: int, progress: Progress | None
+    plan: Plan, strategy: Weighting, planes: NDArray[np.complex64], n_threads: int, progress: Progress | None
 ) -> NDArray[np.float32]:
     """Transform along p slab by slab, onto the memory of the planes: the volume ``(z, y, x)``."""
     s = plan.slices
@@ -371,10 +228,6 @@ def _finish(
     def finish(slab: NDArray[np.float32], z: int) -> None:
         try:
             fourier.real_backward(planes[z], 0, s.period, slab)
-            if strategy.divides_by_count:
-                affine = plan.borders[:, :, :3].copy()
-                affine[:, :, 0] += z * plan.borders[:, :, 3]
-                divide_by_count(slab[:n_p], affine)
         except BaseException:
             with turn:
                 state["failed"] = 1
@@ -385,7 +238,14 @@ def _finish(
             turn.wait_for(lambda: state["read"] == z or state["failed"])
             state["read"] += 1
             turn.notify_all()
-        volume[z] = slab[:n_p] if plan.plane_axis == 1 else slab[:n_p].T
+        kept = slab[:n_p]
+        if strategy.divides_by_count:
+            borders = plan.borders[:, :, :3].copy()
+            borders[:, :, 0] += z * plan.borders[:, :, 3]
+            divide_by_count(kept, borders, volume[z] if plan.plane_axis == 1 else kept)
+            if plan.plane_axis == 1:
+                return
+        volume[z] = kept if plan.plane_axis == 1 else kept.T
 
     parallel.for_each(
         depth,

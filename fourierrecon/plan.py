@@ -1,0 +1,229 @@
+"""Plan of a reconstruction: all sizes, windows and matrices that follow from geometry alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourierrecon import parallel, preprocess
+from fourierrecon.coverage import Mask, border_distances
+from fourierrecon.ctf import electron_wavelength
+from fourierrecon.errors import DataError, UsageError
+from fourierrecon.fourier import Kernel, fast_length
+from fourierrecon.geometry import Region
+from fourierrecon.insertion import PAD, STOP, Slices
+from fourierrecon.preprocess import BORDER, BORDER_BINNED, WINDOW_MARGIN, Sampling
+from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.weighting import Views, Weighting
+
+#: Taps of the gridding kernel and oversampling of plane grids and image rows, by precision.
+PRECISIONS = {
+    "default": (6, 1.24),  # relative error 2e-4 to 4e-4
+    "high": (8, 1.5),  # 3e-6 to 2e-5
+}
+#: Taps and oversampling of the planes where the strategy divides by gridded weights. There the kernel should be
+#: narrow: what lies within its width is mixed, and the quotient of two mixtures is not the mixture of quotients.
+WEIGHTED_KERNEL = (4, 1.5)
+#: Pixels kept free between an image and its periodic copies.
+MARGIN = 8
+
+
+def mask_of(image_shape: tuple[int, int], binning: float, distance: float, falloff: float) -> Mask:
+    """Give the mask of the images: a taper if one is asked for, else a border just outside of them.
+
+    Parameters
+    ----------
+    image_shape
+        ``(height, width)``, bin-1 px.
+    binning
+        Voxel over bin-1 px.
+    distance, falloff
+        Of the taper, binned px.
+
+    Raises
+    ------
+    UsageError
+        If the taper is negative, or leaves nothing of the images.
+    """
+    if not (np.isfinite([distance, falloff]).all() and distance >= 0 and falloff >= 0):
+        raise UsageError(f"taper distance {distance:g} and falloff {falloff:g} must be 0 or more binned pixels")
+    if distance == falloff == 0:
+        width = binning * (BORDER if binning < 1.01 else BORDER_BINNED)
+        return Mask(-width, width)
+    if 2 * distance * binning >= min(image_shape) - 1:
+        raise UsageError(
+            f"taper distance {distance:g} leaves nothing of images of {image_shape[1] / binning:.0f} x "
+            f"{image_shape[0] / binning:.0f} binned pixels; choose a smaller --td"
+        )
+    return Mask(distance * binning, falloff * binning)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What to cut out of the images, and where it goes.
+
+    Parameters
+    ----------
+    slices
+        Central slices of the tilts in use.
+    sampling
+        Grid of the prepared images.
+    views
+        Geometry and CTF of all tilts, for 2D filters.
+    used
+        Tilts that see the region, ``(n_used,)``.
+    windows
+        Parts of the prepared images that the region needs, ``(n_used, 2 (start, stop), 2 (x, y))``.
+    along
+        Image axis a of each tilt, 0 for x and 1 for y, ``(n_used,)``.
+    row_kernel, row_grid
+        Kernel along a, and padded length along a.
+    plane_axis
+        1: planes of constant ky (tilt axis near y); 0: of constant kx.
+    borders
+        See :func:`fourierrecon.coverage.border_distances`; voxel axes (p, o, z), ``(n_used, 4, 4)``.
+    """
+
+    slices: Slices
+    sampling: Sampling
+    views: Views
+    used: NDArray[np.int64]
+    windows: NDArray[np.int64]
+    along: NDArray[np.int64]
+    row_kernel: Kernel
+    row_grid: int
+    plane_axis: int
+    borders: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, series: TiltSeries, region: Region, strategy: Weighting, mask: Mask, ctf: bool, precision: str) -> Plan:
+        """Plan one reconstruction.
+
+        Raises
+        ------
+        UsageError
+            If no image sees the region.
+        DataError
+            If the voxels alone do not fit into memory.
+        """
+        _check_voxels(region)
+        binning = region.binning
+        taps, oversampling = PRECISIONS[precision]
+        a = series.projections[:, :2, :3]
+        pixel_zero = np.einsum("fij,j->fi", a, np.asarray(region.origin)) + series.projections[:, :2, 3]
+        # planes across the horizontal axis that stays nearest to one axis of every image
+        plane_axis = int(np.argmax(np.abs(a[:, :, :2]).max(1).min(0)))
+        order = np.array([plane_axis, 1 - plane_axis, 2])
+        shape = region.shape[0], region.shape[2 - plane_axis], region.shape[1 + plane_axis]
+        per_voxel = a[:, :, order] * binning
+
+        spread = _psf_radius(series, binning) if ctf else 0.0
+        grid = preprocess.sampling(series.image_shape, binning, mask, spread, ctf or strategy.has_filter)
+        matrices = per_voxel / grid.step[:, None]
+        offsets = (pixel_zero + grid.border) / grid.step
+        last = np.array([shape[1], shape[2], shape[0]]) - 1
+        middle, reach = offsets + matrices @ (last / 2), np.abs(matrices) @ (last / 2)
+        used = _seeing(series, region, middle, reach, grid)
+        windows = _windows(middle[used], reach[used], grid, series.image_shape)
+
+        # from here on (a, b): the image axis nearest to the plane axis, and the other
+        along = np.argmax(np.abs(matrices[used][:, :, 0]), axis=1)
+        axes = np.stack([along, 1 - along], axis=1)
+
+        def turned(values: NDArray[np.float64] | NDArray[np.int64]) -> NDArray[np.float64]:
+            index = axes.reshape(axes.shape + (1,) * (values.ndim - 2))
+            return np.take_along_axis(np.asarray(values, float), index, axis=1)
+
+        m, start = turned(matrices[used]), turned(windows[:, 0])
+        size = turned(windows[:, 1]) - start
+        # copies of an image repeat after H' M_ap along a, and after Lb along b: none may touch the region
+        apart = np.abs(turned(middle[used]) - start - size / 2) + turned(reach[used]) + size / 2 + MARGIN
+        period = fast_length(max(float((apart[:, 0] / np.abs(m[:, 0, 0])).max()), shape[1] + 2 * MARGIN))
+        row_length = fast_length(max(float(apart[:, 1].max()), float(size[:, 1].max())))
+        longest = int(size[:, 0].max())
+        row_grid = fast_length(max(oversampling * longest, longest + 2 * taps))
+        centre = turned(offsets[used]) - start + m[:, :, 1] * (shape[2] // 2) + m[:, :, 2] * (shape[0] // 2)
+        centre[:, 0] -= size[:, 0] // 2
+        plane_taps, plane_oversampling = WEIGHTED_KERNEL if strategy.uses_weights else (taps, oversampling)
+        return cls(
+            slices=Slices(m, centre, shape, period, row_length, plane_taps, plane_oversampling),
+            sampling=grid,
+            views=Views(a, shape[0], series.pixel_size * binning, series.ctf if ctf else None),
+            used=used,
+            windows=windows,
+            along=along,
+            row_kernel=Kernel(taps, row_grid / longest),
+            row_grid=row_grid,
+            plane_axis=plane_axis,
+            borders=border_distances(per_voxel[used], pixel_zero[used], series.image_shape, mask),
+        )
+
+    def check_memory(self, n_threads: int) -> None:
+        """Raise DataError if the reconstruction takes more memory than is free."""
+        s = self.slices
+        nz, no = s.grid
+        samples = s.n_planes * len(s.matrices) * (2 * s.half_rows + 1)
+        planes = 4 * s.shape[0] * s.shape[2] * (s.period + 2)
+        buffers = 16 * (nz + 2 * PAD) * (no + 2 * PAD) + 4 * s.period * s.shape[2]
+        _require(self.slices.shape, 12 * samples + planes + n_threads * buffers)
+
+
+def _require(shape: tuple[int, int, int], needed: float) -> None:
+    free = parallel.available_memory()
+    if free is not None and needed > free:
+        raise DataError(
+            f"the volume of {' x '.join(f'{n:g}' for n in shape)} voxels needs {needed / 1e9:.3g} GB of memory, "
+            f"{free / 1e9:.3g} GB are free; use a larger --bin or a smaller region (--w --h --d)"
+        )
+
+
+def _check_voxels(region: Region) -> None:
+    _require(region.shape, 4.0 * region.shape[0] * region.shape[1] * region.shape[2])
+
+
+def _psf_radius(series: TiltSeries, binning: float) -> float:
+    """How far the CTF moves signal within the band of the volume, bin-1 px: ``lambda |defocus| q``."""
+    ctf = series.ctf
+    if ctf is None:
+        return 0.0
+    defocus = float(max(np.abs(ctf.defocus_u).max(), np.abs(ctf.defocus_v).max()))
+    highest = STOP / (binning * series.pixel_size)
+    reach = electron_wavelength(ctf.voltage) * defocus * highest / series.pixel_size
+    return float(min(reach, max(series.image_shape) / 4))
+
+
+def _seeing(
+    series: TiltSeries, region: Region, middle: NDArray[np.float64], reach: NDArray[np.float64], grid: Sampling
+) -> NDArray[np.int64]:
+    """Tilts whose image the region projects to, at least in part."""
+    first = grid.border / grid.step
+    last = (np.array(series.image_shape[::-1]) - 1 + grid.border) / grid.step
+    used = np.flatnonzero(((middle + reach >= first) & (middle - reach <= last)).all(1))
+    if len(used) == 0:
+        end = np.asarray(region.origin) + region.binning * (np.array(region.shape[::-1]) - 1)
+        raise UsageError(
+            f"no image sees the region from {_point(region.origin)} to {_point(end)} (x y z, bin-1 px); "
+            f"check --x0 --y0 --z0 and --w --h --d against `fourierrecon info`"
+        )
+    return used
+
+
+def _point(values: NDArray[np.float64] | tuple[float, float, float]) -> str:
+    return "(" + " ".join(f"{v:.6g}" for v in values) + ")"
+
+
+def _windows(
+    middle: NDArray[np.float64], reach: NDArray[np.float64], grid: Sampling, image_shape: tuple[int, int]
+) -> NDArray[np.int64]:
+    """Parts of the prepared images that the region needs: all of it where that is most of the image."""
+    content = (np.array(image_shape[::-1]) + 2 * grid.border) / grid.step
+    limits = np.minimum(np.ceil(content), np.array(grid.sampled)[::-1]).astype(np.int64)
+    start = np.clip(np.floor(middle - reach - WINDOW_MARGIN), 0, limits - 1).astype(np.int64)
+    stop = np.clip(np.ceil(middle + reach + WINDOW_MARGIN) + 1, start + 1, limits).astype(np.int64)
+    for axis in range(2):
+        # a cut saves nothing worth its edge where most of the image is needed
+        if (stop - start)[:, axis].max() > 0.75 * limits[axis]:
+            start[:, axis], stop[:, axis] = 0, limits[axis]
+    return np.stack([start, stop], axis=1)
