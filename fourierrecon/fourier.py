@@ -90,9 +90,11 @@ def transform_rows(rows: Complex) -> None:
 def real_forward(data: Real, axis: int, length: int) -> Complex:
     """Transform real ``data``, zero-padded at its end to ``length`` along ``axis``: the half spectrum, complex64."""
     if data.shape[axis] != length:
-        pad = [(0, 0)] * data.ndim
-        pad[axis] = (0, length - data.shape[axis])
-        data = np.pad(data, pad)
+        shape = list(data.shape)
+        shape[axis] = length
+        padded = np.zeros(shape, np.float32)
+        padded[tuple(slice(n) for n in data.shape)] = data
+        data = padded
     if _ducc is not None:
         result: Complex = _ducc.r2c(data, axes=(axis,), nthreads=1)
         return result
@@ -142,7 +144,7 @@ class Kernel:
         return _kernel_transform(position, self.width, self.beta)
 
     def table(self) -> Real:
-        """Taps at fractions of a cell, ``(258, 8)``: row r holds the kernel at ``i + r/256 - w/2``; the last is spare."""
+        """Taps at fractions of a cell, ``(258, 8)``: row r holds the kernel at ``i + r/256 - w/2``."""
         distance = np.arange(8) + np.arange(258)[:, None] / 256 - self.width / 2
         return np.where(np.arange(8) < self.width, self.values(distance), 0).astype(np.float32)
 

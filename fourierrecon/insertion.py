@@ -1,274 +1,121 @@
-"""Central slices onto planes of the 3D Fourier grid: samples along lines, then spread plane by plane.
+"""Insertion: spread the lines of all images onto one plane of the Fourier grid, normalise it, bring it to real space.
 
-Every central slice cuts the planes ``k_p = j / H'`` of the Fourier grid in straight lines; ``p`` is the axis of the
-region nearest to the tilt axis. Each image is transformed, its spectrum interpolated along those lines (one
-dimension only: the other image axis keeps its FFT grid), and each plane then collects the lines of all images on an
-oversampled grid with the same kind of kernel. That is exact in any geometry up to the kernel's error, planes are
-independent of each other, and one plane stays in the cache.
-
-Axes here: ``p`` plane axis, ``o`` the other horizontal axis, ``z`` depth; in an image ``a`` is the axis nearest to
-``p`` and ``b`` the other one. Frequencies are in cycles per voxel (``k``) and cycles per pixel of the image (``q``),
-``k = M^T q``. Arithmetic: Potts, Steidl & Tasche 2001 (non-equispaced FFT), Barnett et al. 2019 for kernels.
+A plane is worked on in blocks of rows that stay in the cache: the samples that fall on a block are spread, the block is
+normalised and transformed along z, and transposed into the plane that is then transformed along the other axis.
+Names of the axes: see :mod:`fourierrecon.slices`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from fourierrecon import fourier, simd
-from fourierrecon.ctf_kernel import transfer
-from fourierrecon.fourier import Complex, Kernel, Real, fast_length
+from fourierrecon.fourier import Complex, Real
+from fourierrecon.slices import PAD, STOP, Slices
 
-#: Band limit: everything up to the first frequency (cycles per voxel), nothing from the second on, smooth between.
-PASS, STOP = 0.45, 0.5
-#: Spare cells on every side of a grid, so that no tap needs a bounds check; folded back afterwards.
-PAD = 8
+#: Size of a block of rows: with its weights and the images' samples it should fit into a core's own cache.
+BLOCK_BYTES = 200_000
+#: Rows that a sample's taps may reach beyond its first.
+REACH = 8
 
-
-@dataclass(frozen=True, eq=False)
-class Slices:
-    """Where the slices of all images cut the planes of one region.
-
-    Parameters
-    ----------
-    matrices
-        ``(n_tilts, 2, 3)``: image pixel of the window over voxel; rows (a, b), columns (p, o, z).
-    offsets
-        ``(n_tilts, 2)``: window pixel (a, b) of the voxel (0, O // 2, D // 2) of (p, o, z).
-    shape
-        ``(D, P, O)``: voxels along z, p and o.
-    period
-        ``H'``: number of planes of the full grid, at least ``P`` plus what keeps images from wrapping into the region.
-    row_length
-        ``Lb``: padded length of the windows along b.
-    width
-        Taps of the planes' kernel.
-    oversampling
-        Least oversampling of the planes' grid.
-    """
-
-    matrices: NDArray[np.float64]
-    offsets: NDArray[np.float64]
-    shape: tuple[int, int, int]
-    period: int
-    row_length: int
-    width: int
-    oversampling: float
-
-    @cached_property
-    def n_planes(self) -> int:
-        """Planes that can hold anything: ``j / H' < 0.5``."""
-        return (self.period + 1) // 2
-
-    @cached_property
-    def half_rows(self) -> int:
-        """Largest row number ``|l|`` within the band."""
-        return (self.row_length - 1) // 2
-
-    @cached_property
-    def grid(self) -> tuple[int, int]:
-        """Cells of a plane ``(Nz, No)``."""
-        least = 4 * self.width
-        return (
-            fast_length(max(self.oversampling * self.shape[0], least)),
-            fast_length(max(self.oversampling * self.shape[2], least)),
-        )
-
-    @cached_property
-    def kernels(self) -> tuple[Kernel, Kernel]:
-        """Kernels along z and o."""
-        nz, no = self.grid
-        return Kernel(self.width, nz / self.shape[0]), Kernel(self.width, no / self.shape[2])
-
-    @cached_property
-    def lines(self) -> NDArray[np.float64]:
-        """Affine maps of a sample ``(j, l)``, ``(n_tilts, 4, 2)``: rows q_a, k_p, k_o, k_z; columns per j, per l.
-
-        ``q_b = l / Lb`` always, and ``k_p = j / H'``.
-        """
-        m = self.matrices
-        per_j, per_l = 1 / self.period, 1 / self.row_length
-        qa = np.stack([per_j / m[:, 0, 0], -m[:, 1, 0] / m[:, 0, 0] * per_l], axis=-1)
-        result = np.zeros((len(m), 4, 2))
-        result[:, 0] = qa
-        result[:, 1, 0] = per_j
-        for row, axis in ((2, 1), (3, 2)):
-            result[:, row] = m[:, 0, axis, None] * qa
-            result[:, row, 1] += m[:, 1, axis] * per_l
-        return result
-
-    @cached_property
-    def tables(self) -> tuple[Real, Real, Real, Real]:
-        """Tap tables for spreading: signed o, signed z with each tap twice (complex cells), plain o, plain z.
-
-        Alternating signs turn the grid's origin to the middle of the region, so that the kept part is contiguous.
-        """
-        kz, ko = (k.table() for k in self.kernels)
-        sign = np.where(np.arange(8) % 2, -1, 1).astype(np.float32)
-        return (ko * sign).ravel(), np.repeat(kz * sign, 2, axis=1).ravel(), ko.ravel(), kz.ravel()
-
-    @cached_property
-    def on_slice_weight(self) -> NDArray[np.float64]:
-        """Weight that one image's unit samples alone give a grid point on their own slice, ``(n_tilts,)``.
-
-        The line's samples are closer than the kernel is wide, so the sum over them is an integral along the line.
-        """
-        nz, no = self.grid
-        step = self.lines[:, 2:, 1] * np.array([no, nz])
-        length = np.maximum(np.hypot(step[:, 0], step[:, 1]), 1e-12)
-        direction = step / length[:, None]
-        along = np.linspace(-self.width, self.width, 2001)
-        kz, ko = self.kernels
-        profile = ko.values(along[:, None] * direction[:, 0]) * kz.values(along[:, None] * direction[:, 1])
-        return np.asarray(profile.sum(0) * (along[1] - along[0]) / length)
+Normalise = Callable[[Complex, Real], None]
 
 
-def spectrum(window: Real, slices: Slices, kernel: Kernel, length: int) -> Complex:
-    """Transform one image window, deapodised and zero-padded, ready to be interpolated along a.
+class PlaneWork:
+    """Buffers of one thread, for all planes it inserts.
 
     Parameters
     ----------
-    window
-        ``(n_b, n_a)``.
     slices
-        Gives the padded length along b.
-    kernel, length
-        Kernel along a and padded length along a.
-
-    Returns
-    -------
-    spectrum
-        ``(row_length // 2 + 1, length + 2 PAD)``: rows ``q_b = l / Lb >= 0``; column ``PAD + length / 2`` is ``q_a = 0``,
-        the origin along a is pixel ``n_a // 2``.
+        Geometry.
+    weighted
+        Whether weights are inserted too.
     """
-    n = window.shape[1]
-    rows = fourier.real_forward(window, 0, slices.row_length)
-    weights = kernel.deapodisation(n, length) * np.where((np.arange(n) - n // 2) % 2, -1, 1)
-    padded = np.empty((rows.shape[0], length + 2 * PAD), np.complex64)
-    half = n // 2
-    middle = padded[:, PAD : PAD + length]
-    np.multiply(rows[:, half:], weights[half:].astype(np.float32), out=middle[:, : n - half])
-    middle[:, n - half : length - half] = 0
-    np.multiply(rows[:, :half], weights[:half].astype(np.float32), out=middle[:, length - half :])
-    fourier.transform(middle, 1, backward=False)
-    padded[:, :PAD] = padded[:, length : length + PAD]
-    padded[:, length + PAD :] = padded[:, PAD : 2 * PAD]
-    return padded
+
+    def __init__(self, slices: Slices, weighted: bool) -> None:
+        nz, no = slices.grid
+        size = no + 2 * PAD + REACH, nz + 2 * PAD
+        self.block = np.empty(size, np.complex64)
+        self.weights = np.empty(size if weighted else (0, 0), np.float32)
+        self.turned = np.empty((slices.shape[0], no), np.complex64)
+        self.cursor = np.empty((len(slices.matrices), 2), np.int64)
+        self.rows = max(16, BLOCK_BYTES // (8 * size[1]))
 
 
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
-def sample_lines(
-    spectrum: Any,  # (rows, 2 (length + 2 PAD)) float32: interleaved complex
-    length: int,
-    table: Any,  # (257 * 16,) float32
-    width: int,
-    lines: Any,  # (4, 2) float64: q_a, k_p, k_o, k_z per j and l
-    phase_j: Any,  # (n_planes,) complex64, with the scale of the image
-    phase_l: Any,  # (2 half_rows + 1,) complex64
-    half_rows: int,
-    samples: Any,  # (n_planes, n_tilts, 2 half_rows + 1) complex64
-    tilt: int,
-    pass2: float,
-    stop2: float,
+def insert_plane(
+    slices: Slices,
+    j: int,
+    samples: Complex,
+    weights: Real,
+    normalise: Normalise | None,
+    gains: tuple[Real, Real],
+    work: PlaneWork,
+    planes: Complex,
 ) -> None:
-    """Interpolate the spectrum of one image along its lines in all planes, band-limited and shifted."""
-    flat = spectrum.reshape(-1)
-    stride = spectrum.shape[1]
-    n_planes = samples.shape[0]
-    n_rows = 2 * half_rows + 1
-    block = np.empty((8, n_planes), np.complex64)
-    for start in range(0, n_rows, 8):
-        stop = min(start + 8, n_rows)
-        for r in range(start, stop):
-            el = r - half_rows
-            out = block[r - start]
-            first_j, last_j = _plane_range(lines, el, n_planes, stop2)
-            out[:first_j] = 0
-            out[last_j:] = 0
-            row = (el if el >= 0 else -el) * stride
-            # the spectrum of a real image: F(-q) is the conjugate of F(q)
-            sign = 1.0 if el >= 0 else -1.0
-            origin = sign * lines[0, 1] * el * length + (length // 2 + PAD - width / 2)
-            step = sign * lines[0, 0] * length
-            conjugate = np.float32(sign)
-            turn = phase_l[r]
-            for j in range(first_j, last_j):
-                position = origin + step * j
-                cell = int(position) + 1  # positive: truncation is the floor
-                part = (cell - position) * 256
-                entry = int(part)
-                value = simd.gather(flat, row + 2 * cell, table, entry * 16, np.float32(part - entry))
-                shift = turn * phase_j[j]
-                real, imag = value.real, value.imag * conjugate
-                out[j] = complex(real * shift.real - imag * shift.imag, real * shift.imag + imag * shift.real)
-            _band_limit(out, lines, el, first_j, last_j, pass2, stop2)
-        for j in range(n_planes):
-            for i in range(stop - start):
-                samples[j, tilt, start + i] = block[i, j]
+    """Insert plane ``j`` and write it, in real space along z and o, to row ``j`` of every z slab.
+
+    Parameters
+    ----------
+    slices
+        Geometry.
+    j
+        Number of the plane.
+    samples
+        ``(n_tilts, n_rows)``: the lines of all images on this plane.
+    weights
+        ``(n_tilts, n_rows)``, or ``(0, 0)``.
+    normalise
+        Called on blocks of data and weights, in place; None: not at all.
+    gains
+        Deapodisation along z and o, ``(D,)`` and ``(O,)``.
+    work
+        Buffers of this thread.
+    planes
+        ``(D, n_planes, O)``, for the result.
+    """
+    depth, _, n_o = slices.shape
+    nz, no = slices.grid
+    low, high = _rows_in_use(slices, j)
+    # near the middle plane lines may run over the border of the periodic grid: then all rows are one block
+    wraps = low < PAD or high > no + PAD
+    if wraps:
+        low, high = 0, no + 2 * PAD
+    step = high - low if wraps else work.rows
+    work.turned[:, : max(low - PAD, 0)] = 0
+    work.turned[:, high - PAD :] = 0
+    _start(slices.lines, j, slices.half_rows, STOP**2, work.cursor)
+    done = 0
+    for first in range(low, high, step):
+        last = min(first + step, high)
+        _spread_rows(
+            samples, weights, slices.lines, j, first, last, done, work.cursor, work.block, work.weights, nz, no,
+            *slices.tables, slices.width,
+        )  # fmt: skip
+        done = last - first
+        if wraps:
+            _fold_rows(work.block[:done])
+            _fold_rows(work.weights[:done])
+        data, weight = work.block[:done], work.weights[:done]
+        if wraps:
+            data, first = data[PAD : PAD + no], PAD
+            weight = weight[PAD : PAD + no]
+        if normalise is not None:
+            normalise(data, weight)
+        fourier.transform_rows(data[:, PAD : PAD + nz])
+        _transpose(data, PAD + nz // 2 - depth // 2, gains[0], work.turned, first - PAD)
+    fourier.transform_rows(work.turned)
+    _store(work.turned, no // 2 - n_o // 2, gains[1], planes, j)
 
 
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _plane_range(lines: Any, el: int, n_planes: int, stop2: float) -> tuple[int, int]:
-    """Planes ``[first, last)`` in which sample ``l`` of a line lies within the band and the image's own."""
-    a = b = 0.0
-    c = -stop2
-    for axis in range(1, 4):
-        per_j, at = lines[axis, 0], lines[axis, 1] * el
-        a += per_j * per_j
-        b += per_j * at
-        c += at * at
-    root = b * b - a * c
-    if root <= 0:
-        return 0, 0
-    root = np.sqrt(root)
-    low, high = (-b - root) / a, (-b + root) / a
-    # |q_a| < 0.5 as well
-    one, other = (-0.5 - lines[0, 1] * el) / lines[0, 0], (0.5 - lines[0, 1] * el) / lines[0, 0]
-    low, high = max(low, min(one, other)), min(high, max(one, other))
-    first = max(int(np.ceil(low)), 0)
-    last = min(int(np.floor(high)) + 1, n_planes)
-    return (first, last) if first < last else (0, 0)
-
-
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _band_limit(out: Any, lines: Any, el: int, first: int, last: int, pass2: float, stop2: float) -> None:
-    """Fade one row of samples out towards the end of the band: a smooth step in the squared frequency."""
-    for j in range(first, last):
-        kp = lines[1, 0] * j
-        ko = lines[2, 0] * j + lines[2, 1] * el
-        kz = lines[3, 0] * j + lines[3, 1] * el
-        t = np.float32(min(max((stop2 - (kp * kp + ko * ko + kz * kz)) / (stop2 - pass2), 0.0), 1.0))
-        out[j] *= t * t * (3 - 2 * t)
-
-
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
-def sample_weights(
-    lines: Any,  # (4, 2)
-    half_rows: int,
-    row_length: int,
-    to_voxels: Any,  # (2,): cycles per window pixel (x, y) to cycles per voxel
-    a_is_x: bool,
-    ctf: Any,  # (6,): see preprocess.ctf_coefficients
-    scale: float,
-    weights: Any,  # (n_planes, n_tilts, 2 half_rows + 1) float32
-    tilt: int,
-) -> None:
-    """Evaluate the squared CTF of one image along its lines in all planes."""
-    for j in range(weights.shape[0]):
-        out = weights[j, tilt]
-        for r in range(out.shape[0]):
-            el = r - half_rows
-            qa = lines[0, 0] * j + lines[0, 1] * el
-            qb = el / row_length
-            x, y = (qa, qb) if a_is_x else (qb, qa)
-            value = transfer(x * to_voxels[0], y * to_voxels[1], ctf)
-            out[r] = np.float32(scale) * value * value
+def _rows_in_use(slices: Slices, j: int) -> tuple[int, int]:
+    """Rows ``[low, high)`` of a plane that lines within the band can reach."""
+    no = slices.grid[1]
+    radius = np.sqrt(max(STOP**2 - (j / slices.period) ** 2, 0.0)) * no + slices.width / 2 + 1
+    return int(np.floor(no / 2 + PAD - radius)), int(np.ceil(no / 2 + PAD + radius)) + 1
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
@@ -289,52 +136,72 @@ def _row_range(lines: Any, j: int, half_rows: int, stop2: float) -> tuple[int, i
     return low, high
 
 
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _start(lines: Any, j: int, half_rows: int, stop2: float, cursor: Any) -> None:
+    """Set the next and the last sample of every line, in ascending order of rows of the plane."""
+    for tilt in range(lines.shape[0]):
+        low, high = _row_range(lines[tilt], j, half_rows, stop2)
+        ascending = lines[tilt, 2, 1] >= 0
+        cursor[tilt, 0] = low if ascending else high
+        cursor[tilt, 1] = high if ascending else low
+        if low > high:
+            cursor[tilt, 0], cursor[tilt, 1] = 1, 0
+            if not ascending:
+                cursor[tilt, 0], cursor[tilt, 1] = 0, 1
+
+
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
-def spread_plane(
-    samples: Any,  # (n_tilts, n_rows) complex64: the lines of this plane
+def _spread_rows(
+    samples: Any,  # (n_tilts, n_rows) complex64
     weights: Any,  # (n_tilts, n_rows) float32, or (0, 0)
     lines: Any,  # (n_tilts, 4, 2)
     j: int,
-    plane: Any,  # (No + 2 PAD, Nz + 2 PAD) complex64
-    weight_plane: Any,  # the same in float32, or (0, 0)
+    first: int,  # rows [first, last) of the plane
+    last: int,
+    done: int,  # rows of the block before, whose last taps reach into this one; 0: none
+    cursor: Any,  # (n_tilts, 2): next and last sample
+    block: Any,  # (rows, Nz + 2 PAD) complex64
+    weight_block: Any,  # the same in float32, or (0, 0)
+    nz: int,
+    no: int,
     table_o: Any,  # signed taps
     table_z: Any,  # signed taps, each twice
     plain_o: Any,
     plain_z: Any,
     width: int,
-    stop2: float,
-) -> tuple[int, int]:
-    """Spread the lines of all images onto one plane; gives the rows ``[first, last)`` that hold anything."""
-    no, nz = plane.shape[0] - 2 * PAD, plane.shape[1] - 2 * PAD
-    half = width / 2
-    radius = np.sqrt(max(stop2 - (lines[0, 1, 0] * j) ** 2, 0.0)) * no + half + 1
-    low_row = max(int(np.floor(no / 2 + PAD - radius)), 0)
-    high_row = min(int(np.ceil(no / 2 + PAD + radius)) + 1, no + 2 * PAD)
-    plane[low_row:high_row] = 0
+) -> None:
+    """Spread the samples whose taps begin in a block of rows."""
     weigh = weights.shape[0] > 0
+    rows = last - first
+    _carry_over(block, done, rows)
     if weigh:
-        weight_plane[low_row:high_row] = 0
-    grid = plane.view(np.float32).reshape(-1)
-    weight_grid = weight_plane.reshape(-1)
-    stride = plane.shape[1]
+        _carry_over(weight_block, done, rows)
+    grid = block.view(np.float32).reshape(-1)
+    weight_grid = weight_block.reshape(-1)
+    stride = block.shape[1]
     half_rows = samples.shape[1] // 2
+    half = width / 2
     for tilt in range(samples.shape[0]):
         ln = lines[tilt]
-        low, high = _row_range(ln, j, half_rows, stop2)
         o_start = ln[2, 0] * j * no + no / 2 + PAD - half
         z_start = ln[3, 0] * j * nz + nz / 2 + PAD - half
         o_step, z_step = ln[2, 1] * no, ln[3, 1] * nz
-        for el in range(low, high + 1):
+        direction = 1 if o_step >= 0 else -1
+        el, end = cursor[tilt, 0], cursor[tilt, 1]
+        n = (end - el) * direction + 1
+        for _ in range(n):
             o_at = o_start + o_step * el
             z_at = z_start + z_step * el
             o_cell, z_cell = int(o_at) + 1, int(z_at) + 1  # positive: truncation is the floor
+            if o_cell >= last:
+                break
             o_part, z_part = (o_cell - o_at) * 256, (z_cell - z_at) * 256
             o_entry, z_entry = int(o_part), int(z_part)
             o_frac, z_frac = np.float32(o_part - o_entry), np.float32(z_part - z_entry)
             value = samples[tilt, el + half_rows]
             sign = np.float32(1 - 2 * ((o_cell + z_cell) & 1))
             re, im = value.real * sign, value.imag * sign
-            at = o_cell * stride + z_cell
+            at = (o_cell - first) * stride + z_cell
             o_row, z_row = 8 * o_entry, 16 * z_entry
             if width <= 4:
                 simd.spread4(grid, 2 * at, 2 * stride, table_z, z_row, z_frac, table_o, o_row, o_frac, re, im)
@@ -351,69 +218,53 @@ def spread_plane(
                     simd.spread_weight6(weight_grid, at, stride, plain_z, z_row, z_frac, plain_o, o_row, o_frac, w)
                 else:
                     simd.spread_weight8(weight_grid, at, stride, plain_z, z_row, z_frac, plain_o, o_row, o_frac, w)
+            el += direction
+        cursor[tilt, 0] = el
+    _fold_columns(block, rows)
     if weigh:
-        _fold(weight_plane, low_row, high_row)
-    rows: tuple[int, int] = _fold(plane, low_row, high_row)
-    return rows
+        _fold_columns(weight_block, rows)
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _fold(plane: Any, low: int, high: int) -> tuple[int, int]:
-    """Add the spare cells of a periodic grid to those they stand for; gives the rows of the core that hold anything."""
-    rows, columns = plane.shape[0] - 2 * PAD, plane.shape[1] - 2 * PAD
-    for row in range(low, high):
+def _carry_over(block: Any, done: int, rows: int) -> None:
+    """Begin a block with what the block before spread beyond its end."""
+    kept = REACH if done else 0
+    for row in range(kept):
+        block[row] = block[done + row]
+    block[kept : rows + REACH] = 0
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _fold_columns(block: Any, rows: int) -> None:
+    """Add the spare columns of a periodic grid to those they stand for."""
+    columns = block.shape[1] - 2 * PAD
+    for row in range(rows):
         for i in range(PAD):
-            plane[row, columns + i] += plane[row, i]
-            plane[row, PAD + i] += plane[row, columns + PAD + i]
-    if low >= PAD and high <= rows + PAD:
-        return low, high
-    # rows beyond the border: the grid is that full only near the middle plane, so all of its rows are in use
-    for i in range(PAD):
-        if i >= low:
-            plane[rows + i] += plane[i]
-        if rows + PAD + i < high:
-            plane[PAD + i] += plane[rows + PAD + i]
-    return max(low, PAD), min(high, rows + PAD)
+            block[row, columns + i] += block[row, i]
+            block[row, PAD + i] += block[row, columns + PAD + i]
 
 
-def turn_plane(plane: Complex, first: int, last: int, top: int, gain: Real, turned: Complex) -> None:
-    """Transform rows ``[first, last)`` of a plane along z and transpose them, cropped and deapodised along z.
-
-    Parameters
-    ----------
-    plane
-        ``(No + 2 PAD, Nz + 2 PAD)``.
-    first, last
-        Rows that hold anything.
-    top
-        First column to keep.
-    gain
-        ``(D,)``.
-    turned
-        ``(D, No)``, all of it is written.
-    """
-    core = plane[:, PAD : plane.shape[1] - PAD]
-    turned[:, : first - PAD] = 0
-    turned[:, last - PAD :] = 0
-    # a few rows at a time: they are still in the cache when they are transposed
-    for start in range(first, last, 64):
-        stop = min(start + 64, last)
-        fourier.transform_rows(core[start:stop])
-        _transpose(plane, start, stop, top, gain, turned)
+def _fold_rows(block: Complex | Real) -> None:
+    """Add the spare rows of a whole plane to those they stand for."""
+    rows = len(block) - 2 * PAD
+    if rows > 0:
+        block[rows : rows + PAD] += block[:PAD]
+        block[PAD : 2 * PAD] += block[rows + PAD :]
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _transpose(plane: Any, start: int, stop: int, top: int, gain: Any, turned: Any) -> None:
-    for block in range(start, stop, 8):
-        block_stop = min(block + 8, stop)
+def _transpose(block: Any, top: int, gain: Any, turned: Any, left: int) -> None:
+    """Write a block of rows, cropped and deapodised along z, as columns."""
+    for start in range(0, block.shape[0], 8):
+        stop = min(start + 8, block.shape[0])
         for z in range(turned.shape[0]):
             out, factor = turned[z], gain[z]
-            for o in range(block, block_stop):
-                out[o - PAD] = plane[o, top + z] * factor
+            for o in range(start, stop):
+                out[left + o] = block[o, top + z] * factor
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
-def store_plane(turned: Any, left: int, gain: Any, planes: Any, j: int) -> None:
+def _store(turned: Any, left: int, gain: Any, planes: Any, j: int) -> None:
     """Write a transformed plane, cropped and deapodised along o, into row ``j`` of every z slab."""
     for z in range(planes.shape[0]):
         out, row = planes[z, j], turned[z]

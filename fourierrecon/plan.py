@@ -13,8 +13,8 @@ from fourierrecon.ctf import electron_wavelength
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.fourier import Kernel, fast_length
 from fourierrecon.geometry import Region
-from fourierrecon.insertion import PAD, STOP, Slices
 from fourierrecon.preprocess import BORDER, BORDER_BINNED, WINDOW_MARGIN, Sampling
+from fourierrecon.slices import PAD, STOP, Slices
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.weighting import Views, Weighting
 

@@ -1,9 +1,9 @@
 """From an image to the window that is inserted: mean, mask, border, binning, 2D filters.
 
-The border is continued by odd reflection (value and slope go on) and faded out: no step and no kink, so no ringing, neither
-from the cut in Fourier space that bins the image nor from its interpolation. Binning is a cut in Fourier space onto
-a grid that is at least as fine as the voxels; the soft band limit itself is applied to the samples in 3D
-(:mod:`fourierrecon.insertion`), where it is the same for all tilts.
+The border is continued by odd reflection (value and slope go on) and faded out: no step and no kink, so no ringing,
+neither from the cut in Fourier space that bins the image nor from its interpolation. Binning is a cut in Fourier space
+onto a grid that is at least as fine as the voxels; the soft band limit itself is applied to the samples in 3D
+(:mod:`fourierrecon.slices`), where it is the same for all tilts.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def prepare_image(
     """
     if not keep_mean:
         image = image - np.float32(image.mean(dtype=np.float64))
-    extended = np.pad(image, grid.border, mode="reflect", reflect_type="odd") if grid.border else image.copy()
+    extended = _continue(image, grid.border)
     extended *= masks[0]
     if not grid.filters:
         return extended
@@ -182,6 +182,24 @@ def prepare_image(
     fourier.real_backward(kept, 1, columns, prepared)
     prepared *= masks[1]
     return prepared
+
+
+def _continue(image: Real, border: int) -> Real:
+    """Continue an image by odd reflection about its border pixels."""
+    if max(border, 1) >= min(image.shape):
+        return np.pad(image, border, mode="reflect", reflect_type="odd")
+    height, width = image.shape
+    result = np.empty((height + 2 * border, width + 2 * border), np.float32)
+    core = result[border : border + height]
+    core[:, border : border + width] = image
+    if border:
+        for side, edge in ((slice(border), border), (slice(border + width, None), border + width - 1)):
+            inside = core[:, 2 * edge - np.arange(result.shape[1])[side]]
+            core[:, side] = 2 * core[:, edge, None] - inside
+        for side, edge in ((slice(border), border), (slice(border + height, None), border + height - 1)):
+            inside = result[2 * edge - np.arange(result.shape[0])[side]]
+            result[side] = 2 * result[edge] - inside
+    return result
 
 
 def image_masks(image_shape: tuple[int, int], grid: Sampling, mask: Mask) -> tuple[Real, Real]:

@@ -15,15 +15,15 @@ import threading
 import numpy as np
 from numpy.typing import NDArray
 
-from fourierrecon import fourier, insertion, parallel, preprocess
+from fourierrecon import fourier, insertion, parallel, preprocess, slices
 from fourierrecon.coverage import Mask, divide_by_count
 from fourierrecon.ctf import kernel_coefficients
 from fourierrecon.errors import DataError, UsageError
-from fourierrecon.fourier import Complex, Real
+from fourierrecon.fourier import Real
 from fourierrecon.geometry import Region
-from fourierrecon.insertion import PAD, PASS, STOP, Slices
 from fourierrecon.parallel import Progress
 from fourierrecon.plan import PRECISIONS, Plan, mask_of
+from fourierrecon.slices import PASS, STOP, Slices
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.volume import Volume
 from fourierrecon.weighting import Weighting, Wiener
@@ -136,18 +136,18 @@ def _sample_images(
         filters = preprocess.filters_of(strategy, plan.views, tilt)
         prepared = preprocess.prepare_image(image, plan.sampling, masks, keep_mean, filters, region.binning)
         start, stop = plan.windows[i]
-        window = preprocess.cut_window(prepared, start, stop, bool(plan.along[i] == 1))
-        spectrum = insertion.spectrum(window, s, plan.row_kernel, plan.row_grid)
+        window = preprocess.cut_window(prepared, start, stop, bool(plan.along[i] == 0))
+        spectrum = slices.spectrum(window, s, plan.row_kernel, plan.row_grid)
         line = s.lines[i]
         turn = line[0] * s.offsets[i, 0]
         phase_j = scale[i] * np.exp(2j * np.pi * turn[0] * np.arange(s.n_planes))
         phase_l = np.exp(2j * np.pi * (turn[1] + s.offsets[i, 1] / s.row_length) * rows)
-        insertion.sample_lines(
+        slices.sample_lines(
             spectrum.view(np.float32), plan.row_grid, table, plan.row_kernel.width, line, phase_j.astype(np.complex64),
             phase_l.astype(np.complex64), s.half_rows, samples, i, PASS**2, STOP**2,
         )  # fmt: skip
         if strategy.uses_weights:
-            insertion.sample_weights(
+            slices.sample_weights(
                 line, s.half_rows, s.row_length, region.binning / step, bool(plan.along[i] == 0),
                 kernel_coefficients(plan.views.ctf, tilt, plan.views.voxel_size), 1 / s.on_slice_weight[i], weights, i,
             )  # fmt: skip
@@ -169,35 +169,28 @@ def _insert(
     """Spread, normalise and transform all planes: ``(D, H'/2 + 1, O)``, half spectrum along p, real space else."""
     s = plan.slices
     depth, _, n_o = s.shape
-    nz, no = s.grid
-    gain_z, gain_o = _deapodisation(s, strategy.uses_weights)
+    gains = _deapodisation(s, strategy.uses_weights)
+    normalise = strategy.normalise if strategy.uses_weights else None
     planes = np.empty((depth, s.period // 2 + 1, n_o), np.complex64)
     planes[:, s.n_planes :] = 0
-    top, left = PAD + nz // 2 - depth // 2, no // 2 - n_o // 2
     none = np.empty((0, 0), np.float32)
 
-    def buffers() -> tuple[Complex, Real, Complex]:
-        size = no + 2 * PAD, nz + 2 * PAD
-        weight_plane = np.empty(size, np.float32) if strategy.uses_weights else none
-        return np.empty(size, np.complex64), weight_plane, np.empty((depth, no), np.complex64)
+    def insert(work: insertion.PlaneWork, j: int) -> None:
+        line_weights = weights[j] if strategy.uses_weights else none
+        insertion.insert_plane(s, j, samples[j], line_weights, normalise, gains, work, planes)
 
-    def insert(state: tuple[Complex, Real, Complex], j: int) -> None:
-        plane, weight_plane, turned = state
-        lines_weights = weights[j] if strategy.uses_weights else none
-        first, last = insertion.spread_plane(
-            samples[j], lines_weights, s.lines, j, plane, weight_plane, *s.tables, s.width, STOP**2
-        )
-        if strategy.uses_weights:
-            strategy.normalise(plane[first:last], weight_plane[first:last])
-        insertion.turn_plane(plane, first, last, top, gain_z, turned)
-        fourier.transform_rows(turned)
-        insertion.store_plane(turned, left, gain_o, planes, j)
-
-    parallel.for_each(s.n_planes, insert, state=buffers, n_threads=n_threads, stage="planes", progress=progress)
+    parallel.for_each(
+        s.n_planes,
+        insert,
+        state=lambda: insertion.PlaneWork(s, strategy.uses_weights),
+        n_threads=n_threads,
+        stage="planes",
+        progress=progress,
+    )
     return planes
 
 
-def _deapodisation(s: Slices, weighted: bool) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _deapodisation(s: Slices, weighted: bool) -> tuple[Real, Real]:
     """Factors along z and o that undo the kernel, with the alternating sign of a grid whose origin is its middle."""
     nz, no = s.grid
     depth, _, n_o = s.shape

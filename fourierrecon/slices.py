@@ -1,0 +1,282 @@
+"""Central slices, and their samples along the lines in which they cut the planes of the 3D Fourier grid.
+
+Every central slice cuts the planes ``k_p = j / H'`` of the Fourier grid in straight lines; ``p`` is the axis of the
+region nearest to the tilt axis. Each image is transformed, its spectrum interpolated along those lines (one
+dimension only: the other image axis keeps its FFT grid), and each plane then collects the lines of all images on an
+oversampled grid with the same kind of kernel. That is exact in any geometry up to the kernel's error, planes are
+independent of each other, and one plane stays in the cache.
+
+Axes here: ``p`` plane axis, ``o`` the other horizontal axis, ``z`` depth; in an image ``a`` is the axis nearest to
+``p`` and ``b`` the other one. Frequencies are in cycles per voxel (``k``) and cycles per pixel of the image (``q``),
+``k = M^T q``. Arithmetic: Potts, Steidl & Tasche 2001 (non-equispaced FFT), Barnett et al. 2019 for kernels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from fourierrecon import fourier, simd
+from fourierrecon.ctf_kernel import transfer
+from fourierrecon.fourier import Complex, Kernel, Real, fast_length
+
+#: Band limit: everything up to the first frequency (cycles per voxel), nothing from the second on, smooth between.
+PASS, STOP = 0.45, 0.5
+#: Spare cells on every side of a grid, so that no tap needs a bounds check; folded back afterwards.
+PAD = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Slices:
+    """Where the slices of all images cut the planes of one region.
+
+    Parameters
+    ----------
+    matrices
+        ``(n_tilts, 2, 3)``: image pixel of the window over voxel; rows (a, b), columns (p, o, z).
+    offsets
+        ``(n_tilts, 2)``: window pixel (a, b) of the voxel (0, O // 2, D // 2) of (p, o, z).
+    shape
+        ``(D, P, O)``: voxels along z, p and o.
+    period
+        ``H'``: number of planes of the full grid, at least ``P`` plus what keeps images from wrapping into the region.
+    row_length
+        ``Lb``: padded length of the windows along b.
+    width
+        Taps of the planes' kernel.
+    oversampling
+        Least oversampling of the planes' grid.
+    """
+
+    matrices: NDArray[np.float64]
+    offsets: NDArray[np.float64]
+    shape: tuple[int, int, int]
+    period: int
+    row_length: int
+    width: int
+    oversampling: float
+
+    @cached_property
+    def n_planes(self) -> int:
+        """Planes that can hold anything: ``j / H' < 0.5``."""
+        return (self.period + 1) // 2
+
+    @cached_property
+    def half_rows(self) -> int:
+        """Largest row number ``|l|`` within the band."""
+        return (self.row_length - 1) // 2
+
+    @cached_property
+    def grid(self) -> tuple[int, int]:
+        """Cells of a plane ``(Nz, No)``."""
+        least = 4 * self.width
+        return (
+            fast_length(max(self.oversampling * self.shape[0], least)),
+            fast_length(max(self.oversampling * self.shape[2], least)),
+        )
+
+    @cached_property
+    def kernels(self) -> tuple[Kernel, Kernel]:
+        """Kernels along z and o."""
+        nz, no = self.grid
+        return Kernel(self.width, nz / self.shape[0]), Kernel(self.width, no / self.shape[2])
+
+    @cached_property
+    def lines(self) -> NDArray[np.float64]:
+        """Affine maps of a sample ``(j, l)``, ``(n_tilts, 4, 2)``: rows q_a, k_p, k_o, k_z; columns per j, per l.
+
+        ``q_b = l / Lb`` always, and ``k_p = j / H'``.
+        """
+        m = self.matrices
+        per_j, per_l = 1 / self.period, 1 / self.row_length
+        qa = np.stack([per_j / m[:, 0, 0], -m[:, 1, 0] / m[:, 0, 0] * per_l], axis=-1)
+        result = np.zeros((len(m), 4, 2))
+        result[:, 0] = qa
+        result[:, 1, 0] = per_j
+        for row, axis in ((2, 1), (3, 2)):
+            result[:, row] = m[:, 0, axis, None] * qa
+            result[:, row, 1] += m[:, 1, axis] * per_l
+        return result
+
+    @cached_property
+    def tables(self) -> tuple[Real, Real, Real, Real]:
+        """Tap tables for spreading: signed o, signed z with each tap twice (complex cells), plain o, plain z.
+
+        Alternating signs turn the grid's origin to the middle of the region, so that the kept part is contiguous.
+        """
+        kz, ko = (k.table() for k in self.kernels)
+        sign = np.where(np.arange(8) % 2, -1, 1).astype(np.float32)
+        return (ko * sign).ravel(), np.repeat(kz * sign, 2, axis=1).ravel(), ko.ravel(), kz.ravel()
+
+    @cached_property
+    def on_slice_weight(self) -> NDArray[np.float64]:
+        """Weight that one image's unit samples alone give a grid point on their own slice, ``(n_tilts,)``.
+
+        The line's samples are closer than the kernel is wide, so the sum over them is an integral along the line.
+        """
+        nz, no = self.grid
+        step = self.lines[:, 2:, 1] * np.array([no, nz])
+        length = np.maximum(np.hypot(step[:, 0], step[:, 1]), 1e-12)
+        direction = step / length[:, None]
+        along = np.linspace(-self.width, self.width, 2001)
+        kz, ko = self.kernels
+        profile = ko.values(along[:, None] * direction[:, 0]) * kz.values(along[:, None] * direction[:, 1])
+        return np.asarray(profile.sum(0) * (along[1] - along[0]) / length)
+
+
+def spectrum(window: Real, slices: Slices, kernel: Kernel, length: int) -> Complex:
+    """Transform one image window, deapodised and zero-padded, ready to be interpolated along a.
+
+    Parameters
+    ----------
+    window
+        ``(n_a, n_b)``.
+    slices
+        Gives the padded length along b.
+    kernel, length
+        Kernel along a and padded length along a.
+
+    Returns
+    -------
+    spectrum
+        ``(row_length // 2 + 1, length + 2 PAD)``: rows ``q_b = l / Lb >= 0``; column ``PAD + length / 2`` is
+        ``q_a = 0``, the origin along a is pixel ``n_a // 2``.
+    """
+    n = len(window)
+    columns = fourier.real_forward(window, 1, slices.row_length)
+    weights = kernel.deapodisation(n, length) * np.where((np.arange(n) - n // 2) % 2, -1, 1)
+    padded = np.empty((columns.shape[1], length + 2 * PAD), np.complex64)
+    _place(columns, weights.astype(np.float32), length, padded)
+    fourier.transform(padded[:, PAD : PAD + length], 1, backward=False)
+    padded[:, :PAD] = padded[:, length : length + PAD]
+    padded[:, length + PAD :] = padded[:, PAD : 2 * PAD]
+    return padded
+
+
+@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+def _place(columns: Any, weights: Any, length: int, padded: Any) -> None:
+    """Transpose, weight and zero-pad; sample ``n // 2`` along a goes to the first place, those before it to the end."""
+    n, n_rows = columns.shape
+    half = n // 2
+    for start in range(0, n_rows, 8):
+        stop = min(start + 8, n_rows)
+        for row in range(start, stop):
+            padded[row, PAD + n - half : PAD + length - half] = 0
+        for a in range(n):
+            place, weight = PAD + (a - half if a >= half else length + a - half), weights[a]
+            for row in range(start, stop):
+                padded[row, place] = columns[a, row] * weight
+
+
+@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+def sample_lines(
+    spectrum: Any,  # (rows, 2 (length + 2 PAD)) float32: interleaved complex
+    length: int,
+    table: Any,  # (257 * 16,) float32
+    width: int,
+    lines: Any,  # (4, 2) float64: q_a, k_p, k_o, k_z per j and l
+    phase_j: Any,  # (n_planes,) complex64, with the scale of the image
+    phase_l: Any,  # (2 half_rows + 1,) complex64
+    half_rows: int,
+    samples: Any,  # (n_planes, n_tilts, 2 half_rows + 1) complex64
+    tilt: int,
+    pass2: float,
+    stop2: float,
+) -> None:
+    """Interpolate the spectrum of one image along its lines in all planes, band-limited and shifted."""
+    flat = spectrum.reshape(-1)
+    stride = spectrum.shape[1]
+    n_planes = samples.shape[0]
+    n_rows = 2 * half_rows + 1
+    block = np.empty((8, n_planes), np.complex64)
+    for start in range(0, n_rows, 8):
+        stop = min(start + 8, n_rows)
+        for r in range(start, stop):
+            el = r - half_rows
+            out = block[r - start]
+            first_j, last_j = _plane_range(lines, el, n_planes, stop2)
+            out[:first_j] = 0
+            out[last_j:] = 0
+            row = (el if el >= 0 else -el) * stride
+            # the spectrum of a real image: F(-q) is the conjugate of F(q)
+            sign = 1.0 if el >= 0 else -1.0
+            origin = sign * lines[0, 1] * el * length + (length // 2 + PAD - width / 2)
+            step = sign * lines[0, 0] * length
+            conjugate = np.float32(sign)
+            turn = phase_l[r]
+            for j in range(first_j, last_j):
+                position = origin + step * j
+                cell = int(position) + 1  # positive: truncation is the floor
+                part = (cell - position) * 256
+                entry = int(part)
+                value = simd.gather(flat, row + 2 * cell, table, entry * 16, np.float32(part - entry))
+                shift = turn * phase_j[j]
+                real, imag = value.real, value.imag * conjugate
+                out[j] = complex(real * shift.real - imag * shift.imag, real * shift.imag + imag * shift.real)
+            _band_limit(out, lines, el, first_j, last_j, pass2, stop2)
+        for j in range(n_planes):
+            for i in range(stop - start):
+                samples[j, tilt, start + i] = block[i, j]
+
+
+@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+def _plane_range(lines: Any, el: int, n_planes: int, stop2: float) -> tuple[int, int]:
+    """Planes ``[first, last)`` in which sample ``l`` of a line lies within the band and the image's own."""
+    a = b = 0.0
+    c = -stop2
+    for axis in range(1, 4):
+        per_j, at = lines[axis, 0], lines[axis, 1] * el
+        a += per_j * per_j
+        b += per_j * at
+        c += at * at
+    root = b * b - a * c
+    if root <= 0:
+        return 0, 0
+    root = np.sqrt(root)
+    low, high = (-b - root) / a, (-b + root) / a
+    # |q_a| < 0.5 as well
+    one, other = (-0.5 - lines[0, 1] * el) / lines[0, 0], (0.5 - lines[0, 1] * el) / lines[0, 0]
+    low, high = max(low, min(one, other)), min(high, max(one, other))
+    first = max(int(np.ceil(low)), 0)
+    last = min(int(np.floor(high)) + 1, n_planes)
+    return (first, last) if first < last else (0, 0)
+
+
+@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+def _band_limit(out: Any, lines: Any, el: int, first: int, last: int, pass2: float, stop2: float) -> None:
+    """Fade one row of samples out towards the end of the band: a smooth step in the squared frequency."""
+    for j in range(first, last):
+        kp = lines[1, 0] * j
+        ko = lines[2, 0] * j + lines[2, 1] * el
+        kz = lines[3, 0] * j + lines[3, 1] * el
+        t = np.float32(min(max((stop2 - (kp * kp + ko * ko + kz * kz)) / (stop2 - pass2), 0.0), 1.0))
+        out[j] *= t * t * (3 - 2 * t)
+
+
+@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+def sample_weights(
+    lines: Any,  # (4, 2)
+    half_rows: int,
+    row_length: int,
+    to_voxels: Any,  # (2,): cycles per window pixel (x, y) to cycles per voxel
+    a_is_x: bool,
+    ctf: Any,  # (6,): see preprocess.ctf_coefficients
+    scale: float,
+    weights: Any,  # (n_planes, n_tilts, 2 half_rows + 1) float32
+    tilt: int,
+) -> None:
+    """Evaluate the squared CTF of one image along its lines in all planes."""
+    for j in range(weights.shape[0]):
+        out = weights[j, tilt]
+        for r in range(out.shape[0]):
+            el = r - half_rows
+            qa = lines[0, 0] * j + lines[0, 1] * el
+            qb = el / row_length
+            x, y = (qa, qb) if a_is_x else (qb, qa)
+            value = transfer(x * to_voxels[0], y * to_voxels[1], ctf)
+            out[r] = np.float32(scale) * value * value
