@@ -24,13 +24,13 @@ Real = NDArray[np.float32]
 _PLANNING = threading.Lock()
 
 
-def fast_length(n: float) -> int:
-    """Give the smallest even length >= ``n`` without prime factors above 5."""
+def fast_length(n: float, primes: tuple[int, ...] = (2, 3, 5)) -> int:
+    """Give the smallest even length >= ``n`` without prime factors but these."""
     length = max(2, int(np.ceil(n)))
     length += length % 2
     while True:
         rest = length
-        for prime in (2, 3, 5):
+        for prime in primes:
             while rest % prime == 0:
                 rest //= prime
         if rest == 1:
@@ -69,7 +69,8 @@ def transform(data: Complex, axis: int, *, backward: bool) -> None:
     # a plan remembers its arrays while it runs, so every thread needs its own; planning itself is not thread-safe
     with _PLANNING:
         plan = _plan(threading.get_ident(), data.shape, data.strides, axis, backward)
-    plan(input_array=data, output_array=data, normalise_idft=False)
+    # pyfftw scales one of both directions: none of them here
+    plan(input_array=data, output_array=data, normalise_idft=not backward)
 
 
 def transform_rows(rows: Complex) -> None:

@@ -107,8 +107,10 @@ def insert_plane(
             normalise(data, weight)
         fourier.transform_rows(data[:, PAD : PAD + nz])
         _transpose(data, PAD + nz // 2 - depth // 2, gains[0], work.turned, first - PAD)
-    fourier.transform_rows(work.turned)
-    _store(work.turned, no // 2 - n_o // 2, gains[1], planes, j)
+    for z in range(0, depth, 32):
+        rows = work.turned[z : z + 32]
+        fourier.transform_rows(rows)
+        _store(rows, no // 2 - n_o // 2, gains[1], planes[z : z + 32], j)
 
 
 def _rows_in_use(slices: Slices, j: int) -> tuple[int, int]:

@@ -140,8 +140,9 @@ class Plan:
         size = turned(windows[:, 1]) - start
         # copies of an image repeat after H' M_ap along a, and after Lb along b: none may touch the region
         apart = np.abs(turned(middle[used]) - start - size / 2) + turned(reach[used]) + size / 2 + MARGIN
-        period = fast_length(max(float((apart[:, 0] / np.abs(m[:, 0, 0])).max()), shape[1] + 2 * MARGIN))
-        row_length = fast_length(max(float(apart[:, 1].max()), float(size[:, 1].max())))
+        # these two also count as memory and samples: a slower transform of a shorter length pays
+        period = fast_length(max(float((apart[:, 0] / np.abs(m[:, 0, 0])).max()), shape[1] + 2 * MARGIN), (2, 3, 5, 7))
+        row_length = fast_length(max(float(apart[:, 1].max()), float(size[:, 1].max())), (2, 3, 5, 7))
         longest = int(size[:, 0].max())
         row_grid = fast_length(max(oversampling * longest, longest + 2 * taps))
         centre = turned(offsets[used]) - start + m[:, :, 1] * (shape[2] // 2) + m[:, :, 2] * (shape[0] // 2)

@@ -69,9 +69,7 @@ def volume(shape: tuple[int, int, int], seed: int = 0) -> Volume:
 @pytest.mark.parametrize("shape", [(9, 30, 41), (40, 21, 16), (1, 8, 8), (3, 1, 5)])
 def test_pictures_of_any_shape(shape: tuple[int, int, int], tmp_path: Path) -> None:
     slices_png(tmp_path / "one.png", [Panel("one", volume(shape))], dpi=50)
-    slices_png(
-        tmp_path / "two.png", [Panel("a\nb", volume(shape)), Panel("c", volume(shape), invert=True)], dpi=50
-    )
+    slices_png(tmp_path / "two.png", [Panel("a\nb", volume(shape)), Panel("c", volume(shape), invert=True)], dpi=50)
     for name in ("one.png", "two.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 

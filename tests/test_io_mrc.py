@@ -260,9 +260,7 @@ class Breaking:
     ("error", "seen"),
     [(KeyboardInterrupt(), KeyboardInterrupt), (OSError(28, "No space left on device"), DataError)],
 )
-def test_failure_midway_leaves_the_old_file(
-    tmp_path: Path, error: BaseException, seen: type[BaseException]
-) -> None:
+def test_failure_midway_leaves_the_old_file(tmp_path: Path, error: BaseException, seen: type[BaseException]) -> None:
     target = tmp_path / "a.mrcs"
     target.write_bytes(b"precious")
     with pytest.raises(seen) as caught:

@@ -236,9 +236,7 @@ def test_optional_columns(relion5: Path) -> None:
         (" 10 8 5\n", "\n"),
         *((f"_rlnTomoSize{a} #{n}\n", "") for a, n in zip("XYZ", (8, 9, 10), strict=True)),
     )
-    edit(
-        relion5.parent / "tilt_series" / "TS_01.star", ("rlnTomoXTilt", "rlnUnknown"), ("PreExposure", "Else")
-    )
+    edit(relion5.parent / "tilt_series" / "TS_01.star", ("rlnTomoXTilt", "rlnUnknown"), ("PreExposure", "Else"))
     series = read_tilt_series(relion5)
     assert series.size is None
     assert series.rotation_centre == (0, 0, 0)
@@ -294,9 +292,7 @@ def test_paths_from_working_directory_then_from_the_folders_above(
     deep.mkdir(parents=True)
     (deep / "tomograms.star").write_text(RELION_4)
     optimisation = deep / "optimisation_set.star"
-    optimisation.write_text(
-        "data_\n\n_rlnTomoParticlesFile none.star\n_rlnTomoTomogramsFile job/tomograms.star\n"
-    )
+    optimisation.write_text("data_\n\n_rlnTomoParticlesFile none.star\n_rlnTomoTomogramsFile job/tomograms.star\n")
     assert list_tomograms(optimisation) == ["TS_01"]
     np.testing.assert_array_equal(read_tilt_series(optimisation).images[0], images[0])
     write_stack(Path("tilts.mrcs"), images + 5, 4.0)
@@ -322,9 +318,7 @@ def dressed(text: str) -> dict[str, bytes]:
         "comments": "\n".join(f"# data_x\n\n{line} # note, 'unfinished\n\n" for line in lines).encode(),
         "Latin-1 comment": b"# 4 \xc5ngstr\xf6m\n" + text.encode(),
         "quotes": "\n".join(
-            " ".join(f'"{w}"' if j % 2 else f"'{w}'" for j, w in enumerate(line.split()))
-            if i in rows
-            else line
+            " ".join(f'"{w}"' if j % 2 else f"'{w}'" for j, w in enumerate(line.split())) if i in rows else line
             for i, line in enumerate(lines)
         ).encode(),
         "more columns": text.replace("PreExposure #8", "PreExposure #8\n_rlnOther #9\n_rlnMore #10")
@@ -729,9 +723,7 @@ def test_a_whole_relion5_project(monkeypatch: pytest.MonkeyPatch) -> None:
     for path in aligned:
         assert list_tomograms(path) == names
         for name in names:
-            with pytest.raises(
-                DataError, match=r"rlnMicrographName, row 1: file MotionCorr/.* not found; looked in"
-            ):
+            with pytest.raises(DataError, match=r"rlnMicrographName, row 1: file MotionCorr/.* not found; looked in"):
                 read_tilt_series(path, name)
     with pytest.raises(DataError, match="rlnTomoTiltSeriesPixelSize is missing"):
         read_tilt_series(project / "Import" / "job001" / "tilt_series.star", "TS_01")

@@ -45,9 +45,7 @@ def test_projection_is_the_integral_along_the_beam(seed: int, height: int, width
         line = start + length[:, None] * beam
         distance = ((line[:, None] - specimen.centres) ** 2).sum(-1)
         density = (specimen.weights * np.exp(-distance / (2 * specimen.sigmas**2))).sum(1)
-        assert image[v, u] == pytest.approx(
-            density.sum() * 0.25, abs=3e-6 * float(np.abs(image).max()) + 1e-6
-        )
+        assert image[v, u] == pytest.approx(density.sum() * 0.25, abs=3e-6 * float(np.abs(image).max()) + 1e-6)
 
 
 @settings(deadline=None, max_examples=10)
@@ -109,9 +107,7 @@ def test_projections_do_not_depend_on_threads() -> None:
 def test_mean_over_images_is_the_mean_of_the_pixels() -> None:
     rng = np.random.default_rng(4)
     specimen = Gaussians(rng.uniform(5, 25, (9, 3)), rng.uniform(1, 3, 9), rng.uniform(0, 1, 9))
-    matrices = projection_matrices(
-        (31, 28), (15, 14, 12), [0, 0, 0], [0, 90, 180], shifts=[[0, 0], [3, 1], [-2, 0]]
-    )
+    matrices = projection_matrices((31, 28), (15, 14, 12), [0, 0, 0], [0, 90, 180], shifts=[[0, 0], [3, 1], [-2, 0]])
     points = rng.integers(0, 28, (40, 3)).astype(float)  # they fall on pixels
     images = specimen.project(matrices, (31, 28)).astype(float)
     expected = np.zeros(len(points))
