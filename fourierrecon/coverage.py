@@ -62,7 +62,17 @@ def divide_by_count(
     """
     n_p, n_o = slab.shape
     n_tilts = affine.shape[0]
-    steps = np.empty(n_o + 1, np.int32)
+    # along a row each border is crossed once: at voxel zero + per_p p, where its weight begins, and full after that
+    crossing = np.empty((n_tilts, 4, 3))
+    for f in range(n_tilts):
+        for border in range(4):
+            slope = affine[f, border, 2]
+            inverse = 1 / (slope if abs(slope) > 1e-9 else 1e-9)
+            crossing[f, border, 0] = -affine[f, border, 0] * inverse
+            crossing[f, border, 1] = -affine[f, border, 1] * inverse
+            crossing[f, border, 2] = inverse
+    steps = np.empty(n_o + 1, np.int64)
+    count = np.empty(n_o, np.float32)
     partly = np.empty(n_tilts, np.int64)
     for start in range(0, n_p, 16):
         stop = min(start + 16, n_p)
@@ -92,30 +102,28 @@ def divide_by_count(
             steps[:] = 0
             steps[0] = everywhere * ONE
             for i in range(n_partly):
-                _add_row(affine[partly[i]], p, n_o, steps)
-            count = np.int32(0)
+                _add_row(affine[partly[i]], crossing[partly[i]], p, n_o, steps)
+            total = 0
             for o in range(n_o):
-                count += steps[o]
-                steps[o] = count
+                total += steps[o]
+                count[o] = total
+            one = np.float32(ONE)
             for o in range(n_o):
-                mean[o] = row[o] * (np.float32(ONE) / np.float32(max(steps[o], np.int32(ONE))))
+                mean[o] = row[o] * (one / max(count[o], one))
 
 
 @njit(cache=True, nogil=True, fastmath=True, inline="always")  # type: ignore[untyped-decorator]
-def _add_row(borders: Any, p: int, n_o: int, steps: Any) -> None:
+def _add_row(borders: Any, crossing: Any, p: int, n_o: int, steps: Any) -> None:
     """Add the differences of one image's weight along one row: full weight is a step up and down, ramps are walked."""
     low, high = 0.0, n_o - 1.0
     full_low, full_high = low, high
     for border in range(4):
-        c = borders[border, 0] + borders[border, 1] * p
-        slope = borders[border, 2]
-        slope = slope if abs(slope) > 1e-9 else 1e-9
-        inverse = 1 / slope
-        zero, one = -c * inverse, (1 - c) * inverse
-        if slope > 0:
-            low, full_low = max(low, zero), max(full_low, one)
+        inverse = crossing[border, 2]
+        zero = crossing[border, 0] + crossing[border, 1] * p
+        if inverse > 0:
+            low, full_low = max(low, zero), max(full_low, zero + inverse)
         else:
-            high, full_high = min(high, zero), min(full_high, one)
+            high, full_high = min(high, zero), min(full_high, zero + inverse)
     if low > high:
         return
     first, last = int(np.ceil(low)), int(np.floor(high))
@@ -123,22 +131,24 @@ def _add_row(borders: Any, p: int, n_o: int, steps: Any) -> None:
         _walk(borders, p, first, last, steps)
         return
     full_first, full_last = int(np.ceil(full_low)), int(np.floor(full_high))
-    _walk(borders, p, first, full_first - 1, steps)
+    if first < full_first:
+        _walk(borders, p, first, full_first - 1, steps)
     if full_first <= full_last:
         steps[full_first] += ONE
         steps[full_last + 1] -= ONE
-    _walk(borders, p, max(full_last + 1, full_first), last, steps)
+    if full_last < last:
+        _walk(borders, p, max(full_last + 1, full_first), last, steps)
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
 def _walk(borders: Any, p: int, first: int, last: int, steps: Any) -> None:
     """Add the differences of the weight at voxels ``first`` to ``last``."""
+    left, right = borders[0, 0] + borders[0, 1] * p, borders[1, 0] + borders[1, 1] * p
+    top, bottom = borders[2, 0] + borders[2, 1] * p, borders[3, 0] + borders[3, 1] * p
     for o in range(first, last + 1):
-        t = 1.0
-        for border in range(4):
-            t = min(t, borders[border, 0] + borders[border, 1] * p + borders[border, 2] * o)
-        t = max(t, 0.0)
-        weight = np.int32(ONE * (t * t * (3 - 2 * t)))
+        t = min(min(left + borders[0, 2] * o, right + borders[1, 2] * o), 1.0)
+        t = max(min(t, min(top + borders[2, 2] * o, bottom + borders[3, 2] * o)), 0.0)
+        weight = int(ONE * (t * t * (3 - 2 * t)))
         steps[o] += weight
         steps[o + 1] -= weight
 

@@ -1,0 +1,132 @@
+"""RELION's own volumes, and a real tilt series: the same sizes, the same places, the same structures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from reference import border_distance, relative_error, world_points
+
+from fourierrecon import Region, TiltSeries, reconstruct
+from fourierrecon.io import read_tilt_series
+from fourierrecon.io.mrc import read_mrc_volume
+from fourierrecon.quality import fourier_filter, fourier_shell_correlation
+from fourierrecon.weighting import NoWeighting, PreWeight, Weighting
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+pytestmark = pytest.mark.skipif(
+    not DATA.is_dir(), reason=f"no reference volumes: {DATA} is absent (they are not part of the repository)"
+)
+
+REGION = {"origin": (31.0, 21.0, 11.0), "size": (80.0, 88.0, 40.0)}
+
+
+def volume(series: TiltSeries, region: Region, weighting: Weighting | None = None) -> NDArray[np.float32]:
+    return reconstruct(series, region, weighting or NoWeighting(), ctf=False, n_threads=2).data
+
+
+def seen_by_all(series: TiltSeries, region: Region) -> NDArray[np.float32]:
+    """A soft mask of the voxels that all images see, as RELION has them.
+
+    RELION makes binned images an even number of pixels wide, ``int(n / B)`` less one if odd, and leaves rows
+    blank that the images see: they do not count here.
+    """
+    height, width = series.image_shape
+    if region.binning > 1.01:
+        height, width = (int((int(n / region.binning) // 2 * 2 - 1) * region.binning) + 1 for n in (height, width))
+    distance = border_distance(series.projections, world_points(region), (height, width)).min(0) / region.binning
+    mask = 0.5 - 0.5 * np.cos(np.pi * np.clip(distance / 8, 0, 1))
+    return np.asarray(mask.reshape(region.shape), np.float32)
+
+
+def correlations(
+    a: NDArray[np.float32], b: NDArray[np.float32], mask: NDArray[np.float32] | None = None
+) -> tuple[float, float]:
+    """Lowest Fourier shell correlation up to half of Nyquist and up to 0.8 of it."""
+    frequency, correlation = fourier_shell_correlation(a, b, mask=mask)
+    known = frequency > 0.02
+    return (
+        float(correlation[known & (frequency <= 0.25)].min()),
+        float(correlation[known & (frequency <= 0.4)].min()),
+    )
+
+
+CASES = {
+    "cell, bin 4": ("mycoplasma/tomograms.star", "mycoplasma/relion_out/r4_plain_bin4.mrc", 4.0, {}),
+    "bin 1": ("relion_small/relion4/tomograms.star", "relion_small/relion_out/r4_plain_bin1.mrc", 1.0, {}),
+    "bin 2": ("relion_small/relion4/tomograms.star", "relion_small/relion_out/r4_plain_bin2.mrc", 2.0, {}),
+    "bin 3.3": ("relion_small/relion4/tomograms.star", "relion_small/relion_out/r4_plain_bin3.3.mrc", 3.3, {}),
+    "region": ("relion_small/relion4/tomograms.star", "relion_small/relion_out/r4_plain_bin2_region.mrc", 2.0, REGION),
+    "RELION 5": ("relion_small/relion5/tomograms.star", "relion_small/relion_out/r5_plain_bin2.mrc", 2.0, {}),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_plain_volume_correlates_with_relions(name: str) -> None:
+    star, reference, binning, box = CASES[name]
+    series = read_tilt_series(DATA / star)
+    region = Region.of(series, binning=binning, **box)  # type: ignore[arg-type]
+    theirs = read_mrc_volume(DATA / reference)
+    ours = volume(series, region)
+    assert ours.shape == theirs.data.shape
+    half, most = correlations(ours, theirs.data, seen_by_all(series, region))
+    assert half >= 0.99
+    assert most >= 0.9
+
+
+@pytest.mark.parametrize("name", ["bin 1", "bin 2", "RELION 5"])
+def test_plain_volume_correlates_with_relions_up_to_the_faces(name: str) -> None:
+    star, reference, binning, _ = CASES[name]
+    series = read_tilt_series(DATA / star)
+    half, most = correlations(
+        volume(series, Region.of(series, binning=binning)), read_mrc_volume(DATA / reference).data
+    )
+    assert half >= 0.99
+    assert most >= 0.9
+
+
+@pytest.mark.parametrize("name", ["bin 1", "bin 2", "bin 3.3", "region"])
+def test_grey_values_are_relions(name: str) -> None:
+    # plain volumes are means over images in both: the same scale, not only the same shape
+    star, reference, binning, box = CASES[name]
+    series = read_tilt_series(DATA / star)
+    region = Region.of(series, binning=binning, **box)  # type: ignore[arg-type]
+    mask = seen_by_all(series, region)
+    # low frequencies: interpolated bilinearly, theirs fade towards Nyquist
+    ours, theirs = (
+        fourier_filter(v * mask, None, 0.1)[mask > 0.5]
+        for v in (volume(series, region), read_mrc_volume(DATA / reference).data)
+    )
+    assert np.polyfit(theirs, ours, 1)[0] == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("binning", [4.0, 5.3])
+def test_both_sets_of_the_cell_give_one_volume(binning: float) -> None:
+    four, five = (read_tilt_series(DATA / "mycoplasma" / n) for n in ("tomograms.star", "relion5_tomograms.star"))
+    volumes = [volume(s, Region.of(s, binning=binning)) for s in (four, five)]
+    assert relative_error(volumes[1], volumes[0]) <= 1e-5
+
+
+@pytest.mark.parametrize("binning", [1.0, 2.0, 3.3])
+@pytest.mark.parametrize("weighting", [NoWeighting(), PreWeight()], ids=lambda w: w.name)
+def test_both_sets_of_the_phantom_give_one_volume(binning: float, weighting: Weighting) -> None:
+    four, five = (read_tilt_series(DATA / f"relion_small/relion{n}/tomograms.star") for n in (4, 5))
+    volumes = [volume(s, Region.of(s, binning=binning), weighting) for s in (four, five)]
+    assert relative_error(volumes[1], volumes[0]) <= 1e-5
+
+
+def test_halves_are_those_of_relion_and_add_up_to_the_full_volume() -> None:
+    star = DATA / "relion_small/relion5/tomograms.star"
+    full, even, odd = (read_tilt_series(star, images=w) for w in ("full", "even", "odd"))
+    region = Region.of(full, binning=2)
+    halves = [volume(s, region) for s in (even, odd)]
+    # frames are added up in these stacks: a half has half the counts
+    assert relative_error(halves[0] + halves[1], volume(full, region)) < 1e-4
+    mask = seen_by_all(full, region)
+    theirs = [read_mrc_volume(DATA / f"relion_small/relion_out/r5_plain_bin2_half{n}.mrc").data for n in (1, 2)]
+    for i in range(2):
+        assert correlations(halves[i], theirs[i], mask)[0] >= 0.99
+        # each is the half that it says it is
+        assert correlations(halves[i], theirs[1 - i], mask)[1] < correlations(halves[i], theirs[i], mask)[1] - 0.05
