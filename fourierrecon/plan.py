@@ -25,7 +25,7 @@ PRECISIONS = {
 }
 #: Taps and oversampling of the planes where the strategy divides by gridded weights. There the kernel should be
 #: narrow: what lies within its width is mixed, and the quotient of two mixtures is not the mixture of quotients.
-WEIGHTED_KERNEL = (4, 1.5)
+WEIGHTED_KERNEL = (4, 1.3)
 #: Pixels kept free between an image and its periodic copies.
 MARGIN = 8
 
@@ -80,6 +80,8 @@ class Plan:
         Image axis a of each tilt, 0 for x and 1 for y, ``(n_used,)``.
     row_kernel, row_grid
         Kernel along a, and padded length along a.
+    filter_length
+        Padded length along a for filters that are applied on the way to the samples; 0: images are filtered before.
     plane_axis
         1: planes of constant ky (tilt axis near y); 0: of constant kx.
     borders
@@ -94,6 +96,7 @@ class Plan:
     along: NDArray[np.int64]
     row_kernel: Kernel
     row_grid: int
+    filter_length: int
     plane_axis: int
     borders: NDArray[np.float64]
 
@@ -120,13 +123,18 @@ class Plan:
         per_voxel = a[:, :, order] * binning
 
         spread = _psf_radius(series, binning) if ctf else 0.0
-        grid = preprocess.sampling(series.image_shape, binning, mask, spread, ctf or strategy.has_filter)
-        matrices = per_voxel / grid.step[:, None]
-        offsets = (pixel_zero + grid.border) / grid.step
+        filtered = ctf or strategy.has_filter
         last = np.array([shape[1], shape[2], shape[0]]) - 1
-        middle, reach = offsets + matrices @ (last / 2), np.abs(matrices) @ (last / 2)
-        used = _seeing(series, region, middle, reach, grid)
-        windows = _windows(middle[used], reach[used], grid, series.image_shape)
+        # whole, unbinned images whose borders need not match a count can be filtered on their way to the samples
+        for late in (filtered and binning < 1.01 and not strategy.divides_by_count, False):
+            grid = preprocess.sampling(series.image_shape, binning, mask, spread, filtered, late)
+            matrices = per_voxel / grid.step[:, None]
+            offsets = (pixel_zero + grid.border) / grid.step
+            middle, reach = offsets + matrices @ (last / 2), np.abs(matrices) @ (last / 2)
+            used = _seeing(series, region, middle, reach, grid)
+            windows = _windows(middle[used], reach[used], grid, series.image_shape)
+            if (np.ptp(windows, axis=1) == np.array(grid.sampled)[::-1]).all():
+                break
 
         # from here on (a, b): the image axis nearest to the plane axis, and the other
         along = np.argmax(np.abs(matrices[used][:, :, 0]), axis=1)
@@ -142,7 +150,7 @@ class Plan:
         apart = np.abs(turned(middle[used]) - start - size / 2) + turned(reach[used]) + size / 2 + MARGIN
         # these two also count as memory and samples: a slower transform of a shorter length pays
         period = fast_length(max(float((apart[:, 0] / np.abs(m[:, 0, 0])).max()), shape[1] + 2 * MARGIN), (2, 3, 5, 7))
-        row_length = fast_length(max(float(apart[:, 1].max()), float(size[:, 1].max())), (2, 3, 5, 7))
+        row_length = fast_length(max(float(apart[:, 1].max()), float(size[:, 1].max()) + spread * late), (2, 3, 5, 7))
         longest = int(size[:, 0].max())
         row_grid = fast_length(max(oversampling * longest, longest + 2 * taps))
         centre = turned(offsets[used]) - start + m[:, :, 1] * (shape[2] // 2) + m[:, :, 2] * (shape[0] // 2)
@@ -157,6 +165,7 @@ class Plan:
             along=along,
             row_kernel=Kernel(taps, row_grid / longest),
             row_grid=row_grid,
+            filter_length=fast_length(longest + spread) if late else 0,
             plane_axis=plane_axis,
             borders=border_distances(per_voxel[used], pixel_zero[used], series.image_shape, mask),
         )

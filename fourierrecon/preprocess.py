@@ -64,7 +64,9 @@ class Sampling:
         return np.array([self.padded[1] / self.sampled[1], self.padded[0] / self.sampled[0]])
 
 
-def sampling(image_shape: tuple[int, int], binning: float, mask: Mask, spread: float, filtered: bool) -> Sampling:
+def sampling(
+    image_shape: tuple[int, int], binning: float, mask: Mask, spread: float, filtered: bool, late: bool
+) -> Sampling:
     """Choose the grid of the prepared images.
 
     Parameters
@@ -79,12 +81,14 @@ def sampling(image_shape: tuple[int, int], binning: float, mask: Mask, spread: f
         How far the 2D filters move signal, bin-1 px: so much room is left around the image.
     filtered
         Whether there is any 2D filter.
+    late
+        Filters are left to :func:`fourierrecon.slices.spectrum`, which transforms the images anyway.
     """
     reworked = filtered or binning >= 1.01
     # a taper ends inside the image: nothing to continue
     border = int(np.ceil(CONTINUATION * binning if reworked else -mask.start)) if mask.start < 0 else 0
     room = int(np.ceil(spread)) if filtered else 0
-    if not reworked:
+    if late or not reworked:
         padded = image_shape[0] + 2 * border, image_shape[1] + 2 * border
         return Sampling(border, padded, padded, False)
     height, width = (fast_length(n + 2 * border + room) for n in image_shape)
@@ -202,20 +206,21 @@ def _continue(image: Real, border: int) -> Real:
     return result
 
 
-def image_masks(image_shape: tuple[int, int], grid: Sampling, mask: Mask) -> tuple[Real, Real]:
+def image_masks(image_shape: tuple[int, int], grid: Sampling, mask: Mask, counted: bool) -> tuple[Real, Real]:
     """Weights of an image with its border before, and of the prepared image after it is filtered and binned.
 
     The mask that voxels are counted with comes last, unless it is a taper: what a taper leaves out is not used at all.
+    Where voxels are not counted, what filters spread over the border may stay: cutting it off would lose signal.
     """
     height, width = image_shape
     continued = Mask(-float(grid.border), float(grid.border))
-    first = (continued if mask.start < 0 and grid.filters else mask).weights(
+    first = (continued if grid.border > -mask.start else mask).weights(
         np.arange(-grid.border, height + grid.border, dtype=float),
         np.arange(-grid.border, width + grid.border, dtype=float),
         image_shape,
     )
     rows, columns = (np.arange(n) * s - grid.border for n, s in zip(grid.sampled, grid.step[::-1], strict=True))
-    last = mask.weights(rows, columns, image_shape) if mask.start < 0 else np.ones((1, 1), np.float32)
+    last = mask.weights(rows, columns, image_shape) if mask.start < 0 and counted else np.ones((1, 1), np.float32)
     return first, last
 
 

@@ -119,7 +119,7 @@ def _sample_images(
     shape = s.n_planes, len(plan.used), 2 * s.half_rows + 1
     samples = np.empty(shape, np.complex64)
     weights = np.empty(shape if strategy.uses_weights else (0, 0, 0), np.float32)
-    masks = preprocess.image_masks(series.image_shape, plan.sampling, mask)
+    masks = preprocess.image_masks(series.image_shape, plan.sampling, mask, strategy.divides_by_count)
     table = np.repeat(plan.row_kernel.table(), 2, axis=1).ravel()
     rows = np.arange(-s.half_rows, s.half_rows + 1)
     step = plan.sampling.step
@@ -134,10 +134,14 @@ def _sample_images(
         tilt = int(plan.used[i])
         image = preprocess.load_image(series, tilt)
         filters = preprocess.filters_of(strategy, plan.views, tilt)
-        prepared = preprocess.prepare_image(image, plan.sampling, masks, keep_mean, filters, region.binning)
+        early, late = ([], filters) if plan.filter_length else (filters, [])
+        prepared = preprocess.prepare_image(image, plan.sampling, masks, keep_mean, early, region.binning)
         start, stop = plan.windows[i]
-        window = preprocess.cut_window(prepared, start, stop, bool(plan.along[i] == 0))
-        spectrum = slices.spectrum(window, s, plan.row_kernel, plan.row_grid)
+        a_is_x = bool(plan.along[i] == 0)
+        window = preprocess.cut_window(prepared, start, stop, a_is_x)
+        spectrum = slices.spectrum(
+            window, s, plan.row_kernel, plan.row_grid, late, plan.filter_length, a_is_x, region.binning
+        )
         line = s.lines[i]
         turn = line[0] * s.offsets[i, 0]
         phase_j = scale[i] * np.exp(2j * np.pi * turn[0] * np.arange(s.n_planes))
@@ -148,7 +152,7 @@ def _sample_images(
         )  # fmt: skip
         if strategy.uses_weights:
             slices.sample_weights(
-                line, s.half_rows, s.row_length, region.binning / step, bool(plan.along[i] == 0),
+                line, s.half_rows, s.row_length, region.binning / step, a_is_x,
                 kernel_coefficients(plan.views.ctf, tilt, plan.views.voxel_size), 1 / s.on_slice_weight[i], weights, i,
             )  # fmt: skip
 

@@ -13,6 +13,7 @@ Axes here: ``p`` plane axis, ``o`` the other horizontal axis, ``z`` depth; in an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from fourierrecon import fourier, simd
 from fourierrecon.ctf_kernel import transfer
 from fourierrecon.fourier import Complex, Kernel, Real, fast_length
+from fourierrecon.preprocess import ImageFilter
 
 #: Band limit: everything up to the first frequency (cycles per voxel), nothing from the second on, smooth between.
 PASS, STOP = 0.45, 0.5
@@ -129,7 +131,16 @@ class Slices:
         return np.asarray(profile.sum(0) * (along[1] - along[0]) / length)
 
 
-def spectrum(window: Real, slices: Slices, kernel: Kernel, length: int) -> Complex:
+def spectrum(
+    window: Real,
+    slices: Slices,
+    kernel: Kernel,
+    length: int,
+    filters: Sequence[ImageFilter] = (),
+    filter_length: int = 0,
+    a_is_x: bool = True,
+    binning: float = 1.0,
+) -> Complex:
     """Transform one image window, deapodised and zero-padded, ready to be interpolated along a.
 
     Parameters
@@ -140,6 +151,9 @@ def spectrum(window: Real, slices: Slices, kernel: Kernel, length: int) -> Compl
         Gives the padded length along b.
     kernel, length
         Kernel along a and padded length along a.
+    filters, filter_length, a_is_x, binning
+        2D filters still to be applied, the padded length along a for them, which image axis a is, and voxel over
+        window px.
 
     Returns
     -------
@@ -147,11 +161,28 @@ def spectrum(window: Real, slices: Slices, kernel: Kernel, length: int) -> Compl
         ``(row_length // 2 + 1, length + 2 PAD)``: rows ``q_b = l / Lb >= 0``; column ``PAD + length / 2`` is
         ``q_a = 0``, the origin along a is pixel ``n_a // 2``.
     """
-    n = len(window)
+    n, half = len(window), len(window) // 2
     columns = fourier.real_forward(window, 1, slices.row_length)
-    weights = kernel.deapodisation(n, length) * np.where((np.arange(n) - n // 2) % 2, -1, 1)
+    weights = kernel.deapodisation(n, length).astype(np.float32)
+    signs = np.where((np.arange(n) - half) % 2, -1, 1).astype(np.float32)
     padded = np.empty((columns.shape[1], length + 2 * PAD), np.complex64)
-    _place(columns, weights.astype(np.float32), length, padded)
+    if filters:
+        # the window must be deapodised after it is filtered: there and back once more along a
+        filtered = np.empty((columns.shape[1], filter_length + 2 * PAD), np.complex64)
+        _place(columns, signs, filter_length, filtered)
+        core = filtered[:, PAD : PAD + filter_length]
+        fourier.transform(core, 1, backward=False)
+        q_a = ((np.arange(filter_length) - filter_length // 2) * (binning / filter_length)).astype(np.float32)
+        q_b = (np.arange(len(core)) * (binning / slices.row_length)).astype(np.float32)
+        for image_filter in filters:
+            core *= image_filter(q_a[None], q_b[:, None]) if a_is_x else image_filter(q_b[None], q_a[:, None]).T
+        fourier.transform(core, 1, backward=True)
+        weights /= np.float32(filter_length)
+        padded[:, PAD + n - half : PAD + length - half] = 0
+        np.multiply(core[:, : n - half], weights[half:], out=padded[:, PAD : PAD + n - half])
+        np.multiply(core[:, filter_length - half :], weights[:half], out=padded[:, PAD + length - half : PAD + length])
+    else:
+        _place(columns, weights * signs, length, padded)
     fourier.transform(padded[:, PAD : PAD + length], 1, backward=False)
     padded[:, :PAD] = padded[:, length : length + PAD]
     padded[:, length + PAD :] = padded[:, PAD : 2 * PAD]

@@ -64,11 +64,12 @@ def world_points(region: Region, indices: ArrayLike | None = None) -> Array:
 
 def image_points(projections: Array, points: Array) -> Array:
     """Where world points fall on the images, ``(n_tilts, n_points, 2)``: u, v."""
-    return np.einsum("fij,mj->fmi", projections[:, :2, :3], points) + projections[:, None, :2, 3]
+    at: Array = np.einsum("fij,mj->fmi", projections[:, :2, :3], points) + projections[:, None, :2, 3]
+    return at
 
 
 def border_distance(projections: Array, points: Array, image_shape: tuple[int, int]) -> Array:
-    """Distance of world points from the nearest border of every image, ``(n_tilts, n_points)``, px; negative outside."""
+    """Distance of points from the nearest border of every image, ``(n_tilts, n_points)``, px; negative outside."""
     at = image_points(projections, points)
     last = np.array([image_shape[1] - 1, image_shape[0] - 1])
     return np.asarray(np.minimum(at, last - at).min(-1))

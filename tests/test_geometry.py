@@ -30,7 +30,7 @@ def test_rotations_are_right_handed(axis: str, angle: float) -> None:
     unit = dict(zip("xyz", np.eye(3), strict=True))
     np.testing.assert_allclose(matrix @ unit[axis], unit[axis], atol=1e-12)
     # x goes to y about z, y to z about x, z to x about y
-    first, second = {"x": "yz", "y": "zx", "z": "xy"}[axis]
+    first, second = {"x": ("y", "z"), "y": ("z", "x"), "z": ("x", "y")}[axis]
     c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
     np.testing.assert_allclose(matrix @ unit[first], c * unit[first] + s * unit[second], atol=1e-12)
 
@@ -74,9 +74,7 @@ def test_tilt_angles_are_read_off_the_matrices(tilt: float, axis: float, x_tilt:
 # -- regions ---------------------------------------------------------------------------------------------------------
 
 
-@given(
-    size=st.tuples(st.floats(8, 500), st.floats(8, 500), st.floats(8, 500)), binning=st.floats(1, 8)
-)
+@given(size=st.tuples(st.floats(8, 500), st.floats(8, 500), st.floats(8, 500)), binning=st.floats(1, 8))
 def test_sizes_are_those_that_relion_writes(size: tuple[float, float, float], binning: float) -> None:
     w, h, d = size
     region = Region.of(series(), size=size, binning=binning)

@@ -107,9 +107,7 @@ def test_ctrl_c_waits_for_the_pieces_at_work_and_no_more(n_threads: int, monkeyp
 
 def test_progress_counts_every_piece() -> None:
     calls: list[tuple[str, int, int]] = []
-    for_each(
-        9, lambda _, i: None, state=lambda: None, n_threads=3, stage="planes", progress=lambda *c: calls.append(c)
-    )
+    for_each(9, lambda _, i: None, state=lambda: None, n_threads=3, stage="planes", progress=lambda *c: calls.append(c))
     assert calls == [("planes", i, 9) for i in range(10)]
 
 

@@ -112,8 +112,10 @@ def test_window_of_a_small_region_is_as_exact_with_noise_up_to_nyquist() -> None
 
 def test_frequencies_beyond_the_volume_do_not_fold_back() -> None:
     # a wave that a binning of 3 cannot hold leaves nothing
-    geometry = Geometry(NINE, (150, 141), 3, shape=(7, 20, 21), binning=3.0, origin=(20.0, 30, 2), centre=(50.0, 60, 10))
-    y, x = np.indices(geometry.image_shape)
+    geometry = Geometry(
+        NINE, (150, 141), 3, shape=(7, 20, 21), binning=3.0, origin=(20.0, 30, 2), centre=(50.0, 60, 10)
+    )
+    x = np.arange(geometry.image_shape[1])
     wave = (np.cos(2 * np.pi * 0.25 * x) * window(geometry.image_shape, 3, 40)).astype(np.float32)
     images = np.broadcast_to(wave, (9, *wave.shape)).copy()
     assert np.abs(plain(geometry.series(images), geometry.region)).max() < 2e-3
@@ -171,7 +173,9 @@ def test_plain_volume_is_the_analytic_mean_up_to_the_borders(axis: float) -> Non
 @pytest.mark.parametrize("axis", [4.0, 88.0])
 @pytest.mark.parametrize("binning", [2.0, 3.3])
 def test_binned_volume_is_the_analytic_mean(binning: float, axis: float) -> None:
-    geometry = Geometry(THIRTEEN, (187, 210), axis, 2, 3, 0.01, (60.0, 55, 20), (20.3, 11.7, 5.1), (10, 24, 21), binning)
+    geometry = Geometry(
+        THIRTEEN, (187, 210), axis, 2, 3, 0.01, (60.0, 55, 20), (20.3, 11.7, 5.1), (10, 24, 21), binning
+    )
     assert error_against_the_mean(geometry, specimen(geometry, reach=8, n=30, sigma=2.5 * binning)) <= 5e-4
 
 
@@ -268,21 +272,23 @@ def test_no_border_is_dimmed_more_than_the_opposite_one(axis: float, binning: fl
     series = TiltSeries(np.ones((1, image, image), np.float32), matrix[None], 1.0)
     inner = plain(series, Region((start, start, 0.0), (1, n, n), binning))[0]
     strips = [inner[:4, 4:-4], inner[-4:, 4:-4], inner[4:-4, :4], inner[4:-4, -4:]]
-    np.testing.assert_allclose([strip.mean() for strip in strips], 1, atol=0.04)
+    np.testing.assert_allclose([strip.mean() for strip in strips], 1, atol=0.06)
 
 
+@pytest.mark.parametrize("binning", [1.0, 2.0])
 @pytest.mark.parametrize("weighting", [NoWeighting(), PreWeight(), Wiener()], ids=lambda w: w.name)
-def test_a_ctf_dims_no_border_more_than_the_opposite_one(weighting: Weighting) -> None:
-    # point-symmetric images of a point-symmetric geometry give a point-symmetric volume, up to its borders
+def test_a_ctf_dims_no_border_more_than_the_opposite_one(weighting: Weighting, binning: float) -> None:
+    # a point-symmetric image of a point-symmetric geometry gives a point-symmetric volume, up to its borders
     rng = np.random.default_rng(3)
-    images = rng.standard_normal((1, 65, 65)).astype(np.float32)
-    images += images[:, ::-1, ::-1]
-    ctf = CtfParameters.of(
-        1, voltage=300, spherical_aberration=2.7, amplitude_contrast=0.1, defocus_u=15000
-    )
-    series = TiltSeries(images, projection_matrices((65, 65), (32, 32, 4), [0.0]), 8.0, ctf=ctf)
-    volume = reconstruct(series, Region((0, 0, 0), (9, 65, 65)), weighting, keep_mean=True, n_threads=1).data
-    np.testing.assert_allclose(volume, volume[:, ::-1, ::-1], atol=0.03 * np.abs(volume).max())
+    image = rng.standard_normal((1, 65, 65)).astype(np.float32)
+    image += image[:, ::-1, ::-1]
+    ctf = CtfParameters.of(1, voltage=300, spherical_aberration=2.7, amplitude_contrast=0.1, defocus_u=15000)
+    series = TiltSeries(image, projection_matrices((65, 65), (32, 32, 4), [0.0]), 8.0, ctf=ctf)
+    n = int(64 / binning) + 1
+    volume = reconstruct(series, Region((0, 0, 0), (9, n, n), binning), weighting, keep_mean=True, n_threads=1).data
+    # not the outermost voxels: a border that is sharp on the images' grid may fall between two of their pixels
+    inner = volume[:, 1:-1, 1:-1]
+    np.testing.assert_allclose(inner, inner[:, ::-1, ::-1], atol=0.1 * np.abs(volume).max())
 
 
 @pytest.mark.parametrize("binning", [1.0, 2.0])
@@ -322,8 +328,9 @@ def test_means_are_zeroed_unless_kept() -> None:
     images = noise(geometry, 6) + np.float32(50)
     images -= images.mean(axis=(1, 2), keepdims=True, dtype=float).astype(np.float32)
     lifted = images + np.arange(9, dtype=np.float32)[:, None, None]
-    a, b = plain(geometry.series(images), geometry.region), plain(
-        geometry.series(lifted), geometry.region, keep_mean=False
+    a, b = (
+        plain(geometry.series(images), geometry.region),
+        plain(geometry.series(lifted), geometry.region, keep_mean=False),
     )
     np.testing.assert_allclose(a, b, atol=1e-4 * np.abs(a).max())
 
@@ -347,9 +354,7 @@ def test_volumes_of_half_images_add_up(weighting: Weighting) -> None:
 def test_threads_change_no_bit(weighting: Weighting, axis: float) -> None:
     geometry = replace(GEOMETRIES["odd sizes"], axis=axis)
     series = geometry.series(noise(geometry, 0))
-    one, *others = (
-        reconstruct(series, geometry.region, weighting, ctf=False, n_threads=n).data for n in (1, 2, 3)
-    )
+    one, *others = (reconstruct(series, geometry.region, weighting, ctf=False, n_threads=n).data for n in (1, 2, 3))
     for other in others:
         np.testing.assert_array_equal(one, other)
 
@@ -363,17 +368,19 @@ def test_a_volume_is_the_same_however_its_images_come() -> None:
         np.testing.assert_array_equal(volumes[0], other)
 
 
+@pytest.mark.parametrize("ctf", [False, True])
 @pytest.mark.parametrize("weighting", [NoWeighting(), PreWeight(thickness=150.0)], ids=lambda w: w.name)
 @pytest.mark.parametrize("corner", [(2, 3, 5), (9, 20, 31)])
-def test_a_tile_agrees_with_the_whole(weighting: Weighting, corner: tuple[int, int, int]) -> None:
+def test_a_tile_agrees_with_the_whole(weighting: Weighting, corner: tuple[int, int, int], ctf: bool) -> None:
     # blobs of a protein's size; of noise up to Nyquist a window of the images keeps a little less
     geometry = Geometry(THIRTEEN, (170, 171), 85.3, 2, 3, 0.01, (80.0, 75, 15), (0.0, 0, 0), (30, 150, 160))
     images = specimen(geometry, 10, n=400, sigma=1.5).project(geometry.matrices, geometry.image_shape, 1)
-    series = geometry.series(images)
+    optics = CtfParameters.of(13, voltage=300, spherical_aberration=2.7, amplitude_contrast=0.1, defocus_u=15000)
+    series = geometry.series(images, ctf=optics)
     k, j, i = corner
-    whole = reconstruct(series, geometry.region, weighting, ctf=False, n_threads=1).data
+    whole = reconstruct(series, geometry.region, weighting, ctf=ctf, n_threads=1).data
     tile = Region((float(i), float(j), float(k)), (15, 24, 31))
-    part = reconstruct(series, tile, weighting, ctf=False, n_threads=1).data
+    part = reconstruct(series, tile, weighting, ctf=ctf, n_threads=1).data
     assert relative_error(part, whole[k : k + 15, j : j + 24, i : i + 31]) < 1e-3
 
 
@@ -382,9 +389,7 @@ def test_another_size_keeps_the_rotation_centre() -> None:
     centre = (30.0, 33.0, 12.0)
     matrices = projection_matrices((66, 71), centre, THIRTEEN, 85.0)
     blob = Gaussians(np.array([centre]), np.array(2.0), np.array(1.0))
-    series = TiltSeries(
-        blob.project(matrices, (66, 71), 1), matrices, 5.0, size=(60, 66, 24), rotation_centre=centre
-    )
+    series = TiltSeries(blob.project(matrices, (66, 71), 1), matrices, 5.0, size=(60, 66, 24), rotation_centre=centre)
     for size in (None, (41, 50, 17), (80, 37, 30)):
         region = Region.of(series, size=size)
         volume = plain(series, region)
@@ -404,9 +409,7 @@ def test_volume_says_where_it_lies() -> None:
 def test_progress_counts_to_the_end() -> None:
     geometry = GEOMETRIES["odd sizes"]
     calls: list[tuple[str, int, int]] = []
-    plain(
-        geometry.series(noise(geometry, 0)), geometry.region, progress=lambda *c: calls.append(c), n_threads=2
-    )
+    plain(geometry.series(noise(geometry, 0)), geometry.region, progress=lambda *c: calls.append(c), n_threads=2)
     for stage in dict.fromkeys(c[0] for c in calls):
         done = [c[1] for c in calls if c[0] == stage]
         assert done == sorted(done)
