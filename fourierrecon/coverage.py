@@ -52,6 +52,7 @@ class Mask:
 def divide_by_count(
     slab: Any,  # (P, O) float32
     affine: Any,  # (n_tilts, 4, 3): the four border distances over mask width: constant, per p, per o
+    levels: Any,  # (n_tilts,) float32: grey levels that were taken off the images and belong to the mean; or (0,)
     means: Any,  # (P, O) float32, for the result; may be the slab itself
 ) -> None:
     """Turn sums over images into means: divide every voxel of a z slab by the sum of the images' weights there.
@@ -72,12 +73,14 @@ def divide_by_count(
             crossing[f, border, 1] = -affine[f, border, 1] * inverse
             crossing[f, border, 2] = inverse
     steps = np.empty(n_o + 1, np.int64)
+    lift = levels.shape[0] > 0
+    raised = np.empty(n_o + 1 if lift else 0, np.float64)  # differences of the sum of levels along a row
     count = np.empty(n_o, np.float32)
     partly = np.empty(n_tilts, np.int64)
     for start in range(0, n_p, 16):
         stop = min(start + 16, n_p)
         # images that see all of these rows, or nothing of them, need no look at single rows
-        everywhere, n_partly = 0, 0
+        everywhere, n_partly, ground = 0, 0, 0.0
         for f in range(n_tilts):
             inside, outside = True, False
             for border in range(4):
@@ -88,6 +91,7 @@ def divide_by_count(
                 outside = outside or max(first, last) + max(0.0, across) <= 0
             if inside:
                 everywhere += 1
+                ground += levels[f] if lift else 0.0
             elif not outside:
                 partly[n_partly] = f
                 n_partly += 1
@@ -95,14 +99,26 @@ def divide_by_count(
             row, mean = slab[p], means[p]
             if n_partly == 0:
                 factor = np.float32(1) / np.float32(max(everywhere, 1))
+                level = np.float32(ground) * factor
                 for o in range(n_o):
-                    mean[o] = row[o] * factor
+                    mean[o] = row[o] * factor + level
                 continue
             # the count along the row as its differences, in fixed point: integers add up fast and without drift
             steps[:] = 0
             steps[0] = everywhere * ONE
+            raised[:] = 0
+            if lift:
+                raised[0] = ground * ONE
             for i in range(n_partly):
-                _add_row(affine[partly[i]], crossing[partly[i]], p, n_o, steps)
+                f = partly[i]
+                if lift:
+                    # once more for this image alone, to weigh its level
+                    before = steps.copy()
+                    _add_row(affine[f], crossing[f], p, n_o, steps)
+                    for o in range(n_o + 1):
+                        raised[o] += (steps[o] - before[o]) * levels[f]
+                else:
+                    _add_row(affine[f], crossing[f], p, n_o, steps)
             total = 0
             for o in range(n_o):
                 total += steps[o]
@@ -110,6 +126,11 @@ def divide_by_count(
             one = np.float32(ONE)
             for o in range(n_o):
                 mean[o] = row[o] * (one / max(count[o], one))
+            if lift:
+                height = 0.0
+                for o in range(n_o):
+                    height += raised[o]
+                    mean[o] += np.float32(height) / max(count[o], one)
 
 
 @njit(cache=True, nogil=True, fastmath=True, inline="always")  # type: ignore[untyped-decorator]

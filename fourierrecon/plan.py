@@ -21,13 +21,13 @@ from fourierrecon.weighting import Views, Weighting
 #: Taps of the gridding kernel and oversampling of plane grids and image rows, by precision.
 PRECISIONS = {
     "default": (6, 1.24),  # relative error 2e-4 to 4e-4
-    "high": (8, 1.5),  # 3e-6 to 2e-5
+    "high": (8, 1.5),  # 3e-6 to 2e-5; 2e-4 for noise right up to the Nyquist frequency
 }
 #: Taps and oversampling of the planes where the strategy divides by gridded weights. There the kernel should be
 #: narrow: what lies within its width is mixed, and the quotient of two mixtures is not the mixture of quotients.
-WEIGHTED_KERNEL = (4, 1.3)
-#: Pixels kept free between an image and its periodic copies.
-MARGIN = 8
+WEIGHTED_KERNEL = (4, 1.5)
+#: Pixels kept free between an image and its periodic copies, by precision.
+MARGIN = {"default": 8, "high": 64}
 
 
 def mask_of(image_shape: tuple[int, int], binning: float, distance: float, falloff: float) -> Mask:
@@ -132,7 +132,7 @@ class Plan:
             offsets = (pixel_zero + grid.border) / grid.step
             middle, reach = offsets + matrices @ (last / 2), np.abs(matrices) @ (last / 2)
             used = _seeing(series, region, middle, reach, grid)
-            windows = _windows(middle[used], reach[used], grid, series.image_shape)
+            windows = _windows(middle[used], reach[used], grid)
             if (np.ptp(windows, axis=1) == np.array(grid.sampled)[::-1]).all():
                 break
 
@@ -147,9 +147,11 @@ class Plan:
         m, start = turned(matrices[used]), turned(windows[:, 0])
         size = turned(windows[:, 1]) - start
         # copies of an image repeat after H' M_ap along a, and after Lb along b: none may touch the region
-        apart = np.abs(turned(middle[used]) - start - size / 2) + turned(reach[used]) + size / 2 + MARGIN
+        apart = np.abs(turned(middle[used]) - start - size / 2) + turned(reach[used]) + size / 2 + MARGIN[precision]
         # these two also count as memory and samples: a slower transform of a shorter length pays
-        period = fast_length(max(float((apart[:, 0] / np.abs(m[:, 0, 0])).max()), shape[1] + 2 * MARGIN), (2, 3, 5, 7))
+        period = fast_length(
+            max(float((apart[:, 0] / np.abs(m[:, 0, 0])).max()), shape[1] + 2 * MARGIN[precision]), (2, 3, 5, 7)
+        )
         row_length = fast_length(max(float(apart[:, 1].max()), float(size[:, 1].max()) + spread * late), (2, 3, 5, 7))
         longest = int(size[:, 0].max())
         row_grid = fast_length(max(oversampling * longest, longest + 2 * taps))
@@ -224,12 +226,9 @@ def _point(values: NDArray[np.float64] | tuple[float, float, float]) -> str:
     return "(" + " ".join(f"{v:.6g}" for v in values) + ")"
 
 
-def _windows(
-    middle: NDArray[np.float64], reach: NDArray[np.float64], grid: Sampling, image_shape: tuple[int, int]
-) -> NDArray[np.int64]:
+def _windows(middle: NDArray[np.float64], reach: NDArray[np.float64], grid: Sampling) -> NDArray[np.int64]:
     """Parts of the prepared images that the region needs: all of it where that is most of the image."""
-    content = (np.array(image_shape[::-1]) + 2 * grid.border) / grid.step
-    limits = np.minimum(np.ceil(content), np.array(grid.sampled)[::-1]).astype(np.int64)
+    limits = np.array(grid.sampled)[::-1]
     start = np.clip(np.floor(middle - reach - WINDOW_MARGIN), 0, limits - 1).astype(np.int64)
     stop = np.clip(np.ceil(middle + reach + WINDOW_MARGIN) + 1, start + 1, limits).astype(np.int64)
     for axis in range(2):

@@ -29,9 +29,9 @@ from fourierrecon.weighting import Views, Weighting
 CONTINUATION = 8
 #: How far it fades out there when it is inserted, voxels: so much that the interpolation of a sharp cut does not ring,
 #: and so little that next to nothing that was not measured enters the mean. Binned images are smooth already.
-BORDER, BORDER_BINNED = 1.75, 0.75
+BORDER, BORDER_BINNED = 3.0, 0.75
 #: Room around what a region sees where only a window of each image is inserted, px.
-WINDOW_MARGIN = 32
+WINDOW_MARGIN = 48
 
 #: A 2D filter: frequencies (x, y) in cycles per voxel, broadcasting, to real factors.
 ImageFilter = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
@@ -112,7 +112,9 @@ def load_image(series: TiltSeries, tilt: int) -> Real:
         raise DataError(f"{_name(series, tilt)} is complex; real images are needed")
     image = np.ascontiguousarray(image, np.float32)
     # a sum is finite only if all pixels are (float64: no overflow)
-    if not np.isfinite(image.sum(dtype=np.float64)):
+    with np.errstate(invalid="ignore"):  # infinities of both signs add up to NaN, which is found as well
+        total = image.sum(dtype=np.float64)
+    if not np.isfinite(total):
         bad = int(image.size - np.isfinite(image).sum())
         y, x = np.argwhere(~np.isfinite(image))[0] if bad else (0, 0)
         raise DataError(
@@ -133,7 +135,7 @@ def prepare_image(
     image: Real,
     grid: Sampling,
     masks: tuple[Real, Real],
-    keep_mean: bool,
+    level: float,
     filters: list[ImageFilter],
     binning: float,
 ) -> Real:
@@ -147,8 +149,8 @@ def prepare_image(
         From :func:`sampling`.
     masks
         From :func:`image_masks`.
-    keep_mean
-        Do not subtract the mean.
+    level
+        Grey level to subtract.
     filters
         2D filters; frequencies in cycles per voxel.
     binning
@@ -159,9 +161,7 @@ def prepare_image(
     prepared
         ``grid.sampled``, float32; pixel ``(0, 0)`` is bin-1 pixel ``(-border, -border)``.
     """
-    if not keep_mean:
-        image = image - np.float32(image.mean(dtype=np.float64))
-    extended = _continue(image, grid.border)
+    extended = _continue(image - np.float32(level), grid.border)
     extended *= masks[0]
     if not grid.filters:
         return extended
@@ -186,6 +186,13 @@ def prepare_image(
     fourier.real_backward(kept, 1, columns, prepared)
     prepared *= masks[1]
     return prepared
+
+
+def mean_level(image: Real, taper: Real | None) -> float:
+    """Mean of an image; of what a taper leaves of it, by its weights ``(height, width)``, if there is one."""
+    if taper is None:
+        return float(image.mean(dtype=np.float64))
+    return float((image * taper).sum(dtype=np.float64) / max(taper.sum(dtype=np.float64), 1e-9))
 
 
 def _continue(image: Real, border: int) -> Real:
@@ -214,7 +221,7 @@ def image_masks(image_shape: tuple[int, int], grid: Sampling, mask: Mask, counte
     """
     height, width = image_shape
     continued = Mask(-float(grid.border), float(grid.border))
-    first = (continued if grid.border > -mask.start else mask).weights(
+    first = (continued if mask.start < 0 and grid.border > np.ceil(-mask.start) else mask).weights(
         np.arange(-grid.border, height + grid.border, dtype=float),
         np.arange(-grid.border, width + grid.border, dtype=float),
         image_shape,

@@ -94,10 +94,10 @@ def reconstruct(
     mask = mask_of(series.image_shape, region.binning, taper_distance, taper_falloff)
     plan = Plan.of(series, region, strategy, mask, ctf, precision)
     plan.check_memory(threads)
-    samples, weights = _sample_images(series, region, strategy, plan, mask, keep_mean, threads, progress)
+    samples, weights, levels = _sample_images(series, region, strategy, plan, mask, keep_mean, threads, progress)
     planes = _insert(plan, strategy, samples, weights, threads, progress)
     del samples, weights
-    data = _finish(plan, strategy, planes, threads, progress)
+    data = _finish(plan, strategy, levels, planes, threads, progress)
     voxel_size = series.pixel_size * region.binning
     x, y, z = (float(c * series.pixel_size) for c in region.origin)
     label = f"fourierrecon {strategy.name}, {'CTF' if ctf else 'no CTF'}, {series.n_tilts} tilts of {series.name}"
@@ -113,8 +113,12 @@ def _sample_images(
     keep_mean: bool,
     n_threads: int,
     progress: Progress | None,
-) -> tuple[NDArray[np.complex64], NDArray[np.float32]]:
-    """Sample all images along their lines: ``(n_planes, n_tilts, n_rows)`` and, if asked for, their weights."""
+) -> tuple[NDArray[np.complex64], NDArray[np.float32], NDArray[np.float32]]:
+    """Sample all images along their lines: ``(n_planes, n_tilts, n_rows)`` and, if asked for, their weights.
+
+    Where voxels are counted, a mean that is kept goes by the count and not through Fourier space, where its step at the
+    images' borders would ring: the third array holds the means, ``(n_tilts,)``, or nothing.
+    """
     s = plan.slices
     shape = s.n_planes, len(plan.used), 2 * s.half_rows + 1
     samples = np.empty(shape, np.complex64)
@@ -122,6 +126,7 @@ def _sample_images(
     masks = preprocess.image_masks(series.image_shape, plan.sampling, mask, strategy.divides_by_count)
     table = np.repeat(plan.row_kernel.table(), 2, axis=1).ravel()
     rows = np.arange(-s.half_rows, s.half_rows + 1)
+    levels = np.zeros(len(plan.used) if keep_mean and strategy.divides_by_count else 0, np.float32)
     step = plan.sampling.step
     if strategy.uses_weights:
         # one grid point on an image's own slice gets that image's spectrum, in voxels instead of pixels
@@ -135,7 +140,13 @@ def _sample_images(
         image = preprocess.load_image(series, tilt)
         filters = preprocess.filters_of(strategy, plan.views, tilt)
         early, late = ([], filters) if plan.filter_length else (filters, [])
-        prepared = preprocess.prepare_image(image, plan.sampling, masks, keep_mean, early, region.binning)
+        level = 0.0
+        if not keep_mean or len(levels):
+            level = preprocess.mean_level(image, masks[0] if mask.start >= 0 else None)
+        if len(levels):
+            origin = np.zeros((1, 1), np.float32)
+            levels[i] = level * np.prod([float(f(origin, origin)[0, 0]) for f in filters])
+        prepared = preprocess.prepare_image(image, plan.sampling, masks, level, early, region.binning)
         start, stop = plan.windows[i]
         a_is_x = bool(plan.along[i] == 0)
         window = preprocess.cut_window(prepared, start, stop, a_is_x)
@@ -159,7 +170,7 @@ def _sample_images(
     parallel.for_each(
         len(plan.used), sample, state=lambda: None, n_threads=n_threads, stage="images", progress=progress
     )
-    return samples, weights
+    return samples, weights, levels
 
 
 def _insert(
@@ -211,7 +222,12 @@ def _deapodisation(s: Slices, weighted: bool) -> tuple[Real, Real]:
 
 
 def _finish(
-    plan: Plan, strategy: Weighting, planes: NDArray[np.complex64], n_threads: int, progress: Progress | None
+    plan: Plan,
+    strategy: Weighting,
+    levels: NDArray[np.float32],
+    planes: NDArray[np.complex64],
+    n_threads: int,
+    progress: Progress | None,
 ) -> NDArray[np.float32]:
     """Transform along p slab by slab, onto the memory of the planes: the volume ``(z, y, x)``."""
     s = plan.slices
@@ -239,7 +255,7 @@ def _finish(
         if strategy.divides_by_count:
             borders = plan.borders[:, :, :3].copy()
             borders[:, :, 0] += z * plan.borders[:, :, 3]
-            divide_by_count(kept, borders, volume[z] if plan.plane_axis == 1 else kept)
+            divide_by_count(kept, borders, levels, volume[z] if plan.plane_axis == 1 else kept)
             if plan.plane_axis == 1:
                 return
         volume[z] = kept if plan.plane_axis == 1 else kept.T

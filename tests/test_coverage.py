@@ -59,7 +59,7 @@ def test_voxels_are_divided_by_the_weights_of_the_images_that_see_them(
     affine = borders[:, :, :3].copy()
     affine[:, :, 0] += z * borders[:, :, 3]
     slab = np.ones(n, np.float32)
-    divide_by_count(slab, affine, slab)
+    divide_by_count(slab, affine, np.zeros(0, np.float32), slab)
     if mask.width == 0:
         # a step: rounding may put a voxel that lies right on it on either side
         assert (np.abs(slab - expected) < 1e-4).mean() > 0.97
@@ -73,7 +73,7 @@ def test_a_row_of_many_voxels_does_not_drift() -> None:
     matrices, zero = np.array([[[0.0, 1, 0], [1, 0, 0]]] * 60), np.array([[0.0, 5000]] * 60)
     borders = border_distances(matrices, zero, (10_000, 9000), mask)
     slab = np.ones((1, 9000), np.float32)
-    divide_by_count(slab, borders[:, :, :3].copy(), slab)
+    divide_by_count(slab, borders[:, :, :3].copy(), np.zeros(0, np.float32), slab)
     distance = np.minimum(np.arange(9000.0), 8999 - np.arange(9000.0))
     expected = 1 / np.maximum(60 * mask.profile(np.minimum(distance, 4999)), 1)
     np.testing.assert_allclose(slab[0], expected, rtol=2e-3)

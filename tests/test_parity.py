@@ -78,14 +78,15 @@ def test_plain_volume_correlates_with_relions(name: str) -> None:
     assert most >= 0.9
 
 
-@pytest.mark.parametrize("name", ["bin 1", "bin 2", "RELION 5"])
-def test_plain_volume_correlates_with_relions_up_to_the_faces(name: str) -> None:
+@pytest.mark.parametrize(("name", "least"), [("bin 1", 0.97), ("bin 2", 0.99), ("RELION 5", 0.99)])
+def test_plain_volume_correlates_with_relions_up_to_the_faces(name: str, least: float) -> None:
+    # unbinned images fade out over three voxels beyond their border, for exactness up to it: RELION cuts them off
     star, reference, binning, _ = CASES[name]
     series = read_tilt_series(DATA / star)
     half, most = correlations(
         volume(series, Region.of(series, binning=binning)), read_mrc_volume(DATA / reference).data
     )
-    assert half >= 0.99
+    assert half >= least
     assert most >= 0.9
 
 
