@@ -15,9 +15,6 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-#: One image in fixed point.
-ONE = 1 << 16
-
 
 @dataclass(frozen=True)
 class Mask:
@@ -72,10 +69,11 @@ def divide_by_count(
             crossing[f, border, 0] = -affine[f, border, 0] * inverse
             crossing[f, border, 1] = -affine[f, border, 1] * inverse
             crossing[f, border, 2] = inverse
-    steps = np.empty(n_o + 1, np.int64)
     lift = levels.shape[0] > 0
-    raised = np.empty(n_o + 1 if lift else 0, np.float64)  # differences of the sum of levels along a row
-    count = np.empty(n_o, np.float32)
+    one = np.float32(1)
+    # along a row: differences of the number of images with full weight, weights of the others, and both times level
+    steps, ramps = np.empty(n_o + 1, np.int32), np.empty(n_o, np.float32)
+    raised_steps, raised = np.empty(n_o + 1, np.float32), np.empty(n_o, np.float32)
     partly = np.empty(n_tilts, np.int64)
     for start in range(0, n_p, 16):
         stop = min(start + 16, n_p)
@@ -103,39 +101,48 @@ def divide_by_count(
                 for o in range(n_o):
                     mean[o] = row[o] * factor + level
                 continue
-            # the count along the row as its differences, in fixed point: integers add up fast and without drift
             steps[:] = 0
-            steps[0] = everywhere * ONE
-            raised[:] = 0
+            ramps[:] = 0
+            steps[0] = everywhere
             if lift:
-                raised[0] = ground * ONE
+                raised_steps[:] = 0
+                raised[:] = 0
+                raised_steps[0] = ground
             for i in range(n_partly):
                 f = partly[i]
-                if lift:
-                    # once more for this image alone, to weigh its level
-                    before = steps.copy()
-                    _add_row(affine[f], crossing[f], p, n_o, steps)
-                    for o in range(n_o + 1):
-                        raised[o] += (steps[o] - before[o]) * levels[f]
-                else:
-                    _add_row(affine[f], crossing[f], p, n_o, steps)
-            total = 0
+                level = levels[f] if lift else np.float32(0)
+                _add_row(affine[f], crossing[f], p, n_o, level, steps, ramps, raised_steps, raised)
+            total = np.int32(0)
             for o in range(n_o):
-                total += steps[o]
-                count[o] = total
-            one = np.float32(ONE)
+                total = np.int32(total + steps[o])
+                steps[o] = total
             for o in range(n_o):
-                mean[o] = row[o] * (one / max(count[o], one))
+                ramps[o] += np.float32(steps[o])
             if lift:
-                height = 0.0
+                height = np.float32(0)
                 for o in range(n_o):
-                    height += raised[o]
-                    mean[o] += np.float32(height) / max(count[o], one)
+                    height += raised_steps[o]
+                    raised[o] += height
+                for o in range(n_o):
+                    mean[o] = (row[o] + raised[o]) / (ramps[o] if ramps[o] > one else one)
+            else:
+                for o in range(n_o):
+                    mean[o] = row[o] / (ramps[o] if ramps[o] > one else one)
 
 
 @njit(cache=True, nogil=True, fastmath=True, inline="always")  # type: ignore[untyped-decorator]
-def _add_row(borders: Any, crossing: Any, p: int, n_o: int, steps: Any) -> None:
-    """Add the differences of one image's weight along one row: full weight is a step up and down, ramps are walked."""
+def _add_row(
+    borders: Any,
+    crossing: Any,
+    p: int,
+    n_o: int,
+    level: Any,
+    steps: Any,
+    ramps: Any,
+    raised_steps: Any,
+    raised: Any,
+) -> None:
+    """Add one image's weight along one row: full weight is a step up and down, ramps are walked."""
     low, high = 0.0, n_o - 1.0
     full_low, full_high = low, high
     for border in range(4):
@@ -148,30 +155,46 @@ def _add_row(borders: Any, crossing: Any, p: int, n_o: int, steps: Any) -> None:
     if low > high:
         return
     first, last = int(np.ceil(low)), int(np.floor(high))
-    if full_low > full_high:
-        _walk(borders, p, first, last, steps)
-        return
     full_first, full_last = int(np.ceil(full_low)), int(np.floor(full_high))
+    if full_first > full_last:
+        full_first, full_last = last + 1, last
+    else:
+        steps[full_first] += 1
+        steps[full_last + 1] -= 1
+        if level != 0:
+            raised_steps[full_first] += level
+            raised_steps[full_last + 1] -= level
     if first < full_first:
-        _walk(borders, p, first, full_first - 1, steps)
-    if full_first <= full_last:
-        steps[full_first] += ONE
-        steps[full_last + 1] -= ONE
+        _walk(borders, p, first, full_first, level, ramps, raised)
     if full_last < last:
-        _walk(borders, p, max(full_last + 1, full_first), last, steps)
+        _walk(borders, p, full_last + 1, last + 1, level, ramps, raised)
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _walk(borders: Any, p: int, first: int, last: int, steps: Any) -> None:
-    """Add the differences of the weight at voxels ``first`` to ``last``."""
-    left, right = borders[0, 0] + borders[0, 1] * p, borders[1, 0] + borders[1, 1] * p
-    top, bottom = borders[2, 0] + borders[2, 1] * p, borders[3, 0] + borders[3, 1] * p
-    for o in range(first, last + 1):
-        t = min(min(left + borders[0, 2] * o, right + borders[1, 2] * o), 1.0)
-        t = max(min(t, min(top + borders[2, 2] * o, bottom + borders[3, 2] * o)), 0.0)
-        weight = int(ONE * (t * t * (3 - 2 * t)))
-        steps[o] += weight
-        steps[o + 1] -= weight
+def _walk(borders: Any, p: int, first: int, stop: int, level: Any, ramps: Any, raised: Any) -> None:
+    """Add the weight of voxels ``[first, stop)``, which lie on a ramp."""
+    zero, one, two, three = np.float32(0), np.float32(1), np.float32(2), np.float32(3)
+    a = np.float32(borders[0, 0] + borders[0, 1] * p)
+    b = np.float32(borders[1, 0] + borders[1, 1] * p)
+    c = np.float32(borders[2, 0] + borders[2, 1] * p)
+    d = np.float32(borders[3, 0] + borders[3, 1] * p)
+    da, db = np.float32(borders[0, 2]), np.float32(borders[1, 2])
+    dc, dd = np.float32(borders[2, 2]), np.float32(borders[3, 2])
+    for i in range(first, stop):
+        # comparisons, not min and max: those mind NaN and keep the loop from being vectorised
+        o = np.float32(i)
+        t, other = a + da * o, b + db * o
+        t = other if other < t else t
+        other = c + dc * o
+        t = other if other < t else t
+        other = d + dd * o
+        t = other if other < t else t
+        t = t if t < one else one
+        t = t if t > zero else zero
+        weight = t * t * (three - two * t)
+        ramps[i] += weight
+        if level != 0:
+            raised[i] += level * weight
 
 
 def border_distances(

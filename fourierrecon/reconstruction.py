@@ -70,7 +70,8 @@ def reconstruct(
     -------
     volume
         ``.data`` is ``(z, y, x)``. With :class:`~fourierrecon.weighting.NoWeighting` the mean grey value of the images
-        that see a voxel; otherwise a density whose sums along the beam are the images again (dark stays dark).
+        that see a voxel; otherwise a density whose sums along the beam are the images again, up to 10 to 20 % (dark
+        stays dark). It is per voxel: twice the binning, twice the value.
 
     Raises
     ------

@@ -25,7 +25,7 @@ class PreWeight(Weighting):
     ``tri(z) = max(0, 1 - |z|)``; the sum includes the image itself. Frequencies are true frequencies, so images need
     not be square (RELION's filter counts indices). Linear in the images, hence exact under any tiling of the volume:
     the choice for large tomograms. The factor ``1/N`` (thickness in voxels) makes the volume a density: its
-    projections are the images again.
+    projections are the images again, up to 10 to 20 %, since the triangle only models how much slices share.
 
     Parameters
     ----------
