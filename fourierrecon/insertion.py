@@ -40,6 +40,8 @@ class PlaneWork:
         nz, no = slices.grid
         size = no + 2 * PAD + REACH, nz + 2 * PAD
         self.block = np.empty(size, np.complex64)
+        # sums of squared CTFs and of ones, as the two parts of a complex number
+        self.sums = np.empty(size if weighted else (0, 0), np.complex64)
         self.weights = np.empty(size if weighted else (0, 0), np.float32)
         self.turned = np.empty((slices.shape[0], no), np.complex64)
         self.cursor = np.empty((len(slices.matrices), 2), np.int64)
@@ -87,23 +89,24 @@ def insert_plane(
     step = high - low if wraps else work.rows
     work.turned[:, : max(low - PAD, 0)] = 0
     work.turned[:, high - PAD :] = 0
-    _start(slices.lines, j, slices.half_rows, STOP**2, work.cursor)
+    start(slices.lines, j, slices.half_rows, STOP**2, STOP, work.cursor)
     done = 0
     for first in range(low, high, step):
         last = min(first + step, high)
-        _spread_rows(
-            samples, weights, slices.lines, j, first, last, done, work.cursor, work.block, work.weights, nz, no,
-            *slices.tables, slices.width,
+        spread_rows(
+            samples, weights, slices.fill, slices.lines, j, first, last, done, work.cursor, work.block, work.sums,
+            nz, no, *slices.tables, slices.width,
         )  # fmt: skip
         done = last - first
         if wraps:
-            _fold_rows(work.block[:done])
-            _fold_rows(work.weights[:done])
-        data, weight = work.block[:done], work.weights[:done]
+            fold_rows(work.block[:done])
+            fold_rows(work.sums[:done])
+        data, sums, weight = work.block[:done], work.sums[:done], work.weights[:done]
         if wraps:
             data, first = data[PAD : PAD + no], PAD
-            weight = weight[PAD : PAD + no]
+            sums, weight = sums[PAD : PAD + no], weight[PAD : PAD + no]
         if normalise is not None:
+            compensate(sums, weight)
             normalise(data, weight)
         fourier.transform_rows(data[:, PAD : PAD + nz])
         _transpose(data, PAD + nz // 2 - depth // 2, gains[0], work.turned, first - PAD)
@@ -121,7 +124,7 @@ def _rows_in_use(slices: Slices, j: int) -> tuple[int, int]:
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _row_range(lines: Any, j: int, half_rows: int, stop2: float) -> tuple[int, int]:
+def _row_range(lines: Any, j: int, half_rows: int, stop2: float, limit: float) -> tuple[int, int]:
     """First and last row ``l`` of a line within the band (the samples beyond are zero)."""
     op, ol = lines[2, 0] * j, lines[2, 1]
     zp, zl = lines[3, 0] * j, lines[3, 1]
@@ -135,14 +138,17 @@ def _row_range(lines: Any, j: int, half_rows: int, stop2: float) -> tuple[int, i
     root = np.sqrt(root)
     low = max(int(np.ceil((-b - root) / a)), -half_rows)
     high = min(int(np.floor((-b + root) / a)), half_rows)
+    if abs(ol) * half_rows > limit:
+        middle, reach = -op / ol, limit / abs(ol)
+        low, high = max(low, int(np.ceil(middle - reach))), min(high, int(np.floor(middle + reach)))
     return low, high
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _start(lines: Any, j: int, half_rows: int, stop2: float, cursor: Any) -> None:
-    """Set the next and the last sample of every line, in ascending order of rows of the plane."""
+def start(lines: Any, j: int, half_rows: int, stop2: float, limit: float, cursor: Any) -> None:
+    """Set the next and the last sample with ``|k_o| <= limit`` of every line, in ascending order of rows."""
     for tilt in range(lines.shape[0]):
-        low, high = _row_range(lines[tilt], j, half_rows, stop2)
+        low, high = _row_range(lines[tilt], j, half_rows, stop2, limit)
         ascending = lines[tilt, 2, 1] >= 0
         cursor[tilt, 0] = low if ascending else high
         cursor[tilt, 1] = high if ascending else low
@@ -153,9 +159,10 @@ def _start(lines: Any, j: int, half_rows: int, stop2: float, cursor: Any) -> Non
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _spread_rows(
+def spread_rows(
     samples: Any,  # (n_tilts, n_rows) complex64
     weights: Any,  # (n_tilts, n_rows) float32, or (0, 0)
+    fill: Any,  # (n_tilts,) float32: what a sample of each tilt counts for
     lines: Any,  # (n_tilts, 4, 2)
     j: int,
     first: int,  # rows [first, last) of the plane
@@ -163,13 +170,13 @@ def _spread_rows(
     done: int,  # rows of the block before, whose last taps reach into this one; 0: none
     cursor: Any,  # (n_tilts, 2): next and last sample
     block: Any,  # (rows, Nz + 2 PAD) complex64
-    weight_block: Any,  # the same in float32, or (0, 0)
+    sum_block: Any,  # the same for weights and ones, or (0, 0)
     nz: int,
     no: int,
     table_o: Any,  # signed taps
     table_z: Any,  # signed taps, each twice
     plain_o: Any,
-    plain_z: Any,
+    plain_z: Any,  # each tap twice
     width: int,
 ) -> None:
     """Spread the samples whose taps begin in a block of rows."""
@@ -177,9 +184,9 @@ def _spread_rows(
     rows = last - first
     _carry_over(block, done, rows)
     if weigh:
-        _carry_over(weight_block, done, rows)
+        _carry_over(sum_block, done, rows)
     grid = block.view(np.float32).reshape(-1)
-    weight_grid = weight_block.reshape(-1)
+    sums = sum_block.view(np.float32).reshape(-1)
     stride = block.shape[1]
     half_rows = samples.shape[1] // 2
     half = width / 2
@@ -212,19 +219,18 @@ def _spread_rows(
             else:
                 simd.spread8(grid, 2 * at, 2 * stride, table_z, z_row, z_frac, table_o, o_row, o_frac, re, im)
             if weigh:
-                w = weights[tilt, el + half_rows]
-                z_row = 8 * z_entry
+                w, one = weights[tilt, el + half_rows], fill[tilt]
                 if width <= 4:
-                    simd.spread_weight4(weight_grid, at, stride, plain_z, z_row, z_frac, plain_o, o_row, o_frac, w)
+                    simd.spread4(sums, 2 * at, 2 * stride, plain_z, z_row, z_frac, plain_o, o_row, o_frac, w, one)
                 elif width <= 6:
-                    simd.spread_weight6(weight_grid, at, stride, plain_z, z_row, z_frac, plain_o, o_row, o_frac, w)
+                    simd.spread6(sums, 2 * at, 2 * stride, plain_z, z_row, z_frac, plain_o, o_row, o_frac, w, one)
                 else:
-                    simd.spread_weight8(weight_grid, at, stride, plain_z, z_row, z_frac, plain_o, o_row, o_frac, w)
+                    simd.spread8(sums, 2 * at, 2 * stride, plain_z, z_row, z_frac, plain_o, o_row, o_frac, w, one)
             el += direction
         cursor[tilt, 0] = el
     _fold_columns(block, rows)
     if weigh:
-        _fold_columns(weight_block, rows)
+        _fold_columns(sum_block, rows)
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -246,12 +252,28 @@ def _fold_columns(block: Any, rows: int) -> None:
             block[row, PAD + i] += block[row, columns + PAD + i]
 
 
-def _fold_rows(block: Complex | Real) -> None:
+def fold_rows(block: Complex | Real) -> None:
     """Add the spare rows of a whole plane to those they stand for."""
     rows = len(block) - 2 * PAD
     if rows > 0:
         block[rows : rows + PAD] += block[:PAD]
         block[PAD : 2 * PAD] += block[rows + PAD :]
+
+
+@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+def compensate(sums: Any, weights: Any) -> None:
+    """Weights of grid points from the sums of squared CTFs ``W`` and of ones ``S``: ``W max(1, 1/S)``.
+
+    ``W/S`` is the mean squared CTF. ``S`` is 1 where slices are as close as the depth of the region asks for. Where
+    they are closer, data are divided by it, that is, averaged. Where they are not, nothing is divided: the profile that
+    the kernel gives a slice stays as it is, so that its back-projection fills the depth.
+    """
+    one, least = np.float32(1), np.float32(1e-6)
+    for row in range(sums.shape[0]):
+        for column in range(sums.shape[1]):
+            ones = sums[row, column].imag
+            ones = ones if ones > least else least
+            weights[row, column] = sums[row, column].real / (ones if ones < one else one)
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]

@@ -23,9 +23,9 @@ PRECISIONS = {
     "default": (6, 1.24),  # relative error 2e-4 to 4e-4
     "high": (8, 1.5),  # 3e-6 to 2e-5; 2e-4 for noise right up to the Nyquist frequency
 }
-#: Taps and oversampling of the planes where the strategy divides by gridded weights. There the kernel should be
+#: Taps and oversampling (z, o) of the planes where the strategy divides by gridded weights. There the kernel should be
 #: narrow: what lies within its width is mixed, and the quotient of two mixtures is not the mixture of quotients.
-WEIGHTED_KERNEL = (4, 1.5)
+WEIGHTED_KERNEL = (4, (2.0, 1.5))
 #: Pixels kept free between an image and its periodic copies, by precision.
 MARGIN = {"default": 8, "high": 64}
 
@@ -157,7 +157,7 @@ class Plan:
         row_grid = fast_length(max(oversampling * longest, longest + 2 * taps))
         centre = turned(offsets[used]) - start + m[:, :, 1] * (shape[2] // 2) + m[:, :, 2] * (shape[0] // 2)
         centre[:, 0] -= size[:, 0] // 2
-        plane_taps, plane_oversampling = WEIGHTED_KERNEL if strategy.uses_weights else (taps, oversampling)
+        plane_taps, plane_oversampling = WEIGHTED_KERNEL if strategy.uses_weights else (taps, (oversampling,) * 2)
         return cls(
             slices=Slices(m, centre, shape, period, row_length, plane_taps, plane_oversampling),
             sampling=grid,

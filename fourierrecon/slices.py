@@ -52,7 +52,7 @@ class Slices:
     width
         Taps of the planes' kernel.
     oversampling
-        Least oversampling of the planes' grid.
+        Least oversampling of the planes' grid along z and o.
     """
 
     matrices: NDArray[np.float64]
@@ -61,7 +61,7 @@ class Slices:
     period: int
     row_length: int
     width: int
-    oversampling: float
+    oversampling: tuple[float, float]
 
     @cached_property
     def n_planes(self) -> int:
@@ -78,8 +78,8 @@ class Slices:
         """Cells of a plane ``(Nz, No)``."""
         least = 4 * self.width
         return (
-            fast_length(max(self.oversampling * self.shape[0], least)),
-            fast_length(max(self.oversampling * self.shape[2], least)),
+            fast_length(max(self.oversampling[0] * self.shape[0], least)),
+            fast_length(max(self.oversampling[1] * self.shape[2], least)),
         )
 
     @cached_property
@@ -107,28 +107,29 @@ class Slices:
 
     @cached_property
     def tables(self) -> tuple[Real, Real, Real, Real]:
-        """Tap tables for spreading: signed o, signed z with each tap twice (complex cells), plain o, plain z.
+        """Tap tables for spreading: signed o, signed z, plain o, plain z; along z each tap twice (complex cells).
 
         Alternating signs turn the grid's origin to the middle of the region, so that the kept part is contiguous.
         """
         kz, ko = (k.table() for k in self.kernels)
         sign = np.where(np.arange(8) % 2, -1, 1).astype(np.float32)
-        return (ko * sign).ravel(), np.repeat(kz * sign, 2, axis=1).ravel(), ko.ravel(), kz.ravel()
+        twice = np.repeat(kz, 2, axis=1)
+        return (ko * sign).ravel(), (twice * np.repeat(sign, 2)).ravel(), ko.ravel(), twice.ravel()
 
     @cached_property
-    def on_slice_weight(self) -> NDArray[np.float64]:
-        """Weight that one image's unit samples alone give a grid point on their own slice, ``(n_tilts,)``.
+    def fill(self) -> Real:
+        """What one sample of each tilt counts for where grid points are weighted, ``(n_tilts,)``.
 
-        The line's samples are closer than the kernel is wide, so the sum over them is an integral along the line.
+        Slices that are as close to each other as the depth of the region asks for (one over it along z: the Crowther
+        criterion) give every grid point 1, however they are tilted. Then the back-projection of a slice that none comes
+        near fills the depth once. Of steep slices the breadth of the region limits the depth along the beam.
         """
         nz, no = self.grid
-        step = self.lines[:, 2:, 1] * np.array([no, nz])
-        length = np.maximum(np.hypot(step[:, 0], step[:, 1]), 1e-12)
-        direction = step / length[:, None]
-        along = np.linspace(-self.width, self.width, 2001)
         kz, ko = self.kernels
-        profile = ko.values(along[:, None] * direction[:, 0]) * kz.values(along[:, None] * direction[:, 1])
-        return np.asarray(profile.sum(0) * (along[1] - along[0]) / length)
+        cells = float(kz.transform(np.zeros(1))[0] * ko.transform(np.zeros(1))[0])
+        by_depth = np.abs(self.lines[:, 2, 1]) / self.shape[0]
+        by_breadth = np.abs(self.lines[:, 3, 1]) / self.shape[2]
+        return (np.maximum(by_depth, by_breadth) * (nz * no / cells)).astype(np.float32)
 
 
 def spectrum(

@@ -54,8 +54,8 @@ class Weighting(Protocol):
         The volume is the mean over the images that see a voxel, not their sum.
     uses_weights
         :meth:`normalise` is called on planes of data and of weights, both inserted with the same kernel and scaled so
-        that one fully sampled slice alone has weight CTF² on its own plane. Otherwise the images' samples are
-        inserted as an exact back-projection.
+        that one fully sampled slice alone has weight CTF² (to 1.2 CTF²) on its own plane and next to it: there data
+        over weights are its back-projection. Otherwise the images' samples are inserted as an exact back-projection.
     linear
         The volume is linear in the images.
     """
@@ -94,7 +94,7 @@ class Weighting(Protocol):
         data
             ``(rows, columns)``: sum over images of CTF times spectrum.
         weights
-            ``(rows, columns)``: sum over images of CTF².
+            ``(rows, columns)``: sum over images of CTF²; see :func:`fourierrecon.insertion.compensate`.
         """
         return
 

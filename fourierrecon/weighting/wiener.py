@@ -18,8 +18,9 @@ class Wiener(Weighting):
     """Divide the gridded data by the gridded weight: ``D / (W + 1/SNR)``, the default.
 
     ``D = sum CTF Y`` and ``W = sum CTF²`` over the images whose slices pass by a grid point. On a slice that no other
-    image comes near this is ``CTF Y / (CTF² + 1/SNR)``, the Wiener filter of one image; near the tilt axis, where
-    slices overlap, it is their weighted mean. The division is pointwise on the planes before they are transformed:
+    image comes near this is ``CTF Y / (CTF² + 1/SNR)``, the Wiener filter of one image, back-projected over the depth
+    of the region; near the tilt axis, where slices overlap, it is their weighted mean. The division is pointwise on the
+    planes before they are transformed:
     nothing wraps around, and the strength of the filter does not depend on the size of the box, unlike a division by
     the transform of the point-spread function.
 
