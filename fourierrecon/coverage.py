@@ -15,6 +15,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+#: Rows that are looked at together to find the images that see all or nothing of them.
+ROWS = 16
+
 
 @dataclass(frozen=True)
 class Mask:
@@ -60,39 +63,14 @@ def divide_by_count(
     """
     n_p, n_o = slab.shape
     n_tilts = affine.shape[0]
-    # along a row each border is crossed once: at voxel zero + per_p p, where its weight begins, and full after that
-    crossing = np.empty((n_tilts, 4, 3))
-    for f in range(n_tilts):
-        for border in range(4):
-            slope = affine[f, border, 2]
-            inverse = 1 / (slope if abs(slope) > 1e-9 else 1e-9)
-            crossing[f, border, 0] = -affine[f, border, 0] * inverse
-            crossing[f, border, 1] = -affine[f, border, 1] * inverse
-            crossing[f, border, 2] = inverse
     lift = levels.shape[0] > 0
-    one = np.float32(1)
-    # along a row: differences of the number of images with full weight, weights of the others, and both times level
-    steps, ramps = np.empty(n_o + 1, np.int32), np.empty(n_o, np.float32)
-    raised_steps, raised = np.empty(n_o + 1, np.float32), np.empty(n_o, np.float32)
-    partly = np.empty(n_tilts, np.int64)
-    for start in range(0, n_p, 16):
-        stop = min(start + 16, n_p)
-        # images that see all of these rows, or nothing of them, need no look at single rows
-        everywhere, n_partly, ground = 0, 0, 0.0
-        for f in range(n_tilts):
-            inside, outside = True, False
-            for border in range(4):
-                c, dp, do = affine[f, border, 0], affine[f, border, 1], affine[f, border, 2]
-                first, last = c + dp * start, c + dp * (stop - 1)
-                across = do * (n_o - 1)
-                inside = inside and min(first, last) + min(0.0, across) >= 1
-                outside = outside or max(first, last) + max(0.0, across) <= 0
-            if inside:
-                everywhere += 1
-                ground += levels[f] if lift else 0.0
-            elif not outside:
-                partly[n_partly] = f
-                n_partly += 1
+    # along a row: weights of the images; where they are full only their first and last voxel is noted, in steps
+    steps, weights = np.zeros(n_o + 1, np.int32), np.zeros(n_o, np.float32)
+    raised_steps, raised = np.zeros(n_o + 1, np.float32), np.zeros(n_o, np.float32)
+    partly, borders = np.empty(n_tilts, np.int64), np.empty((n_tilts, 5), np.int64)
+    for start in range(0, n_p, ROWS):
+        stop = min(start + ROWS, n_p)
+        everywhere, n_partly, ground = _sort(affine, start, stop, n_o, levels, partly, borders)
         for p in range(start, stop):
             row, mean = slab[p], means[p]
             if n_partly == 0:
@@ -101,100 +79,144 @@ def divide_by_count(
                 for o in range(n_o):
                     mean[o] = row[o] * factor + level
                 continue
-            steps[:] = 0
-            ramps[:] = 0
             steps[0] = everywhere
-            if lift:
-                raised_steps[:] = 0
-                raised[:] = 0
-                raised_steps[0] = ground
+            raised_steps[0] = ground
+            # between these voxels nothing changes
+            low, high = 0, n_o
             for i in range(n_partly):
                 f = partly[i]
                 level = levels[f] if lift else np.float32(0)
-                _add_row(affine[f], crossing[f], p, n_o, level, steps, ramps, raised_steps, raised)
-            total = np.int32(0)
-            for o in range(n_o):
-                total = np.int32(total + steps[o])
-                steps[o] = total
-            for o in range(n_o):
-                ramps[o] += np.float32(steps[o])
-            if lift:
-                height = np.float32(0)
-                for o in range(n_o):
-                    height += raised_steps[o]
-                    raised[o] += height
-                for o in range(n_o):
-                    mean[o] = (row[o] + raised[o]) / (ramps[o] if ramps[o] > one else one)
-            else:
-                for o in range(n_o):
-                    mean[o] = row[o] / (ramps[o] if ramps[o] > one else one)
+                full_low, full_high = _add_row(
+                    affine, f, borders, i, p, n_o, level, steps, weights, raised_steps, raised
+                )
+                low, high = max(low, full_low), min(high, full_high)
+            count, level = _divide_part(row, 0, low, 0, 0.0, steps, weights, lift, raised_steps, raised, mean)
+            if low < high:
+                count, level = count + steps[low], level + raised_steps[low]
+                steps[low] = raised_steps[low] = 0
+                factor = np.float32(1) / np.float32(max(count, 1))
+                constant = np.float32(level) * factor
+                for o in range(low, high):
+                    mean[o] = row[o] * factor + constant
+            _divide_part(row, max(low, high), n_o, count, level, steps, weights, lift, raised_steps, raised, mean)
+            steps[n_o] = raised_steps[n_o] = 0
+
+
+@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+def _sort(
+    affine: Any, start: int, stop: int, n_o: int, levels: Any, partly: Any, borders: Any
+) -> tuple[int, int, float]:
+    """Sort images by what they see of some rows: all (they need no look at single rows), nothing, or a part.
+
+    Gives the number of the first and their levels, and the number of the last, which are noted in ``partly``, with the
+    number of the borders that matter and the borders themselves in ``borders``.
+    """
+    everywhere, n_partly, ground = 0, 0, 0.0
+    for f in range(affine.shape[0]):
+        count, outside = 0, False
+        for border in range(4):
+            c, dp, do = affine[f, border, 0], affine[f, border, 1], affine[f, border, 2]
+            first, last = c + dp * start, c + dp * (stop - 1)
+            across = do * (n_o - 1)
+            outside = outside or max(first, last) + max(0.0, across) <= 0
+            if min(first, last) + min(0.0, across) < 1:
+                count += 1
+                borders[n_partly, count] = border
+        if count == 0:
+            everywhere += 1
+            if levels.shape[0] > 0:
+                ground += levels[f]
+        elif not outside:
+            borders[n_partly, 0] = count
+            partly[n_partly] = f
+            n_partly += 1
+    return everywhere, n_partly, ground
 
 
 @njit(cache=True, nogil=True, fastmath=True, inline="always")  # type: ignore[untyped-decorator]
 def _add_row(
-    borders: Any,
-    crossing: Any,
-    p: int,
-    n_o: int,
-    level: Any,
-    steps: Any,
-    ramps: Any,
-    raised_steps: Any,
-    raised: Any,
-) -> None:
-    """Add one image's weight along one row: full weight is a step up and down, ramps are walked."""
+    affine: Any, f: int, borders: Any, i: int, p: int, n_o: int, level: Any, steps: Any, weights: Any,
+    raised_steps: Any, raised: Any,
+) -> tuple[int, int]:  # fmt: skip
+    """Add one image's weight along one row: full weight is a step up and down, ramps are walked.
+
+    Gives the voxels between which the image counts fully, or is not there at all.
+    """
+    zero, one, two, three, far = np.float32(0), np.float32(1), np.float32(2), np.float32(3), np.float32(1e9)
+    # the borders that matter, as lines along the row; most often one, and at the most four
+    a0, b0, c0, d0 = far, far, far, far
+    a1, b1, c1, d1 = zero, zero, zero, zero
     low, high = 0.0, n_o - 1.0
     full_low, full_high = low, high
-    for border in range(4):
-        inverse = crossing[border, 2]
-        zero = crossing[border, 0] + crossing[border, 1] * p
+    for k in range(borders[i, 0]):
+        border = borders[i, k + 1]
+        at_zero, slope = affine[f, border, 0] + affine[f, border, 1] * p, affine[f, border, 2]
+        d0, d1, c0, c1, b0, b1 = c0, c1, b0, b1, a0, a1
+        a0, a1 = np.float32(at_zero), np.float32(slope)
+        if abs(slope) < 1e-9:
+            slope = 1e-9
+        # the border is crossed once along the row: here its weight begins, and there it is full
+        inverse = 1 / slope
+        begins, full = -at_zero * inverse, (1 - at_zero) * inverse
         if inverse > 0:
-            low, full_low = max(low, zero), max(full_low, zero + inverse)
+            low, full_low = max(low, begins), max(full_low, full)
         else:
-            high, full_high = min(high, zero), min(full_high, zero + inverse)
-    if low > high:
-        return
+            high, full_high = min(high, begins), min(full_high, full)
     first, last = int(np.ceil(low)), int(np.floor(high))
-    full_first, full_last = int(np.ceil(full_low)), int(np.floor(full_high))
-    if full_first > full_last:
-        full_first, full_last = last + 1, last
-    else:
-        steps[full_first] += 1
-        steps[full_last + 1] -= 1
-        if level != 0:
-            raised_steps[full_first] += level
-            raised_steps[full_last + 1] -= level
-    if first < full_first:
-        _walk(borders, p, first, full_first, level, ramps, raised)
-    if full_last < last:
-        _walk(borders, p, full_last + 1, last + 1, level, ramps, raised)
+    full_first, full_last = last + 1, last
+    if full_low <= full_high:
+        full_first, full_last = int(np.ceil(full_low)), int(np.floor(full_high))
+        if full_first > full_last:
+            full_first, full_last = last + 1, last
+        else:
+            steps[full_first] += 1
+            steps[full_last + 1] -= 1
+            if level != 0:
+                raised_steps[full_first] += level
+                raised_steps[full_last + 1] -= level
+    # the ramps before and after
+    for side in range(2):
+        begin, end = (first, full_first) if side == 0 else (full_last + 1, last + 1)
+        for o in range(begin, end):
+            x = np.float32(o)
+            t, other = a0 + a1 * x, b0 + b1 * x
+            t = other if other < t else t
+            other = c0 + c1 * x
+            t = other if other < t else t
+            other = d0 + d1 * x
+            t = other if other < t else t
+            t = t if t < one else one
+            t = t if t > zero else zero
+            weight = t * t * (three - two * t)
+            weights[o] += weight
+            if level != 0:
+                raised[o] += level * weight
+    if first > last:
+        return 0, n_o
+    return full_first, full_last + 1
 
 
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _walk(borders: Any, p: int, first: int, stop: int, level: Any, ramps: Any, raised: Any) -> None:
-    """Add the weight of voxels ``[first, stop)``, which lie on a ramp."""
-    zero, one, two, three = np.float32(0), np.float32(1), np.float32(2), np.float32(3)
-    a = np.float32(borders[0, 0] + borders[0, 1] * p)
-    b = np.float32(borders[1, 0] + borders[1, 1] * p)
-    c = np.float32(borders[2, 0] + borders[2, 1] * p)
-    d = np.float32(borders[3, 0] + borders[3, 1] * p)
-    da, db = np.float32(borders[0, 2]), np.float32(borders[1, 2])
-    dc, dd = np.float32(borders[2, 2]), np.float32(borders[3, 2])
-    for i in range(first, stop):
-        # comparisons, not min and max: those mind NaN and keep the loop from being vectorised
-        o = np.float32(i)
-        t, other = a + da * o, b + db * o
-        t = other if other < t else t
-        other = c + dc * o
-        t = other if other < t else t
-        other = d + dd * o
-        t = other if other < t else t
-        t = t if t < one else one
-        t = t if t > zero else zero
-        weight = t * t * (three - two * t)
-        ramps[i] += weight
-        if level != 0:
-            raised[i] += level * weight
+@njit(cache=True, nogil=True, fastmath=True, inline="always")  # type: ignore[untyped-decorator]
+def _divide_part(
+    row: Any, begin: int, end: int, count: int, level: float, steps: Any, weights: Any, lift: bool, raised_steps: Any,
+    raised: Any, mean: Any,
+) -> tuple[int, float]:  # fmt: skip
+    """Sum the steps up and divide, for a part of a row; clear what was noted there."""
+    one = np.float32(1)
+    for o in range(begin, end):
+        count += steps[o]
+        weights[o] += np.float32(count)
+        steps[o] = 0
+    if lift:
+        for o in range(begin, end):
+            level += raised_steps[o]
+            raised[o] += np.float32(level)
+            raised_steps[o] = 0
+    for o in range(begin, end):
+        mean[o] = (row[o] + raised[o]) / (weights[o] if weights[o] > one else one)
+        weights[o] = 0
+        raised[o] = 0
+    return count, level
 
 
 def border_distances(

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fourierrecon.parallel import Scratch
+
 try:
     import ducc0.fft as _ducc
 except ImportError:  # the extra is not installed
@@ -88,20 +90,23 @@ def transform_rows(rows: Complex) -> None:
                 transform(block[i : i + 1], 1, backward=True)
 
 
-def real_forward(data: Real, axis: int, length: int) -> Complex:
-    """Transform real ``data``, zero-padded at its end to ``length`` along ``axis``: the half spectrum, complex64."""
-    if data.shape[axis] != length:
-        shape = list(data.shape)
-        shape[axis] = length
-        padded = np.zeros(shape, np.float32)
-        padded[tuple(slice(n) for n in data.shape)] = data
+def real_forward(data: Real, length: int, scratch: Scratch) -> Complex:
+    """Transform the rows of real ``data``, zero-padded at their end to ``length``: half spectra, complex64.
+
+    The result lies in the scratch memory, until the next call.
+    """
+    if data.shape[1] != length:
+        padded = scratch.array("rows", (len(data), length), np.float32)
+        padded[:, : data.shape[1]] = data
+        padded[:, data.shape[1] :] = 0
         data = padded
     if _ducc is not None:
-        result: Complex = _ducc.r2c(data, axes=(axis,), nthreads=1)
+        result: Complex = scratch.array("half spectra", (len(data), length // 2 + 1), np.complex64)
+        _ducc.r2c(data, axes=(1,), out=result, nthreads=1)
         return result
     import scipy.fft
 
-    return np.asarray(scipy.fft.rfft(data, axis=axis), np.complex64)
+    return np.asarray(scipy.fft.rfft(data, axis=1), np.complex64)
 
 
 def real_backward(spectrum: Complex, axis: int, length: int, out: Real) -> None:

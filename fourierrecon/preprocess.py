@@ -22,6 +22,7 @@ from fourierrecon.ctf import kernel_coefficients
 from fourierrecon.ctf_kernel import transfer
 from fourierrecon.errors import DataError
 from fourierrecon.fourier import Real, fast_length
+from fourierrecon.parallel import Scratch
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.weighting import Views, Weighting
 
@@ -138,6 +139,7 @@ def prepare_image(
     level: float,
     filters: list[ImageFilter],
     binning: float,
+    scratch: Scratch,
 ) -> Real:
     """Continue, filter, bin and mask one image.
 
@@ -155,24 +157,27 @@ def prepare_image(
         2D filters; frequencies in cycles per voxel.
     binning
         Voxel over bin-1 px.
+    scratch
+        Memory for it, and for the result.
 
     Returns
     -------
     prepared
         ``grid.sampled``, float32; pixel ``(0, 0)`` is bin-1 pixel ``(-border, -border)``.
     """
-    extended = _continue(image - np.float32(level), grid.border)
+    extended = _continue(image, np.float32(level), grid.border, scratch)
     extended *= masks[0]
     if not grid.filters:
         return extended
     height, width = grid.padded
     rows, columns = grid.sampled
     half_columns = columns // 2 + 1
-    spectrum = fourier.real_forward(extended, 1, width)[:, :half_columns]
-    full = np.zeros((height, half_columns), np.complex64)
+    spectrum = fourier.real_forward(extended, width, scratch)[:, :half_columns]
+    full = scratch.array("full", (height, half_columns), np.complex64)
     full[: len(spectrum)] = spectrum
+    full[len(spectrum) :] = 0
     fourier.transform(full, 0, backward=False)
-    kept = np.empty((rows, half_columns), np.complex64)
+    kept = scratch.array("kept", (rows, half_columns), np.complex64)
     upper = rows // 2
     kept[:upper] = full[:upper]
     kept[upper:] = full[height - (rows - upper) :]
@@ -182,7 +187,7 @@ def prepare_image(
         kept *= image_filter(fx, fy.astype(np.float32))
     kept *= np.float32(1 / (height * width))
     fourier.transform(kept, 0, backward=True)
-    prepared = np.empty((rows, columns), np.float32)
+    prepared: Real = scratch.array("prepared", (rows, columns), np.float32)
     fourier.real_backward(kept, 1, columns, prepared)
     prepared *= masks[1]
     return prepared
@@ -195,14 +200,14 @@ def mean_level(image: Real, taper: Real | None) -> float:
     return float((image * taper).sum(dtype=np.float64) / max(taper.sum(dtype=np.float64), 1e-9))
 
 
-def _continue(image: Real, border: int) -> Real:
-    """Continue an image by odd reflection about its border pixels."""
+def _continue(image: Real, level: np.float32, border: int, scratch: Scratch) -> Real:
+    """Take the grey level off an image, and continue it by odd reflection about its border pixels."""
     if max(border, 1) >= min(image.shape):
-        return np.pad(image, border, mode="reflect", reflect_type="odd")
+        return np.pad(image - level, border, mode="reflect", reflect_type="odd")
     height, width = image.shape
-    result = np.empty((height + 2 * border, width + 2 * border), np.float32)
+    result: Real = scratch.array("extended", (height + 2 * border, width + 2 * border), np.float32)
     core = result[border : border + height]
-    core[:, border : border + width] = image
+    np.subtract(image, level, out=core[:, border : border + width])
     if border:
         for side, edge in ((slice(border), border), (slice(border + width, None), border + width - 1)):
             inside = core[:, 2 * edge - np.arange(result.shape[1])[side]]

@@ -123,8 +123,8 @@ def _sample_images(
     """
     s = plan.slices
     shape = s.n_planes, len(plan.used), 2 * s.half_rows + 1
-    samples = np.empty(shape, np.complex64)
-    weights = np.empty(shape if strategy.uses_weights else (0, 0, 0), np.float32)
+    samples = parallel.touched(shape, np.complex64, n_threads)
+    weights = parallel.touched(shape if strategy.uses_weights else (0, 0, 0), np.float32, n_threads)
     masks = preprocess.image_masks(series.image_shape, plan.sampling, mask, strategy.divides_by_count)
     table = np.repeat(plan.row_kernel.table(), 2, axis=1).ravel()
     rows = np.arange(-s.half_rows, s.half_rows + 1)
@@ -137,7 +137,7 @@ def _sample_images(
         # the integral over the slice as a sum over its samples
         scale = 1 / (np.abs(s.matrices[:, 0, 0]) * s.period * s.row_length)
 
-    def sample(_: None, i: int) -> None:
+    def sample(scratch: parallel.Scratch, i: int) -> None:
         tilt = int(plan.used[i])
         image = preprocess.load_image(series, tilt)
         filters = preprocess.filters_of(strategy, plan.views, tilt)
@@ -148,12 +148,12 @@ def _sample_images(
         if len(levels):
             origin = np.zeros((1, 1), np.float32)
             levels[i] = level * np.prod([float(f(origin, origin)[0, 0]) for f in filters])
-        prepared = preprocess.prepare_image(image, plan.sampling, masks, level, early, region.binning)
+        prepared = preprocess.prepare_image(image, plan.sampling, masks, level, early, region.binning, scratch)
         start, stop = plan.windows[i]
         a_is_x = bool(plan.along[i] == 0)
         window = preprocess.cut_window(prepared, start, stop, a_is_x)
         spectrum = slices.spectrum(
-            window, s, plan.row_kernel, plan.row_grid, late, plan.filter_length, a_is_x, region.binning
+            window, s, plan.row_kernel, plan.row_grid, scratch, late, plan.filter_length, a_is_x, region.binning
         )
         line = s.lines[i]
         turn = line[0] * s.offsets[i, 0]
@@ -170,7 +170,7 @@ def _sample_images(
             )  # fmt: skip
 
     parallel.for_each(
-        len(plan.used), sample, state=lambda: None, n_threads=n_threads, stage="images", progress=progress
+        len(plan.used), sample, state=parallel.Scratch, n_threads=n_threads, stage="images", progress=progress
     )
     return samples, weights, levels
 
@@ -188,7 +188,7 @@ def _insert(
     depth, _, n_o = s.shape
     gains = _deapodisation(s, strategy.uses_weights)
     normalise = strategy.normalise if strategy.uses_weights else None
-    planes = np.empty((depth, s.period // 2 + 1, n_o), np.complex64)
+    planes = parallel.touched((depth, s.period // 2 + 1, n_o), np.complex64, n_threads)
     planes[:, s.n_planes :] = 0
     none = np.empty((0, 0), np.float32)
 

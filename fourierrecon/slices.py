@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from fourierrecon import fourier, simd
 from fourierrecon.ctf_kernel import transfer
 from fourierrecon.fourier import Complex, Kernel, Real, fast_length
+from fourierrecon.parallel import Scratch
 from fourierrecon.preprocess import ImageFilter
 
 #: Band limit: everything up to the first frequency (cycles per voxel), nothing from the second on, smooth between.
@@ -137,6 +138,7 @@ def spectrum(
     slices: Slices,
     kernel: Kernel,
     length: int,
+    scratch: Scratch,
     filters: Sequence[ImageFilter] = (),
     filter_length: int = 0,
     a_is_x: bool = True,
@@ -152,6 +154,8 @@ def spectrum(
         Gives the padded length along b.
     kernel, length
         Kernel along a and padded length along a.
+    scratch
+        Memory for it, and for the result.
     filters, filter_length, a_is_x, binning
         2D filters still to be applied, the padded length along a for them, which image axis a is, and voxel over
         window px.
@@ -163,13 +167,13 @@ def spectrum(
         ``q_a = 0``, the origin along a is pixel ``n_a // 2``.
     """
     n, half = len(window), len(window) // 2
-    columns = fourier.real_forward(window, 1, slices.row_length)
+    columns = fourier.real_forward(window, slices.row_length, scratch)
     weights = kernel.deapodisation(n, length).astype(np.float32)
     signs = np.where((np.arange(n) - half) % 2, -1, 1).astype(np.float32)
-    padded = np.empty((columns.shape[1], length + 2 * PAD), np.complex64)
+    padded: Complex = scratch.array("spectrum", (columns.shape[1], length + 2 * PAD), np.complex64)
     if filters:
         # the window must be deapodised after it is filtered: there and back once more along a
-        filtered = np.empty((columns.shape[1], filter_length + 2 * PAD), np.complex64)
+        filtered = scratch.array("filtered", (columns.shape[1], filter_length + 2 * PAD), np.complex64)
         _place(columns, signs, filter_length, filtered)
         core = filtered[:, PAD : PAD + filter_length]
         fourier.transform(core, 1, backward=False)

@@ -14,6 +14,7 @@ from reference import Geometry, relative_error
 
 from fourierrecon import fourier, reconstruct
 from fourierrecon.fourier import Kernel, fast_length
+from fourierrecon.parallel import Scratch
 from fourierrecon.weighting import NoWeighting, Weighting, Wiener
 
 WITH_DUCC = find_spec("ducc0") is not None
@@ -70,20 +71,20 @@ def test_rows_are_transformed_whatever_their_number(library: str, n_rows: int) -
     np.testing.assert_allclose(rows, expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("length", [30, 36, 45])
-def test_real_transforms_pad_at_the_end_and_come_back(library: str, axis: int, length: int) -> None:
+def test_real_transforms_pad_at_the_end_and_come_back(library: str, length: int) -> None:
     data = noise((28, 30)).real.copy()
-    spectrum = fourier.real_forward(data, axis, length)
-    np.testing.assert_allclose(spectrum, np.fft.rfft(data, length, axis=axis), atol=1e-4)
+    scratch = Scratch()
+    spectrum = fourier.real_forward(data + 1, length, scratch)  # scratch memory that was used before
+    spectrum = fourier.real_forward(data, length, scratch)
+    np.testing.assert_allclose(spectrum, np.fft.rfft(data, length), atol=1e-4)
     assert spectrum.dtype == np.complex64
-    shape = [28, 30]
-    shape[axis] = length
-    out = np.empty(shape, np.float32)
-    fourier.real_backward(spectrum, axis, length, out)
-    padded = np.zeros(shape)
-    padded[:28, :30] = data
-    np.testing.assert_allclose(out / length, padded, atol=1e-5)
+    padded = np.zeros((28, length))
+    padded[:, :30] = data
+    for axis in (0, 1):
+        out = np.empty((28, length) if axis else (length, 28), np.float32)
+        fourier.real_backward(np.ascontiguousarray(spectrum if axis else spectrum.T), axis, length, out)
+        np.testing.assert_allclose((out if axis else out.T) / length, padded, atol=1e-5)
 
 
 def test_threads_do_not_disturb_each_other(library: str) -> None:
