@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fourierrecon.geometry import Region
-    from fourierrecon.reconstruction import reconstruct
+    from fourierrecon.reconstruction import reconstruct, reconstruct_to
     from fourierrecon.tilt_series import CtfParameters, TiltSeries
     from fourierrecon.volume import Volume
 
 __version__ = "0.1.0"
-__all__ = ["CtfParameters", "Region", "TiltSeries", "Volume", "__version__", "reconstruct"]
+__all__ = ["CtfParameters", "Region", "TiltSeries", "Volume", "__version__", "reconstruct", "reconstruct_to"]
 
 _HOMES = {
     "CtfParameters": "tilt_series",
@@ -24,6 +24,7 @@ _HOMES = {
     "TiltSeries": "tilt_series",
     "Volume": "volume",
     "reconstruct": "reconstruction",
+    "reconstruct_to": "reconstruction",
 }
 
 

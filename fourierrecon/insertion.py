@@ -57,8 +57,9 @@ def insert_plane(
     gains: tuple[Real, Real],
     work: PlaneWork,
     planes: Complex,
+    at: int,
 ) -> None:
-    """Insert plane ``j`` and write it, in real space along z and o, to row ``j`` of every z slab.
+    """Insert plane ``j`` and write it, in real space along z and o, to a row of every z slab.
 
     Parameters
     ----------
@@ -77,7 +78,9 @@ def insert_plane(
     work
         Buffers of this thread.
     planes
-        ``(D, n_planes, O)``, for the result.
+        ``(D, any, O)``, for the result.
+    at
+        Its row there.
     """
     depth, _, n_o = slices.shape
     nz, no = slices.grid
@@ -113,7 +116,7 @@ def insert_plane(
     for z in range(0, depth, 32):
         rows = work.turned[z : z + 32]
         fourier.transform_rows(rows)
-        _store(rows, no // 2 - n_o // 2, gains[1], planes[z : z + 32], j)
+        _store(rows, no // 2 - n_o // 2, gains[1], planes[z : z + 32], at)
 
 
 def _rows_in_use(slices: Slices, j: int) -> tuple[int, int]:
@@ -288,9 +291,9 @@ def _transpose(block: Any, top: int, gain: Any, turned: Any, left: int) -> None:
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _store(turned: Any, left: int, gain: Any, planes: Any, j: int) -> None:
-    """Write a transformed plane, cropped and deapodised along o, into row ``j`` of every z slab."""
+def _store(turned: Any, left: int, gain: Any, planes: Any, at: int) -> None:
+    """Write a transformed plane, cropped and deapodised along o, into a row of every z slab."""
     for z in range(planes.shape[0]):
-        out, row = planes[z, j], turned[z]
+        out, row = planes[z, at], turned[z]
         for o in range(out.shape[0]):
             out[o] = row[left + o] * gain[o]

@@ -45,6 +45,15 @@ def available_memory() -> int | None:
     return min(candidates, default=None)
 
 
+def resident_memory() -> int:
+    """Bytes of memory that this process holds."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 200_000_000  # an interpreter with its libraries
+
+
 class Scratch:
     """Arrays of one thread that are used again and again: claiming memory for each image takes as long as an FFT."""
 

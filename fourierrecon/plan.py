@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fourierrecon import parallel, preprocess
+from fourierrecon import preprocess
 from fourierrecon.coverage import Mask, border_distances
 from fourierrecon.ctf import electron_wavelength
-from fourierrecon.errors import DataError, UsageError
+from fourierrecon.errors import UsageError
 from fourierrecon.fourier import Kernel, fast_length
 from fourierrecon.geometry import Region
 from fourierrecon.preprocess import BORDER, BORDER_BINNED, WINDOW_MARGIN, Sampling
@@ -28,6 +28,8 @@ PRECISIONS = {
 WEIGHTED_KERNEL = (4, (2.0, 1.5))
 #: Pixels kept free between an image and its periodic copies, by precision.
 MARGIN = {"default": 8, "high": 64}
+#: Voxels along one side of a region at the most.
+MOST_VOXELS = 100_000
 
 
 def mask_of(image_shape: tuple[int, int], binning: float, distance: float, falloff: float) -> Mask:
@@ -86,6 +88,8 @@ class Plan:
         1: planes of constant ky (tilt axis near y); 0: of constant kx.
     borders
         See :func:`fourierrecon.coverage.border_distances`; voxel axes (p, o, z), ``(n_used, 4, 4)``.
+    weighted
+        The strategy divides by gridded weights.
     """
 
     slices: Slices
@@ -99,6 +103,7 @@ class Plan:
     filter_length: int
     plane_axis: int
     borders: NDArray[np.float64]
+    weighted: bool
 
     @classmethod
     def of(cls, series: TiltSeries, region: Region, strategy: Weighting, mask: Mask, ctf: bool, precision: str) -> Plan:
@@ -107,9 +112,7 @@ class Plan:
         Raises
         ------
         UsageError
-            If no image sees the region.
-        DataError
-            If the voxels alone do not fit into memory.
+            If no image sees the region, or it has more voxels than make sense.
         """
         _check_voxels(region)
         binning = region.binning
@@ -170,29 +173,43 @@ class Plan:
             filter_length=fast_length(longest + spread) if late else 0,
             plane_axis=plane_axis,
             borders=border_distances(per_voxel[used], pixel_zero[used], series.image_shape, mask),
+            weighted=strategy.uses_weights,
         )
 
-    def check_memory(self, n_threads: int) -> None:
-        """Raise DataError if the reconstruction takes more memory than is free."""
+    @property
+    def region_shape(self) -> tuple[int, int, int]:
+        """Voxels ``(z, y, x)``."""
+        depth, n_p, n_o = self.slices.shape
+        return (depth, n_p, n_o) if self.plane_axis == 1 else (depth, n_o, n_p)
+
+    @property
+    def image_bytes(self) -> int:
+        """What one thread takes to prepare and transform images."""
+        rows, columns = self.sampling.sampled
+        height, width = self.sampling.padded
         s = self.slices
-        nz, no = s.grid
-        samples = s.n_planes * len(s.matrices) * (2 * s.half_rows + 1)
-        planes = 4 * s.shape[0] * s.shape[2] * (s.period + 2)
-        buffers = 16 * (nz + 2 * PAD) * (no + 2 * PAD) + 4 * s.period * s.shape[2]
-        _require(self.slices.shape, 12 * samples + planes + n_threads * buffers)
+        half_row = s.row_length // 2 + 1
+        longest = max(rows, columns)
+        read = 16 * height * width
+        filtered = (28 * height * (width // 2 + 1) + 4 * rows * columns) if self.sampling.filters else 0
+        window = 8 * rows * columns + longest * (4 * s.row_length + 8 * half_row)
+        spectrum = half_row * (8 * (self.row_grid + 2 * PAD) + 20 * self.filter_length)
+        return read + filtered + window + spectrum + 64 * s.n_planes
 
-
-def _require(shape: tuple[int, int, int], needed: float) -> None:
-    free = parallel.available_memory()
-    if free is not None and needed > free:
-        raise DataError(
-            f"the volume of {' x '.join(f'{n:g}' for n in shape)} voxels needs {needed / 1e9:.3g} GB of memory, "
-            f"{free / 1e9:.3g} GB are free; use a larger --bin or a smaller region (--w --h --d)"
-        )
+    @property
+    def plane_work_bytes(self) -> int:
+        """What one thread takes to insert planes, besides the planes themselves."""
+        nz, no = self.slices.grid
+        return (40 if self.weighted else 8) * (nz + 2 * PAD) * (no + 3 * PAD)
 
 
 def _check_voxels(region: Region) -> None:
-    _require(region.shape, 4.0 * region.shape[0] * region.shape[1] * region.shape[2])
+    if max(region.shape) > MOST_VOXELS:
+        depth, height, width = region.shape
+        raise UsageError(
+            f"the region of {width:g} x {height:g} x {depth:g} voxels is larger than any tomogram; "
+            f"--w --h --d are unbinned pixels"
+        )
 
 
 def _psf_radius(series: TiltSeries, binning: float) -> float:

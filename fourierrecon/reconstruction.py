@@ -5,26 +5,26 @@
 2. plane by plane, the lines of all images are spread onto an oversampled grid, the strategy normalises it, and two
    1D transforms, a crop and the deapodisation bring it to real space in x and z;
 3. slab by slab, a last transform along the axis across the planes gives voxels; for plain back-projection they are
-   divided by the number of images that see them. The slab is written over the planes it came from.
+   divided by the number of images that see them. In memory, a slab is written over the planes it came from.
+
+Where samples and planes do not fit into memory they lie in scratch files: see :mod:`fourierrecon.storage`.
 """
 
 from __future__ import annotations
 
-import threading
+from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fourierrecon import fourier, insertion, parallel, preprocess, slices
-from fourierrecon.consistency import Consistency
-from fourierrecon.coverage import Mask, divide_by_count
-from fourierrecon.ctf import kernel_coefficients
+from fourierrecon import parallel, stages
 from fourierrecon.errors import DataError, UsageError
-from fourierrecon.fourier import Real
 from fourierrecon.geometry import Region
 from fourierrecon.parallel import Progress
 from fourierrecon.plan import PRECISIONS, Plan, mask_of
-from fourierrecon.slices import PASS, STOP, Slices
+from fourierrecon.stages import Task, Write
+from fourierrecon.storage import PlaneStore, SampleStore, choose_storage
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.volume import Volume
 from fourierrecon.weighting import Weighting, Wiener
@@ -41,9 +41,11 @@ def reconstruct(
     taper_distance: float = 0.0,
     taper_falloff: float = 0.0,
     precision: str = "default",
+    memory: int | None = None,
+    scratch: Path | None = None,
     progress: Progress | None = None,
 ) -> Volume:
-    """Reconstruct a region of a tomogram from its tilt series.
+    """Reconstruct a region of a tomogram from its tilt series, as an array in memory.
 
     Parameters
     ----------
@@ -64,6 +66,10 @@ def reconstruct(
         image.
     precision
         ``default`` (relative error below 5e-4) or ``high`` (about 2e-5, 1.5 times the cost).
+    memory
+        Largest resident memory of the process, bytes; default: 80 % of what is available.
+    scratch
+        Folder for scratch files, where memory does not suffice; default: that of temporary files.
     progress
         Called as ``progress(stage, done, total)``, from any thread.
 
@@ -81,6 +87,81 @@ def reconstruct(
     DataError
         If an image cannot be used, CTF parameters are missing, or the volume does not fit into memory.
     """
+    task = _prepare(
+        series, region, weighting, ctf, n_threads, keep_mean, taper_distance, taper_falloff, precision, memory, scratch,
+        progress, whole=True,
+    )  # fmt: skip
+    data = _run(task, None)
+    assert data is not None
+    voxel_size, origin, label = describe(series, task.region, task.strategy, ctf=ctf)
+    return Volume(data, voxel_size, origin, label)
+
+
+def reconstruct_to(
+    write: Write,
+    series: TiltSeries,
+    region: Region | None = None,
+    weighting: Weighting | None = None,
+    *,
+    ctf: bool = True,
+    n_threads: int | None = None,
+    keep_mean: bool = False,
+    taper_distance: float = 0.0,
+    taper_falloff: float = 0.0,
+    precision: str = "default",
+    memory: int | None = None,
+    scratch: Path | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Reconstruct a region and give it away slab by slab: the volume may be larger than the memory.
+
+    Parameters
+    ----------
+    write
+        Called as ``write(z, slab)`` with each slab ``(y, x)``, float32, in any order and from any thread; the slab is
+        only lent for the call.
+    series, region, weighting, ctf, n_threads, keep_mean, taper_distance, taper_falloff, precision, memory, scratch, \
+    progress
+        As for :func:`reconstruct`, which gives the same voxels.
+
+    Raises
+    ------
+    UsageError, DataError
+        As :func:`reconstruct`; also if the scratch files do not fit.
+    """
+    task = _prepare(
+        series, region, weighting, ctf, n_threads, keep_mean, taper_distance, taper_falloff, precision, memory, scratch,
+        progress, whole=False,
+    )  # fmt: skip
+    _run(task, write)
+
+
+def describe(
+    series: TiltSeries, region: Region, strategy: Weighting, *, ctf: bool = True
+) -> tuple[float, tuple[float, float, float], str]:
+    """Give what goes into a volume's header: voxel size (Å), world position of voxel 0 (Å), one line on its making."""
+    x, y, z = (float(c * series.pixel_size) for c in region.origin)
+    label = f"fourierrecon {strategy.name}, {'CTF' if ctf else 'no CTF'}, {series.n_tilts} tilts of {series.name}"
+    return series.pixel_size * region.binning, (x, y, z), label
+
+
+def _prepare(
+    series: TiltSeries,
+    region: Region | None,
+    weighting: Weighting | None,
+    ctf: bool,
+    n_threads: int | None,
+    keep_mean: bool,
+    taper_distance: float,
+    taper_falloff: float,
+    precision: str,
+    memory: int | None,
+    scratch: Path | None,
+    progress: Progress | None,
+    *,
+    whole: bool,
+) -> Task:
+    """Check the arguments and plan."""
     region = Region.of(series) if region is None else region
     strategy: Weighting = Wiener() if weighting is None else weighting
     threads = parallel.available_cores() if n_threads is None else n_threads
@@ -95,185 +176,20 @@ def reconstruct(
         )
     mask = mask_of(series.image_shape, region.binning, taper_distance, taper_falloff)
     plan = Plan.of(series, region, strategy, mask, ctf, precision)
-    plan.check_memory(threads)
-    samples, weights, levels = _sample_images(series, region, strategy, plan, mask, keep_mean, threads, progress)
-    planes = _insert(plan, strategy, samples, weights, threads, progress)
-    del samples, weights
-    data = _finish(plan, strategy, levels, planes, threads, progress)
-    voxel_size = series.pixel_size * region.binning
-    x, y, z = (float(c * series.pixel_size) for c in region.origin)
-    label = f"fourierrecon {strategy.name}, {'CTF' if ctf else 'no CTF'}, {series.n_tilts} tilts of {series.name}"
-    return Volume(data, voxel_size, (x, y, z), label)
+    storage = choose_storage(plan, threads, memory, whole=whole)
+    return Task(series, region, strategy, plan, mask, keep_mean, storage, scratch, threads, progress)
 
 
-def _sample_images(
-    series: TiltSeries,
-    region: Region,
-    strategy: Weighting,
-    plan: Plan,
-    mask: Mask,
-    keep_mean: bool,
-    n_threads: int,
-    progress: Progress | None,
-) -> tuple[NDArray[np.complex64], NDArray[np.float32], NDArray[np.float32]]:
-    """Sample all images along their lines: ``(n_planes, n_tilts, n_rows)`` and, if asked for, their weights.
-
-    Where voxels are counted, a mean that is kept goes by the count and not through Fourier space, where its step at the
-    images' borders would ring: the third array holds the means, ``(n_tilts,)``, or nothing.
-    """
-    s = plan.slices
-    shape = s.n_planes, len(plan.used), 2 * s.half_rows + 1
-    samples = parallel.touched(shape, np.complex64, n_threads)
-    weights = parallel.touched(shape if strategy.uses_weights else (0, 0, 0), np.float32, n_threads)
-    masks = preprocess.image_masks(series.image_shape, plan.sampling, mask, strategy.divides_by_count)
-    table = np.repeat(plan.row_kernel.table(), 2, axis=1).ravel()
-    rows = np.arange(-s.half_rows, s.half_rows + 1)
-    levels = np.zeros(len(plan.used) if keep_mean and strategy.divides_by_count else 0, np.float32)
-    step = plan.sampling.step
-    if strategy.uses_weights:
-        # where slices are just close enough a grid point gets their spectra, in voxels instead of pixels
-        scale = np.prod(step) / region.binning**2 * s.fill
-    else:
-        # the integral over the slice as a sum over its samples
-        scale = 1 / (np.abs(s.matrices[:, 0, 0]) * s.period * s.row_length)
-
-    def sample(scratch: parallel.Scratch, i: int) -> None:
-        tilt = int(plan.used[i])
-        image = preprocess.load_image(series, tilt)
-        filters = preprocess.filters_of(strategy, plan.views, tilt)
-        early, late = ([], filters) if plan.filter_length else (filters, [])
-        level = 0.0
-        if not keep_mean or len(levels):
-            level = preprocess.mean_level(image, masks[0] if mask.start >= 0 else None)
-        if len(levels):
-            origin = np.zeros((1, 1), np.float32)
-            levels[i] = level * np.prod([float(f(origin, origin)[0, 0]) for f in filters])
-        prepared = preprocess.prepare_image(image, plan.sampling, masks, level, early, region.binning, scratch)
-        start, stop = plan.windows[i]
-        a_is_x = bool(plan.along[i] == 0)
-        window = preprocess.cut_window(prepared, start, stop, a_is_x)
-        spectrum = slices.spectrum(
-            window, s, plan.row_kernel, plan.row_grid, scratch, late, plan.filter_length, a_is_x, region.binning
-        )
-        line = s.lines[i]
-        turn = line[0] * s.offsets[i, 0]
-        phase_j = scale[i] * np.exp(2j * np.pi * turn[0] * np.arange(s.n_planes))
-        phase_l = np.exp(2j * np.pi * (turn[1] + s.offsets[i, 1] / s.row_length) * rows)
-        slices.sample_lines(
-            spectrum.view(np.float32), plan.row_grid, table, plan.row_kernel.width, line, phase_j.astype(np.complex64),
-            phase_l.astype(np.complex64), s.half_rows, samples, i, PASS**2, STOP**2,
-        )  # fmt: skip
-        if strategy.uses_weights:
-            slices.sample_weights(
-                line, s.half_rows, s.row_length, region.binning / step, a_is_x,
-                kernel_coefficients(plan.views.ctf, tilt, plan.views.voxel_size), s.fill[i], weights, i,
-            )  # fmt: skip
-
-    parallel.for_each(
-        len(plan.used), sample, state=parallel.Scratch, n_threads=n_threads, stage="images", progress=progress
-    )
-    return samples, weights, levels
-
-
-def _insert(
-    plan: Plan,
-    strategy: Weighting,
-    samples: NDArray[np.complex64],
-    weights: NDArray[np.float32],
-    n_threads: int,
-    progress: Progress | None,
-) -> NDArray[np.complex64]:
-    """Spread, normalise and transform all planes: ``(D, H'/2 + 1, O)``, half spectrum along p, real space else."""
-    s = plan.slices
-    depth, _, n_o = s.shape
-    gains = _deapodisation(s, strategy.uses_weights)
-    normalise = strategy.normalise if strategy.uses_weights else None
-    planes = parallel.touched((depth, s.period // 2 + 1, n_o), np.complex64, n_threads)
-    planes[:, s.n_planes :] = 0
-    none = np.empty((0, 0), np.float32)
-
-    def start() -> tuple[insertion.PlaneWork, Consistency | None]:
-        return insertion.PlaneWork(s, strategy.uses_weights), Consistency(s) if strategy.uses_weights else None
-
-    def insert(buffers: tuple[insertion.PlaneWork, Consistency | None], j: int) -> None:
-        work, consistency = buffers
-        line_weights = weights[j] if strategy.uses_weights else none
-        if consistency is not None:
-            consistency.correct(j, samples[j], line_weights)
-        insertion.insert_plane(s, j, samples[j], line_weights, normalise, gains, work, planes)
-
-    parallel.for_each(
-        s.n_planes,
-        insert,
-        state=start,
-        n_threads=n_threads,
-        stage="planes",
-        progress=progress,
-    )
-    return planes
-
-
-def _deapodisation(s: Slices, weighted: bool) -> tuple[Real, Real]:
-    """Factors along z and o that undo the kernel, with the alternating sign of a grid whose origin is its middle."""
-    nz, no = s.grid
-    depth, _, n_o = s.shape
-    gains = []
-    for kernel, n, length in zip(s.kernels, (depth, n_o), (nz, no), strict=True):
-        gain = kernel.deapodisation(n, length)
-        if weighted:
-            # normalised by weights that went through the same kernel; the sum over cells is an integral
-            gain = gain * float(kernel.transform(np.zeros(1))[0]) / length
-        gains.append(gain * np.where((np.arange(n) - n // 2) % 2, -1, 1))
-    if weighted:
-        gains[0] = gains[0] / s.period
-    return gains[0].astype(np.float32), gains[1].astype(np.float32)
-
-
-def _finish(
-    plan: Plan,
-    strategy: Weighting,
-    levels: NDArray[np.float32],
-    planes: NDArray[np.complex64],
-    n_threads: int,
-    progress: Progress | None,
-) -> NDArray[np.float32]:
-    """Transform along p slab by slab, onto the memory of the planes: the volume ``(z, y, x)``."""
-    s = plan.slices
-    depth, n_p, n_o = s.shape
-    flat = planes.reshape(-1).view(np.float32)
-    shape = (n_p, n_o) if plan.plane_axis == 1 else (n_o, n_p)
-    volume = flat[: depth * n_p * n_o].reshape(depth, *shape)
-    turn = threading.Condition()
-    state = {"read": 0, "failed": 0}
-
-    def finish(slab: NDArray[np.float32], z: int) -> None:
-        try:
-            fourier.real_backward(planes[z], 0, s.period, slab)
-        except BaseException:
-            with turn:
-                state["failed"] = 1
-                turn.notify_all()
-            raise
-        # slab z lies over planes up to z: all of those must have been read
-        with turn:
-            turn.wait_for(lambda: state["read"] == z or state["failed"])
-            state["read"] += 1
-            turn.notify_all()
-        kept = slab[:n_p]
-        if strategy.divides_by_count:
-            borders = plan.borders[:, :, :3].copy()
-            borders[:, :, 0] += z * plan.borders[:, :, 3]
-            divide_by_count(kept, borders, levels, volume[z] if plan.plane_axis == 1 else kept)
-            if plan.plane_axis == 1:
-                return
-        volume[z] = kept if plan.plane_axis == 1 else kept.T
-
-    parallel.for_each(
-        depth,
-        finish,
-        state=lambda: np.empty((s.period, n_o), np.float32),
-        n_threads=n_threads,
-        stage="slabs",
-        progress=progress,
-    )
-    return volume
+def _run(task: Task, write: Write | None) -> NDArray[np.float32] | None:
+    """Go through the stages; without ``write`` give the volume ``(z, y, x)``."""
+    s, threads = task.plan.slices, task.n_threads
+    with closing(SampleStore(s, task.plan.weighted, task.storage, task.scratch, threads)) as samples:
+        levels = stages.sample_images(task, samples)
+        planes = PlaneStore(s, task.storage, task.scratch, threads)
+        with closing(planes):
+            stages.insert_planes(task, samples, planes)
+            samples.close()
+            if write is None:
+                return stages.finish_in_place(task, levels, planes.whole)
+            stages.finish_slabs(task, levels, planes, write)
+    return None

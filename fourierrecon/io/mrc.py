@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -16,10 +17,10 @@ from fourierrecon.io.stacks import HEADER_BYTES, MODES, FileImages, MrcStack, re
 from fourierrecon.tilt_series import ImageStack
 from fourierrecon.volume import Volume
 
-__all__ = ["FileImages", "MrcStack", "check_writable", "read_mrc_volume", "write_mrc", "write_stack"]
+__all__ = ["FileImages", "MrcStack", "check_writable", "read_mrc_volume", "write_mrc", "write_stack", "writing_mrc"]
 
-#: Pixels written or averaged at a time.
-BLOCK = 1 << 20
+#: Voxels that statistics are gathered of at a time.
+BLOCK = 1 << 15
 
 
 def read_mrc_volume(path: str | os.PathLike[str]) -> Volume:
@@ -59,7 +60,9 @@ def write_mrc(path: str | os.PathLike[str], volume: Volume) -> None:
     if data.ndim != 3 or 0 in data.shape:
         raise DataError(f"volume of shape {data.shape} cannot be written; needed: (z, y, x), none of them 0")
     label = volume.label or "fourierrecon"
-    _write(path, data, data.shape, np.float32, volume.voxel_size, volume.origin, label, stack=False)
+    with writing_mrc(path, data.shape, volume.voxel_size, volume.origin, label) as write:
+        for z, slab in enumerate(data):
+            write(z, slab)
 
 
 def write_stack(
@@ -94,66 +97,132 @@ def write_stack(
     shape = tuple(images.shape)
     if len(shape) != 3 or 0 in shape:
         raise DataError(f"stack of shape {shape} cannot be written; needed: (n_images, height, width), none of them 0")
-    every = (images[i] for i in range(shape[0]))
-    _write(path, every, shape, dtype, pixel_size, (0.0, 0.0, 0.0), label, stack=True)
+    with writing_mrc(path, shape, pixel_size, (0.0, 0.0, 0.0), label, dtype, stack=True) as write:
+        for i in range(shape[0]):
+            write(i, np.asarray(images[i]))
 
 
-def _write(
-    path: str | os.PathLike[str],
-    slabs: Iterable[NDArray[Any]],
-    shape: tuple[int, ...],
-    dtype: DTypeLike,
-    voxel_size: float,
-    origin: tuple[float, float, float],
-    label: str,
-    *,
-    stack: bool,
-) -> None:
-    """Write a header and slabs of equal size; the statistics are gathered on the way."""
-    from mrcfile.dtypes import HEADER_DTYPE
+class MrcWriter:
+    """Writes slabs of an MRC file in any order and from any thread, and its header at the end.
 
-    kind = np.dtype(dtype).newbyteorder("<")
-    modes = {np.dtype(name).newbyteorder("<"): mode for mode, name in MODES.items()}
-    if kind not in modes:
-        choices = ", ".join(str(np.dtype(name)) for name in MODES.values())
-        raise UsageError(f"MRC files do not hold {np.dtype(dtype)}; available: {choices}")
-    if not (np.isfinite(voxel_size) and voxel_size > 0):
-        raise DataError(f"cannot write {path}: voxel size {voxel_size:g} Å must be positive")
-    low, high, total, squares, reference = np.inf, -np.inf, 0.0, 0.0, None
-    with np.errstate(all="ignore"), replacing(path) as file:
-        file.write(bytes(HEADER_BYTES))
-        for number, slab in enumerate(slabs):
-            if slab.shape != shape[1:]:
-                raise DataError(f"image {number + 1} has shape {slab.shape}, the stack {shape[1:]}; nothing written")
-            for block in _blocks(slab, kind):
-                if reference is None:
-                    reference = float(block[0])
-                low, high = min(low, float(block.min())), max(high, float(block.max()))
-                values = block.astype(np.float64) - reference
-                total += float(values.sum())
-                squares += float(values @ values)
-                file.write(block.data)
-        size = float(np.prod(shape, dtype=float))
-        header = np.zeros((), HEADER_DTYPE.newbyteorder("<"))
-        depth, height, width = shape
-        header["nx"], header["ny"], header["nz"], header["mode"] = width, height, depth, modes[kind]
-        header["mx"], header["my"], header["mz"] = width, height, 1 if stack else depth
-        header["cella"] = tuple(np.array([width, height, 1 if stack else depth]) * voxel_size)
-        header["cellb"] = (90.0, 90.0, 90.0)
-        header["mapc"], header["mapr"], header["maps"] = 1, 2, 3
-        header["dmin"], header["dmax"], header["dmean"] = low, high, (reference or 0.0) + total / size
-        header["rms"] = np.sqrt(max(squares / size - (total / size) ** 2, 0.0))
+    Parameters
+    ----------
+    file
+        Open for writing, empty.
+    shape
+        ``(z, y, x)``.
+    dtype
+        Of the voxels.
+    """
+
+    def __init__(self, file: BinaryIO, shape: tuple[int, ...], dtype: DTypeLike) -> None:
+        self._kind = np.dtype(dtype).newbyteorder("<")
+        if self._kind not in _modes():
+            choices = ", ".join(str(np.dtype(name)) for name in MODES.values())
+            raise UsageError(f"MRC files do not hold {np.dtype(dtype)}; available: {choices}")
+        self._file, self._shape = file, shape
+        # of each slab: minimum, maximum, first value, sums of differences to it and of their squares
+        self._facts = np.full((shape[0], 5), np.nan)
+
+    def write(self, number: int, slab: NDArray[Any]) -> None:
+        """Write one slab ``(y, x)``."""
+        if slab.shape != self._shape[1:]:
+            raise DataError(f"image {number + 1} has shape {slab.shape}, the others {self._shape[1:]}; nothing written")
+        values = np.ascontiguousarray(slab, self._kind).reshape(-1)
+        self._facts[number] = _facts(values)
+        view, offset = memoryview(values.view(np.uint8).data), HEADER_BYTES + number * values.nbytes
+        while len(view):
+            done = os.pwrite(self._file.fileno(), view[: 1 << 30], offset)
+            view, offset = view[done:], offset + done
+
+    def finish(self, voxel_size: float, origin: tuple[float, float, float], label: str, *, stack: bool = False) -> None:
+        """Write the header; every slab must have been written."""
+        from mrcfile.dtypes import HEADER_DTYPE
+
+        depth, height, width = self._shape
+        low, high, first, total, squares = self._facts.T
+        with np.errstate(all="ignore"):
+            n, size = height * width, float(depth * height * width)
+            mean = float((first + total / n).mean())
+            # about the mean of all, from sums about the first value of each slab
+            apart = first - mean
+            variance = float((squares + 2 * apart * total + n * apart**2).sum()) / size
+            header = np.zeros((), HEADER_DTYPE.newbyteorder("<"))
+            header["nx"], header["ny"], header["nz"], header["mode"] = width, height, depth, _modes()[self._kind]
+            header["mx"], header["my"], header["mz"] = width, height, 1 if stack else depth
+            header["cella"] = tuple(np.array([width, height, 1 if stack else depth]) * voxel_size)
+            header["cellb"] = (90.0, 90.0, 90.0)
+            header["mapc"], header["mapr"], header["maps"] = 1, 2, 3
+            header["dmin"], header["dmax"], header["dmean"] = low.min(), high.max(), mean
+            header["rms"] = np.sqrt(max(variance, 0.0))
         header["ispg"], header["nversion"] = int(not stack), 20141
         header["origin"] = tuple(origin)
         header["map"], header["machst"] = b"MAP ", (0x44, 0x44, 0, 0)
         text = "".join(c if c.isprintable() else " " for c in label.replace("Å", "A"))
         header["nlabl"], header["label"][0] = 1, text.encode("ascii", "replace")[:80]
-        file.seek(0)
-        file.write(header.tobytes())
+        os.pwrite(self._file.fileno(), header.tobytes(), 0)
 
 
-def _blocks(slab: NDArray[Any], kind: np.dtype[Any]) -> Iterator[NDArray[Any]]:
-    """Give the pixels of a slab in runs, converted for the file; no copy of a whole contiguous slab."""
-    flat = slab.reshape(-1)
-    for start in range(0, flat.size, BLOCK):
-        yield np.ascontiguousarray(flat[start : start + BLOCK], kind)
+@contextmanager
+def writing_mrc(
+    path: str | os.PathLike[str],
+    shape: tuple[int, ...],
+    voxel_size: float,
+    origin: tuple[float, float, float],
+    label: str,
+    dtype: DTypeLike = np.float32,
+    *,
+    stack: bool = False,
+) -> Iterator[Callable[[int, NDArray[Any]], None]]:
+    """Write an MRC file slab by slab: all of it or nothing.
+
+    Parameters
+    ----------
+    path
+        File; its folders are made. A file of that name is only replaced once the new one is complete.
+    shape
+        ``(z, y, x)``.
+    voxel_size, origin
+        Å; the world position of the first voxel.
+    label
+        One line for the header.
+    dtype
+        Of the voxels.
+    stack
+        A stack of images, not a volume.
+
+    Yields
+    ------
+    write
+        ``write(z, slab)`` takes a slab ``(y, x)``, in any order and from any thread.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be written.
+    UsageError
+        If MRC has no such type of voxels.
+    """
+    if not (np.isfinite(voxel_size) and voxel_size > 0):
+        raise DataError(f"cannot write {path}: voxel size {voxel_size:g} Å must be positive")
+    with replacing(path) as file:
+        writer = MrcWriter(file, shape, dtype)
+        yield writer.write
+        writer.finish(voxel_size, origin, label, stack=stack)
+
+
+def _modes() -> dict[np.dtype[Any], int]:
+    return {np.dtype(name).newbyteorder("<"): mode for mode, name in MODES.items()}
+
+
+def _facts(values: NDArray[Any]) -> tuple[float, float, float, float, float]:
+    """Minimum, maximum, first value, sums of the differences to it and of their squares."""
+    low, high, total, squares, first = np.inf, -np.inf, 0.0, 0.0, float(values[0])
+    with np.errstate(all="ignore"):
+        for start in range(0, values.size, BLOCK):
+            block = values[start : start + BLOCK]
+            low, high = min(low, float(block.min())), max(high, float(block.max()))
+            apart = block.astype(np.float32, copy=False) - np.float32(first)
+            total += float(apart.sum())
+            squares += float(apart @ apart)
+    return low, high, first, total, squares

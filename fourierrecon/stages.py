@@ -1,0 +1,233 @@
+"""The three stages of a reconstruction: images to samples, samples to planes, planes to slabs of voxels."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourierrecon import fourier, insertion, parallel, preprocess, slices
+from fourierrecon.consistency import Consistency
+from fourierrecon.coverage import Mask, divide_by_count
+from fourierrecon.ctf import kernel_coefficients
+from fourierrecon.fourier import Complex, Real
+from fourierrecon.geometry import Region
+from fourierrecon.parallel import Progress
+from fourierrecon.plan import Plan
+from fourierrecon.slices import PASS, STOP, Slices
+from fourierrecon.storage import PlaneStore, SampleStore, Storage
+from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.weighting import Weighting
+
+#: Called as ``write(z, slab)`` with a slab ``(y, x)``, float32, of any number z and from any thread; the slab is only
+#: lent for the call.
+Write = Callable[[int, Real], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What all stages need to know."""
+
+    series: TiltSeries
+    region: Region
+    strategy: Weighting
+    plan: Plan
+    mask: Mask
+    keep_mean: bool
+    storage: Storage
+    scratch: Path | None
+    n_threads: int
+    progress: Progress | None
+
+
+def sample_images(task: Task, store: SampleStore) -> NDArray[np.float32]:
+    """Sample all images along their lines and, if asked for, their weights.
+
+    Where voxels are counted, a mean that is kept goes by the count and not through Fourier space, where its step at the
+    images' borders would ring: gives the means, ``(n_tilts,)``, or nothing.
+    """
+    series, region, strategy, plan = task.series, task.region, task.strategy, task.plan
+    s, keep_mean = plan.slices, task.keep_mean
+    masks = preprocess.image_masks(series.image_shape, plan.sampling, task.mask, strategy.divides_by_count)
+    table = np.repeat(plan.row_kernel.table(), 2, axis=1).ravel()
+    rows = np.arange(-s.half_rows, s.half_rows + 1)
+    levels = np.zeros(len(plan.used) if keep_mean and strategy.divides_by_count else 0, np.float32)
+    step = plan.sampling.step
+    if strategy.uses_weights:
+        # where slices are just close enough a grid point gets their spectra, in voxels instead of pixels
+        scale = np.prod(step) / region.binning**2 * s.fill
+    else:
+        # the integral over the slice as a sum over its samples
+        scale = 1 / (np.abs(s.matrices[:, 0, 0]) * s.period * s.row_length)
+
+    def sample(buffers: tuple[parallel.Scratch, tuple[Complex, Real]], i: int) -> None:
+        scratch, (samples, weights) = buffers
+        tilt = int(plan.used[i])
+        image = preprocess.load_image(series, tilt)
+        filters = preprocess.filters_of(strategy, plan.views, tilt)
+        early, late = ([], filters) if plan.filter_length else (filters, [])
+        level = 0.0
+        if not keep_mean or len(levels):
+            level = preprocess.mean_level(image, masks[0] if task.mask.start >= 0 else None)
+        if len(levels):
+            origin = np.zeros((1, 1), np.float32)
+            levels[i] = level * np.prod([float(f(origin, origin)[0, 0]) for f in filters])
+        prepared = preprocess.prepare_image(image, plan.sampling, masks, level, early, region.binning, scratch)
+        start, stop = plan.windows[i]
+        a_is_x = bool(plan.along[i] == 0)
+        window = preprocess.cut_window(prepared, start, stop, a_is_x)
+        spectrum = slices.spectrum(
+            window, s, plan.row_kernel, plan.row_grid, scratch, late, plan.filter_length, a_is_x, region.binning
+        )
+        line = s.lines[i]
+        turn = line[0] * s.offsets[i, 0]
+        phase_j = scale[i] * np.exp(2j * np.pi * turn[0] * np.arange(s.n_planes))
+        phase_l = np.exp(2j * np.pi * (turn[1] + s.offsets[i, 1] / s.row_length) * rows)
+        slices.sample_lines(
+            spectrum.view(np.float32), plan.row_grid, table, plan.row_kernel.width, line, phase_j.astype(np.complex64),
+            phase_l.astype(np.complex64), s.half_rows, samples, store.place(i), PASS**2, STOP**2,
+        )  # fmt: skip
+        if strategy.uses_weights:
+            slices.sample_weights(
+                line, s.half_rows, s.row_length, region.binning / step, a_is_x,
+                kernel_coefficients(plan.views.ctf, tilt, plan.views.voxel_size), s.fill[i], weights, store.place(i),
+            )  # fmt: skip
+        store.put(i, (samples, weights))
+
+    parallel.for_each(
+        len(plan.used),
+        sample,
+        state=lambda: (parallel.Scratch(), store.buffers()),
+        n_threads=task.n_threads,
+        stage="images",
+        progress=task.progress,
+    )
+    return levels
+
+
+def insert_planes(task: Task, samples: SampleStore, planes: PlaneStore) -> None:
+    """Spread, normalise and transform all planes: half spectrum along p, real space else."""
+    s, strategy, block = task.plan.slices, task.strategy, task.storage.block
+    gains = _deapodisation(s, strategy.uses_weights)
+    normalise = strategy.normalise if strategy.uses_weights else None
+    none = np.empty((0, 0), np.float32)
+
+    def start() -> tuple[insertion.PlaneWork, Consistency | None, Complex]:
+        consistency = Consistency(s) if strategy.uses_weights else None
+        return insertion.PlaneWork(s, strategy.uses_weights), consistency, planes.buffer()
+
+    def insert(buffers: tuple[insertion.PlaneWork, Consistency | None, Complex], number: int) -> None:
+        work, consistency, target = buffers
+        block_samples, block_weights = samples.block(number)
+        for i, j in enumerate(range(number * block, min((number + 1) * block, s.n_planes))):
+            weights = block_weights[i] if strategy.uses_weights else none
+            if consistency is not None:
+                consistency.correct(j, block_samples[i], weights)
+            insertion.insert_plane(s, j, block_samples[i], weights, normalise, gains, work, target, planes.place(j))
+        planes.put(number, target)
+
+    parallel.for_each(
+        -(-s.n_planes // block),
+        insert,
+        state=start,
+        n_threads=task.n_threads,
+        stage="planes",
+        progress=task.progress,
+    )
+
+
+def _deapodisation(s: Slices, weighted: bool) -> tuple[Real, Real]:
+    """Factors along z and o that undo the kernel, with the alternating sign of a grid whose origin is its middle."""
+    nz, no = s.grid
+    depth, _, n_o = s.shape
+    gains = []
+    for kernel, n, length in zip(s.kernels, (depth, n_o), (nz, no), strict=True):
+        gain = kernel.deapodisation(n, length)
+        if weighted:
+            # normalised by weights that went through the same kernel; the sum over cells is an integral
+            gain = gain * float(kernel.transform(np.zeros(1))[0]) / length
+        gains.append(gain * np.where((np.arange(n) - n // 2) % 2, -1, 1))
+    if weighted:
+        gains[0] = gains[0] / s.period
+    return gains[0].astype(np.float32), gains[1].astype(np.float32)
+
+
+def _voxels_of_slab(task: Task, levels: NDArray[np.float32], z: int, slab: Real, out: Real) -> None:
+    """Turn a transformed slab ``(H', O)`` into voxels ``(y, x)``: cropped, divided by the count, turned."""
+    plan = task.plan
+    kept = slab[: plan.slices.shape[1]]
+    straight = plan.plane_axis == 1
+    if task.strategy.divides_by_count:
+        borders = plan.borders[:, :, :3].copy()
+        borders[:, :, 0] += z * plan.borders[:, :, 3]
+        divide_by_count(kept, borders, levels, out if straight else kept)
+        if straight:
+            return
+    out[...] = kept if straight else kept.T
+
+
+def finish_slabs(task: Task, levels: NDArray[np.float32], planes: PlaneStore, write: Write) -> None:
+    """Transform along p and give the slabs away."""
+    s, at_a_time = task.plan.slices, task.storage.slabs
+    depth = s.shape[0]
+
+    def start() -> tuple[Complex, Real, Real]:
+        slab = np.empty((s.period, s.shape[2]), np.float32)
+        return planes.slab_buffer(), slab, np.empty(task.region.shape[1:], np.float32)
+
+    def finish(buffers: tuple[Complex, Real, Real], number: int) -> None:
+        half_spectra, slab, voxels = buffers
+        first = number * at_a_time
+        for i, half in enumerate(planes.read(first, min(first + at_a_time, depth), half_spectra)):
+            fourier.real_backward(half, 0, s.period, slab)
+            _voxels_of_slab(task, levels, first + i, slab, voxels)
+            write(first + i, voxels)
+
+    parallel.for_each(
+        -(-depth // at_a_time),
+        finish,
+        state=start,
+        n_threads=task.n_threads,
+        stage="slabs",
+        progress=task.progress,
+    )
+
+
+def finish_in_place(task: Task, levels: NDArray[np.float32], planes: Complex) -> NDArray[np.float32]:
+    """Transform along p slab by slab, onto the memory of the planes: the volume ``(z, y, x)``."""
+    s = task.plan.slices
+    depth = s.shape[0]
+    flat = planes.reshape(-1).view(np.float32)
+    shape = task.region.shape
+    volume = flat[: shape[0] * shape[1] * shape[2]].reshape(shape)
+    turn = threading.Condition()
+    state = {"read": 0, "failed": 0}
+
+    def finish(slab: NDArray[np.float32], z: int) -> None:
+        try:
+            fourier.real_backward(planes[z], 0, s.period, slab)
+        except BaseException:
+            with turn:
+                state["failed"] = 1
+                turn.notify_all()
+            raise
+        # slab z lies over planes up to z: all of those must have been read
+        with turn:
+            turn.wait_for(lambda: state["read"] == z or state["failed"])
+            state["read"] += 1
+            turn.notify_all()
+        _voxels_of_slab(task, levels, z, slab, volume[z])
+
+    parallel.for_each(
+        depth,
+        finish,
+        state=lambda: np.empty((s.period, s.shape[2]), np.float32),
+        n_threads=task.n_threads,
+        stage="slabs",
+        progress=task.progress,
+    )
+    return volume

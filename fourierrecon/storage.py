@@ -1,0 +1,280 @@
+"""Where samples and planes lie during a reconstruction: in memory, or in scratch files; and what that takes.
+
+In memory the planes are one array ``(D, H'/2 + 1, O)``. On disk they come in blocks of some planes, ``(D, J, O)``
+each, so that they are written in one go and a z slab is read in pieces of ``J O`` values. Samples lie in the same
+blocks, ``(n_tilts, J, n_rows)`` each, so that a tilt writes, and a block reads, in long pieces too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourierrecon import parallel
+from fourierrecon.errors import DataError
+from fourierrecon.fourier import Complex, Real
+from fourierrecon.plan import Plan
+from fourierrecon.scratch import ScratchFile
+from fourierrecon.slices import Slices
+
+#: Planes in a block at most: longer pieces do not make disks faster.
+LARGEST_BLOCK = 32
+#: What compiled kernels and libraries still load, bytes, and the part of the memory that is taken by default.
+OVERHEAD, SHARE = 120_000_000, 0.8
+
+
+@dataclass(frozen=True)
+class Storage:
+    """What a reconstruction takes, and where its intermediate results lie.
+
+    Parameters
+    ----------
+    memory
+        Largest resident memory of the process, bytes.
+    scratch
+        Scratch space, bytes.
+    planes_on_disk, samples_on_disk
+        Whether they lie in scratch files.
+    block
+        Planes in a block; 1 in memory.
+    slabs
+        z slabs that a thread reads at a time.
+    """
+
+    memory: int
+    scratch: int
+    planes_on_disk: bool
+    samples_on_disk: bool
+    block: int
+    slabs: int
+
+
+def default_memory() -> int:
+    """Give the bytes that a process may take by default: what it has, and 80 % of what is available to it."""
+    free = parallel.available_memory()
+    return 1 << 62 if free is None else parallel.resident_memory() + int(SHARE * free)
+
+
+def choose_storage(plan: Plan, n_threads: int, memory: int | None = None, *, whole: bool = False) -> Storage:
+    """Choose the fastest way that stays within the memory.
+
+    Parameters
+    ----------
+    plan
+        Of the reconstruction.
+    n_threads
+        Number of threads; each has its buffers.
+    memory
+        Largest resident memory of the process, bytes; default: :func:`default_memory`.
+    whole
+        The volume is wanted as one array, so that planes on disk would not help.
+
+    Raises
+    ------
+    DataError
+        If no way does; the message says what is needed at the least.
+    """
+    budget = default_memory() if memory is None else memory
+    base = parallel.resident_memory() + OVERHEAD
+    cheapest = None
+    for planes_on_disk, samples_on_disk in ((False, False), (True, False), (True, True)):
+        if whole and planes_on_disk:
+            break
+        largest = min(LARGEST_BLOCK, plan.slices.n_planes) if planes_on_disk else 1
+        block = largest
+        while block >= 1:
+            needed = base + _peak(plan, n_threads, planes_on_disk, samples_on_disk, block)
+            storage = Storage(needed, 0, planes_on_disk, samples_on_disk, block, max(1, block // 2))
+            if needed <= budget:
+                return _with_scratch(storage, plan)
+            if cheapest is None or needed < cheapest.memory:
+                cheapest = storage
+            block = block // 2
+    assert cheapest is not None
+    shape = " x ".join(f"{n}" for n in plan.region_shape[::-1])
+    remedy = (
+        "use a larger --bin or a smaller region (--w --h --d), or write slab by slab to a file (the command does)"
+        if whole
+        else "allow more (--memory), use fewer threads (--j), a larger --bin or a smaller region (--w --h --d)"
+    )
+    raise DataError(
+        f"the volume of {shape} voxels needs {cheapest.memory / 1e9:.3g} GB of memory, {budget / 1e9:.3g} GB are "
+        f"allowed; {remedy}"
+    )
+
+
+def _peak(plan: Plan, n_threads: int, planes_on_disk: bool, samples_on_disk: bool, block: int) -> int:
+    """Bytes at the most, over the three stages."""
+    s = plan.slices
+    depth, _, n_o = s.shape
+    no = s.grid[1]
+    n_tilts, n_rows = len(s.matrices), 2 * s.half_rows + 1
+    value = 12 if plan.weighted else 8
+    samples = value * s.n_planes * n_tilts * n_rows
+    plane = 8 * depth * n_o
+    planes = plane * (s.period // 2 + 1)
+    images = n_threads * plan.image_bytes
+    planes_work = n_threads * (8 * depth * no + plan.plane_work_bytes)
+    slab = 4 * s.period * n_o * 2
+    if samples_on_disk:
+        images += n_threads * value * s.n_planes * n_rows
+        planes_work += n_threads * 2 * value * block * n_tilts * n_rows
+        samples = 0
+    if planes_on_disk:
+        slabs_work = n_threads * (slab + plane // depth * max(1, block // 2) * (s.period // 2 + 1 + block))
+        return max(samples + images, samples + planes_work + n_threads * plane * block, slabs_work)
+    return max(samples + images, samples + planes + planes_work, planes + n_threads * slab)
+
+
+def _with_scratch(storage: Storage, plan: Plan) -> Storage:
+    s = plan.slices
+    n_blocks = -(-s.n_planes // storage.block)
+    rounded = n_blocks * storage.block
+    scratch = 0
+    if storage.planes_on_disk:
+        scratch += 8 * s.shape[0] * s.shape[2] * rounded
+    if storage.samples_on_disk:
+        scratch += (12 if plan.weighted else 8) * rounded * len(s.matrices) * (2 * s.half_rows + 1)
+    return Storage(
+        storage.memory, scratch, storage.planes_on_disk, storage.samples_on_disk, storage.block, storage.slabs
+    )
+
+
+class SampleStore:
+    """Samples of all images along their lines, with their weights.
+
+    Parameters
+    ----------
+    slices
+        Geometry.
+    weighted
+        Whether there are weights.
+    storage
+        Where.
+    folder
+        For scratch files.
+    n_threads
+        Number of threads.
+    """
+
+    def __init__(self, slices: Slices, weighted: bool, storage: Storage, folder: Path | None, n_threads: int) -> None:
+        self._n_planes, self._n_tilts, self._n_rows = slices.n_planes, len(slices.matrices), 2 * slices.half_rows + 1
+        self._weighted, self._block = weighted, storage.block
+        self._files: list[ScratchFile] = []
+        if storage.samples_on_disk:
+            n_blocks = -(-self._n_planes // self._block)
+            shape = self._n_tilts, self._block, self._n_rows
+            for dtype in (np.complex64, np.float32)[: 1 + weighted]:
+                self._files.append(ScratchFile(folder, n_blocks, shape, dtype))
+        else:
+            self._whole = self._arrays(self._n_planes, self._n_tilts, n_threads)
+
+    def _arrays(self, n_planes: int, n_tilts: int, n_threads: int) -> tuple[Complex, Real]:
+        shape = n_planes, n_tilts, self._n_rows
+        return (
+            parallel.touched(shape, np.complex64, n_threads),
+            parallel.touched(shape if self._weighted else (0, 0, 0), np.float32, n_threads),
+        )
+
+    def buffers(self) -> tuple[Complex, Real]:
+        """Give arrays ``(n_planes, n_tilts or 1, n_rows)`` for one thread to write a tilt to."""
+        return self._arrays(self._n_planes, 1, 1) if self._files else self._whole
+
+    def place(self, tilt: int) -> int:
+        """Give the index of a tilt in these arrays."""
+        return 0 if self._files else tilt
+
+    def put(self, tilt: int, buffers: tuple[Complex, Real]) -> None:
+        """Keep what was written for a tilt."""
+        for file, values in zip(self._files, buffers, strict=False):
+            for block, first in enumerate(range(0, self._n_planes, self._block)):
+                file.write(block, tilt * self._block * self._n_rows, values[first : first + self._block])
+
+    def block(self, number: int) -> tuple[Complex, Real]:
+        """Give the samples and weights of a block of planes, ``(J, n_tilts, n_rows)``; they may be changed."""
+        first = number * self._block
+        if not self._files:
+            samples, weights = self._whole
+            return samples[first : first + self._block], weights[first : first + self._block]
+        shape = self._n_tilts, self._block, self._n_rows
+        read: list[NDArray[Any]] = [np.empty(shape, np.complex64), np.empty(shape if self._weighted else 0, np.float32)]
+        for file, values in zip(self._files, read, strict=False):
+            file.read(number, 0, [values])
+        turned = [np.ascontiguousarray(values.transpose(1, 0, 2)) if values.size else values for values in read]
+        return turned[0], turned[1]
+
+    def close(self) -> None:
+        """Give scratch space and memory back."""
+        for file in self._files:
+            file.close()
+        self._whole = (np.empty((0, 0, 0), np.complex64), np.empty((0, 0, 0), np.float32))
+
+
+class PlaneStore:
+    """Planes in real space along z and o, half spectra along p.
+
+    Parameters
+    ----------
+    slices
+        Geometry.
+    storage
+        Where.
+    folder
+        For the scratch file.
+    n_threads
+        Number of threads.
+    """
+
+    def __init__(self, slices: Slices, storage: Storage, folder: Path | None, n_threads: int) -> None:
+        depth, _, self._n_o = slices.shape
+        self._n_planes, self._n_half, self._block = slices.n_planes, slices.period // 2 + 1, storage.block
+        self._slabs, self._depth = storage.slabs, depth
+        self._file: ScratchFile | None = None
+        if storage.planes_on_disk:
+            n_blocks = -(-self._n_planes // self._block)
+            self._file = ScratchFile(folder, n_blocks, (depth, self._block, self._n_o), np.complex64)
+        else:
+            self.whole: Complex = parallel.touched((depth, self._n_half, self._n_o), np.complex64, n_threads)
+            self.whole[:, self._n_planes :] = 0
+
+    def buffer(self) -> Complex:
+        """Give an array ``(D, H'/2 + 1 or J, O)`` for one thread to write planes to."""
+        if self._file is None:
+            return self.whole
+        return np.zeros((self._depth, self._block, self._n_o), np.complex64)
+
+    def place(self, plane: int) -> int:
+        """Give the index of a plane in this array."""
+        return plane if self._file is None else plane % self._block
+
+    def put(self, block: int, buffer: Complex) -> None:
+        """Keep a block of planes."""
+        if self._file is not None:
+            self._file.write(block, 0, buffer)
+
+    def slab_buffer(self) -> Complex:
+        """Give an array for one thread to read z slabs to."""
+        if self._file is None:
+            return self.whole
+        rows = max(-(-self._n_planes // self._block) * self._block, self._n_half)
+        return np.empty((self._slabs, rows, self._n_o), np.complex64)
+
+    def read(self, first: int, stop: int, buffer: Complex) -> Complex:
+        """Give the half spectra of z slabs ``[first, stop)``, ``(stop - first, H'/2 + 1, O)``."""
+        if self._file is None:
+            return self.whole[first:stop]
+        piece = self._block * self._n_o
+        for number, row in enumerate(range(0, self._n_planes, self._block)):
+            pieces: list[NDArray[Any]] = [buffer[i, row : row + self._block] for i in range(stop - first)]
+            self._file.read(number, first * piece, pieces)
+        buffer[:, self._n_planes :] = 0
+        return buffer[: stop - first, : self._n_half]
+
+    def close(self) -> None:
+        """Give the scratch space back."""
+        if self._file is not None:
+            self._file.close()
