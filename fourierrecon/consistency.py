@@ -53,12 +53,11 @@ class Consistency:
         rows = no if self.whole else fast_length(needed)
         self.first = 0 if self.whole else PAD + no // 2 - rows // 2
         self.last = self.first + rows + (2 * PAD if self.whole else 0)
-        self.gain_z = _cut(slices.kernels[0], depth, nz, nz)
-        self.gain_o = _cut(slices.kernels[1], n_o, no, rows)
-        size = self.last - self.first + insertion.REACH, nz + 2 * PAD
-        self.block = np.empty(size, np.complex64)
-        self.sums = np.empty(size, np.complex64)
-        self.weights = np.empty(size, np.float32)
+        self.gain = _cut(slices.kernels[1], n_o, no, rows)[:, None] * _cut(slices.kernels[0], depth, nz, nz)
+        rows, columns = self.last - self.first + insertion.REACH, nz + 2 * PAD
+        self.block = np.empty((rows, 4 * columns), np.float32)
+        self.data = np.empty((rows, columns), np.complex64)
+        self.weights = np.empty((rows, columns), np.float32)
         self.cursor = np.empty((len(slices.matrices), 2), np.int64)
 
     def correct(self, j: int, samples: Complex, weights: Real) -> None:
@@ -69,34 +68,31 @@ class Consistency:
         insertion.start(s.lines, j, s.half_rows, STOP**2, reach, self.cursor)
         band = self.cursor.copy()
         insertion.spread_rows(
-            samples, weights, s.fill, s.lines, j, self.first, self.last, 0, self.cursor, self.block, self.sums, nz, no,
+            samples, weights, s.fill, s.lines, j, self.first, self.last, 0, self.cursor, self.block, nz, no,
             *s.tables, s.width,
         )  # fmt: skip
-        used = slice(0, self.last - self.first)
-        block, sums = self.block[used], self.sums[used]
+        inner = slice(0, self.last - self.first)
         if self.whole:
-            insertion.fold_rows(block)
-            insertion.fold_rows(sums)
+            insertion.fold_rows(self.block[inner])
             inner = slice(PAD, PAD + no)
-        else:
-            inner = used
-        data, weight = block[inner, PAD : PAD + nz], self.weights[inner]
-        insertion.compensate(sums[inner], weight)
-        data /= weight[:, PAD : PAD + nz] + np.float32(FLOOR)
+        grid, weight = self.data, self.weights[inner]
+        insertion.separate(self.block[inner], grid[inner], weight)
+        weight += np.float32(FLOOR)
+        data = grid[inner, PAD : PAD + nz]
+        data /= weight[:, PAD : PAD + nz]
         # to real space, cut to the region, and back: the alternating signs of the grid cancel
         for backward in (True, False):
             fourier.transform(data, 1, backward=backward)
             fourier.transform(data, 0, backward=backward)
             if backward:
-                data *= self.gain_z
-                data *= self.gain_o[:, None]
-        block[inner, :PAD] = block[inner, nz : nz + PAD]
-        block[inner, nz + PAD :] = block[inner, PAD : 2 * PAD]
+                data *= self.gain
+        grid[inner, :PAD] = grid[inner, nz : nz + PAD]
+        grid[inner, nz + PAD :] = grid[inner, PAD : 2 * PAD]
         if self.whole:
-            block[:PAD] = block[no : no + PAD]
-            block[no + PAD :] = block[PAD : 2 * PAD]
+            grid[:PAD] = grid[no : no + PAD]
+            grid[no + PAD : no + 2 * PAD] = grid[PAD : 2 * PAD]
         _add_lost(
-            samples, weights, s.fill, s.lines, j, self.first, band, block, nz, no, s.tables[0], s.tables[1], s.width,
+            samples, weights, s.fill, s.lines, j, self.first, band, grid, nz, no, s.tables[0], s.tables[1], s.width,
             self.limit, 0.0 if self.whole else self.fade, np.float32(WEAK),
         )  # fmt: skip
 

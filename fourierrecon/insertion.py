@@ -38,14 +38,14 @@ class PlaneWork:
 
     def __init__(self, slices: Slices, weighted: bool) -> None:
         nz, no = slices.grid
-        size = no + 2 * PAD + REACH, nz + 2 * PAD
-        self.block = np.empty(size, np.complex64)
-        # sums of squared CTFs and of ones, as the two parts of a complex number
-        self.sums = np.empty(size if weighted else (0, 0), np.complex64)
-        self.weights = np.empty(size if weighted else (0, 0), np.float32)
+        rows, columns = no + 2 * PAD + REACH, nz + 2 * PAD
+        # a cell: real and imaginary part; and weight and count
+        self.block = np.empty((rows, columns * (4 if weighted else 2)), np.float32)
+        self.data = np.empty((rows, columns), np.complex64) if weighted else self.block.view(np.complex64)
+        self.weights = np.empty((rows, columns) if weighted else (0, 0), np.float32)
         self.turned = np.empty((slices.shape[0], no), np.complex64)
         self.cursor = np.empty((len(slices.matrices), 2), np.int64)
-        self.rows = max(16, BLOCK_BYTES // (8 * size[1]))
+        self.rows = max(16, BLOCK_BYTES // (8 * columns))
 
 
 def insert_plane(
@@ -97,20 +97,18 @@ def insert_plane(
     for first in range(low, high, step):
         last = min(first + step, high)
         spread_rows(
-            samples, weights, slices.fill, slices.lines, j, first, last, done, work.cursor, work.block, work.sums,
-            nz, no, *slices.tables, slices.width,
+            samples, weights, slices.fill, slices.lines, j, first, last, done, work.cursor, work.block, nz, no,
+            *slices.tables, slices.width,
         )  # fmt: skip
         done = last - first
+        used = slice(0, done)
         if wraps:
             fold_rows(work.block[:done])
-            fold_rows(work.sums[:done])
-        data, sums, weight = work.block[:done], work.sums[:done], work.weights[:done]
-        if wraps:
-            data, first = data[PAD : PAD + no], PAD
-            sums, weight = sums[PAD : PAD + no], weight[PAD : PAD + no]
+            used, first = slice(PAD, PAD + no), PAD
+        data = work.data[used]
         if normalise is not None:
-            compensate(sums, weight)
-            normalise(data, weight)
+            separate(work.block[used], data, work.weights[used])
+            normalise(data, work.weights[used])
         fourier.transform_rows(data[:, PAD : PAD + nz])
         _transpose(data, PAD + nz // 2 - depth // 2, gains[0], work.turned, first - PAD)
     for z in range(0, depth, 32):
@@ -172,25 +170,22 @@ def spread_rows(
     last: int,
     done: int,  # rows of the block before, whose last taps reach into this one; 0: none
     cursor: Any,  # (n_tilts, 2): next and last sample
-    block: Any,  # (rows, Nz + 2 PAD) complex64
-    sum_block: Any,  # the same for weights and ones, or (0, 0)
+    block: Any,  # (rows, numbers a cell times (Nz + 2 PAD)) float32
     nz: int,
     no: int,
-    table_o: Any,  # signed taps
-    table_z: Any,  # signed taps, each twice
-    plain_o: Any,
-    plain_z: Any,  # each tap twice
+    data_table_o: Any,
+    data_table_z: Any,
+    weighted_table_o: Any,
+    weighted_table_z: Any,
     width: int,
 ) -> None:
     """Spread the samples whose taps begin in a block of rows."""
     weigh = weights.shape[0] > 0
     rows = last - first
     _carry_over(block, done, rows)
-    if weigh:
-        _carry_over(sum_block, done, rows)
-    grid = block.view(np.float32).reshape(-1)
-    sums = sum_block.view(np.float32).reshape(-1)
+    grid = block.reshape(-1)
     stride = block.shape[1]
+    numbers = 4 if weigh else 2
     half_rows = samples.shape[1] // 2
     half = width / 2
     for tilt in range(samples.shape[0]):
@@ -213,27 +208,20 @@ def spread_rows(
             value = samples[tilt, el + half_rows]
             sign = np.float32(1 - 2 * ((o_cell + z_cell) & 1))
             re, im = value.real * sign, value.imag * sign
-            at = (o_cell - first) * stride + z_cell
+            at = (o_cell - first) * stride + z_cell * numbers
             o_row, z_row = 8 * o_entry, 16 * z_entry
-            if width <= 4:
-                simd.spread4(grid, 2 * at, 2 * stride, table_z, z_row, z_frac, table_o, o_row, o_frac, re, im)
-            elif width <= 6:
-                simd.spread6(grid, 2 * at, 2 * stride, table_z, z_row, z_frac, table_o, o_row, o_frac, re, im)
-            else:
-                simd.spread8(grid, 2 * at, 2 * stride, table_z, z_row, z_frac, table_o, o_row, o_frac, re, im)
             if weigh:
-                w, one = weights[tilt, el + half_rows], fill[tilt]
-                if width <= 4:
-                    simd.spread4(sums, 2 * at, 2 * stride, plain_z, z_row, z_frac, plain_o, o_row, o_frac, w, one)
-                elif width <= 6:
-                    simd.spread6(sums, 2 * at, 2 * stride, plain_z, z_row, z_frac, plain_o, o_row, o_frac, w, one)
-                else:
-                    simd.spread8(sums, 2 * at, 2 * stride, plain_z, z_row, z_frac, plain_o, o_row, o_frac, w, one)
+                simd.spread_weighted4(
+                    grid, at, stride, weighted_table_z, z_row, z_frac, weighted_table_o, o_row, o_frac, re, im,
+                    weights[tilt, el + half_rows], fill[tilt],
+                )  # fmt: skip
+            elif width <= 6:
+                simd.spread6(grid, at, stride, data_table_z, z_row, z_frac, data_table_o, o_row, o_frac, re, im)
+            else:
+                simd.spread8(grid, at, stride, data_table_z, z_row, z_frac, data_table_o, o_row, o_frac, re, im)
             el += direction
         cursor[tilt, 0] = el
-    _fold_columns(block, rows)
-    if weigh:
-        _fold_columns(sum_block, rows)
+    _fold_columns(block, rows, PAD * numbers)
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -246,37 +234,42 @@ def _carry_over(block: Any, done: int, rows: int) -> None:
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _fold_columns(block: Any, rows: int) -> None:
+def _fold_columns(block: Any, rows: int, pad: int) -> None:
     """Add the spare columns of a periodic grid to those they stand for."""
-    columns = block.shape[1] - 2 * PAD
+    columns = block.shape[1] - 2 * pad
     for row in range(rows):
-        for i in range(PAD):
+        for i in range(pad):
             block[row, columns + i] += block[row, i]
-            block[row, PAD + i] += block[row, columns + PAD + i]
+            block[row, pad + i] += block[row, columns + pad + i]
 
 
-def fold_rows(block: Complex | Real) -> None:
+def fold_rows(block: Real) -> None:
     """Add the spare rows of a whole plane to those they stand for."""
     rows = len(block) - 2 * PAD
-    if rows > 0:
-        block[rows : rows + PAD] += block[:PAD]
-        block[PAD : 2 * PAD] += block[rows + PAD :]
+    block[rows : rows + PAD] += block[:PAD]
+    block[PAD : 2 * PAD] += block[rows + PAD :]
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
-def compensate(sums: Any, weights: Any) -> None:
-    """Weights of grid points from the sums of squared CTFs ``W`` and of ones ``S``: ``W max(1, 1/S)``.
+def separate(
+    block: Any,  # (rows, 4 columns) float32
+    data: Any,  # (rows, columns) complex64
+    weights: Any,  # (rows, columns) float32
+) -> None:
+    """Take data and weights of grid points apart: sums of squared CTFs ``W`` and of ones ``S`` give ``W max(1, 1/S)``.
 
     ``W/S`` is the mean squared CTF. ``S`` is 1 where slices are as close as the depth of the region asks for. Where
     they are closer, data are divided by it, that is, averaged. Where they are not, nothing is divided: the profile that
     the kernel gives a slice stays as it is, so that its back-projection fills the depth.
     """
     one, least = np.float32(1), np.float32(1e-6)
-    for row in range(sums.shape[0]):
-        for column in range(sums.shape[1]):
-            ones = sums[row, column].imag
+    for row in range(data.shape[0]):
+        numbers, values, out = block[row], data[row], weights[row]
+        for column in range(data.shape[1]):
+            values[column] = complex(numbers[4 * column], numbers[4 * column + 1])
+            ones = numbers[4 * column + 3]
             ones = ones if ones > least else least
-            weights[row, column] = sums[row, column].real / (ones if ones < one else one)
+            out[column] = numbers[4 * column + 2] / (ones if ones < one else one)
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]

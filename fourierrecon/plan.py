@@ -82,8 +82,10 @@ class Plan:
         Image axis a of each tilt, 0 for x and 1 for y, ``(n_used,)``.
     row_kernel, row_grid
         Kernel along a, and padded length along a.
+    late
+        Images are filtered on their way to the samples, not before.
     filter_length
-        Padded length along a for filters that are applied on the way to the samples; 0: images are filtered before.
+        Padded length along a for that; 0: there is nothing but a CTF, which the samples are multiplied with.
     plane_axis
         1: planes of constant ky (tilt axis near y); 0: of constant kx.
     borders
@@ -100,6 +102,7 @@ class Plan:
     along: NDArray[np.int64]
     row_kernel: Kernel
     row_grid: int
+    late: bool
     filter_length: int
     plane_axis: int
     borders: NDArray[np.float64]
@@ -150,7 +153,10 @@ class Plan:
         m, start = turned(matrices[used]), turned(windows[:, 0])
         size = turned(windows[:, 1]) - start
         # copies of an image repeat after H' M_ap along a, and after Lb along b: none may touch the region
-        apart = np.abs(turned(middle[used]) - start - size / 2) + turned(reach[used]) + size / 2 + MARGIN[precision]
+        # what a CTF moves signal by, where the samples are multiplied with it
+        moved = spread if late and not strategy.has_filter else 0.0
+        reached = size / 2 + moved + MARGIN[precision]
+        apart = np.abs(turned(middle[used]) - start - size / 2) + turned(reach[used]) + reached
         # these two also count as memory and samples: a slower transform of a shorter length pays
         period = fast_length(
             max(float((apart[:, 0] / np.abs(m[:, 0, 0])).max()), shape[1] + 2 * MARGIN[precision]), (2, 3, 5, 7)
@@ -170,7 +176,8 @@ class Plan:
             along=along,
             row_kernel=Kernel(taps, row_grid / longest),
             row_grid=row_grid,
-            filter_length=fast_length(longest + spread) if late else 0,
+            late=late,
+            filter_length=fast_length(longest + spread) if late and strategy.has_filter else 0,
             plane_axis=plane_axis,
             borders=border_distances(per_voxel[used], pixel_zero[used], series.image_shape, mask),
             weighted=strategy.uses_weights,

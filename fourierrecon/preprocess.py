@@ -236,10 +236,10 @@ def image_masks(image_shape: tuple[int, int], grid: Sampling, mask: Mask, counte
     return first, last
 
 
-def filters_of(strategy: Weighting, views: Views, tilt: int) -> list[ImageFilter]:
-    """Give the 2D filters of one image: its CTF, and what the strategy asks for."""
+def filters_of(strategy: Weighting, views: Views, tilt: int, *, ctf: bool) -> list[ImageFilter]:
+    """Give the 2D filters of one image: what the strategy asks for and, if wanted and known, its CTF."""
     filters: list[ImageFilter] = []
-    if views.ctf is not None:
+    if ctf and views.ctf is not None:
         coefficients = kernel_coefficients(views.ctf, tilt, views.voxel_size)
         filters.append(lambda fx, fy: _ctf_grid(fx.ravel(), fy.ravel(), coefficients))
     if strategy.has_filter:

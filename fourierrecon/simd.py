@@ -80,51 +80,13 @@ def _spread_complex(width: int, args: tuple[Any, ...]) -> tuple[Any, Any]:
     return signature, codegen
 
 
-def _spread_real(width: int, args: tuple[Any, ...]) -> tuple[Any, Any]:
-    signature = types.void(*args)
-
-    def codegen(context: Any, builder: Any, _sig: Any, values: Any) -> Any:
-        grid, offset, stride, table_x, row_x, part_x, table_y, row_y, part_y, value = values
-        row = _taps(builder, _data(context, builder, args[3], table_x), row_x, part_x, 8)
-        column = _taps(builder, _data(context, builder, args[6], table_y), row_y, part_y, 8)
-        row = builder.fmul(row, _splat(builder, value, 8))
-        _rows(builder, _data(context, builder, args[0], grid), offset, stride, row, column, width)
-        return context.get_dummy_value()
-
-    return signature, codegen
-
-
 # one intrinsic a width, at module level: numba's cache does not find closures again
-@intrinsic  # type: ignore[untyped-decorator]
-def spread4(
-    _t: Any, g: Any, o: Any, s: Any, tx: Any, rx: Any, px: Any, ty: Any, ry: Any, py: Any, re: Any, im: Any
-) -> Any:
-    """Add a complex sample, spread over 4 rows of 8 cells, to a grid of interleaved float32."""
-    return _spread_complex(4, (g, o, s, tx, rx, px, ty, ry, py, re, im))
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def spread_weight4(
-    _t: Any, g: Any, o: Any, s: Any, tx: Any, rx: Any, px: Any, ty: Any, ry: Any, py: Any, v: Any
-) -> Any:
-    """Add a real weight, spread over 4 rows of 8 cells."""
-    return _spread_real(4, (g, o, s, tx, rx, px, ty, ry, py, v))
-
-
 @intrinsic  # type: ignore[untyped-decorator]
 def spread6(
     _t: Any, g: Any, o: Any, s: Any, tx: Any, rx: Any, px: Any, ty: Any, ry: Any, py: Any, re: Any, im: Any
 ) -> Any:
     """Add a complex sample, spread over 6 rows of 8 cells, to a grid of interleaved float32."""
     return _spread_complex(6, (g, o, s, tx, rx, px, ty, ry, py, re, im))
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def spread_weight6(
-    _t: Any, g: Any, o: Any, s: Any, tx: Any, rx: Any, px: Any, ty: Any, ry: Any, py: Any, v: Any
-) -> Any:
-    """Add a real weight, spread over 6 rows of 8 cells."""
-    return _spread_real(6, (g, o, s, tx, rx, px, ty, ry, py, v))
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -136,11 +98,34 @@ def spread8(
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def spread_weight8(
-    _t: Any, g: Any, o: Any, s: Any, tx: Any, rx: Any, px: Any, ty: Any, ry: Any, py: Any, v: Any
-) -> Any:
-    """Add a real weight, spread over 8 rows of 8 cells."""
-    return _spread_real(8, (g, o, s, tx, rx, px, ty, ry, py, v))
+def spread_weighted4(
+    _t: Any, grid: Any, offset: Any, stride: Any, table_x: Any, row_x: Any, part_x: Any, table_y: Any, row_y: Any,
+    part_y: Any, real: Any, imag: Any, weight: Any, one: Any,
+) -> Any:  # fmt: skip
+    """Add a complex sample, its weight and what it counts for, spread over 4 rows of 4 cells of four float32 each."""
+    args = (grid, offset, stride, table_x, row_x, part_x, table_y, row_y, part_y, real, imag, weight, one)
+    signature = types.void(*args)
+
+    def codegen(context: Any, builder: Any, _sig: Any, values: Any) -> Any:
+        base, table_x, table_y = (_data(context, builder, args[i], values[i]) for i in (0, 3, 6))
+        taps = _taps(builder, table_x, values[4], values[5], 16)
+        column = _taps(builder, table_y, values[7], values[8], 8)
+        quad = ir.VectorType(_FLOAT, 4)
+        cell = ir.Constant(quad, ir.Undefined)
+        for i in range(4):
+            cell = builder.insert_element(cell, values[9 + i], ir.Constant(_I32, i))
+        mask = ir.Constant(ir.VectorType(_I32, 16), [0, 1, 2, 3] * 4)
+        even = builder.fmul(taps, builder.shuffle_vector(cell, ir.Constant(quad, ir.Undefined), mask))
+        # the sign of data alternates from row to row, that of weights does not
+        odd = builder.fmul(even, ir.Constant(ir.VectorType(_FLOAT, 16), [-1.0, -1.0, 1.0, 1.0] * 4))
+        for i in range(4):
+            at = builder.add(values[1], builder.mul(values[2], ir.Constant(values[2].type, i)))
+            old, pointer = _load(builder, base, at, 16)
+            factor = _splat(builder, builder.extract_element(column, ir.Constant(_I32, i)), 16)
+            builder.store(_fma(builder, factor, odd if i % 2 else even, old), pointer).align = 4
+        return context.get_dummy_value()
+
+    return signature, codegen
 
 
 @intrinsic  # type: ignore[untyped-decorator]

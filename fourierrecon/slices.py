@@ -108,14 +108,16 @@ class Slices:
 
     @cached_property
     def tables(self) -> tuple[Real, Real, Real, Real]:
-        """Tap tables for spreading: signed o, signed z, plain o, plain z; along z each tap twice (complex cells).
+        """Tap tables for spreading, along o and z: for data, and for data with weights.
 
-        Alternating signs turn the grid's origin to the middle of the region, so that the kept part is contiguous.
+        Along z a tap stands once for each number of a cell: real and imaginary part; and weight and count. Alternating
+        signs turn the grid's origin to the middle of the region, so that the kept part is contiguous.
         """
         kz, ko = (k.table() for k in self.kernels)
         sign = np.where(np.arange(8) % 2, -1, 1).astype(np.float32)
-        twice = np.repeat(kz, 2, axis=1)
-        return (ko * sign).ravel(), (twice * np.repeat(sign, 2)).ravel(), ko.ravel(), twice.ravel()
+        signed = kz * sign
+        four = np.stack([signed, signed, kz, kz], axis=2)[:, :4]
+        return (ko * sign).ravel(), np.repeat(signed, 2, axis=1).ravel(), ko.ravel(), np.ascontiguousarray(four).ravel()
 
     @cached_property
     def fill(self) -> Real:
@@ -295,24 +297,30 @@ def _band_limit(out: Any, lines: Any, el: int, first: int, last: int, pass2: flo
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
-def sample_weights(
+def apply_ctf(
     lines: Any,  # (4, 2)
     half_rows: int,
     row_length: int,
     to_voxels: Any,  # (2,): cycles per window pixel (x, y) to cycles per voxel
     a_is_x: bool,
     ctf: Any,  # (6,): see preprocess.ctf_coefficients
+    multiply: bool,
     scale: float,
-    weights: Any,  # (n_planes, n_tilts, 2 half_rows + 1) float32
+    samples: Any,  # (n_planes, n_tilts, 2 half_rows + 1) complex64
+    weights: Any,  # the same in float32, or (0, 0, 0)
     tilt: int,
 ) -> None:
-    """Evaluate the squared CTF of one image along its lines in all planes."""
-    for j in range(weights.shape[0]):
-        out = weights[j, tilt]
-        for r in range(out.shape[0]):
+    """Multiply the samples of one image with its CTF, and note the squared CTF as their weights, where asked for."""
+    weigh = weights.shape[0] > 0
+    for j in range(samples.shape[0]):
+        values = samples[j, tilt]
+        for r in range(values.shape[0]):
             el = r - half_rows
             qa = lines[0, 0] * j + lines[0, 1] * el
             qb = el / row_length
             x, y = (qa, qb) if a_is_x else (qb, qa)
             value = transfer(x * to_voxels[0], y * to_voxels[1], ctf)
-            out[r] = np.float32(scale) * value * value
+            if multiply:
+                values[r] *= value
+            if weigh:
+                weights[j, tilt, r] = np.float32(scale) * value * value

@@ -57,6 +57,7 @@ def sample_images(task: Task, store: SampleStore) -> NDArray[np.float32]:
     rows = np.arange(-s.half_rows, s.half_rows + 1)
     levels = np.zeros(len(plan.used) if keep_mean and strategy.divides_by_count else 0, np.float32)
     step = plan.sampling.step
+    ctf_last = plan.late and plan.filter_length == 0
     if strategy.uses_weights:
         # where slices are just close enough a grid point gets their spectra, in voxels instead of pixels
         scale = np.prod(step) / region.binning**2 * s.fill
@@ -68,8 +69,8 @@ def sample_images(task: Task, store: SampleStore) -> NDArray[np.float32]:
         scratch, (samples, weights) = buffers
         tilt = int(plan.used[i])
         image = preprocess.load_image(series, tilt)
-        filters = preprocess.filters_of(strategy, plan.views, tilt)
-        early, late = ([], filters) if plan.filter_length else (filters, [])
+        filters = preprocess.filters_of(strategy, plan.views, tilt, ctf=not ctf_last)
+        early, late = ([], filters) if plan.late else (filters, [])
         level = 0.0
         if not keep_mean or len(levels):
             level = preprocess.mean_level(image, masks[0] if task.mask.start >= 0 else None)
@@ -91,10 +92,11 @@ def sample_images(task: Task, store: SampleStore) -> NDArray[np.float32]:
             spectrum.view(np.float32), plan.row_grid, table, plan.row_kernel.width, line, phase_j.astype(np.complex64),
             phase_l.astype(np.complex64), s.half_rows, samples, store.place(i), PASS**2, STOP**2,
         )  # fmt: skip
-        if strategy.uses_weights:
-            slices.sample_weights(
-                line, s.half_rows, s.row_length, region.binning / step, a_is_x,
-                kernel_coefficients(plan.views.ctf, tilt, plan.views.voxel_size), s.fill[i], weights, store.place(i),
+        if strategy.uses_weights or ctf_last:
+            coefficients = kernel_coefficients(plan.views.ctf, tilt, plan.views.voxel_size)
+            slices.apply_ctf(
+                line, s.half_rows, s.row_length, region.binning / step, a_is_x, coefficients, ctf_last, s.fill[i],
+                samples, weights, store.place(i),
             )  # fmt: skip
         store.put(i, (samples, weights))
 
