@@ -45,7 +45,9 @@ class Mask:
         """Weights at the crossings of rows and columns (bin-1 px) of an image, ``(n_rows, n_columns)``."""
         height, width = image_shape
         vertical, horizontal = np.minimum(rows, height - 1 - rows), np.minimum(columns, width - 1 - columns)
-        return self.profile(np.minimum(vertical[:, None], horizontal[None, :])).astype(np.float32)
+        # the profile rises with the distance: that of the nearest border is the least
+        across, along = (self.profile(d).astype(np.float32) for d in (vertical, horizontal))
+        return np.minimum(across[:, None], along[None, :])
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
