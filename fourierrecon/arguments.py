@@ -1,20 +1,144 @@
-"""What the options of the command line come to: a strategy, a binning, and an output that harms nothing."""
+"""What the options of the command line come to: series, region and strategy, and an output that harms nothing."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from math import inf, prod
 from pathlib import Path
 
-from fourierrecon.errors import DataError, UsageError
-from fourierrecon.geometry import Region
-from fourierrecon.parallel import available_memory
+from fourierrecon.errors import UsageError
+from fourierrecon.geometry import Length, Region
+from fourierrecon.io import read_tilt_series
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.weighting import Weighting, from_text
 
 #: Of RELION 4.
 DEFAULT_BINNING = 8.0
+#: Letters before the B of a size in bytes, in powers of 1000 or, with an i, of 1024.
+PREFIXES = " kmgt"
+#: Less memory than this is a unit forgotten, bytes.
+LEAST_MEMORY = 1_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What the options ask for.
+
+    Parameters
+    ----------
+    source
+        Set that was read.
+    ignored
+        Set that was given but not read, because the other wins.
+    series, region, strategy
+        As for :func:`fourierrecon.reconstruction.reconstruct`.
+    """
+
+    source: Path
+    ignored: Path | None
+    series: TiltSeries
+    region: Region
+    strategy: Weighting
+
+
+def read_request(
+    sets: tuple[Path | None, Path | None],
+    name: str | None,
+    weighting: tuple[bool, bool, str | None, float | None],
+    binning: tuple[float | None, float | None],
+    origin: tuple[float | None, float | None, float | None],
+    size: tuple[str | None, str | None, str | None],
+) -> Request:
+    """Read what the options name, and find out what they ask for.
+
+    Parameters
+    ----------
+    sets
+        Of ``--t``, ``--i``.
+    name
+        Of ``--tn``.
+    weighting
+        As for :func:`choose_weighting`.
+    binning
+        Of ``--bin``, ``--binned_angpix``.
+    origin
+        Of ``--x0``, ``--y0``, ``--z0``.
+    size
+        Of ``--w``, ``--h``, ``--d``.
+
+    Raises
+    ------
+    UsageError
+        If an option makes no sense, or two contradict each other.
+    DataError
+        If the set cannot be used.
+    """
+    source = sets[0] or sets[1]
+    if source is None:
+        raise UsageError("no set given; use --t TOMOGRAMS.star or --i OPTIMISATION_SET.star")
+    if None not in binning:
+        raise UsageError("--bin and --binned_angpix exclude each other; give one of them")
+    strategy = choose_weighting(*weighting)
+    width, height, depth = (parse_length(text, f"--{letter}") for text, letter in zip(size, "whd", strict=True))
+    series = read_tilt_series(source, name)
+    factor = choose_binning(*binning, series)
+    region = Region.of(series, binning=factor, origin=origin, size=(width, height, depth))
+    return Request(source, sets[1] if sets[0] is not None else None, series, region, strategy)
+
+
+def parse_length(text: str | None, option: str) -> Length:
+    """Read a side of the region: a number, ``auto`` or None.
+
+    Parameters
+    ----------
+    text
+        As given.
+    option
+        Its name, for messages.
+
+    Raises
+    ------
+    UsageError
+        If it is neither.
+    """
+    if text is None:
+        return None
+    if text.strip().lower() == "auto":
+        return "auto"
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(
+            f"{option} {text!r} is no number; give unbinned pixels, or auto for what the images show"
+        ) from None
+
+
+def parse_memory(text: str) -> int:
+    """Read a size in bytes: ``6GB``, ``512 MB``, ``2.5GiB``, ``500000000``; kB, MB ... are powers of 1000.
+
+    Parameters
+    ----------
+    text
+        As given.
+
+    Raises
+    ------
+    UsageError
+        If it is no such size, or less than any computation takes.
+    """
+    match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*(?:([kmgt])(i?))?b?\s*", text, re.IGNORECASE)
+    if match is None:
+        raise UsageError(f"{text!r} is no size of memory; write it as 6GB, 512MB or 2.5GiB")
+    number, prefix, binary = match.groups()
+    size = float(number) * (1024 if binary else 1000) ** PREFIXES.index((prefix or " ").lower())
+    if not LEAST_MEMORY <= size < inf:
+        raise UsageError(
+            f"{text!r} is {size:g} bytes of memory, which makes no sense; was a unit forgotten, as in 6GB?"
+        )
+    return int(size)
 
 
 def choose_weighting(no_weight: bool, pre_weight: bool, text: str | None, snr: float | None) -> Weighting:
@@ -72,7 +196,7 @@ def choose_binning(binning: float | None, voxel_size: float | None, series: Tilt
     return max(ratio, 1.0)
 
 
-def protect(output: Path, source: Path, series: TiltSeries) -> None:
+def protect(output: Path, source: Path, series: TiltSeries, option: str = "--o") -> None:
     """Refuse to write over what is read.
 
     Parameters
@@ -83,39 +207,28 @@ def protect(output: Path, source: Path, series: TiltSeries) -> None:
         The set that was given.
     series
         What was read from it.
+    option
+        That names the output.
 
     Raises
     ------
     UsageError
         If the output is the set or one of its image files.
     """
-    images = series.images
-    stack = getattr(images, "path", None)
-    read = [source, *filter(None, [series.source, stack]), *getattr(images, "files", ())]
+    stacks = getattr(series.images, "stacks", ())
+    read = [source, *filter(None, [series.source]), *(stack.path for stack in stacks)]
     if output.exists() and any(output.samefile(path) for path in read):
-        raise UsageError(f"--o {output} is one of the files that are read; give another name")
+        raise UsageError(f"{option} {output} is one of the files that are read; give another name")
 
 
 def bytes_to_write(region: Region) -> int:
-    """Give the size of a volume's file; refuse one that cannot fit into memory before anything is planned.
+    """Give the size of a volume's file.
 
     Parameters
     ----------
     region
         Of the volume.
-
-    Raises
-    ------
-    DataError
-        If the voxels alone are larger than the memory.
     """
-    depth, height, width = (float(n) if n < 1e100 else inf for n in region.shape)
-    size, memory = 4 * depth * height * width, available_memory()
-    if memory is not None and size > memory:
-        raise DataError(
-            f"the volume of {width:g} x {height:g} x {depth:g} voxels needs {size / 1e9:.3g} GB of memory, "
-            f"{memory / 1e9:.3g} GB are free; use a larger --bin or a smaller region (--w --h --d)"
-        )
     return 1024 + 4 * prod(region.shape)
 
 

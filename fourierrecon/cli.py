@@ -13,15 +13,34 @@ from typing import Annotated
 import typer
 
 from fourierrecon import examples
-from fourierrecon.errors import FourierReconError, UsageError
+from fourierrecon.errors import FourierReconError
 from fourierrecon.options import (
     FLAG,
+    X0,
+    Y0,
+    Z0,
+    Binning,
+    Ctf,
+    Depth,
+    Height,
+    KeepMean,
+    Memory,
+    NoWeight,
+    OptimisationSet,
+    Output,
+    OutputToBe,
+    Picture,
+    PreWeight,
+    ScratchFolder,
+    Snr,
+    TaperDistance,
+    TaperFalloff,
     Threads,
-    images_option,
-    input_option,
-    output_option,
-    region_option,
-    weighting_option,
+    TomogramName,
+    TomogramSet,
+    VoxelSize,
+    WeightingText,
+    Width,
 )
 
 #: The base of everything that typer says about wrong options (newer versions carry their own click).
@@ -73,126 +92,134 @@ def _everything(
 @app.command()
 def reconstruct(
     *,
-    i: Annotated[Path | None, input_option("STAR", "Optimisation set, which names the tomogram set", "--i")] = None,
-    t: Annotated[Path | None, input_option("STAR", "Tomogram set of RELION 4 or 5; wins over --i", "--t")] = None,
-    tn: Annotated[
-        str | None,
-        input_option("NAME", "Name of the tomogram; needed where the set holds more than one", "--tn"),
-    ] = None,
-    o: Annotated[
-        Path,
-        output_option(
-            "FILE",
-            "Tomogram to write (MRC). Its folders are made; an old file is replaced at the very end",
-            "--o",
-        ),
-    ],
-    no_weight: Annotated[
-        bool,
-        weighting_option(FLAG, "Plain back-projection, in place of the 3D Wiener filter (the default)", "--no_weight"),
-    ] = False,
-    pre_weight: Annotated[
-        bool,
-        weighting_option(FLAG, "Weight the images in 2D, in place of the 3D Wiener filter", "--pre_weight"),
-    ] = False,
-    weighting: Annotated[
-        str | None,
-        weighting_option(
-            "NAME",
-            "Any weighting by name, with parameters: none, preweight:snr=5, or a plug-in's",
-            "--weighting",
-        ),
-    ] = None,
-    snr: Annotated[
-        float | None,
-        weighting_option("RATIO", "Signal to noise that Wiener and pre-weight assume. Default: 10", "--SNR", "--snr"),
-    ] = None,
-    ctf: Annotated[
-        bool,
-        weighting_option(FLAG, "Correct for the contrast transfer function, or not. Default: --ctf", "--ctf/--noctf"),
-    ] = True,
-    keep_mean: Annotated[
-        bool, images_option(FLAG, "Keep the mean of each image, do not zero it", "--keep_mean")
-    ] = False,
-    td: Annotated[
-        float,
-        images_option("PX", "Use nothing this near to an image's border, binned pixels. Default: 0", "--td", least=0),
-    ] = 0.0,
-    tf: Annotated[
-        float,
-        images_option("PX", "Fade in over this many binned pixels after --td. Default: 0", "--tf", least=0),
-    ] = 0.0,
-    x0: Annotated[
-        float | None,
-        region_option("PX", "x of the first voxel. Default: 1 (RELION 4 sets) or 0 (RELION 5 sets)", "--x0"),
-    ] = None,
-    y0: Annotated[float | None, region_option("PX", "y of the first voxel, likewise", "--y0")] = None,
-    z0: Annotated[float | None, region_option("PX", "z of the first voxel, likewise", "--z0")] = None,
-    w: Annotated[
-        float | None,
-        region_option("PX", "Width (x). Default: from the set, else the width of the images", "--w"),
-    ] = None,
-    h: Annotated[
-        float | None,
-        region_option("PX", "Height (y). Default: from the set, else the height of the images", "--h"),
-    ] = None,
-    d: Annotated[float | None, region_option("PX", "Depth (z). Default: from the set, else 300 nm", "--d")] = None,
-    binning: Annotated[
-        float | None,
-        region_option("B", "Voxel size over pixel size, any number from 1 on. Default: 8", "--bin"),
-    ] = None,
-    binned_angpix: Annotated[
-        float | None, region_option("Å", "Voxel size in Å, in place of --bin", "--binned_angpix")
-    ] = None,
+    i: OptimisationSet = None,
+    t: TomogramSet = None,
+    tn: TomogramName = None,
+    o: Output,
+    no_weight: NoWeight = False,
+    pre_weight: PreWeight = False,
+    weighting: WeightingText = None,
+    snr: Snr = None,
+    ctf: Ctf = True,
+    keep_mean: KeepMean = False,
+    td: TaperDistance = 0.0,
+    tf: TaperFalloff = 0.0,
+    x0: X0 = None,
+    y0: Y0 = None,
+    z0: Z0 = None,
+    w: Width = None,
+    h: Height = None,
+    d: Depth = None,
+    binning: Binning = None,
+    binned_angpix: VoxelSize = None,
     j: Threads = None,
+    memory: Memory = None,
+    scratch: ScratchFolder = None,
 ) -> None:
     """Reconstruct one tomogram of a RELION 4 or 5 set.
 
     Options as in relion_tomo_reconstruct_tomogram; hyphens do for underscores.
     """
-    if (source := t or i) is None:
-        raise UsageError("no set given; use --t TOMOGRAMS.star or --i OPTIMISATION_SET.star")
-    if binning is not None and binned_angpix is not None:
-        raise UsageError("--bin and --binned_angpix exclude each other; give one of them")
-
-    from fourierrecon import arguments
+    from fourierrecon import arguments, checks
     from fourierrecon.console import Stages, say, screen, size_of
-    from fourierrecon.geometry import Region
-    from fourierrecon.io import check_writable, read_tilt_series, write_mrc
-    from fourierrecon.report import describe_request
+    from fourierrecon.io import check_writable, writing_mrc
+    from fourierrecon.report import describe_request, print_warnings
 
-    strategy = arguments.choose_weighting(no_weight, pre_weight, weighting, snr)
     started = time.perf_counter()
-    series = read_tilt_series(source, tn)
-    factor = arguments.choose_binning(binning, binned_angpix, series)
-    region = Region.of(series, binning=factor, origin=(x0, y0, z0), size=(w, h, d))
-    arguments.protect(o, source, series)
+    request = arguments.read_request(
+        (t, i), tn, (no_weight, pre_weight, weighting, snr), (binning, binned_angpix), (x0, y0, z0), (w, h, d)
+    )
+    series, region = request.series, request.region
+    arguments.protect(o, request.source, series)
     console = screen()
-    if t is not None and i is not None:
-        say(console, "note", f"--t {t} is used, not --i {i}")
-    describe_request(console, source, series, region, strategy, ctf)
+    describe_request(console, request, ctf)
+    print_warnings(console, checks.warnings_of(series, region))
 
     with arguments.folders_of(o):
         check_writable(o, arguments.bytes_to_write(region))
-        from fourierrecon.reconstruction import reconstruct as run
+        from fourierrecon.reconstruction import describe, reconstruct_to
 
-        with Stages(console) as stages:
-            volume = run(
+        header = describe(series, region, request.strategy, ctf=ctf)
+        with writing_mrc(o, region.shape, *header) as write, Stages(console) as stages:
+            reconstruct_to(
+                write,
                 series,
                 region,
-                strategy,
+                request.strategy,
                 ctf=ctf,
                 n_threads=j,
                 keep_mean=keep_mean,
                 taper_distance=td,
                 taper_falloff=tf,
+                memory=memory,
+                scratch=scratch if scratch is not None else o.absolute().parent,
                 progress=stages,
             )
-        write_mrc(o, volume)
     say(console, "wrote", f"{o} ({size_of(o)}) after {time.perf_counter() - started:.1f} s")
     finer = max(1.0, region.binning / 2)
     hint = f"; finer: --bin {finer:g}" if finer < region.binning else ""
     say(console, "next", f"look at it: 3dmod {quote(str(o))}{hint}")
+
+
+@app.command()
+def plan(
+    *,
+    i: OptimisationSet = None,
+    t: TomogramSet = None,
+    tn: TomogramName = None,
+    o: OutputToBe = None,
+    png: Picture = None,
+    no_weight: NoWeight = False,
+    pre_weight: PreWeight = False,
+    weighting: WeightingText = None,
+    snr: Snr = None,
+    ctf: Ctf = True,
+    keep_mean: KeepMean = False,
+    td: TaperDistance = 0.0,
+    tf: TaperFalloff = 0.0,
+    x0: X0 = None,
+    y0: Y0 = None,
+    z0: Z0 = None,
+    w: Width = None,
+    h: Height = None,
+    d: Depth = None,
+    binning: Binning = None,
+    binned_angpix: VoxelSize = None,
+    j: Threads = None,
+    memory: Memory = None,
+    scratch: ScratchFolder = None,
+) -> None:
+    """Say what reconstruct would do with the same options: size, memory, time, and what the images see.
+
+    No image is read. To measure the machine, small pieces of noise are reconstructed, which takes about two seconds.
+    """
+    from fourierrecon import arguments, checks
+    from fourierrecon.console import say, screen
+    from fourierrecon.forecast import forecast
+    from fourierrecon.report import describe_request, print_coverage, print_forecast, print_warnings
+
+    request = arguments.read_request(
+        (t, i), tn, (no_weight, pre_weight, weighting, snr), (binning, binned_angpix), (x0, y0, z0), (w, h, d)
+    )
+    series, region = request.series, request.region
+    for option, path in (("--o", o), ("--png", png)):
+        if path is not None:
+            arguments.protect(path, request.source, series, option)
+    console = screen()
+    describe_request(console, request, ctf)
+    sees = checks.visibility(series, region)
+    print_coverage(console, series, sees)
+    print_warnings(console, checks.warnings_of(series, region, sees))
+    if png is not None:
+        from fourierrecon.picture import footprint_png
+
+        with arguments.folders_of(png):
+            footprint_png(png, series, region)
+        say(console, "picture", str(png))
+    needs = forecast(
+        series, region, request.strategy, ctf=ctf, n_threads=j, taper=(td, tf), output=o, memory=memory, scratch=scratch
+    )
+    print_forecast(console, needs, o)
 
 
 @app.command()
@@ -262,7 +289,7 @@ def _explain(error: Exception, words: Sequence[str]) -> str:
     message = error.format_message() if hasattr(error, "format_message") else str(error)
     if option in _ELSEWHERE:
         return f"no option {option}; {_ELSEWHERE[option]}"
-    command = f" {words[0]}" if words[0] in {"reconstruct", "info", "simulate", "demo", "sample"} else ""
+    command = f" {words[0]}" if words[0] in {"reconstruct", "plan", "info", "simulate", "demo", "sample"} else ""
     return f"{' '.join(message.split())}\nsee fourierrecon{command} --help"
 
 

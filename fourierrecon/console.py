@@ -140,6 +140,16 @@ def size_of(path: Path) -> str:
     path
         The file.
     """
-    size = path.stat().st_size
+    return in_bytes(path.stat().st_size)
+
+
+def in_bytes(size: float) -> str:
+    """Give a number of bytes for people, ``1.2 MB``.
+
+    Parameters
+    ----------
+    size
+        The number.
+    """
     scale, unit = next((pair for pair in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if size >= pair[0]), (1, "bytes"))
     return f"{size / scale:.3g} {unit}"

@@ -18,7 +18,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 #: Depth assumed where neither the user nor the set gives one, Å.
 ASSUMED_DEPTH = 3000.0
+#: Voxels along one side of a region at the most.
+MOST_VOXELS = 100_000
+#: A side of the region, bin-1 px: a number, that of the footprint, or None where nothing is asked for.
+Length: TypeAlias = float | Literal["auto"] | None
 
 
 def rotation(axis: str, degrees: ArrayLike) -> NDArray[np.float64]:
@@ -141,8 +145,13 @@ class Region:
             raise UsageError(f"binning {self.binning:g} must be 1 or more; there is nothing finer than the images")
         if not np.isfinite(self.origin).all():
             raise UsageError(f"origin {self.origin} of the region must be finite numbers (bin-1 pixels)")
+        depth, height, width = self.shape
+        if max(self.shape) > MOST_VOXELS:
+            raise UsageError(
+                f"the region of {width:.6g} x {height:.6g} x {depth:.6g} voxels is larger than any tomogram; "
+                f"--w --h --d are unbinned pixels"
+            )
         if min(self.shape) < 1:
-            depth, height, width = self.shape
             raise UsageError(
                 f"the region has no voxels: {width} x {height} x {depth} (w x h x d) at binning {self.binning:g}; "
                 f"give --w --h --d in unbinned pixels, each at least the binning"
@@ -155,7 +164,7 @@ class Region:
         *,
         binning: float = 1.0,
         origin: tuple[float | None, float | None, float | None] | None = None,
-        size: tuple[float | None, float | None, float | None] | None = None,
+        size: tuple[Length, Length, Length] | None = None,
     ) -> Region:
         """Give the region of a tilt series.
 
@@ -170,7 +179,7 @@ class Region:
             frame's first voxel.
         size
             ``(width, height, depth)`` in bin-1 px; None, or None for one of them: from the set, else from the
-            footprint of the images.
+            footprint of the images; ``auto``: from the footprint in any case.
 
         Raises
         ------
@@ -180,20 +189,16 @@ class Region:
         if not (np.isfinite(binning) and binning >= 1):
             raise UsageError(f"binning {binning:g} must be 1 or more; there is nothing finer than the images")
         asked = size or (None, None, None)
-        corner = (series.world_origin,) * 3
-        note = "size as asked for" if None not in asked else "size from the set"
-        known = series.size
-        if known is None and None in asked:
-            corner, known = footprint(series)
-            note = (
-                f"the set gives no size: width and height from the images, depth {known[2]:.0f} px "
-                f"({ASSUMED_DEPTH / 10:.0f} nm) assumed; give --w --h --d to choose"
-            )
-        elif known is not None and None in asked and asked != (None, None, None):
-            note = "size as asked for, the rest from the set"
+        known, first = series.size, (series.world_origin,) * 3
+        laid = [a == "auto" or (a is None and known is None) for a in asked]
+        place, extent = footprint(series) if any(laid) else (first, known or (0.0, 0.0, 0.0))
         width, height, depth = (
-            float(a if a is not None else k) for a, k in zip(asked, known or (0.0, 0.0, 0.0), strict=True)
+            float(e if f else k if a is None else a)
+            for a, k, e, f in zip(asked, known or extent, extent, laid, strict=True)
         )
+        # a box that the set does not place lies where the images are
+        corner = tuple(p if f or known is None else c for p, c, f in zip(place, first, laid, strict=True))
+        note = _note(asked, known is not None, laid, extent[2])
         if not np.isfinite([width, height, depth]).all():
             raise UsageError(f"size {width:g} x {height:g} x {depth:g} of the region must be finite numbers")
         shape = int(depth / binning), int(height / binning + 0.5), int(width / binning + 0.5)
@@ -211,6 +216,20 @@ class Region:
     def centre(self) -> NDArray[np.float64]:
         """World coordinates ``(x, y, z)`` of the middle of the box."""
         return np.asarray(self.origin) + self.binning * (np.asarray(self.shape[::-1]) - 1) / 2
+
+
+def _note(asked: tuple[Length, Length, Length], known: bool, laid: list[bool], depth: float) -> str:
+    """Say where the size of a region came from."""
+    assumed = f"depth {depth:.0f} px ({ASSUMED_DEPTH / 10:.0f} nm) assumed"
+    if "auto" in asked:
+        names = " and ".join(name for name, f in zip(("width", "height"), laid, strict=False) if f)
+        parts = [f"{names} from the footprint of the images" if names else "", assumed if laid[2] else ""]
+        return ", ".join(filter(None, [*parts, "" if all(laid) else "the rest as asked for or from the set"]))
+    if any(laid):
+        return f"the set gives no size: width and height from the images, {assumed}; give --w --h --d to choose"
+    if None not in asked:
+        return "size as asked for"
+    return "size from the set" if asked == (None, None, None) else "size as asked for, the rest from the set"
 
 
 def footprint(series: TiltSeries) -> tuple[tuple[float, float, float], tuple[float, float, float]]:

@@ -17,8 +17,8 @@ from fourierrecon import fourier, simd
 from fourierrecon.fourier import Complex, Real
 from fourierrecon.slices import PAD, STOP, Slices
 
-#: Size of a block of rows: with its weights and the images' samples it should fit into a core's own cache.
-BLOCK_BYTES = 200_000
+#: Size of the data in a block of rows: with weights and samples it should fit into a core's own cache.
+BLOCK_BYTES = 400_000
 #: Rows that a sample's taps may reach beyond its first.
 REACH = 8
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +12,7 @@ import typer
 FLAG = " "
 
 
-def option(panel: str, metavar: str, text: str, *names: str, least: float | None = None) -> Any:
+def option(panel: str, metavar: str, text: str, *names: str, least: float | None = None, **more: Any) -> Any:
     """Declare an option.
 
     Parameters
@@ -26,8 +27,23 @@ def option(panel: str, metavar: str, text: str, *names: str, least: float | None
         As written on the command line.
     least
         Smallest value allowed.
+    **more
+        As for ``typer.Option``.
     """
-    return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=panel, show_default=False, min=least)
+    return typer.Option(
+        *names, metavar=metavar, help=text, rich_help_panel=panel, show_default=False, min=least, **more
+    )
+
+
+def _bytes(text: str) -> int:
+    """Read the value of ``--memory``."""
+    from fourierrecon.arguments import parse_memory
+    from fourierrecon.errors import UsageError
+
+    try:
+        return parse_memory(text)
+    except UsageError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 input_option, output_option = partial(option, "Input"), partial(option, "Output")
@@ -37,7 +53,90 @@ region_option, running_option = (
     partial(option, "Running"),
 )
 
+# what `reconstruct` and `plan` share, in the order of the help
+
+OptimisationSet = Annotated[Path | None, input_option("STAR", "Optimisation set, which names the tomogram set", "--i")]
+TomogramSet = Annotated[Path | None, input_option("STAR", "Tomogram set of RELION 4 or 5; wins over --i", "--t")]
+TomogramName = Annotated[
+    str | None, input_option("NAME", "Name of the tomogram; needed where the set holds more than one", "--tn")
+]
+Output = Annotated[
+    Path,
+    output_option(
+        "FILE", "Tomogram to write (MRC). Its folders are made; an old file is replaced at the very end", "--o"
+    ),
+]
+OutputToBe = Annotated[
+    Path | None, output_option("FILE", "Tomogram that reconstruct would write; nothing is written here", "--o")
+]
+Picture = Annotated[
+    Path | None, output_option("FILE", "Picture to draw (PNG): outlines of all images, and the region", "--png")
+]
+NoWeight = Annotated[
+    bool,
+    weighting_option(FLAG, "Plain back-projection, in place of the 3D Wiener filter (the default)", "--no_weight"),
+]
+PreWeight = Annotated[
+    bool, weighting_option(FLAG, "Weight the images in 2D, in place of the 3D Wiener filter", "--pre_weight")
+]
+WeightingText = Annotated[
+    str | None,
+    weighting_option(
+        "NAME", "Any weighting by name, with parameters: none, preweight:snr=5, or a plug-in's", "--weighting"
+    ),
+]
+Snr = Annotated[
+    float | None,
+    weighting_option("RATIO", "Signal to noise that Wiener and pre-weight assume. Default: 10", "--SNR", "--snr"),
+]
+Ctf = Annotated[
+    bool,
+    weighting_option(FLAG, "Correct for the contrast transfer function, or not. Default: --ctf", "--ctf/--noctf"),
+]
+KeepMean = Annotated[bool, images_option(FLAG, "Keep the mean of each image, do not zero it", "--keep_mean")]
+TaperDistance = Annotated[
+    float,
+    images_option("PX", "Use nothing this near to an image's border, binned pixels. Default: 0", "--td", least=0),
+]
+TaperFalloff = Annotated[
+    float, images_option("PX", "Fade in over this many binned pixels after --td. Default: 0", "--tf", least=0)
+]
+X0 = Annotated[
+    float | None,
+    region_option("PX", "x of the first voxel. Default: 1 (RELION 4 sets) or 0 (RELION 5 sets)", "--x0"),
+]
+Y0 = Annotated[float | None, region_option("PX", "y of the first voxel, likewise", "--y0")]
+Z0 = Annotated[float | None, region_option("PX", "z of the first voxel, likewise", "--z0")]
+Width = Annotated[
+    str | None,
+    region_option("PX", "Width (x); auto: of the images. Default: from the set, else auto", "--w"),
+]
+Height = Annotated[
+    str | None,
+    region_option("PX", "Height (y); auto: of the images. Default: from the set, else auto", "--h"),
+]
+Depth = Annotated[str | None, region_option("PX", "Depth (z); auto: 300 nm. Default: from the set, else auto", "--d")]
+Binning = Annotated[
+    float | None, region_option("B", "Voxel size over pixel size, any number from 1 on. Default: 8", "--bin")
+]
+VoxelSize = Annotated[float | None, region_option("Å", "Voxel size in Å, in place of --bin", "--binned_angpix")]
 Threads = Annotated[
     int | None,
     running_option("N", "Threads. Default: the CPU cores available to the process", "--j", least=1),
+]
+Memory = Annotated[
+    int | None,
+    running_option(
+        "SIZE", "Memory to use at most: 6GB, 2.5GiB. Default: 80 % of what is available", "--memory", parser=_bytes
+    ),
+]
+ScratchFolder = Annotated[
+    Path | None,
+    running_option(
+        "FOLDER",
+        "For scratch files, where memory does not suffice. Default: beside the output",
+        "--scratch",
+        exists=True,
+        file_okay=False,
+    ),
 ]

@@ -1,4 +1,4 @@
-"""Pictures of tomograms: the XY and the XZ section of several volumes side by side, as one PNG file."""
+"""Pictures, as PNG files: sections of several volumes side by side; what the images of a tilt series cover."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.errors import UsageError
+from fourierrecon.geometry import Region
+from fourierrecon.io.files import replacing
+from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.volume import Volume
 
 #: Lengths that a scale bar may have, nm.
@@ -95,7 +98,92 @@ def slices_png(
     for row, label in enumerate(("XY", "XZ")):
         axes[row, 0].set_ylabel(label, fontsize=10, rotation=0, ha="right", va="center", labelpad=7)
     _scale_bar(axes[0, 0], panels[0].volume.voxel_size, width)
-    figure.savefig(path, dpi=dpi, format="png")
+    with replacing(path) as file:
+        figure.savefig(file, dpi=dpi, format="png")
+
+
+def footprint_png(path: str | os.PathLike[str], series: TiltSeries, region: Region, *, dpi: int = 110) -> None:
+    """Draw what the images cover, and the region over it, into a PNG file.
+
+    In XY, the plane through the middle of the region: the outline of each image laid into it along its beam. In XZ:
+    the beams through the two ends of each image. Axes are unbinned pixels of the world, as for ``--x0``, ``--w`` ...
+
+    Parameters
+    ----------
+    path
+        PNG file to be written, all of it or nothing.
+    series, region
+        The tilt series, and what is to be reconstructed of it.
+    dpi
+        Dots per inch; the picture is 6 inches wide.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.collections import LineCollection
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+    outlines, beams = _outlines(series, region.centre), _beams(series, region.centre)
+    extent = region.binning * np.array(region.shape[::-1], float)
+    least = outlines[int(np.argmin(np.ptp(outlines, axis=1).prod(1)))]
+    # room for the region and the least tilted image; the others may leave the picture
+    low = np.minimum(least.min(0), region.centre[:2] - extent[:2] / 2)
+    high = np.maximum(least.max(0), region.centre[:2] + extent[:2] / 2)
+    low, high = low - 0.12 * (high - low), high + 0.12 * (high - low)
+    half = max(0.75 * extent[2], 0.15 * (high - low)[0])
+    limits = (low[1], high[1]), (region.centre[2] - half, region.centre[2] + half)
+    heights = [6 * (top - bottom) / (high - low)[0] for bottom, top in limits]
+    figure = Figure((6.9, float(sum(heights)) + 0.9), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(2, 1, height_ratios=heights)
+    angles = series.tilt_angles
+    colours = ScalarMappable(Normalize(angles.min(), max(angles.max(), angles.min() + 1)), "viridis")
+    for axis, lines, down, (bottom, top) in zip(axes, (outlines, beams), (1, 2), limits, strict=True):
+        shades = colours.to_rgba(np.repeat(angles, len(lines) // len(angles)))
+        axis.add_collection(LineCollection(list(lines), colors=shades, lw=0.7))
+        x, y = region.centre[[0, down]] - extent[[0, down]] / 2
+        axis.add_patch(Rectangle((x, y), extent[0], extent[down], fc=(0, 0, 0, 0.06), ec="black", lw=1.8))
+        # y and z point down, as in the sections of a tomogram
+        axis.set(xlim=(low[0], high[0]), ylim=(top, bottom), aspect="equal")
+        axis.set(xlabel="x, px", ylabel=f"{'xyz'[down]}, px")
+    depth, height, width = region.shape
+    axes[0].set_title(f"{series.name}: {width} x {height} x {depth} voxels, binning {region.binning:g}", fontsize=10)
+    figure.colorbar(colours, ax=list(axes), label="tilt, degrees", fraction=0.03)
+    with replacing(path) as file:
+        figure.savefig(file, dpi=dpi, format="png")
+
+
+def _outlines(series: TiltSeries, centre: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Lay the images into the XY plane through a world point: ``(n_tilts, 5, 2)``, closed."""
+    height, width = series.image_shape
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height], [0, 0]]) - 0.5
+    into = series.projections[:, :2, :2].copy()
+    # an image seen along the plane itself has no outline in it: its lines run out of the picture
+    into[np.abs(np.linalg.det(into)) < 1e-3] += 1e-3 * np.eye(2)
+    offset = series.projections[:, :2, 2] * centre[2] + series.projections[:, :2, 3]
+    return np.linalg.solve(into[:, None], (corners - offset[:, None])[..., None])[..., 0]
+
+
+def _beams(series: TiltSeries, centre: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give the lines in the XZ plane through a world point that end each image across: ``(2 n_tilts, 2, 2)``.
+
+    They run along the beam as it looks in this plane, far out of any picture.
+    """
+    rows = series.projections[:, :2]
+    # the image axis that a step in this plane changes most
+    across = np.argmax(np.hypot(rows[:, :, 0], rows[:, :, 2]), axis=1)
+    row = np.take_along_axis(rows, across[:, None, None], axis=1)[:, 0]
+    normal = row[:, [0, 2]]
+    length = np.linalg.norm(normal, axis=1, keepdims=True)
+    last = np.array(series.image_shape[::-1])[across] - 0.5
+    lines = np.empty((len(rows), 2, 2, 2))
+    along = np.stack([-normal[:, 1], normal[:, 0]], 1) / length * 1e2 * max(series.image_shape)
+    at_centre = row[:, :3] @ centre + row[:, 3]
+    for end, pixel in enumerate((np.full(len(rows), -0.5), last)):
+        foot = centre[[0, 2]] + normal / length**2 * (pixel - at_centre)[:, None]
+        lines[:, end, 0], lines[:, end, 1] = foot - along, foot + along
+    return lines.reshape(-1, 2, 2)
 
 
 def _sections(

@@ -28,8 +28,6 @@ PRECISIONS = {
 WEIGHTED_KERNEL = (4, (2.0, 1.5))
 #: Pixels kept free between an image and its periodic copies, by precision.
 MARGIN = {"default": 8, "high": 64}
-#: Voxels along one side of a region at the most.
-MOST_VOXELS = 100_000
 
 
 def mask_of(image_shape: tuple[int, int], binning: float, distance: float, falloff: float) -> Mask:
@@ -115,9 +113,8 @@ class Plan:
         Raises
         ------
         UsageError
-            If no image sees the region, or it has more voxels than make sense.
+            If no image sees the region.
         """
-        _check_voxels(region)
         binning = region.binning
         taps, oversampling = PRECISIONS[precision]
         a = series.projections[:, :2, :3]
@@ -208,15 +205,6 @@ class Plan:
         """What one thread takes to insert planes, besides the planes themselves."""
         nz, no = self.slices.grid
         return (40 if self.weighted else 8) * (nz + 2 * PAD) * (no + 3 * PAD)
-
-
-def _check_voxels(region: Region) -> None:
-    if max(region.shape) > MOST_VOXELS:
-        depth, height, width = region.shape
-        raise UsageError(
-            f"the region of {width:g} x {height:g} x {depth:g} voxels is larger than any tomogram; "
-            f"--w --h --d are unbinned pixels"
-        )
 
 
 def _psf_radius(series: TiltSeries, binning: float) -> float:

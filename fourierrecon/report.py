@@ -5,20 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
+from shutil import disk_usage
 from typing import TYPE_CHECKING
 
 from rich import box
+from rich.columns import Columns
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fourierrecon.console import program, say
+from fourierrecon.console import in_bytes, program, say
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fourierrecon.arguments import Request
     from fourierrecon.demo import DemoReport
+    from fourierrecon.forecast import Forecast
     from fourierrecon.geometry import Region
     from fourierrecon.tilt_series import TiltSeries
-    from fourierrecon.weighting import Weighting
+
+#: So many tilts are listed in any case; of more only those that see less than this part of the region.
+FEW_TILTS, ALL = 12, 0.95
 
 
 def describe_region(region: Region, pixel_size: float) -> str:
@@ -75,25 +86,112 @@ def describe_images(series: TiltSeries) -> str:
     )
 
 
-def describe_request(
-    console: Console, source: Path, series: TiltSeries, region: Region, strategy: Weighting, ctf: bool
-) -> None:
+def describe_request(console: Console, request: Request, ctf: bool) -> None:
     """Print what will be reconstructed, and how what was read is understood.
 
     Parameters
     ----------
     console
         Where to.
-    source
-        The set that was given.
-    series, region, strategy, ctf
-        As for :func:`fourierrecon.reconstruction.reconstruct`.
+    request
+        What the options ask for.
+    ctf
+        Whether the CTF is corrected.
     """
-    say(console, "tomogram", f"{series.name} of {source}: {describe_images(series)}")
+    series = request.series
+    if request.ignored is not None:
+        say(console, "note", f"--t {request.source} is used, not --i {request.ignored}")
+    say(console, "tomogram", f"{series.name} of {request.source}: {describe_images(series)}")
     say(console, "frame", series.frame)
-    say(console, "region", describe_region(region, series.pixel_size))
-    say(console, "weighting", repr(strategy))
+    say(console, "region", describe_region(request.region, series.pixel_size))
+    say(console, "weighting", repr(request.strategy))
     say(console, "CTF", describe_ctf(series) if ctf else "not applied (--noctf)")
+
+
+def print_coverage(console: Console, series: TiltSeries, sees: NDArray[np.bool_]) -> None:
+    """Print how much of the region each image sees.
+
+    Parameters
+    ----------
+    console
+        Where to.
+    series
+        The tilt series.
+    sees
+        From :func:`fourierrecon.checks.visibility`.
+    """
+    import numpy as np
+
+    parts, count = sees.mean(1), sees.sum(0)
+    listed = [i for i in range(len(parts)) if len(parts) <= FEW_TILTS or parts[i] < ALL]
+    n_all = int((parts >= ALL).sum())
+    say(
+        console,
+        "coverage",
+        f"{n_all} of {len(parts)} images see 95 % of the region or more, the least {100 * parts.min():.0f} %; "
+        f"{100 * (count == len(sees)).mean():.0f} % of it is seen by all, {100 * (count == 0).mean():.0f} % by none",
+    )
+    angles = np.round(series.tilt_angles, 1) + 0.0  # no -0.0
+    cells = [f"tilt {i + 1} ({angles[i]:.1f}°): {100 * parts[i]:.1f} %" for i in listed]
+    if cells:
+        console.print(Columns(cells, equal=True, padding=(0, 3)))
+
+
+def print_warnings(console: Console, warnings: Iterable[str]) -> None:
+    """Print warnings, one a line.
+
+    Parameters
+    ----------
+    console
+        Where to.
+    warnings
+        As from :func:`fourierrecon.checks.warnings_of`.
+    """
+    for line in warnings:
+        console.print(Text.assemble((f"{'warning':<10}", "bold yellow"), line), soft_wrap=True)
+
+
+def print_forecast(console: Console, forecast: Forecast, output: Path | None) -> None:
+    """Print what a reconstruction will take, and warn where there is too little of it.
+
+    Parameters
+    ----------
+    console
+        Where to.
+    forecast
+        What it takes.
+    output
+        File to be written, if it is known.
+    """
+    storage, scratch = forecast.storage, forecast.scratch_folder
+    on_disk = {"samples": storage.samples_on_disk, "planes": storage.planes_on_disk}
+    names = [name for name, there in on_disk.items() if there]
+    say(console, "output", f"{in_bytes(forecast.file_size)}, {output or 'MRC'}")
+    say(console, "memory", f"{in_bytes(storage.memory)} at most, {'with' if names else 'without'} scratch files")
+    if names:
+        say(console, "scratch", f"{in_bytes(storage.scratch)} in {scratch}: {' and '.join(names)}")
+    threads = f"{forecast.n_threads} thread{'s' * (forecast.n_threads > 1)}"
+    say(console, "time", f"about {_time(forecast.seconds)} on {threads}, estimated from small pieces; starting takes a second more")
+    needs = (
+        (forecast.output_folder, forecast.file_size, "the tomogram needs", "--o"),
+        (scratch, storage.scratch, "scratch files need", "--scratch"),
+    )
+    print_warnings(
+        console,
+        (
+            f"{what} {in_bytes(size)}, {folder} has {in_bytes(free)} left; free some, choose another folder "
+            f"({option}) or a larger --bin"
+            for folder, size, what, option in needs
+            if size > (free := disk_usage(folder).free)
+        ),
+    )
+
+
+def _time(seconds: float) -> str:
+    """Give a time for people."""
+    if seconds < 120:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def facts_of(series: TiltSeries) -> list[tuple[str, str]]:

@@ -374,8 +374,8 @@ BAD_DATA: dict[str, tuple[Callable[[], object], str, list[str]]] = {
     "empty STAR file": (lambda: STAR.write_bytes(b""), "", ["set/tomograms.star", "empty"]),
     "folder as output": (lambda: Path("out").mkdir(exist_ok=True), "--o out", ["out", "folder"]),
     "file as folder": (lambda: Path("file").write_text(""), "--o file/x.mrc", ["file/x.mrc"]),
-    "too big": (lambda: None, "--bin 1 --w 900000 --h 900000 --d 900000", ["memory", "--bin"]),
-    "absurdly big": (lambda: None, "--w 1e300 --h 1e300", ["memory", "--bin"]),
+    "larger than the disk": (lambda: None, "--bin 1 --w 90000 --h 90000 --d 90000", ["GB left", "binning"]),
+    "larger than the memory": (lambda: None, "--memory 50MB", ["memory", "allowed", "--memory", "--bin"]),
 }
 
 
@@ -413,6 +413,9 @@ USAGE = [
     (f"{T} --binned_angpix -1", ["--binned_angpix -1"]),
     (f"{T} --w 3", ["no voxels", "--w --h --d"]),
     (f"{T} --d -1", ["no voxels"]),
+    (f"{T} --w 1e300 --h 1e300", ["larger than any tomogram", "unbinned"]),
+    (f"{T} --memory lots", ["lots", "6GB"]),
+    (f"{T} --memory 6", ["unit"]),
     (f"{T} --w inf", ["finite"]),
     (f"{T} --x0 nan", ["finite"]),
     (f"{T} --x0 100000", ["no image sees", "--x0"]),
@@ -482,7 +485,7 @@ def test_trouble_in_the_engine(
     def fails(*_: object, **__: object) -> None:
         raise trouble
 
-    monkeypatch.setattr(import_module("fourierrecon.reconstruction"), "reconstruct", fails)
+    monkeypatch.setattr(import_module("fourierrecon.reconstruction"), "reconstruct_to", fails)
     check_refusal(run(f"reconstruct {T} --o out/new/x.mrc"), status, [text])
     assert not Path("out").exists()
 

@@ -1,7 +1,7 @@
 """Files in and out: tilt series of RELION, MRC stacks and volumes."""
 
 from fourierrecon.io.files import check_writable
-from fourierrecon.io.mrc import FileImages, MrcStack, read_mrc_volume, write_mrc, write_stack
+from fourierrecon.io.mrc import FileImages, MrcStack, read_mrc_volume, write_mrc, write_stack, writing_mrc
 from fourierrecon.io.relion import write_relion4_set, write_relion5_set
 from fourierrecon.io.star import list_tomograms, read_tilt_series
 
@@ -16,4 +16,5 @@ __all__ = [
     "write_relion4_set",
     "write_relion5_set",
     "write_stack",
+    "writing_mrc",
 ]

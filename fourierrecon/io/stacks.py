@@ -71,6 +71,11 @@ class MrcStack:
         """From the header, Å; 0 where it says nothing."""
         return self._header.voxel_size
 
+    @property
+    def stacks(self) -> tuple[MrcStack, ...]:
+        """The files that hold the images: this one."""
+        return (self,)
+
     def __len__(self) -> int:
         return self.shape[0]
 
@@ -123,6 +128,11 @@ class FileImages:
     def shape(self) -> tuple[int, int, int]:
         """``(n_images, height, width)``."""
         return (len(self._images), *self._images[0][0].shape[1:])
+
+    @property
+    def stacks(self) -> tuple[MrcStack, ...]:
+        """The files that hold the images, each once."""
+        return tuple(dict.fromkeys(stack for stack, _ in self._images))
 
     def __getitem__(self, index: int, /) -> NDArray[Any]:
         """Read image ``index`` (0-based) from disk, ``(height, width)``."""

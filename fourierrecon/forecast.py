@@ -1,0 +1,224 @@
+"""What a reconstruction will take: memory, scratch space and time, without doing it.
+
+Memory follows from the plan. Time is measured on pieces of the same problem and scaled: the piece is short along the
+tilt axis (``p``) and full across it, so that its planes are as large as the real ones, in the cache as out of it.
+
+* Preparing and sampling images: in proportion to ``F (padded pixels + H' Lb)``.
+* Planes: ``H' (F Lb a + O D b)``, with the spread of samples and the transforms of planes. Where the region is so deep
+  that a piece of it must be shallower, pieces of two depths tell the two parts apart.
+* Slabs, and writing them to a file that vanishes: ``H' O D``.
+* Reading images and scratch files, at a rate that is assumed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from fourierrecon.geometry import Region
+from fourierrecon.io.mrc import MrcWriter
+from fourierrecon.parallel import available_cores
+from fourierrecon.plan import Plan, mask_of
+from fourierrecon.reconstruction import reconstruct_to
+from fourierrecon.storage import Storage, choose_storage
+from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.weighting import Weighting
+
+#: Bytes read or written a second: an ordinary solid-state disk, or the system's cache in front of it.
+DISK_RATE = 1e9
+#: Voxels and image pixels of a piece at the most; its least extents, px.
+VOXELS, PIXELS, LEAST_ROWS, LEAST_DEPTH = 20e6, 20e6, 32, 8
+#: How often each piece is measured; the fastest counts, the others met other programs.
+REPEATS = 2
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a reconstruction will take.
+
+    Parameters
+    ----------
+    storage
+        Memory and scratch space, bytes, and what lies where.
+    file_size
+        Of the tomogram, bytes.
+    output_folder, scratch_folder
+        That the tomogram's folder exists in or will be made in; for scratch files.
+    n_threads
+        Number of threads.
+    seconds
+        Wall time of the whole, from the images to the file.
+    """
+
+    storage: Storage
+    file_size: int
+    output_folder: Path
+    scratch_folder: Path
+    n_threads: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Size:
+    """Extents that the time depends on.
+
+    Parameters
+    ----------
+    images
+        ``F (padded pixels + H' Lb)``.
+    planes
+        ``H'``.
+    depth
+        ``D``, voxels.
+    """
+
+    images: float
+    planes: float
+    depth: float
+
+    @classmethod
+    def of(cls, plan: Plan) -> _Size:
+        s, (height, width) = plan.slices, plan.sampling.padded
+        return cls(float(len(plan.used) * (height * width + s.period * s.row_length)), s.period, s.shape[0])
+
+
+def forecast(
+    series: TiltSeries,
+    region: Region,
+    strategy: Weighting,
+    *,
+    ctf: bool = True,
+    n_threads: int | None = None,
+    taper: tuple[float, float] = (0.0, 0.0),
+    output: Path | None = None,
+    memory: int | None = None,
+    scratch: Path | None = None,
+) -> Forecast:
+    """Find out what a reconstruction will take; needs about two seconds to measure the machine.
+
+    Parameters
+    ----------
+    series, region, strategy, ctf, n_threads, memory, scratch
+        As for :func:`fourierrecon.reconstruction.reconstruct`.
+    taper
+        Distance and falloff at the borders of the images, binned px.
+    output
+        File that is to be written, if it is known; a temporary file beside it shows how fast that goes.
+
+    Raises
+    ------
+    UsageError
+        If no image sees the region.
+    DataError
+        If CTF parameters are missing, or no way stays within the memory.
+    """
+    threads = available_cores() if n_threads is None else n_threads
+    mask = mask_of(series.image_shape, region.binning, *taper)
+    plan = Plan.of(series, region, strategy, mask, ctf, "default")
+    # before anything is computed: what this process holds counts as memory of the reconstruction
+    storage = choose_storage(plan, threads, memory)
+    file_size = 1024 + 4 * int(np.prod(region.shape, dtype=np.int64))
+    temporary = Path(tempfile.gettempdir())
+    folder = temporary if output is None else next(path for path in output.absolute().parents if path.is_dir())
+    seconds = measure(series, region, strategy, plan, ctf, threads, folder)
+    pixel = getattr(series.images, "dtype", np.dtype(np.float32)).itemsize
+    seconds += (len(plan.used) * pixel * float(np.prod(series.image_shape)) + 2 * storage.scratch) / DISK_RATE
+    return Forecast(storage, file_size, folder, folder if scratch is None else scratch, threads, seconds)
+
+
+def measure(
+    series: TiltSeries, region: Region, strategy: Weighting, plan: Plan, ctf: bool, n_threads: int, folder: Path
+) -> float:
+    """Give the wall time that a reconstruction in memory will take, seconds, from pieces of it; reads no image.
+
+    Parameters
+    ----------
+    series, region, strategy, ctf, n_threads
+        As for :func:`fourierrecon.reconstruction.reconstruct`.
+    plan
+        Of this reconstruction.
+    folder
+        For temporary files that the pieces are written to.
+    """
+    # the first run compiles the loops
+    _laps(*_piece(series, region, plan, 16, 16, int(32 * region.binning)), strategy, ctf, n_threads, folder)
+    sizes, laps = [], []
+    for part, box in _pieces(series, region, plan):
+        mask = mask_of(part.image_shape, box.binning, 0.0, 0.0)
+        sizes.append(_Size.of(Plan.of(part, box, strategy, mask, ctf, "default")))
+        laps.append(np.min([_laps(part, box, strategy, ctf, n_threads, folder) for _ in range(REPEATS)], 0))
+    whole, piece, (images, planes, slabs) = _Size.of(plan), sizes[0], laps[0]
+    per_plane = planes / piece.planes
+    if whole.depth > piece.depth:
+        deeper = (per_plane - laps[1][1] / sizes[1].planes) / (piece.depth - sizes[1].depth)
+        per_plane += np.clip(deeper, 0, per_plane / piece.depth) * (whole.depth - piece.depth)
+    images *= whole.images / piece.images
+    slabs *= whole.planes * whole.depth / (piece.planes * piece.depth)
+    return float(images + per_plane * whole.planes + slabs)
+
+
+def _pieces(series: TiltSeries, region: Region, plan: Plan) -> Iterator[tuple[TiltSeries, Region]]:
+    """Cut pieces that take some tenths of a second; one where the depth can be kept, else two of different depth."""
+    depth, n_p, n_o = plan.slices.shape
+    deep = int(np.clip(VOXELS / (n_o * LEAST_ROWS), LEAST_DEPTH, depth)) if depth > LEAST_DEPTH else depth
+    rows = int(np.clip(VOXELS / (n_o * deep), min(LEAST_ROWS, n_p), n_p))
+    # as long as the rows of the piece need, so that its voxels are seen as the real ones are
+    axis = _short_axis(plan)
+    extent = region.binning * np.ones(3)
+    extent[[plan.plane_axis, 1 - plan.plane_axis, 2]] *= rows, n_o, deep
+    needed = float((np.abs(series.projections[:, axis, :3]) @ extent).max())
+    affordable = PIXELS / (series.n_tilts * series.image_shape[axis])
+    length = int(max(min(needed, affordable), 16 * region.binning))
+    yield _piece(series, region, plan, rows, deep, length)
+    if deep < depth:
+        yield _piece(series, region, plan, rows, max(1, deep // 2), length)
+
+
+def _short_axis(plan: Plan) -> int:
+    """Axis along which the images of a piece are short, 0 for x and 1 for y: that nearest to the tilt axis."""
+    return int(np.bincount(plan.along).argmax())
+
+
+def _piece(
+    series: TiltSeries, region: Region, plan: Plan, rows: int, depth: int, length: int
+) -> tuple[TiltSeries, Region]:
+    """Cut a piece out of the middle of the region, of white noise: ``rows`` along p, images of ``length`` px there."""
+    shape, origin = list(region.shape), list(region.origin)
+    for axis, n in ((plan.plane_axis, rows), (2, depth)):
+        n = min(n, shape[2 - axis])
+        origin[axis] += region.binning * ((shape[2 - axis] - n) // 2)
+        shape[2 - axis] = n
+    x, y, z = origin
+    piece = replace(region, origin=(x, y, z), shape=(shape[0], shape[1], shape[2]))
+    short = _short_axis(plan)
+    image = list(series.image_shape)
+    image[1 - short] = min(length, image[1 - short])
+    projections = series.projections.copy()
+    middle = projections[:, short, :3] @ piece.centre + projections[:, short, 3]
+    projections[:, short, 3] -= np.round(middle - image[1 - short] / 2)
+    noise = np.random.default_rng(0).standard_normal(image, np.float32)
+    images = np.broadcast_to(noise, (series.n_tilts, *image))
+    return replace(series, images=images, projections=projections), piece
+
+
+def _laps(
+    series: TiltSeries, region: Region, strategy: Weighting, ctf: bool, n_threads: int, folder: Path
+) -> tuple[float, float, float]:
+    """Reconstruct, and give the seconds until the images, the planes and the slabs were done, each from the last."""
+    ends: dict[str, float] = {}
+
+    def watch(stage: str, done: int, total: int) -> None:
+        if done == total:
+            ends[stage] = time.perf_counter()
+
+    started = time.perf_counter()
+    with tempfile.TemporaryFile(dir=folder) as file:
+        writer = MrcWriter(file, region.shape, np.float32)
+        reconstruct_to(writer.write, series, region, strategy, ctf=ctf, n_threads=n_threads, progress=watch)
+    images, planes, slabs = ends.values()
+    return images - started, planes - images, slabs - planes
