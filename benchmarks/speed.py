@@ -42,6 +42,10 @@ RECONSTRUCTIONS: dict[str, tuple[Weighting, bool]] = {
 }
 PYFFTW, DUCC = "inverse FFT, pyfftw", "inverse FFT, ducc0"
 PIXEL_SIZE = 10.0
+#: Numbers of images that `--scaling` compares; the ratio is to the first.
+SCALING_TILTS = (41, 61, 121)
+#: Packages whose versions the tables name.
+PACKAGES = ("fourierrecon", "numpy", "numba", "pyfftw", "ducc0")
 
 
 def white_noise_series(size: Size, n_tilts: int, seed: int = 0) -> TiltSeries:
@@ -143,14 +147,58 @@ def time_jobs(size: Size, n_tilts: int, n_threads: int, n_runs: int) -> dict[str
     if ducc_fft is not None:
         jobs[DUCC] = fft.ducc0
     jobs |= {name: reconstruction(name) for name in RECONSTRUCTIONS}
+
+    def before(name: str) -> None:
+        if name in (PYFFTW, DUCC):
+            fft.fill()
+
+    return take_turns(jobs, n_runs, before)
+
+
+def time_scaling(size: Size, n_threads: int, n_runs: int) -> dict[tuple[str, int, int], list[tuple[float, float]]]:
+    """Run all reconstructions in turn with several numbers of images and of threads: seconds by job and numbers."""
+    series = {n: white_noise_series(size, n) for n in SCALING_TILTS}
+
+    def reconstruction(name: str, n_tilts: int, n: int) -> Callable[[], None]:
+        weighting, ctf = RECONSTRUCTIONS[name]
+
+        def run() -> None:
+            reconstruct(series[n_tilts], Region.of(series[n_tilts]), weighting, ctf=ctf, n_threads=n)
+
+        return run
+
+    keys = [(name, tilts, n) for name in RECONSTRUCTIONS for tilts in SCALING_TILTS for n in sorted({1, n_threads})]
+    labels = {f"{name}, {tilts} images, {n} threads": (name, tilts, n) for name, tilts, n in keys}
+    times = take_turns({label: reconstruction(*key) for label, key in labels.items()}, n_runs, lambda _: None)
+    return {labels[label]: runs for label, runs in times.items()}
+
+
+def clock(job: Callable[[], None]) -> tuple[float, float]:
+    """Time one run: wall and CPU seconds."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    job()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def take_turns(
+    jobs: dict[str, Callable[[], None]], n_runs: int, before: Callable[[str], None]
+) -> dict[str, list[tuple[float, float]]]:
+    """Run all jobs in turn, ``n_runs`` times and once before that does not count: ``(wall, CPU)`` seconds each.
+
+    Parameters
+    ----------
+    jobs
+        By name.
+    n_runs
+        That count.
+    before
+        Called with the name of each job before it is timed.
+    """
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in jobs}
     for turn in range(n_runs + 1):
         for name, job in jobs.items():
-            if name in (PYFFTW, DUCC):
-                fft.fill()
-            wall, cpu = time.perf_counter(), time.process_time()
-            job()
-            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+            before(name)
+            wall, cpu = clock(job)
             label = f"run {turn} of {n_runs}" if turn else "warm-up"
             print(f"{label}: {name} {wall:.2f} s", file=sys.stderr)
             if turn:
@@ -187,7 +235,7 @@ def report_memory(name: str, size: Size, n_tilts: int, n_threads: int) -> None:
     print(json.dumps({"peak": peak_memory(), "before": before, "volume": volume.data.nbytes}))
 
 
-def describe_machine() -> dict[str, str]:
+def describe_machine(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
     """Name the processor and the versions of all that is measured."""
 
     def of(package: str) -> str:
@@ -202,8 +250,8 @@ def describe_machine() -> dict[str, str]:
         processor = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         pass
-    packages = {name: of(name) for name in ("fourierrecon", "numpy", "numba", "pyfftw", "ducc0")}
-    return {"processor": processor, "python": platform.python_version(), **packages}
+    versions = {name: of(name) for name in packages}
+    return {"processor": processor, "python": platform.python_version(), **versions}
 
 
 def table(times: dict[str, list[tuple[float, float]]], memory: dict[str, dict[str, int]]) -> str:
@@ -223,12 +271,32 @@ def table(times: dict[str, list[tuple[float, float]]], memory: dict[str, dict[st
     return "\n".join(lines)
 
 
+def scaling_table(scaling: dict[tuple[str, int, int], list[tuple[float, float]]], n_threads: int) -> str:
+    """Lay the medians of the wall time out: how they grow with the images, and shrink with the threads."""
+    wall = {key: median(w for w, _ in runs) for key, runs in scaling.items()}
+    first = SCALING_TILTS[0]
+    lines = [
+        f"| job | images | wall, 1 thread, s | wall, {n_threads} threads, s | wall / {first} images "
+        f"| gain of {n_threads} threads |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in RECONSTRUCTIONS:
+        for tilts in SCALING_TILTS:
+            one, many = wall[name, tilts, 1], wall[name, tilts, n_threads]
+            ratio = many / wall[name, first, n_threads]
+            lines.append(f"| {name} | {tilts} | {one:.2f} | {many:.2f} | {ratio:.2f} | {one / many:.2f} |")
+    return "\n".join(lines)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--size", nargs=3, type=int, default=(928, 960, 300), metavar=("W", "H", "D"))
     parser.add_argument("--tilts", type=int, default=41, help="number of images")
     parser.add_argument("--threads", type=int, default=min(2, available_cores()))
     parser.add_argument("--runs", type=int, default=5, help="that count, after one that does not")
+    parser.add_argument(
+        "--scaling", action="store_true", help="a second table: 41, 61 and 121 images, 1 thread and --threads"
+    )
     parser.add_argument("--json", type=Path, help="file for all single measurements", metavar="FILE")
     parser.add_argument("--memory-of", choices=list(RECONSTRUCTIONS), help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
@@ -252,6 +320,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"median of {asked.runs} runs.\n{', '.join(f'{key} {value}' for key, value in machine.items())}.\n"
     )
     print(table(times, memory))
+    scaling = time_scaling(size, asked.threads, asked.runs) if asked.scaling else {}
+    if scaling:
+        print(f"\n{scaling_table(scaling, asked.threads)}")
     if asked.json is not None:
         record = {
             "size": size,
@@ -262,6 +333,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "seconds": {
                 name: {"wall": [w for w, _ in runs], "cpu": [c for _, c in runs]} for name, runs in times.items()
             },
+            "scaling": [
+                {"job": name, "tilts": tilts, "threads": n, "wall": [w for w, _ in runs], "cpu": [c for _, c in runs]}
+                for (name, tilts, n), runs in scaling.items()
+            ],
         }
         asked.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
