@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry import Length, Region
-from fourierrecon.io import read_tilt_series
+from fourierrecon.io import read_series
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.weighting import Weighting, from_text
 
@@ -47,6 +47,7 @@ class Request:
 def read_request(
     sets: tuple[Path | None, Path | None],
     name: str | None,
+    images: tuple[Path | None, float | None],
     weighting: tuple[bool, bool, str | None, float | None],
     binning: tuple[float | None, float | None],
     origin: tuple[float | None, float | None, float | None],
@@ -60,6 +61,8 @@ def read_request(
         Of ``--t``, ``--i``.
     name
         Of ``--tn``.
+    images
+        Of ``--stack``, ``--angpix``.
     weighting
         As for :func:`choose_weighting`.
     binning
@@ -83,7 +86,7 @@ def read_request(
         raise UsageError("--bin and --binned_angpix exclude each other; give one of them")
     strategy = choose_weighting(*weighting)
     width, height, depth = (parse_length(text, f"--{letter}") for text, letter in zip(size, "whd", strict=True))
-    series = read_tilt_series(source, name)
+    series = read_series(source, name, *images)
     factor = choose_binning(*binning, series)
     region = Region.of(series, binning=factor, origin=origin, size=(width, height, depth))
     return Request(source, sets[1] if sets[0] is not None else None, series, region, strategy)

@@ -30,9 +30,11 @@ from fourierrecon.options import (
     Output,
     OutputToBe,
     Picture,
+    PixelSize,
     PreWeight,
     ScratchFolder,
     Snr,
+    Stack,
     TaperDistance,
     TaperFalloff,
     Threads,
@@ -95,6 +97,8 @@ def reconstruct(
     i: OptimisationSet = None,
     t: TomogramSet = None,
     tn: TomogramName = None,
+    stack: Stack = None,
+    angpix: PixelSize = None,
     o: Output,
     no_weight: NoWeight = False,
     pre_weight: PreWeight = False,
@@ -127,7 +131,13 @@ def reconstruct(
 
     started = time.perf_counter()
     request = arguments.read_request(
-        (t, i), tn, (no_weight, pre_weight, weighting, snr), (binning, binned_angpix), (x0, y0, z0), (w, h, d)
+        (t, i),
+        tn,
+        (stack, angpix),
+        (no_weight, pre_weight, weighting, snr),
+        (binning, binned_angpix),
+        (x0, y0, z0),
+        (w, h, d),
     )
     series, region = request.series, request.region
     arguments.protect(o, request.source, series)
@@ -167,6 +177,8 @@ def plan(
     i: OptimisationSet = None,
     t: TomogramSet = None,
     tn: TomogramName = None,
+    stack: Stack = None,
+    angpix: PixelSize = None,
     o: OutputToBe = None,
     png: Picture = None,
     no_weight: NoWeight = False,
@@ -199,7 +211,13 @@ def plan(
     from fourierrecon.report import describe_request, print_coverage, print_forecast, print_warnings
 
     request = arguments.read_request(
-        (t, i), tn, (no_weight, pre_weight, weighting, snr), (binning, binned_angpix), (x0, y0, z0), (w, h, d)
+        (t, i),
+        tn,
+        (stack, angpix),
+        (no_weight, pre_weight, weighting, snr),
+        (binning, binned_angpix),
+        (x0, y0, z0),
+        (w, h, d),
     )
     series, region = request.series, request.region
     for option, path in (("--o", o), ("--png", png)):
@@ -224,16 +242,20 @@ def plan(
 
 @app.command()
 def info(
-    source: Annotated[Path, typer.Argument(metavar="SET", help="Tomogram or optimisation set (STAR).")],
+    source: Annotated[
+        Path, typer.Argument(metavar="SET", help="Tomogram or optimisation set (STAR), or a file as for --t.")
+    ],
     tn: Annotated[str | None, typer.Option("--tn", metavar="NAME", help="Only this tomogram.")] = None,
+    stack: Stack = None,
+    angpix: PixelSize = None,
 ) -> None:
     """Show what is in a set: tilt series, sizes, angles, CTF, coordinate frame. Images are not read."""
     from fourierrecon.console import program, say, screen
-    from fourierrecon.io import list_tomograms, read_tilt_series
+    from fourierrecon.io import list_series, read_series
     from fourierrecon.report import print_facts, print_overview
 
-    names = [tn] if tn is not None else list_tomograms(source)
-    all_series = [read_tilt_series(source, name) for name in names]
+    names = [tn] if tn is not None else list_series(source, stack, angpix)
+    all_series = [read_series(source, name, stack, angpix) for name in names]
     console = screen()
     if len(all_series) == 1:
         print_facts(console, all_series[0])
@@ -241,6 +263,8 @@ def info(
         print_overview(console, all_series)
     first = all_series[0]
     options = "" if len(names) == 1 and tn is None else f" --tn {quote(first.name)}"
+    options += "" if stack is None else f" --stack {quote(str(stack))}"
+    options += "" if angpix is None else f" --angpix {angpix:g}"
     options += "" if first.ctf is not None else " --noctf"
     say(
         console,

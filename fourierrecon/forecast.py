@@ -6,8 +6,9 @@ tilt axis (``p``) and full across it, so that its planes are as large as the rea
 * Preparing and sampling images: in proportion to ``F (padded pixels + H' Lb)``.
 * Planes: ``H' (F Lb a + O D b)``, with the spread of samples and the transforms of planes. Where the region is so deep
   that a piece of it must be shallower, pieces of two depths tell the two parts apart.
-* Slabs, and writing them to a file that vanishes: ``H' O D``.
-* Reading images and scratch files, at a rate that is assumed.
+* Slabs: ``H' O D``.
+* Writing: some slabs of full size, to a file that vanishes; but no faster than a disk, as a cache is soon full.
+* Reading and scratch files: at the rate of a disk that is assumed.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ import numpy as np
 
 from fourierrecon.geometry import Region
 from fourierrecon.io.mrc import MrcWriter
-from fourierrecon.parallel import available_cores
+from fourierrecon.parallel import available_cores, for_each
 from fourierrecon.plan import Plan, mask_of
 from fourierrecon.reconstruction import reconstruct_to
 from fourierrecon.storage import Storage, choose_storage
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.weighting import Weighting
 
-#: Bytes read or written a second: an ordinary solid-state disk, or the system's cache in front of it.
+#: Bytes that a disk reads or writes a second: an ordinary solid-state disk.
 DISK_RATE = 1e9
 #: Voxels and image pixels of a piece at the most; its least extents, px.
 VOXELS, PIXELS, LEAST_ROWS, LEAST_DEPTH = 20e6, 20e6, 32, 8
@@ -125,16 +126,14 @@ def forecast(
     file_size = 1024 + 4 * int(np.prod(region.shape, dtype=np.int64))
     temporary = Path(tempfile.gettempdir())
     folder = temporary if output is None else next(path for path in output.absolute().parents if path.is_dir())
-    seconds = measure(series, region, strategy, plan, ctf, threads, folder)
+    seconds = measure(series, region, strategy, plan, ctf, threads) + _writing(region, folder, threads)
     pixel = getattr(series.images, "dtype", np.dtype(np.float32)).itemsize
     seconds += (len(plan.used) * pixel * float(np.prod(series.image_shape)) + 2 * storage.scratch) / DISK_RATE
     return Forecast(storage, file_size, folder, folder if scratch is None else scratch, threads, seconds)
 
 
-def measure(
-    series: TiltSeries, region: Region, strategy: Weighting, plan: Plan, ctf: bool, n_threads: int, folder: Path
-) -> float:
-    """Give the wall time that a reconstruction in memory will take, seconds, from pieces of it; reads no image.
+def measure(series: TiltSeries, region: Region, strategy: Weighting, plan: Plan, ctf: bool, n_threads: int) -> float:
+    """Give the time that a reconstruction takes without reading and writing, seconds, from pieces of it.
 
     Parameters
     ----------
@@ -142,16 +141,14 @@ def measure(
         As for :func:`fourierrecon.reconstruction.reconstruct`.
     plan
         Of this reconstruction.
-    folder
-        For temporary files that the pieces are written to.
     """
     # the first run compiles the loops
-    _laps(*_piece(series, region, plan, 16, 16, int(32 * region.binning)), strategy, ctf, n_threads, folder)
+    _laps(*_piece(series, region, plan, 16, 16, int(32 * region.binning)), strategy, ctf, n_threads)
     sizes, laps = [], []
     for part, box in _pieces(series, region, plan):
         mask = mask_of(part.image_shape, box.binning, 0.0, 0.0)
         sizes.append(_Size.of(Plan.of(part, box, strategy, mask, ctf, "default")))
-        laps.append(np.min([_laps(part, box, strategy, ctf, n_threads, folder) for _ in range(REPEATS)], 0))
+        laps.append(np.min([_laps(part, box, strategy, ctf, n_threads) for _ in range(REPEATS)], 0))
     whole, piece, (images, planes, slabs) = _Size.of(plan), sizes[0], laps[0]
     per_plane = planes / piece.planes
     if whole.depth > piece.depth:
@@ -207,7 +204,7 @@ def _piece(
 
 
 def _laps(
-    series: TiltSeries, region: Region, strategy: Weighting, ctf: bool, n_threads: int, folder: Path
+    series: TiltSeries, region: Region, strategy: Weighting, ctf: bool, n_threads: int
 ) -> tuple[float, float, float]:
     """Reconstruct, and give the seconds until the images, the planes and the slabs were done, each from the last."""
     ends: dict[str, float] = {}
@@ -217,8 +214,19 @@ def _laps(
             ends[stage] = time.perf_counter()
 
     started = time.perf_counter()
-    with tempfile.TemporaryFile(dir=folder) as file:
-        writer = MrcWriter(file, region.shape, np.float32)
-        reconstruct_to(writer.write, series, region, strategy, ctf=ctf, n_threads=n_threads, progress=watch)
+    reconstruct_to(lambda *_: None, series, region, strategy, ctf=ctf, n_threads=n_threads, progress=watch)
     images, planes, slabs = ends.values()
     return images - started, planes - images, slabs - planes
+
+
+def _writing(region: Region, folder: Path, n_threads: int) -> float:
+    """Give the seconds that writing a volume takes, from some of its slabs."""
+    depth, height, width = region.shape
+    n = int(np.clip(VOXELS / (height * width), 1, depth))
+    slab = np.random.default_rng(0).standard_normal((height, width), np.float32)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        writer = MrcWriter(file, (n, height, width), np.float32)
+        started = time.perf_counter()
+        for_each(n, lambda _, z: writer.write(z, slab), state=lambda: None, n_threads=n_threads)
+        seconds = time.perf_counter() - started
+    return max(seconds / n, slab.nbytes / DISK_RATE) * depth

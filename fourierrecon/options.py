@@ -56,7 +56,23 @@ region_option, running_option = (
 # what `reconstruct` and `plan` share, in the order of the help
 
 OptimisationSet = Annotated[Path | None, input_option("STAR", "Optimisation set, which names the tomogram set", "--i")]
-TomogramSet = Annotated[Path | None, input_option("STAR", "Tomogram set of RELION 4 or 5; wins over --i", "--t")]
+TomogramSet = Annotated[
+    Path | None,
+    input_option(
+        "FILE",
+        "Tomogram set of RELION 4 or 5 (STAR); or a tilt series of Warp (.xml, .tomostar) or AreTomo (.aln). "
+        "Wins over --i",
+        "--t",
+    ),
+]
+Stack = Annotated[
+    Path | None,
+    input_option("MRC", "Stack of the images, where a file of Warp or AreTomo does not lead to it", "--stack"),
+]
+PixelSize = Annotated[
+    float | None,
+    input_option("Å", "Pixel size of that stack, where neither the file nor the stack's header says it", "--angpix"),
+]
 TomogramName = Annotated[
     str | None, input_option("NAME", "Name of the tomogram; needed where the set holds more than one", "--tn")
 ]

@@ -171,7 +171,8 @@ def print_forecast(console: Console, forecast: Forecast, output: Path | None) ->
     if names:
         say(console, "scratch", f"{in_bytes(storage.scratch)} in {scratch}: {' and '.join(names)}")
     threads = f"{forecast.n_threads} thread{'s' * (forecast.n_threads > 1)}"
-    say(console, "time", f"about {_time(forecast.seconds)} on {threads}, estimated from small pieces; starting takes a second more")
+    estimate = "estimated from small pieces; starting takes a second more"
+    say(console, "time", f"about {_time(forecast.seconds)} on {threads}, {estimate}")
     needs = (
         (forecast.output_folder, forecast.file_size, "the tomogram needs", "--o"),
         (scratch, storage.scratch, "scratch files need", "--scratch"),
@@ -190,7 +191,7 @@ def print_forecast(console: Console, forecast: Forecast, output: Path | None) ->
 def _time(seconds: float) -> str:
     """Give a time for people."""
     if seconds < 120:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+        return f"{max(seconds, 0.1):.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 

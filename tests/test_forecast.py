@@ -10,11 +10,12 @@ import pytest
 from numpy.typing import NDArray
 from reference import Geometry, border_distance, world_points
 
-from fourierrecon import Region, TiltSeries, checks
+from fourierrecon import Region, TiltSeries, checks, cli
 from fourierrecon.arguments import parse_length, parse_memory
 from fourierrecon.errors import UsageError
 from fourierrecon.forecast import forecast
 from fourierrecon.geometry import footprint, projection_matrices
+from fourierrecon.io import read_mrc_volume, write_relion4_set, write_relion5_set
 from fourierrecon.microscope import realistic_ctf
 from fourierrecon.picture import footprint_png
 from fourierrecon.weighting import NoWeighting, Wiener
@@ -200,3 +201,82 @@ def test_auto_is_the_footprint_even_where_the_set_has_a_size() -> None:
     some = Region.of(series, size=("auto", None, 14.0))
     assert some.shape == (14, 11, int(width + 0.5))
     assert some.origin == (corner[0], 1.0, 1.0)
+
+
+# the command
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a RELION 4 set in ``four/`` and a RELION 5 set in ``five/``."""
+    write_relion4_set(tmp_path / "four", series_of())
+    write_relion5_set(tmp_path / "five", series_of())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(line: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    status = cli.main(line.split())
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_plan_says_it_all_and_writes_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(folder.rglob("*"))
+    status, out, err = run("plan --t four/tomograms.star --bin 2 --w 90 --h 61 --no-weight --j 1 --o new/x.mrc", capsys)
+    assert status == 0, err
+    labels = [line.split()[0] for line in out.splitlines() if line[:1] != " "]
+    for label in ("tomogram", "frame", "region", "weighting", "CTF", "coverage", "output", "memory", "time"):
+        assert label in labels
+    assert "warning   the region is 90 x 62 px (w x h), the images cover 61 x 90: width and height look swapped" in out
+    assert "13 of 13" not in out
+    assert "tilt 7 (0.0°): " in out
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["four", "five"])
+def test_plan_draws_a_picture(folder: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    status, out, err = run(f"plan --t {name}/tomograms.star --bin 3 --noctf --no_weight --png out/x.png", capsys)
+    assert status == 0, err
+    assert "out/x.png" in out
+    assert [path.name for path in Path("out").iterdir()] == ["x.png"]
+
+
+@pytest.mark.parametrize("name", ["four", "five"])
+def test_auto_on_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    status, out, err = run(f"reconstruct --t {name}/tomograms.star --bin 2 --w auto --h AUTO --o x.mrc", capsys)
+    assert status == 0, err
+    assert "width and height from the footprint of the images" in out
+    assert read_mrc_volume("x.mrc").data.shape == (10, 45, 31)
+
+
+@pytest.mark.parametrize("command", ["plan", "reconstruct --o new/x.mrc"])
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ("--memory lots", "'lots' is no size of memory"),
+        ("--memory 6", "unit"),
+        ("--w wide", "--w 'wide' is no number"),
+        ("--scratch nowhere", "nowhere"),
+    ],
+)
+def test_bad_options(folder: Path, capsys: pytest.CaptureFixture[str], command: str, options: str, part: str) -> None:
+    status, _, err = run(f"{command} --t four/tomograms.star --bin 2 {options}", capsys)
+    assert status == 2
+    assert part in err
+    assert len(err.splitlines()) <= 2
+    assert not Path("new").exists()
+
+
+@pytest.mark.parametrize("option", ["--o", "--png"])
+def test_plan_spares_what_is_read(folder: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
+    status, _, err = run(f"plan --t five/tomograms.star {option} five/tomogram.mrcs", capsys)
+    assert status == 2
+    assert f"{option} five/tomogram.mrcs is one of the files that are read" in err
+
+
+def test_plan_warns_before_it_gives_up(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run("plan --t four/tomograms.star --bin 2 --x0 5000", capsys)
+    assert status == 2
+    assert "warning   the region lies outside of all images" in out
+    assert "no image sees" in err
