@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fourierrecon.parallel import Scratch
+from fourierrecon.memory import Scratch
 
 try:
     import ducc0.fft as _ducc

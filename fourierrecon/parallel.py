@@ -1,4 +1,4 @@
-"""Threads over independent pieces of work, and what the machine gives: cores and memory."""
+"""Threads over independent pieces of work, and the cores there are for them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any, TypeVar
-
-import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from typing import TypeVar
 
 State = TypeVar("State")
 #: Called as ``progress(stage, done, total)``, from any thread.
@@ -27,62 +24,6 @@ def available_cores() -> int:
     except (OSError, ValueError):
         pass
     return cores
-
-
-def available_memory() -> int | None:
-    """Bytes that this process can still take (limits of its control group respected), or None where unknown."""
-    candidates = []
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                candidates.append(int(line.split()[1]) * 1024)
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        if limit != "max":
-            used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-            candidates.append(int(limit) - used)
-    except (OSError, ValueError):
-        pass
-    return min(candidates, default=None)
-
-
-def resident_memory() -> int:
-    """Bytes of memory that this process holds."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return 200_000_000  # an interpreter with its libraries
-
-
-class Scratch:
-    """Arrays of one thread that are used again and again: claiming memory for each image takes as long as an FFT."""
-
-    def __init__(self) -> None:
-        self._arrays: dict[tuple[str, tuple[int, ...], str], NDArray[Any]] = {}
-
-    def array(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        """Give the array of this name, shape and type; it holds what was last written to it."""
-        key = name, shape, np.dtype(dtype).str
-        if key not in self._arrays:
-            self._arrays[key] = np.zeros(shape, dtype)
-        return self._arrays[key]
-
-
-def touched(shape: tuple[int, ...], dtype: DTypeLike, n_threads: int) -> NDArray[Any]:
-    """Give an array of any content whose memory is there already, claimed by all threads from front to end.
-
-    The system hands memory out page by page where it is first written to: in order that takes a fifth of the time that
-    scattered writes take.
-    """
-    array = np.empty(shape, dtype)
-    pages = array.reshape(-1).view(np.uint8)[::4096]
-    share = -(-len(pages) // n_threads)
-
-    def touch(_: None, i: int) -> None:
-        pages[i * share : (i + 1) * share] = 0
-
-    for_each(n_threads, touch, state=lambda: None, n_threads=n_threads)
-    return array
 
 
 def for_each(

@@ -22,7 +22,7 @@ from fourierrecon.ctf import kernel_coefficients
 from fourierrecon.ctf_kernel import transfer
 from fourierrecon.errors import DataError
 from fourierrecon.fourier import Real, fast_length
-from fourierrecon.parallel import Scratch
+from fourierrecon.memory import Scratch
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.weighting import Views, Weighting
 

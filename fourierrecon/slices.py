@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from fourierrecon import fourier, simd
 from fourierrecon.ctf_kernel import transfer
 from fourierrecon.fourier import Complex, Kernel, Real, fast_length
-from fourierrecon.parallel import Scratch
+from fourierrecon.memory import Scratch
 from fourierrecon.preprocess import ImageFilter
 
 #: Band limit: everything up to the first frequency (cycles per voxel), nothing from the second on, smooth between.

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fourierrecon import fourier, insertion, parallel, preprocess, slices
+from fourierrecon import fourier, insertion, memory, parallel, preprocess, slices
 from fourierrecon.consistency import Consistency
 from fourierrecon.coverage import Mask, divide_by_count
 from fourierrecon.ctf import kernel_coefficients
@@ -65,7 +65,7 @@ def sample_images(task: Task, store: SampleStore) -> NDArray[np.float32]:
         # the integral over the slice as a sum over its samples
         scale = 1 / (np.abs(s.matrices[:, 0, 0]) * s.period * s.row_length)
 
-    def sample(buffers: tuple[parallel.Scratch, tuple[Complex, Real]], i: int) -> None:
+    def sample(buffers: tuple[memory.Scratch, tuple[Complex, Real]], i: int) -> None:
         scratch, (samples, weights) = buffers
         tilt = int(plan.used[i])
         image = preprocess.load_image(series, tilt)
@@ -103,7 +103,7 @@ def sample_images(task: Task, store: SampleStore) -> NDArray[np.float32]:
     parallel.for_each(
         len(plan.used),
         sample,
-        state=lambda: (parallel.Scratch(), store.buffers()),
+        state=lambda: (memory.Scratch(), store.buffers()),
         n_threads=task.n_threads,
         stage="images",
         progress=task.progress,

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fourierrecon import parallel
 from fourierrecon.errors import DataError
 from fourierrecon.fourier import Complex, Real
+from fourierrecon.memory import available_memory, claim, kept_memory, resident_memory
 from fourierrecon.plan import Plan
 from fourierrecon.scratch import ScratchFile
 from fourierrecon.slices import Slices
@@ -55,8 +55,13 @@ class Storage:
 
 def default_memory() -> int:
     """Give the bytes that a process may take by default: what it has, and 80 % of what is available to it."""
-    free = parallel.available_memory()
-    return 1 << 62 if free is None else parallel.resident_memory() + int(SHARE * free)
+    free = available_memory()
+    return 1 << 62 if free is None else _held() + int(SHARE * (free + kept_memory()))
+
+
+def _held() -> int:
+    """Bytes of this process that a reconstruction adds to; memory that is kept for it is part of what it takes."""
+    return max(resident_memory() - kept_memory(), 0)
 
 
 def choose_storage(plan: Plan, n_threads: int, memory: int | None = None, *, whole: bool = False) -> Storage:
@@ -79,7 +84,7 @@ def choose_storage(plan: Plan, n_threads: int, memory: int | None = None, *, who
         If no way does; the message says what is needed at the least.
     """
     budget = default_memory() if memory is None else memory
-    base = parallel.resident_memory() + OVERHEAD
+    base = _held() + OVERHEAD
     cheapest = None
     for planes_on_disk, samples_on_disk in ((False, False), (True, False), (True, True)):
         if whole and planes_on_disk:
@@ -176,8 +181,8 @@ class SampleStore:
     def _arrays(self, n_planes: int, n_tilts: int, n_threads: int) -> tuple[Complex, Real]:
         shape = n_planes, n_tilts, self._n_rows
         return (
-            parallel.touched(shape, np.complex64, n_threads),
-            parallel.touched(shape if self._weighted else (0, 0, 0), np.float32, n_threads),
+            claim(shape, np.complex64, n_threads, "samples"),
+            claim(shape if self._weighted else (0, 0, 0), np.float32, n_threads, "weights"),
         )
 
     def buffers(self) -> tuple[Complex, Real]:
@@ -238,7 +243,7 @@ class PlaneStore:
             n_blocks = -(-self._n_planes // self._block)
             self._file = ScratchFile(folder, n_blocks, (depth, self._block, self._n_o), np.complex64)
         else:
-            self.whole: Complex = parallel.touched((depth, self._n_half, self._n_o), np.complex64, n_threads)
+            self.whole: Complex = claim((depth, self._n_half, self._n_o), np.complex64, n_threads, "planes")
             self.whole[:, self._n_planes :] = 0
 
     def buffer(self) -> Complex:

@@ -14,7 +14,7 @@ from reference import Geometry, relative_error
 
 from fourierrecon import fourier, reconstruct
 from fourierrecon.fourier import Kernel, fast_length
-from fourierrecon.parallel import Scratch
+from fourierrecon.memory import Scratch
 from fourierrecon.weighting import NoWeighting, Weighting, Wiener
 
 WITH_DUCC = find_spec("ducc0") is not None

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fourierrecon.parallel import available_cores, available_memory, for_each
+from fourierrecon.memory import available_memory
+from fourierrecon.parallel import available_cores, for_each
 
 
 @settings(deadline=None, max_examples=30)
