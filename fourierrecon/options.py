@@ -60,14 +60,15 @@ TomogramSet = Annotated[
     Path | None,
     input_option(
         "FILE",
-        "Tomogram set of RELION 4 or 5 (STAR); or a tilt series of Warp (.xml, .tomostar) or AreTomo (.aln). "
+        "Tomogram set of RELION 4 or 5 (STAR); or a tilt series of IMOD (eTomo's folder, tilt.com, .xf), AreTomo "
+        "(.aln) or Warp (.xml, .tomostar). "
         "Wins over --i",
         "--t",
     ),
 ]
 Stack = Annotated[
     Path | None,
-    input_option("MRC", "Stack of the images, where a file of Warp or AreTomo does not lead to it", "--stack"),
+    input_option("MRC", "Stack of the images, where a file of IMOD, AreTomo or Warp does not lead to it", "--stack"),
 ]
 PixelSize = Annotated[
     float | None,

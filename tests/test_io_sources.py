@@ -1,7 +1,8 @@
-"""One door for all files that name a tilt series: RELION's, Warp's, AreTomo's."""
+"""One door for all files that name a tilt series: RELION's, IMOD's, AreTomo's, Warp's."""
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,20 @@ def test_the_cell_by_warp_is_the_cell_by_relion_upside_down() -> None:
 
 
 @needs_cell
+def test_the_cell_by_imod_is_the_cell_by_relion() -> None:
+    relion = read_series(CELL / "tomograms.star")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what a lone .xf does not say
+        imod = read_series(CELL / "imod" / "00254.xf", stack=CELL / "00254.mrcs", pixel_size=10.0)
+    assert imod.world_origin == relion.world_origin == 1
+    # without tilt.com the depth is not known: 300 nm are assumed, and the middle lies there
+    lower = (300 - 256) / 2
+    moved = relion.projections.copy()
+    moved[:, :, 3] -= moved[:, :, 2] * lower
+    np.testing.assert_allclose(imod.projections[:, :2], moved[:, :2], atol=1e-4)
+
+
+@needs_cell
 def test_names_and_images_that_do_not_fit_are_refused() -> None:
     with pytest.raises(UsageError, match=r"--tn 'other' is not in .*; leave --tn out"):
         read_series(CELL / "warp_import_00254.xml", "other", CELL / "00254.mrcs")
@@ -41,7 +56,7 @@ def test_names_and_images_that_do_not_fit_are_refused() -> None:
         read_series(CELL / "tomograms.star", None, CELL / "00254.mrcs")
 
 
-@pytest.mark.parametrize("name", ["x.xml", "x.tomostar", "x.aln", "x.star", "x"])
+@pytest.mark.parametrize("name", ["x.xml", "x.tomostar", "x.aln", "x.xf", "tilt.com", "x.star", "x"])
 def test_missing_files_are_named(tmp_path: Path, name: str) -> None:
     for read in (read_series, list_series):
         with pytest.raises(DataError, match=name):

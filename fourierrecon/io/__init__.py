@@ -1,4 +1,4 @@
-"""Files in and out: tilt series of RELION, Warp and AreTomo, MRC stacks and volumes."""
+"""Files in and out: tilt series of RELION, IMOD, AreTomo and Warp, MRC stacks and volumes."""
 
 from fourierrecon.io.files import check_writable
 from fourierrecon.io.mrc import FileImages, MrcStack, read_mrc_volume, write_mrc, write_stack, writing_mrc

@@ -1,4 +1,4 @@
-"""Tilt series from whatever file names them: RELION's sets, and alignments of Warp and AreTomo."""
+"""Tilt series from whatever file names them: RELION's sets, and alignments of IMOD, AreTomo and Warp."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fourierrecon.io import star
 from fourierrecon.tilt_series import TiltSeries
 
 #: Endings of files that hold the alignment of one tilt series.
-WARP, ARETOMO = (".xml", ".tomostar"), (".aln",)
+WARP, ARETOMO, IMOD = (".xml", ".tomostar"), (".aln",), (".xf", ".com")
 
 
 def list_series(path: str | os.PathLike[str], stack: Path | None = None, pixel_size: float | None = None) -> list[str]:
@@ -26,7 +26,7 @@ def list_series(path: str | os.PathLike[str], stack: Path | None = None, pixel_s
     DataError
         If it is no such file.
     """
-    if Path(path).suffix.lower() in WARP + ARETOMO:
+    if Path(path).is_dir() or Path(path).suffix.lower() in WARP + ARETOMO + IMOD:
         return [read_series(path, None, stack, pixel_size).name]
     return star.list_tomograms(path)
 
@@ -43,11 +43,11 @@ def read_series(
     ----------
     path
         Tomogram or optimisation set of RELION 4 or 5 (STAR), tilt series of Warp (``.xml``, ``.tomostar``), alignment
-        of AreTomo (``.aln``).
+        of AreTomo (``.aln``) or IMOD (eTomo's folder, ``tilt.com``, ``.xf``).
     name
         Of the tomogram; may be left out if there is just one.
     stack, pixel_size
-        Of the images (Å), where a file of Warp or AreTomo does not lead to them.
+        Of the images (Å), where a file of Warp, AreTomo or IMOD does not lead to them.
 
     Raises
     ------
@@ -65,6 +65,10 @@ def read_series(
         from fourierrecon.io.aretomo import read_aretomo
 
         series = read_aretomo(Path(path), stack=stack, pixel_size=pixel_size)
+    elif ending in IMOD or Path(path).is_dir():
+        from fourierrecon.io.imod import read_imod
+
+        series = read_imod(Path(path), stack=stack, pixel_size=pixel_size)
     elif stack is not None or pixel_size is not None:
         raise UsageError(f"{path} names its images and their pixel size itself; leave --stack and --angpix out")
     else:

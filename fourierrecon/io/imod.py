@@ -1,0 +1,260 @@
+"""Reads tilt series that IMOD (eTomo) aligned: ``.xf``, ``.tlt``, ``tilt.com``, ``newst.com`` and what they name.
+
+IMOD's geometry, as facts. All lengths in px of the raw stack; points relative to the middles of the images, pixel
+``(n - 1) / 2`` (from 0). ``A``, ``d``: a line of the ``.xf`` file, ``A11 A12 A21 A22 DX DY``.
+
+* Alignment: ``a = A (u - u_c) + d`` takes a raw pixel ``u`` to the aligned image.
+* Tilt: ``a = (Ry(tilt) Rx(x tilt) (X - C))[:2] + (DELX + s_x, s_y)``, rotations right-handed, for column vectors,
+  ``tilt`` = ``.tlt`` + ``OFFSET``, ``x tilt`` = ``.xtilt`` + ``XAXISTILT``; ``DELX`` is ``OFFSET``'s second value,
+  ``s = (FULLIMAGE - aligned size) / 2 - SUBSETSTART``.
+* ``C = ((WIDTH + 1) / 2 + DELX + s_x + SHIFT x, (height + 1) / 2 + s_y, (THICKNESS + 1) / 2 + SHIFT z)``, where
+  world points count from 1, as RELION 4 has them on import of such a set.
+
+So ``u = A^-1 (a - d) + u_c``. ``z`` is the direction of ``THICKNESS`` as the program tilt computes its slices (the
+volume with ``y`` and ``z`` swapped, ``trimvol -yz``); in a volume rotated about x (``trimvol -rx``) it is reversed.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourierrecon.errors import DataError, UsageError
+from fourierrecon.geometry import ASSUMED_DEPTH, rotation
+from fourierrecon.io.defocus import read_ctf
+from fourierrecon.io.imod_files import Files
+from fourierrecon.io.imod_text import LARGEST, Options, read_transforms
+from fourierrecon.io.mrc import FileImages, MrcStack
+from fourierrecon.tilt_series import ImageStack, TiltSeries
+
+#: No pixel is smaller, Å: what goes below it is a mistake.
+FINEST = 1e-3
+STACK_ENDINGS = (".st", ".mrc", ".mrcs")
+EXCLUDED = ("EXCLUDELIST", "EXCLUDELIST2", "EXCLUDE")
+#: Options that bend images or rays in a way that no 4 x 4 matrix can: named, and left out.
+NOT_APPLIED = ("LOCALFILE", "ZFACTORFILE")
+NOT_APPLIED_2D = ("DistortionField", "GradientFile")
+#: Options that would move the images and are not known here.
+UNKNOWN_2D = ("OffsetsInXandY", "RotateByAngle", "ExpandByFactor", "ReorderByTiltAngle")
+
+
+def read_imod(
+    source: str | os.PathLike[str],
+    *,
+    stack: str | os.PathLike[str] | None = None,
+    pixel_size: float | None = None,
+) -> TiltSeries:
+    """Read a tilt series that IMOD aligned; the images, those of the raw stack, stay on disk until they are used.
+
+    The world has its origin at 1, as in RELION 4's sets made from IMOD. Tilts that ``tilt.com`` excludes are left out,
+    and listed in a warning. Local alignments and Z factors are not applied, and named by a warning.
+
+    Defocus comes from the ``.defocus`` file of ctfplotter. Its astigmatism angles are taken to be those of the raw
+    images, which ctfplotter analyses; if ``ctfplotter.com`` names an aligned stack (``.ali``, ``_ali``) they are
+    turned back by the rotation of each alignment.
+
+    Parameters
+    ----------
+    source
+        Folder of eTomo, its ``tilt.com`` (with ``newst.com``, ``ctfcorrection.com`` and ``ctfplotter.com`` beside it),
+        or a ``.xf`` file, with ``.tlt`` beside it. Without ``tilt.com`` the depth is unknown: the middle of the
+        volume is then that of a depth of 3000 Å.
+    stack
+        Raw images. Default: as ``newst.com`` names them, else the ``.st``, ``.mrc`` or ``.mrcs`` beside the files.
+    pixel_size
+        Of the raw images, Å. Default: from the stack's header.
+
+    Returns
+    -------
+    TiltSeries
+        In the order of the stack; ``ctf`` is None where something is missing for it, which ``ctf_missing`` lists.
+
+    Raises
+    ------
+    DataError
+        If a file cannot be used; the message names file and line.
+    UsageError
+        If the pixel size is not positive.
+    """
+    files = Files(Path(source))
+    tilt, newst = files.options("tilt", "tilt"), files.options("newst", "newstack")
+    matrices, shifts = read_transforms(files.transforms(newst))
+    n = len(matrices)
+    excluded = _excluded(tilt, n)
+    kept = [i for i in range(n) if i not in excluded]
+    images = _images(files, newst, stack, n, kept)
+    if excluded:
+        numbers = ", ".join(str(i + 1) for i in sorted(excluded))
+        warnings.warn(f"{tilt.path}: {len(excluded)} of {n} views excluded: {numbers} (from 1)", stacklevel=2)
+    named = [f"{name} ({tilt.text(name)})" for name in NOT_APPLIED if tilt.text(name)]
+    named += [f"{name} ({newst.text(name)})" for name in NOT_APPLIED_2D if newst.text(name)]
+    if named:
+        warnings.warn(f"{tilt.path.parent}: not applied: {', '.join(named)}", stacklevel=2)
+    pixel_size = _pixel_size(pixel_size, images, files)
+    angles = files.angles(tilt, n)
+    delta, axis_offset = (*tilt.numbers("OFFSET", 1, 2), 0.0, 0.0)[:2] if tilt.text("OFFSET") else (0.0, 0.0)
+    x_tilts = files.x_tilts(tilt, n) + (tilt.numbers("XAXISTILT", 1, 1) or [0.0])[0]
+    size, middle, offset = _volume(
+        tilt, _aligned(files, tilt, newst, images, pixel_size), axis_offset, ASSUMED_DEPTH / pixel_size
+    )
+    projections = imod_matrices(
+        (images.shape[1], images.shape[2]), matrices, shifts, angles + delta, x_tilts, middle, offset
+    )
+    ctf, missing = read_ctf(files, angles, matrices, kept)
+    return TiltSeries(
+        images,
+        projections[kept],
+        pixel_size,
+        files.base,
+        ctf,
+        tilt_angles=(angles + delta)[kept],
+        size=size,
+        world_origin=1.0,
+        frame="IMOD alignment (1-based world, as RELION 4)",
+        source=str(files.source),
+        ctf_missing=missing,
+    )
+
+
+def imod_matrices(
+    image_shape: tuple[int, int],
+    matrices: NDArray[np.float64],
+    shifts: NDArray[np.float64],
+    tilt_angles: NDArray[np.float64],
+    x_tilts: NDArray[np.float64],
+    middle: tuple[float, float, float],
+    offset: tuple[float, float] = (0.0, 0.0),
+) -> NDArray[np.float64]:
+    """Projection matrices of an alignment by IMOD, ``(n_tilts, 4, 4)``; the formulas are above.
+
+    Parameters
+    ----------
+    image_shape
+        ``(height, width)`` of the raw images, px.
+    matrices, shifts
+        Of the ``.xf`` file, ``(n_tilts, 2, 2)`` and ``(n_tilts, 2)`` px.
+    tilt_angles, x_tilts
+        Degrees, ``(n_tilts,)``.
+    middle
+        World point ``C`` that the axes go through, ``(x, y, z)`` px.
+    offset
+        Where ``C`` lies in the aligned images, ``(x, y)`` px from their middle.
+    """
+    turn = rotation("y", tilt_angles) @ rotation("x", x_tilts)
+    inverse = np.linalg.inv(matrices)
+    centre = np.array([(image_shape[1] - 1) / 2, (image_shape[0] - 1) / 2])
+    made = np.zeros((len(matrices), 4, 4))
+    made[:, :2, :3] = inverse @ turn[:, :2]
+    made[:, 2, :3] = turn[:, 2]
+    made[:, :3, 3] = -made[:, :3, :3] @ np.asarray(middle)
+    made[:, :2, 3] += np.einsum("nij,nj->ni", inverse, np.asarray(offset) - shifts) + centre
+    made[:, 3, 3] = 1
+    return made
+
+
+def _excluded(tilt: Options, n: int) -> set[int]:
+    """Give the 0-based views that ``tilt.com`` leaves out."""
+    excluded = tilt.views(EXCLUDED, n)
+    if "include" in tilt.entries:
+        excluded |= set(range(n)) - tilt.views(("INCLUDE",), n)
+    if len(excluded) == n:
+        name = next(name for name in (*EXCLUDED, "INCLUDE") if name.lower() in tilt.entries)
+        raise DataError(f"{tilt.where(name)}: all {n} views are excluded; leave some")
+    return excluded
+
+
+def _images(files: Files, newst: Options, stack: str | os.PathLike[str] | None, n: int, kept: list[int]) -> ImageStack:
+    """Open the raw images of the views that are kept."""
+    path = Path(stack) if stack is not None else files.named(newst, "InputFile", *STACK_ENDINGS)
+    if path is None:
+        names = ", ".join(files.base + ending for ending in STACK_ENDINGS)
+        raise DataError(f"{files.folder}: raw stack not found ({names}); name it with stack=... (not the aligned one)")
+    images = MrcStack(path)
+    if len(images) == n:
+        return images if len(kept) == n else FileImages([(path, i) for i in kept])
+    # a stack may have been cut down to the views that are used
+    if len(images) == len(kept):
+        return images
+    raise DataError(
+        f"{path} holds {len(images)} images, but {files.base}.xf has {n} lines; "
+        f"needed: one line for each image of the raw stack"
+    )
+
+
+def _pixel_size(given: float | None, images: ImageStack, files: Files) -> float:
+    """Give the pixel size of the raw images, Å."""
+    if given is not None:
+        if not FINEST < given < LARGEST:
+            raise UsageError(f"pixel_size={given:g} Å of the raw images must be positive")
+        return float(given)
+    stack = images.stacks[0] if isinstance(images, FileImages | MrcStack) else None
+    if stack is not None and FINEST < stack.pixel_size < LARGEST:
+        return stack.pixel_size
+    raise DataError(f"{stack and stack.path}: no pixel size in its header; give pixel_size=... (Å) of the raw images")
+
+
+def _aligned(
+    files: Files, tilt: Options, newst: Options, images: ImageStack, pixel_size: float
+) -> tuple[float, tuple[float, float]]:
+    """Give the binning of the aligned stack, and its size ``(width, height)``, raw px."""
+    for name in UNKNOWN_2D:
+        if newst.text(name).lstrip("-0., "):
+            raise DataError(f"{newst.where(name)}: not supported; make the aligned stack without it")
+    binning, (height, width) = tilt.factor("IMAGEBINNED"), images.shape[1:]
+    stack = files.named(tilt, "InputProjections", "_ali.mrc", ".ali") if tilt.entries else None
+    if newst.entries:
+        binning = newst.factor("ShrinkByFactor" if newst.text("ShrinkByFactor") else "BinByFactor")
+        if size := _lengths(newst, "SizeToOutputInXandY", 2, 2, positive=True):
+            return binning, (size[0] * binning, size[1] * binning)
+    elif stack:
+        # command files may be lost, but the stack that they made tells its size
+        aligned = MrcStack(stack)
+        binning = max(1.0, float(round(aligned.pixel_size / pixel_size))) if aligned.pixel_size else binning
+        return binning, (aligned.shape[2] * binning, aligned.shape[1] * binning)
+    return binning, (width // binning * binning, height // binning * binning)
+
+
+def _volume(
+    tilt: Options, alignment: tuple[float, tuple[float, float]], axis_offset: float, depth: float
+) -> tuple[tuple[float, float, float] | None, tuple[float, float, float], tuple[float, float]]:
+    """Give the volume's size, the world point of the axes, and where it lies in the aligned images; raw px.
+
+    The size is None where no THICKNESS is known; the point is then in the middle of ``depth``.
+    """
+    binning, aligned = alignment
+    # lengths in tilt.com are those of the aligned stack times IMAGEBINNED
+    unit = binning / tilt.factor("IMAGEBINNED")
+
+    def lengths(option: str, least: int, most: int, positive: bool = False) -> list[float]:
+        return [value * unit for value in _lengths(tilt, option, least, most, positive)]
+
+    full = lengths("FULLIMAGE", 2, 2, positive=True) or aligned
+    start = lengths("SUBSETSTART", 2, 2) or [(f - a) / 2 for f, a in zip(full, aligned, strict=True)]
+    subset = [(f - a) / 2 - s for f, a, s in zip(full, aligned, start, strict=True)]
+    # sizes that the binning does not divide are rounded: that is no shift
+    subset_x, subset_y = (0.0 if binning > 1 and abs(s) < binning else s for s in subset)
+    offset = axis_offset * unit + subset_x, subset_y
+    width = (lengths("WIDTH", 1, 1, positive=True) or aligned)[0]
+    rows = lengths("SLICE", 2, 3)[:2]
+    first, last = (rows[0], rows[1] + unit) if rows and 0 <= rows[0] <= rows[1] else (0.0, aligned[1])
+    shift_x, shift_z = (*lengths("SHIFT", 1, 2), 0.0, 0.0)[:2] if tilt.text("SHIFT") else (0.0, 0.0)
+    thickness = lengths("THICKNESS", 1, 1, positive=True)
+    known = (width, last - first, thickness[0]) if thickness else None
+    middle = (
+        (width + 1) / 2 + offset[0] + shift_x,
+        (aligned[1] + 1) / 2 + subset_y - first,
+        ((thickness or [float(round(depth))])[0] + 1) / 2 + shift_z,
+    )
+    return known, middle, offset
+
+
+def _lengths(options: Options, name: str, least: int, most: int, positive: bool = False) -> list[float]:
+    """Give lengths, px, which may have to be positive."""
+    values = options.numbers(name, least, most)
+    if positive and values and min(values) < 1:
+        raise DataError(f"{options.where(name)}: {min(values):g} px; allowed: 1 or more; correct it")
+    return values
