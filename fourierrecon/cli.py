@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
@@ -292,7 +293,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     command = typer.main.get_command(app)
     try:
-        status = command.main(words, prog_name="fourierrecon", standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            status = command.main(words, prog_name="fourierrecon", standalone_mode=False)
     except FourierReconError as error:
         return _fail(str(error), error.exit_status)
     except _PARSING_ERROR as error:
@@ -315,6 +318,13 @@ def _explain(error: Exception, words: Sequence[str]) -> str:
         return f"no option {option}; {_ELSEWHERE[option]}"
     command = f" {words[0]}" if words[0] in {"reconstruct", "plan", "info", "simulate", "demo", "sample"} else ""
     return f"{' '.join(message.split())}\nsee fourierrecon{command} --help"
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """Print a warning as one line, without the place in the code that Python adds."""
+    from fourierrecon.console import say, screen
+
+    say(screen(stderr=True), "warning", " ".join(str(message).split()))
 
 
 def _fail(message: str, status: int) -> int:

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
@@ -20,7 +21,15 @@ from numpy.typing import NDArray
 from fourierrecon import cli, console
 from fourierrecon.errors import DataError
 from fourierrecon.geometry import projection_matrices
-from fourierrecon.io import read_mrc_volume, write_relion4_set, write_relion5_set, write_stack
+from fourierrecon.io import (
+    FileImages,
+    MrcStack,
+    read_mrc_volume,
+    read_series,
+    write_relion4_set,
+    write_relion5_set,
+    write_stack,
+)
 from fourierrecon.tilt_series import CtfParameters, TiltSeries
 
 WIDTH, HEIGHT, DEPTH, TILTS = 40, 36, 16, 7
@@ -491,6 +500,23 @@ def test_trouble_in_the_engine(
 
 
 # the screen
+
+
+def test_warnings_of_readers_are_one_line(folder: Path, run: Run) -> None:
+    series = read_series(T.split()[-1])
+    assert isinstance(series.images, FileImages | MrcStack)
+    stack = series.images.stacks[0].path
+    raw = bytearray(stack.read_bytes())
+    raw[208:212] = bytes(4)
+    stack.write_bytes(bytes(raw))
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        status, _, err = run(f"info {T.split()[-1]}")
+    assert status == 0
+    lines = [line for line in err.splitlines() if line.startswith("warning")]
+    assert len(lines) == 1
+    assert "no MAP mark" in lines[0]
+    assert ".py" not in err
 
 
 def test_stages_report_each_stage_once(capsys: pytest.CaptureFixture[str]) -> None:
