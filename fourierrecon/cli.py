@@ -207,7 +207,7 @@ def plan(
     No image is read. To measure the machine, small pieces of noise are reconstructed, which takes about two seconds.
     """
     from fourierrecon import arguments, checks
-    from fourierrecon.console import say, screen
+    from fourierrecon.console import announcing_compilation, say, screen
     from fourierrecon.forecast import forecast
     from fourierrecon.report import describe_request, print_coverage, print_forecast, print_warnings
 
@@ -235,9 +235,11 @@ def plan(
         with arguments.folders_of(png):
             footprint_png(png, series, region)
         say(console, "picture", str(png))
-    needs = forecast(
-        series, region, request.strategy, ctf=ctf, n_threads=j, taper=(td, tf), output=o, memory=memory, scratch=scratch
-    )
+    with announcing_compilation(console):
+        needs = forecast(
+            series, region, request.strategy, ctf=ctf, n_threads=j, taper=(td, tf), output=o, memory=memory,
+            scratch=scratch,
+        )  # fmt: skip
     print_forecast(console, needs, o)
 
 

@@ -14,11 +14,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from fourierrecon import fourier, insertion
 from fourierrecon.fourier import Complex, Kernel, Real, fast_length
+from fourierrecon.kernels import compiled
 from fourierrecon.slices import PAD, STOP, Slices
 
 #: Half height of the wedge where the band ends, in units of one over the depth of the region.
@@ -109,7 +109,7 @@ def _cut(kernel: Kernel, length: int, grid_length: int, n: int) -> NDArray[np.fl
     return np.where(inside, 1 / (shape**2 * middle * n), 0).astype(np.float32)
 
 
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _add_lost(
     samples: Any,  # (n_tilts, n_rows) complex64
     weights: Any,  # (n_tilts, n_rows) float32

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from shlex import quote
 from shutil import which
@@ -65,6 +67,21 @@ def fail(message: str) -> None:
     screen(stderr=True).print(Text.assemble(("error: ", "bold red"), message.strip()), soft_wrap=True)
 
 
+@contextmanager
+def announcing_compilation(console: Console) -> Iterator[None]:
+    """Say so if loops are compiled meanwhile, which the first run on a machine does.
+
+    Parameters
+    ----------
+    console
+        Where to.
+    """
+    from fourierrecon.kernels import noticing_compilation
+
+    with noticing_compilation(lambda: say(console, "note", "compiling loops, once on this machine: about ten seconds")):
+        yield
+
+
 class Stages:
     """Progress of a computation: a bar a stage on a terminal, elsewhere a line a stage when it is done.
 
@@ -83,6 +100,7 @@ class Stages:
         self._furthest: dict[str, int] = {}
         self._tasks: dict[str, TaskID] = {}
         self._bars: Progress | None = None
+        self._open = ExitStack()
         if console.is_terminal:
             self._bars = Progress(
                 TextColumn("{task.description:<24}", markup=False),
@@ -93,15 +111,15 @@ class Stages:
             )
 
     def __enter__(self) -> Stages:
+        self._open.enter_context(announcing_compilation(self._console))
         if self._bars is not None:
-            self._bars.start()
+            self._open.enter_context(self._bars)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bars is not None:
-            self._bars.stop()
+        self._open.close()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Say how far a stage is.

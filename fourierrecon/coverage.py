@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from fourierrecon.kernels import compiled
 
 #: Rows that are looked at together to find the images that see all or nothing of them.
 ROWS = 16
@@ -50,7 +51,7 @@ class Mask:
         return np.minimum(across[:, None], along[None, :])
 
 
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+@compiled()
 def divide_by_count(
     slab: Any,  # (P, O) float32
     affine: Any,  # (n_tilts, 4, 3): the four border distances over mask width: constant, per p, per o
@@ -77,9 +78,9 @@ def divide_by_count(
             row, mean = slab[p], means[p]
             if n_partly == 0:
                 factor = np.float32(1) / np.float32(max(everywhere, 1))
-                level = np.float32(ground) * factor
+                constant = np.float32(ground) * factor
                 for o in range(n_o):
-                    mean[o] = row[o] * factor + level
+                    mean[o] = row[o] * factor + constant
                 continue
             steps[0] = everywhere
             raised_steps[0] = ground
@@ -104,7 +105,7 @@ def divide_by_count(
             steps[n_o] = raised_steps[n_o] = 0
 
 
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _sort(
     affine: Any, start: int, stop: int, n_o: int, levels: Any, partly: Any, borders: Any
 ) -> tuple[int, int, float]:
@@ -135,7 +136,7 @@ def _sort(
     return everywhere, n_partly, ground
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")  # type: ignore[untyped-decorator]
+@compiled(inline=True)
 def _add_row(
     affine: Any, f: int, borders: Any, i: int, p: int, n_o: int, level: Any, steps: Any, weights: Any,
     raised_steps: Any, raised: Any,
@@ -198,7 +199,7 @@ def _add_row(
     return full_first, full_last + 1
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")  # type: ignore[untyped-decorator]
+@compiled(inline=True)
 def _divide_part(
     row: Any, begin: int, end: int, count: int, level: float, steps: Any, weights: Any, lift: bool, raised_steps: Any,
     raised: Any, mean: Any,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from fourierrecon.kernels import compiled
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")  # type: ignore[untyped-decorator]
+@compiled(inline=True)
 def transfer(x: float, y: float, c: Any) -> np.float32:
     """Evaluate ``scale sin(chi)``; ``c`` from :func:`fourierrecon.ctf.kernel_coefficients`, frequencies in its unit."""
     squared = x * x + y * y

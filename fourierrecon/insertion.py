@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from fourierrecon import fourier, simd
 from fourierrecon.fourier import Complex, Real
+from fourierrecon.kernels import compiled
 from fourierrecon.slices import PAD, STOP, Slices
 
 #: Size of the data in a block of rows: with weights and samples it should fit into a core's own cache.
@@ -124,7 +124,7 @@ def _rows_in_use(slices: Slices, j: int) -> tuple[int, int]:
     return int(np.floor(no / 2 + PAD - radius)), int(np.ceil(no / 2 + PAD + radius)) + 1
 
 
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _row_range(lines: Any, j: int, half_rows: int, stop2: float, limit: float) -> tuple[int, int]:
     """First and last row ``l`` of a line within the band (the samples beyond are zero)."""
     op, ol = lines[2, 0] * j, lines[2, 1]
@@ -145,7 +145,7 @@ def _row_range(lines: Any, j: int, half_rows: int, stop2: float, limit: float) -
     return low, high
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled(fastmath=False)
 def start(lines: Any, j: int, half_rows: int, stop2: float, limit: float, cursor: Any) -> None:
     """Set the next and the last sample with ``|k_o| <= limit`` of every line, in ascending order of rows."""
     for tilt in range(lines.shape[0]):
@@ -159,7 +159,7 @@ def start(lines: Any, j: int, half_rows: int, stop2: float, limit: float, cursor
                 cursor[tilt, 0], cursor[tilt, 1] = 0, 1
 
 
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+@compiled()
 def spread_rows(
     samples: Any,  # (n_tilts, n_rows) complex64
     weights: Any,  # (n_tilts, n_rows) float32, or (0, 0)
@@ -224,7 +224,7 @@ def spread_rows(
     _fold_columns(block, rows, PAD * numbers)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled(fastmath=False)
 def _carry_over(block: Any, done: int, rows: int) -> None:
     """Begin a block with what the block before spread beyond its end."""
     kept = REACH if done else 0
@@ -233,7 +233,7 @@ def _carry_over(block: Any, done: int, rows: int) -> None:
     block[kept : rows + REACH] = 0
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled(fastmath=False)
 def _fold_columns(block: Any, rows: int, pad: int) -> None:
     """Add the spare columns of a periodic grid to those they stand for."""
     columns = block.shape[1] - 2 * pad
@@ -250,7 +250,7 @@ def fold_rows(block: Real) -> None:
     block[PAD : 2 * PAD] += block[rows + PAD :]
 
 
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+@compiled()
 def separate(
     block: Any,  # (rows, 4 columns) float32
     data: Any,  # (rows, columns) complex64
@@ -272,7 +272,7 @@ def separate(
             out[column] = numbers[4 * column + 2] / (ones if ones < one else one)
 
 
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _transpose(block: Any, top: int, gain: Any, turned: Any, left: int) -> None:
     """Write a block of rows, cropped and deapodised along z, as columns."""
     for start in range(0, block.shape[0], 8):
@@ -283,7 +283,7 @@ def _transpose(block: Any, top: int, gain: Any, turned: Any, left: int) -> None:
                 out[left + o] = block[o, top + z] * factor
 
 
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _store(turned: Any, left: int, gain: Any, planes: Any, at: int) -> None:
     """Write a transformed plane, cropped and deapodised along o, into a row of every z slab."""
     for z in range(planes.shape[0]):

@@ -60,6 +60,12 @@ class Scratch:
         return self._arrays[key]
 
 
+class _Block(mmap.mmap):
+    """Memory from the system; torn when parts of it were given back."""
+
+    torn = False
+
+
 class _Kept:
     """Memory of large arrays that were given up, one a purpose, for the next of that purpose.
 
@@ -70,7 +76,7 @@ class _Kept:
     def __init__(self) -> None:
         # may be entered again: arrays can be given up while the lock is held
         self._lock = threading.RLock()
-        self._blocks: dict[str, mmap.mmap] = {}
+        self._blocks: dict[str, _Block] = {}
         self._timer: threading.Timer | None = None
 
     @property
@@ -79,14 +85,16 @@ class _Kept:
         with self._lock:
             return sum(len(block) for block in self._blocks.values())
 
-    def take(self, purpose: str, size: int) -> mmap.mmap | None:
+    def take(self, purpose: str, size: int) -> _Block | None:
         """Give what is kept if it fits; else let it go."""
         with self._lock:
             block = self._blocks.pop(purpose, None)
             return block if block is not None and FILLED * len(block) <= size <= len(block) else None
 
-    def keep(self, purpose: str, block: mmap.mmap) -> None:
-        """Keep memory for a while."""
+    def keep(self, purpose: str, block: _Block) -> None:
+        """Keep memory for a while, if it is whole."""
+        if block.torn:
+            return
         with self._lock:
             self._blocks[purpose] = block
             if self._timer is not None:
@@ -116,7 +124,7 @@ def claim(shape: tuple[int, ...], dtype: DTypeLike, n_threads: int, purpose: str
         return _touch(np.empty(shape, dtype), n_threads)
     fresh = block is None
     if block is None:
-        block = mmap.mmap(-1, size)
+        block = _Block(-1, size)
         if hasattr(mmap, "MADV_HUGEPAGE"):
             block.madvise(mmap.MADV_HUGEPAGE)
     flat = np.frombuffer(block, np.uint8, size)
@@ -124,6 +132,25 @@ def claim(shape: tuple[int, ...], dtype: DTypeLike, n_threads: int, purpose: str
     weakref.finalize(flat, _KEPT.keep, purpose, block).atexit = False
     array = flat.view(dtype).reshape(shape)
     return _touch(array, n_threads) if fresh else array
+
+
+def give_back(array: NDArray[Any]) -> None:
+    """Give the memory under a contiguous part of a claimed array back to the system at once; its values are lost.
+
+    What is written next, a file for instance, then takes over memory that is there instead of fresh memory.
+    """
+    whole = array
+    while isinstance(whole.base, np.ndarray):
+        whole = whole.base
+    block = getattr(whole.base, "obj", None)
+    if not isinstance(block, _Block) or not hasattr(mmap, "MADV_DONTNEED"):
+        return
+    first = int(array.ctypes.data) - int(whole.ctypes.data)
+    start = -(-first // mmap.PAGESIZE) * mmap.PAGESIZE
+    stop = (first + array.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
+    if start < stop:
+        block.torn = True
+        block.madvise(mmap.MADV_DONTNEED, start, stop - start)
 
 
 def _touch(array: NDArray[Any], n_threads: int) -> NDArray[Any]:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from fourierrecon import fourier
@@ -22,6 +21,7 @@ from fourierrecon.ctf import kernel_coefficients
 from fourierrecon.ctf_kernel import transfer
 from fourierrecon.errors import DataError
 from fourierrecon.fourier import Real, fast_length
+from fourierrecon.kernels import compiled
 from fourierrecon.memory import Scratch
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.weighting import Views, Weighting
@@ -247,7 +247,7 @@ def filters_of(strategy: Weighting, views: Views, tilt: int, *, ctf: bool) -> li
     return filters
 
 
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _ctf_grid(fx: Any, fy: Any, c: Any) -> Any:
     values = np.empty((fy.size, fx.size), np.float32)
     for row in range(fy.size):

@@ -19,12 +19,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from fourierrecon import fourier, simd
 from fourierrecon.ctf_kernel import transfer
 from fourierrecon.fourier import Complex, Kernel, Real, fast_length
+from fourierrecon.kernels import compiled
 from fourierrecon.memory import Scratch
 from fourierrecon.preprocess import ImageFilter
 
@@ -196,7 +196,7 @@ def spectrum(
     return padded
 
 
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _place(columns: Any, weights: Any, length: int, padded: Any) -> None:
     """Transpose, weight and zero-pad; sample ``n // 2`` along a goes to the first place, those before it to the end."""
     n, n_rows = columns.shape
@@ -211,7 +211,7 @@ def _place(columns: Any, weights: Any, length: int, padded: Any) -> None:
                 padded[row, place] = columns[a, row] * weight
 
 
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+@compiled()
 def sample_lines(
     spectrum: Any,  # (rows, 2 (length + 2 PAD)) float32: interleaved complex
     length: int,
@@ -262,7 +262,7 @@ def sample_lines(
                 samples[j, tilt, start + i] = block[i, j]
 
 
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _plane_range(lines: Any, el: int, n_planes: int, stop2: float) -> tuple[int, int]:
     """Planes ``[first, last)`` in which sample ``l`` of a line lies within the band and the image's own."""
     a = b = 0.0
@@ -285,7 +285,7 @@ def _plane_range(lines: Any, el: int, n_planes: int, stop2: float) -> tuple[int,
     return (first, last) if first < last else (0, 0)
 
 
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _band_limit(out: Any, lines: Any, el: int, first: int, last: int, pass2: float, stop2: float) -> None:
     """Fade one row of samples out towards the end of the band: a smooth step in the squared frequency."""
     for j in range(first, last):
@@ -296,7 +296,7 @@ def _band_limit(out: Any, lines: Any, el: int, first: int, last: int, pass2: flo
         out[j] *= t * t * (3 - 2 * t)
 
 
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+@compiled()
 def apply_ctf(
     lines: Any,  # (4, 2)
     half_rows: int,

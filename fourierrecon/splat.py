@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from fourierrecon.kernels import compiled
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+
+@compiled(fastmath=False)
 def add_to_image(
     image: NDArray[np.float64],
     centres: NDArray[np.float64],
@@ -57,7 +58,7 @@ def add_to_image(
                 ratio *= factor
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@compiled(fastmath=False)
 def add_to_volume(
     volume: NDArray[np.float32],
     first: int,
@@ -99,7 +100,7 @@ def add_to_volume(
                     volume[section, row, column] += at_y * along_x[column]
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@compiled(fastmath=False)
 def sum_at(
     points: NDArray[np.float64],
     centres: NDArray[np.float64],

@@ -209,25 +209,28 @@ def finish_in_place(task: Task, levels: NDArray[np.float32], planes: Complex) ->
     turn = threading.Condition()
     state = {"read": 0, "failed": 0}
 
-    def finish(slab: NDArray[np.float32], z: int) -> None:
-        try:
-            fourier.real_backward(planes[z], 0, s.period, slab)
-        except BaseException:
-            with turn:
-                state["failed"] = 1
-                turn.notify_all()
-            raise
+    def finish(buffers: tuple[Complex, Real], z: int) -> None:
+        half, slab = buffers
+        # the transform walks down columns: from memory that is far away, that takes twice as long as copy and transform
+        half[...] = planes[z]
         # slab z lies over planes up to z: all of those must have been read
         with turn:
             turn.wait_for(lambda: state["read"] == z or state["failed"])
             state["read"] += 1
             turn.notify_all()
-        _voxels_of_slab(task, levels, z, slab, volume[z])
+        try:
+            fourier.real_backward(half, 0, s.period, slab)
+            _voxels_of_slab(task, levels, z, slab, volume[z])
+        except BaseException:
+            with turn:
+                state["failed"] = 1
+                turn.notify_all()
+            raise
 
     parallel.for_each(
         depth,
         finish,
-        state=lambda: np.empty((s.period, s.shape[2]), np.float32),
+        state=lambda: (np.empty(planes.shape[1:], np.complex64), np.empty((s.period, s.shape[2]), np.float32)),
         n_threads=task.n_threads,
         stage="slabs",
         progress=task.progress,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
 from fourierrecon.fourier import Complex, Real
-from fourierrecon.memory import available_memory, claim, kept_memory, resident_memory
+from fourierrecon.memory import available_memory, claim, give_back, kept_memory, resident_memory
 from fourierrecon.plan import Plan
 from fourierrecon.scratch import ScratchFile
 from fourierrecon.slices import Slices
@@ -124,7 +124,7 @@ def _peak(plan: Plan, n_threads: int, planes_on_disk: bool, samples_on_disk: boo
     planes = plane * (s.period // 2 + 1)
     images = n_threads * plan.image_bytes
     planes_work = n_threads * (8 * depth * no + plan.plane_work_bytes)
-    slab = 4 * s.period * n_o * 2
+    slab = 4 * s.period * n_o * 3
     if samples_on_disk:
         images += n_threads * value * s.n_planes * n_rows
         planes_work += n_threads * 2 * value * block * n_tilts * n_rows
@@ -263,15 +263,18 @@ class PlaneStore:
 
     def slab_buffer(self) -> Complex:
         """Give an array for one thread to read z slabs to."""
-        if self._file is None:
-            return self.whole
-        rows = max(-(-self._n_planes // self._block) * self._block, self._n_half)
+        rows = self._n_half
+        if self._file is not None:
+            rows = max(-(-self._n_planes // self._block) * self._block, rows)
         return np.empty((self._slabs, rows, self._n_o), np.complex64)
 
     def read(self, first: int, stop: int, buffer: Complex) -> Complex:
-        """Give the half spectra of z slabs ``[first, stop)``, ``(stop - first, H'/2 + 1, O)``."""
+        """Give the half spectra of z slabs ``[first, stop)``, ``(stop - first, H'/2 + 1, O)``; once only."""
         if self._file is None:
-            return self.whole[first:stop]
+            # the transform walks down columns: from memory far away, that takes longer than to copy and transform
+            buffer[: stop - first] = self.whole[first:stop]
+            give_back(self.whole[first:stop])
+            return buffer[: stop - first]
         piece = self._block * self._n_o
         for number, row in enumerate(range(0, self._n_planes, self._block)):
             pieces: list[NDArray[Any]] = [buffer[i, row : row + self._block] for i in range(stop - first)]

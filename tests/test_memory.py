@@ -70,3 +70,22 @@ def test_scratch_arrays_are_one_a_name_shape_and_type() -> None:
     assert scratch.array("a", (2, 3), np.float32) is one
     for other in (("b", (2, 3), np.float32), ("a", (3, 2), np.float32), ("a", (2, 3), np.complex64)):
         assert scratch.array(*other) is not one
+
+
+def test_part_of_an_array_can_be_given_back_and_the_rest_stays() -> None:
+    array = claim((4, MANY), np.float32, 1, "parts")
+    array[...] = 3
+    held = resident_memory()
+    memory.give_back(array[1:3])
+    assert held - resident_memory() > 1.9 * memory.LARGE
+    assert (array[0] == 3).all()
+    assert (array[3] == 3).all()
+    kept = kept_memory()
+    del array
+    assert kept_memory() == kept  # nothing to be used again is left of it
+
+
+def test_giving_back_what_was_not_claimed_does_nothing() -> None:
+    array = np.ones((2, MANY // 8), np.float32)
+    memory.give_back(array)
+    assert (array == 1).all()

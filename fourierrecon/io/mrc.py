@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -120,7 +121,7 @@ class MrcWriter:
         if self._kind not in _modes():
             choices = ", ".join(str(np.dtype(name)) for name in MODES.values())
             raise UsageError(f"MRC files do not hold {np.dtype(dtype)}; available: {choices}")
-        self._file, self._shape = file, shape
+        self._file, self._shape, self._turn = file, shape, threading.Lock()
         # of each slab: minimum, maximum, first value, sums of differences to it and of their squares
         self._facts = np.full((shape[0], 5), np.nan)
 
@@ -131,9 +132,11 @@ class MrcWriter:
         values = np.ascontiguousarray(slab, self._kind).reshape(-1)
         self._facts[number] = _facts(values)
         view, offset = memoryview(values.view(np.uint8).data), HEADER_BYTES + number * values.nbytes
-        while len(view):
-            done = os.pwrite(self._file.fileno(), view[: 1 << 30], offset)
-            view, offset = view[done:], offset + done
+        # threads that write to one file at once burn their time waiting for each other in the system
+        with self._turn:
+            while len(view):
+                done = os.pwrite(self._file.fileno(), view[: 1 << 30], offset)
+                view, offset = view[done:], offset + done
 
     def finish(self, voxel_size: float, origin: tuple[float, float, float], label: str, *, stack: bool = False) -> None:
         """Write the header; every slab must have been written."""

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from fourierrecon.ctf import kernel_coefficients
 from fourierrecon.ctf_kernel import transfer
 from fourierrecon.errors import UsageError
+from fourierrecon.kernels import compiled
 from fourierrecon.weighting.base import Views, Weighting, check_snr, register
 
 
@@ -66,7 +66,7 @@ class PreWeight(Weighting):
         return factors
 
 
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _filter(
     fx: Any, fy: Any, distance: Any, into: Any, ctfs: Any, use_ctf: bool, floor: float, gain: float,
     factors: Any,

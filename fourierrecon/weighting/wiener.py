@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from fourierrecon.kernels import compiled
 from fourierrecon.weighting.base import Weighting, check_snr, register
 
 
@@ -43,7 +43,7 @@ class Wiener(Weighting):
         _divide(data, weights, np.float32(1 / self.snr))
 
 
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _divide(data: Any, weights: Any, floor: Any) -> None:
     one = np.float32(1)
     for row in range(data.shape[0]):
