@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numba
 import pytest
 
 from fourierrecon import kernels
@@ -60,8 +61,8 @@ def test_loops_work_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch) -
             raise RuntimeError("cannot cache function: no locator available")
         return original(**options)
 
-    original = kernels.njit
-    monkeypatch.setattr(kernels, "njit", nowhere)
+    original = numba.njit
+    monkeypatch.setattr("fourierrecon.kernels.njit", nowhere)
 
     @kernels.compiled()
     def twice(x: float) -> float:
