@@ -173,10 +173,13 @@ def print_forecast(console: Console, forecast: Forecast, output: Path | None) ->
     threads = f"{forecast.n_threads} thread{'s' * (forecast.n_threads > 1)}"
     estimate = "estimated from small pieces; starting takes a second more"
     say(console, "time", f"about {_time(forecast.seconds)} on {threads}, {estimate}")
-    needs = (
+    needs = [
         (forecast.output_folder, forecast.file_size, "the tomogram needs", "--o"),
         (scratch, storage.scratch, "scratch files need", "--scratch"),
-    )
+    ]
+    if storage.scratch and forecast.output_folder.stat().st_dev == scratch.stat().st_dev:
+        both = forecast.file_size + storage.scratch
+        needs = [(forecast.output_folder, both, "tomogram and scratch files on one disk need", "--o, --scratch")]
     print_warnings(
         console,
         (

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from reference import Geometry, border_distance, world_points
 
-from fourierrecon import Region, TiltSeries, checks, cli
+from fourierrecon import Region, TiltSeries, checks, cli, report
 from fourierrecon.arguments import parse_length, parse_memory
+from fourierrecon.console import screen
 from fourierrecon.errors import UsageError
-from fourierrecon.forecast import forecast
+from fourierrecon.forecast import Forecast, forecast
 from fourierrecon.geometry import footprint, projection_matrices
 from fourierrecon.io import read_mrc_volume, write_relion4_set, write_relion5_set
 from fourierrecon.microscope import realistic_ctf
 from fourierrecon.picture import footprint_png
+from fourierrecon.storage import Storage
 from fourierrecon.weighting import NoWeighting, Wiener
 
 TILTS = tuple(np.linspace(-60, 60, 13))
@@ -155,6 +158,17 @@ def test_less_memory_takes_scratch_space() -> None:
     less = forecast(series, region, NoWeighting(), ctf=False, n_threads=1, memory=needs.storage.memory - 50_000_000)
     assert less.storage.scratch > 4 * 400 * 400 * 401
     assert less.storage.memory < needs.storage.memory
+
+
+@pytest.mark.parametrize(("scratch", "free", "warned"), [(500, 1400, True), (500, 1600, False), (0, 900, True)])
+def test_space_is_needed_for_tomogram_and_scratch_files_together(
+    scratch: int, free: int, warned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(report, "disk_usage", lambda _: SimpleNamespace(free=free))
+    storage = Storage(10**9, scratch, scratch > 0, False, 1, 1)
+    report.print_forecast(screen(), Forecast(storage, 1000, tmp_path, tmp_path, 2, 1.0), None)
+    assert ("free some" in capsys.readouterr().out) == warned
 
 
 def test_the_footprint_is_drawn(tmp_path: Path) -> None:
