@@ -8,10 +8,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import inf, prod
 from pathlib import Path
+from shlex import quote
 
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry import Length, Region
-from fourierrecon.io import read_series
+from fourierrecon.io import Extras, read_series
+from fourierrecon.offsets import Offsets
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.weighting import Weighting, from_text
 
@@ -47,7 +49,8 @@ class Request:
 def read_request(
     sets: tuple[Path | None, Path | None],
     name: str | None,
-    images: tuple[Path | None, float | None],
+    extras: Extras,
+    offsets: Offsets,
     weighting: tuple[bool, bool, str | None, float | None],
     binning: tuple[float | None, float | None],
     origin: tuple[float | None, float | None, float | None],
@@ -61,8 +64,10 @@ def read_request(
         Of ``--t``, ``--i``.
     name
         Of ``--tn``.
-    images
-        Of ``--stack``, ``--angpix``.
+    extras
+        Of ``--stack``, ``--angpix``, ``--mdoc``, ``--voltage``, ``--Cs``, ``--Q0``.
+    offsets
+        Of ``--tiltangle_offset``, ``--x_tilt``, ``--z_shift``, ``--flip_hand``.
     weighting
         As for :func:`choose_weighting`.
     binning
@@ -86,10 +91,29 @@ def read_request(
         raise UsageError("--bin and --binned_angpix exclude each other; give one of them")
     strategy = choose_weighting(*weighting)
     width, height, depth = (parse_length(text, f"--{letter}") for text, letter in zip(size, "whd", strict=True))
-    series = read_series(source, name, *images)
+    series = offsets.apply(read_series(source, name, extras))
     factor = choose_binning(*binning, series)
     region = Region.of(series, binning=factor, origin=origin, size=(width, height, depth))
     return Request(source, sets[1] if sets[0] is not None else None, series, region, strategy)
+
+
+def repeat(extras: Extras) -> str:
+    """Give the options that say the same again, each with a space before it.
+
+    Parameters
+    ----------
+    extras
+        What was given.
+    """
+    values = {
+        "--stack": extras.stack,
+        "--angpix": extras.pixel_size,
+        "--mdoc": extras.mdoc,
+        "--voltage": extras.voltage,
+        "--Cs": extras.spherical_aberration,
+        "--Q0": extras.amplitude_contrast,
+    }
+    return "".join(f" {option} {quote(str(value))}" for option, value in values.items() if value is not None)
 
 
 def parse_length(text: str | None, option: str) -> Length:

@@ -20,12 +20,16 @@ from fourierrecon.options import (
     X0,
     Y0,
     Z0,
+    Aberration,
     Binning,
+    Contrast,
     Ctf,
     Depth,
+    FlipHand,
     Height,
     KeepMean,
     Memory,
+    Notes,
     NoWeight,
     OptimisationSet,
     Output,
@@ -39,11 +43,15 @@ from fourierrecon.options import (
     TaperDistance,
     TaperFalloff,
     Threads,
+    TiltOffset,
     TomogramName,
     TomogramSet,
+    Voltage,
     VoxelSize,
     WeightingText,
     Width,
+    XTilt,
+    ZShift,
 )
 
 #: The base of everything that typer says about wrong options (newer versions carry their own click).
@@ -100,6 +108,10 @@ def reconstruct(
     tn: TomogramName = None,
     stack: Stack = None,
     angpix: PixelSize = None,
+    mdoc: Notes = None,
+    voltage: Voltage = None,
+    cs: Aberration = None,
+    q0: Contrast = None,
     o: Output,
     no_weight: NoWeight = False,
     pre_weight: PreWeight = False,
@@ -109,6 +121,10 @@ def reconstruct(
     keep_mean: KeepMean = False,
     td: TaperDistance = 0.0,
     tf: TaperFalloff = 0.0,
+    tiltangle_offset: TiltOffset = 0.0,
+    x_tilt: XTilt = 0.0,
+    z_shift: ZShift = 0.0,
+    flip_hand: FlipHand = False,
     x0: X0 = None,
     y0: Y0 = None,
     z0: Z0 = None,
@@ -127,14 +143,16 @@ def reconstruct(
     """
     from fourierrecon import arguments, checks
     from fourierrecon.console import Stages, say, screen, size_of
-    from fourierrecon.io import check_writable, writing_mrc
+    from fourierrecon.io import Extras, check_writable, writing_mrc
+    from fourierrecon.offsets import Offsets
     from fourierrecon.report import describe_request, print_warnings
 
     started = time.perf_counter()
     request = arguments.read_request(
         (t, i),
         tn,
-        (stack, angpix),
+        Extras(stack, angpix, mdoc, voltage, cs, q0),
+        Offsets(tiltangle_offset, x_tilt, z_shift, flip_hand),
         (no_weight, pre_weight, weighting, snr),
         (binning, binned_angpix),
         (x0, y0, z0),
@@ -180,6 +198,10 @@ def plan(
     tn: TomogramName = None,
     stack: Stack = None,
     angpix: PixelSize = None,
+    mdoc: Notes = None,
+    voltage: Voltage = None,
+    cs: Aberration = None,
+    q0: Contrast = None,
     o: OutputToBe = None,
     png: Picture = None,
     no_weight: NoWeight = False,
@@ -190,6 +212,10 @@ def plan(
     keep_mean: KeepMean = False,
     td: TaperDistance = 0.0,
     tf: TaperFalloff = 0.0,
+    tiltangle_offset: TiltOffset = 0.0,
+    x_tilt: XTilt = 0.0,
+    z_shift: ZShift = 0.0,
+    flip_hand: FlipHand = False,
     x0: X0 = None,
     y0: Y0 = None,
     z0: Z0 = None,
@@ -209,12 +235,15 @@ def plan(
     from fourierrecon import arguments, checks
     from fourierrecon.console import announcing_compilation, say, screen
     from fourierrecon.forecast import forecast
+    from fourierrecon.io import Extras
+    from fourierrecon.offsets import Offsets
     from fourierrecon.report import describe_request, print_coverage, print_forecast, print_warnings
 
     request = arguments.read_request(
         (t, i),
         tn,
-        (stack, angpix),
+        Extras(stack, angpix, mdoc, voltage, cs, q0),
+        Offsets(tiltangle_offset, x_tilt, z_shift, flip_hand),
         (no_weight, pre_weight, weighting, snr),
         (binning, binned_angpix),
         (x0, y0, z0),
@@ -251,14 +280,20 @@ def info(
     tn: Annotated[str | None, typer.Option("--tn", metavar="NAME", help="Only this tomogram.")] = None,
     stack: Stack = None,
     angpix: PixelSize = None,
+    mdoc: Notes = None,
+    voltage: Voltage = None,
+    cs: Aberration = None,
+    q0: Contrast = None,
 ) -> None:
     """Show what is in a set: tilt series, sizes, angles, CTF, coordinate frame. Images are not read."""
+    from fourierrecon import arguments
     from fourierrecon.console import program, say, screen
-    from fourierrecon.io import list_series, read_series
+    from fourierrecon.io import Extras, list_series, read_series
     from fourierrecon.report import print_facts, print_overview
 
-    names = [tn] if tn is not None else list_series(source, stack, angpix)
-    all_series = [read_series(source, name, stack, angpix) for name in names]
+    extras = Extras(stack, angpix, mdoc, voltage, cs, q0)
+    names = [tn] if tn is not None else list_series(source, extras)
+    all_series = [read_series(source, name, extras) for name in names]
     console = screen()
     if len(all_series) == 1:
         print_facts(console, all_series[0])
@@ -266,8 +301,7 @@ def info(
         print_overview(console, all_series)
     first = all_series[0]
     options = "" if len(names) == 1 and tn is None else f" --tn {quote(first.name)}"
-    options += "" if stack is None else f" --stack {quote(str(stack))}"
-    options += "" if angpix is None else f" --angpix {angpix:g}"
+    options += arguments.repeat(extras)
     options += "" if first.ctf is not None else " --noctf"
     say(
         console,

@@ -232,6 +232,26 @@ def _note(asked: tuple[Length, Length, Length], known: bool, laid: list[bool], d
     return "size from the set" if asked == (None, None, None) else "size as asked for, the rest from the set"
 
 
+def rotation_centre(series: TiltSeries) -> NDArray[np.float64]:
+    """World point that corrections of the alignment turn about: the frame's, else the middle of the tomogram.
+
+    Where the tomogram's size is unknown too, the point whose projections lie nearest to all image centres.
+    """
+    if series.rotation_centre is None and series.size is not None:
+        return series.world_origin + (np.asarray(series.size, float) - 1) / 2
+    return _image_centre(series)
+
+
+def _image_centre(series: TiltSeries) -> NDArray[np.float64]:
+    """Give the rotation centre, or the world point whose projections lie nearest to all image centres."""
+    if series.rotation_centre is not None:
+        return np.asarray(series.rotation_centre, float)
+    height, width = series.image_shape
+    a, t = series.projections[:, :2, :3], series.projections[:, :2, 3]
+    middle = np.array([width // 2, height // 2], float)
+    return np.asarray(np.linalg.lstsq(a.reshape(-1, 3), (middle - t).reshape(-1), rcond=None)[0], np.float64)
+
+
 def footprint(series: TiltSeries) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Find the box that the least tilted image sees: ``(corner, (width, height, depth))``, bin-1 px.
 
@@ -239,13 +259,9 @@ def footprint(series: TiltSeries) -> tuple[tuple[float, float, float], tuple[flo
     the point nearest to all image centres); the depth is :data:`ASSUMED_DEPTH`.
     """
     height, width = series.image_shape
-    a, t = series.projections[:, :2, :3], series.projections[:, :2, 3]
+    a = series.projections[:, :2, :3]
     middle = np.array([width // 2, height // 2], float)
-    if series.rotation_centre is not None:
-        centre = np.asarray(series.rotation_centre, float)
-    else:
-        # the world point whose projections lie nearest to all image centres
-        centre = np.linalg.lstsq(a.reshape(-1, 3), (middle - t).reshape(-1), rcond=None)[0]
+    centre = _image_centre(series)
     least = int(np.argmax(np.abs(np.linalg.det(a[:, :, :2]))))
     corners = np.array([[0, 0], [width, 0], [0, height], [width, height]]) - middle
     flat = np.linalg.solve(a[least][:, :2], corners.T).T

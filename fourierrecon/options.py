@@ -48,6 +48,7 @@ def _bytes(text: str) -> int:
 
 input_option, output_option = partial(option, "Input"), partial(option, "Output")
 weighting_option, images_option = partial(option, "Weighting and CTF"), partial(option, "Images")
+alignment_option = partial(option, "Alignment")
 region_option, running_option = (
     partial(option, "Region (lengths in unbinned pixels)"),
     partial(option, "Running"),
@@ -73,6 +74,17 @@ Stack = Annotated[
 PixelSize = Annotated[
     float | None,
     input_option("Å", "Pixel size of that stack, where neither the file nor the stack's header says it", "--angpix"),
+]
+Notes = Annotated[
+    Path | None,
+    input_option("MDOC", "Notes of SerialEM on the images: exposures, for files that lack them", "--mdoc"),
+]
+Voltage = Annotated[float | None, input_option("KV", "Voltage, where files of AreTomo or IMOD lack it", "--voltage")]
+Aberration = Annotated[
+    float | None, input_option("MM", "Spherical aberration, likewise (AreTomo: 2.7 if left out)", "--Cs", "--cs")
+]
+Contrast = Annotated[
+    float | None, input_option("FRACTION", "Amplitude contrast, likewise (AreTomo: 0.07 if left out)", "--Q0", "--q0")
 ]
 TomogramName = Annotated[
     str | None, input_option("NAME", "Name of the tomogram; needed where the set holds more than one", "--tn")
@@ -117,6 +129,22 @@ TaperDistance = Annotated[
 ]
 TaperFalloff = Annotated[
     float, images_option("PX", "Fade in over this many binned pixels after --td. Default: 0", "--tf", least=0)
+]
+TiltOffset = Annotated[
+    float,
+    alignment_option("DEGREES", "Add to every tilt angle (IMOD: OFFSET). Default: 0", "--tiltangle_offset"),
+]
+XTilt = Annotated[
+    float,
+    alignment_option("DEGREES", "Turn the specimen about its x axis (IMOD: XAXISTILT). Default: 0", "--x_tilt"),
+]
+ZShift = Annotated[
+    float,
+    alignment_option("PX", "Move what is in the tomogram to larger z, unbinned (IMOD: SHIFT). Default: 0", "--z_shift"),
+]
+FlipHand = Annotated[
+    bool,
+    alignment_option(FLAG, "Take tilt angles with the other sign: the tomogram is mirrored in z", "--flip_hand"),
 ]
 X0 = Annotated[
     float | None,

@@ -10,7 +10,7 @@ import pytest
 
 from fourierrecon import Region, reconstruct
 from fourierrecon.errors import DataError, UsageError
-from fourierrecon.io import list_series, read_series
+from fourierrecon.io import Extras, list_series, read_series
 from fourierrecon.weighting import NoWeighting
 
 CELL = Path(__file__).resolve().parents[2] / "shared" / "data" / "mycoplasma"
@@ -21,8 +21,8 @@ needs_cell = pytest.mark.skipif(not CELL.is_dir(), reason=f"no real cell: {CELL}
 def test_the_cell_by_warp_is_the_cell_by_relion_upside_down() -> None:
     # Warp's z axis points the other way; it turns about another half pixel, so positions agree to 0.2 px
     relion = read_series(CELL / "tomograms.star")
-    warp = read_series(CELL / "warp_import_00254.xml", stack=CELL / "00254.mrcs")
-    assert list_series(CELL / "warp_import_00254.xml", CELL / "00254.mrcs") == [warp.name]
+    warp = read_series(CELL / "warp_import_00254.xml", None, Extras(CELL / "00254.mrcs"))
+    assert list_series(CELL / "warp_import_00254.xml", Extras(CELL / "00254.mrcs")) == [warp.name]
     binning = 8.0
     one = Region.of(relion, binning=binning)
     # world points of RELION's voxels in Warp's frame, read from the bottom
@@ -39,7 +39,7 @@ def test_the_cell_by_imod_is_the_cell_by_relion() -> None:
     relion = read_series(CELL / "tomograms.star")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what a lone .xf does not say
-        imod = read_series(CELL / "imod" / "00254.xf", stack=CELL / "00254.mrcs", pixel_size=10.0)
+        imod = read_series(CELL / "imod" / "00254.xf", None, Extras(CELL / "00254.mrcs", 10.0))
     assert imod.world_origin == relion.world_origin == 1
     # without tilt.com the depth is not known: 300 nm are assumed, and the middle lies there
     lower = (300 - 256) / 2
@@ -51,9 +51,9 @@ def test_the_cell_by_imod_is_the_cell_by_relion() -> None:
 @needs_cell
 def test_names_and_images_that_do_not_fit_are_refused() -> None:
     with pytest.raises(UsageError, match=r"--tn 'other' is not in .*; leave --tn out"):
-        read_series(CELL / "warp_import_00254.xml", "other", CELL / "00254.mrcs")
-    with pytest.raises(UsageError, match="leave --stack and --angpix out"):
-        read_series(CELL / "tomograms.star", None, CELL / "00254.mrcs")
+        read_series(CELL / "warp_import_00254.xml", "other", Extras(CELL / "00254.mrcs"))
+    with pytest.raises(UsageError, match="leave --stack, --angpix, --voltage"):
+        read_series(CELL / "tomograms.star", None, Extras(CELL / "00254.mrcs"))
 
 
 @pytest.mark.parametrize("name", ["x.xml", "x.tomostar", "x.aln", "x.xf", "tilt.com", "x.star", "x"])

@@ -119,7 +119,11 @@ def read_defocus(path: Path, tilt_angles: NDArray[np.float64]) -> Defocus:
 
 
 def read_ctf(
-    files: Files, angles: NDArray[np.float64], matrices: NDArray[np.float64], kept: list[int]
+    files: Files,
+    angles: NDArray[np.float64],
+    matrices: NDArray[np.float64],
+    kept: list[int],
+    given: dict[str, float],
 ) -> tuple[CtfParameters | None, tuple[str, ...]]:
     """Give the parameters of the CTF of the views that are kept, or else what is missing for them.
 
@@ -131,15 +135,17 @@ def read_ctf(
         Of their alignment, ``(n, 2, 2)``.
     kept
         Their 0-based numbers.
+    given
+        Optics that win over those of the files, under IMOD's names.
     """
     sources = [files.options("ctfcorrection", "ctfphaseflip"), files.options("ctfplotter", "ctfplotter")]
-    optics, missing = {}, []
+    optics, missing = dict(given), []
     for name in OPTICS:
-        given = next((s for s in sources if s.text(name)), None)
-        if given is None:
+        source = next((s for s in sources if s.text(name)), None)
+        if name not in optics and source is not None:
+            optics[name] = source.numbers(name, 1, 1)[0]
+        elif name not in optics:
             missing.append(f"{name} (ctfcorrection.com)")
-        else:
-            optics[name] = given, given.numbers(name, 1, 1)[0]
     path = files.named(sources[0], "DefocusFile") or files.named(sources[1], "DefocusFile", ".defocus")
     if path is None:
         missing.append(f"{files.base}.defocus")
@@ -152,16 +158,16 @@ def read_ctf(
     try:
         ctf = CtfParameters.of(
             len(kept),
-            voltage=optics["Voltage"][1],
-            spherical_aberration=optics["SphericalAberration"][1],
-            amplitude_contrast=optics["AmplitudeContrast"][1],
+            voltage=optics["Voltage"],
+            spherical_aberration=optics["SphericalAberration"],
+            amplitude_contrast=optics["AmplitudeContrast"],
             defocus_u=defocus.u[kept],
             defocus_v=defocus.v[kept],
             defocus_angle=angle[kept],
             phase_shift=defocus.phase_shift[kept],
         )
     except DataError as error:
-        raise DataError(f"{optics['Voltage'][0].path}: {error}") from error
+        raise DataError(f"{files.folder}, ctfcorrection.com: {error}") from error
     return ctf, ()
 
 

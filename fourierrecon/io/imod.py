@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry import ASSUMED_DEPTH, rotation
-from fourierrecon.io.defocus import read_ctf
+from fourierrecon.io.defocus import OPTICS, read_ctf
 from fourierrecon.io.imod_files import Files
 from fourierrecon.io.imod_text import LARGEST, Options, read_transforms
 from fourierrecon.io.mrc import FileImages, MrcStack
@@ -47,6 +47,9 @@ def read_imod(
     *,
     stack: str | os.PathLike[str] | None = None,
     pixel_size: float | None = None,
+    voltage: float | None = None,
+    spherical_aberration: float | None = None,
+    amplitude_contrast: float | None = None,
 ) -> TiltSeries:
     """Read a tilt series that IMOD aligned; the images, those of the raw stack, stay on disk until they are used.
 
@@ -67,6 +70,8 @@ def read_imod(
         Raw images. Default: as ``newst.com`` names them, else the ``.st``, ``.mrc`` or ``.mrcs`` beside the files.
     pixel_size
         Of the raw images, Å. Default: from the stack's header.
+    voltage, spherical_aberration, amplitude_contrast
+        kV, mm, fraction. Default: from ``ctfcorrection.com`` or ``ctfplotter.com``.
 
     Returns
     -------
@@ -104,7 +109,9 @@ def read_imod(
     projections = imod_matrices(
         (images.shape[1], images.shape[2]), matrices, shifts, angles + delta, x_tilts, middle, offset
     )
-    ctf, missing = read_ctf(files, angles, matrices, kept)
+    optics = dict(zip(OPTICS, (voltage, spherical_aberration, amplitude_contrast), strict=True))
+    given = {name: value for name, value in optics.items() if value is not None}
+    ctf, missing = read_ctf(files, angles, matrices, kept, given)
     return TiltSeries(
         images,
         projections[kept],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from fourierrecon.errors import UsageError
@@ -13,12 +14,46 @@ from fourierrecon.tilt_series import TiltSeries
 WARP, ARETOMO, IMOD = (".xml", ".tomostar"), (".aln",), (".xf", ".com")
 
 
-def list_series(path: str | os.PathLike[str], stack: Path | None = None, pixel_size: float | None = None) -> list[str]:
+@dataclass(frozen=True)
+class Extras:
+    """What is given beside a file that does not hold it. It wins over what lies beside the file.
+
+    Parameters
+    ----------
+    stack
+        The images; for files of Warp, AreTomo and IMOD.
+    pixel_size
+        Of the images, Å; likewise.
+    mdoc
+        SerialEM's notes on the images: exposures.
+    voltage, spherical_aberration, amplitude_contrast
+        kV, mm, fraction; for AreTomo and IMOD.
+    """
+
+    stack: Path | None = None
+    pixel_size: float | None = None
+    mdoc: Path | None = None
+    voltage: float | None = None
+    spherical_aberration: float | None = None
+    amplitude_contrast: float | None = None
+
+    @property
+    def optics(self) -> dict[str, float]:
+        """What is given of the optics, by the names above."""
+        names = ("voltage", "spherical_aberration", "amplitude_contrast")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+#: Nothing is given beside the file.
+NOTHING = Extras()
+
+
+def list_series(path: str | os.PathLike[str], extras: Extras = NOTHING) -> list[str]:
     """Give the names of the tilt series in a file.
 
     Parameters
     ----------
-    path, stack, pixel_size
+    path, extras
         As for :func:`read_series`.
 
     Raises
@@ -27,16 +62,11 @@ def list_series(path: str | os.PathLike[str], stack: Path | None = None, pixel_s
         If it is no such file.
     """
     if Path(path).is_dir() or Path(path).suffix.lower() in WARP + ARETOMO + IMOD:
-        return [read_series(path, None, stack, pixel_size).name]
+        return [read_series(path, None, extras).name]
     return star.list_tomograms(path)
 
 
-def read_series(
-    path: str | os.PathLike[str],
-    name: str | None = None,
-    stack: Path | None = None,
-    pixel_size: float | None = None,
-) -> TiltSeries:
+def read_series(path: str | os.PathLike[str], name: str | None = None, extras: Extras = NOTHING) -> TiltSeries:
     """Read a tilt series; its images stay on disk until they are used.
 
     Parameters
@@ -46,31 +76,46 @@ def read_series(
         of AreTomo (``.aln``) or IMOD (eTomo's folder, ``tilt.com``, ``.xf``).
     name
         Of the tomogram; may be left out if there is just one.
-    stack, pixel_size
-        Of the images (Å), where a file of Warp, AreTomo or IMOD does not lead to them.
+    extras
+        What the file does not hold.
 
     Raises
     ------
     DataError
         If a file is missing or cannot be used.
     UsageError
-        If the name is not that of a tomogram in the file, or left out where there are several.
+        If the name is not that of a tomogram in the file, or left out where there are several; or if something is
+        given that the file holds itself.
     """
-    ending = Path(path).suffix.lower()
+    series = _read(Path(path), name, extras)
+    if extras.mdoc is not None:
+        from fourierrecon.io.mdoc import join_mdoc
+
+        series = join_mdoc(series, extras.mdoc)
+    return series
+
+
+def _read(path: Path, name: str | None, extras: Extras) -> TiltSeries:
+    ending = path.suffix.lower()
     if ending in WARP:
         from fourierrecon.io.warp import read_warp
 
-        series = read_warp(Path(path), stack=stack, pixel_size=pixel_size)
+        if extras.optics:
+            raise UsageError(f"{path} holds the optics itself; leave --voltage, --Cs and --Q0 out")
+        series = read_warp(path, stack=extras.stack, pixel_size=extras.pixel_size)
     elif ending in ARETOMO:
         from fourierrecon.io.aretomo import read_aretomo
 
-        series = read_aretomo(Path(path), stack=stack, pixel_size=pixel_size)
-    elif ending in IMOD or Path(path).is_dir():
+        series = read_aretomo(path, stack=extras.stack, pixel_size=extras.pixel_size, **extras.optics)
+    elif ending in IMOD or path.is_dir():
         from fourierrecon.io.imod import read_imod
 
-        series = read_imod(Path(path), stack=stack, pixel_size=pixel_size)
-    elif stack is not None or pixel_size is not None:
-        raise UsageError(f"{path} names its images and their pixel size itself; leave --stack and --angpix out")
+        series = read_imod(path, stack=extras.stack, pixel_size=extras.pixel_size, **extras.optics)
+    elif extras.optics or extras.stack is not None or extras.pixel_size is not None:
+        raise UsageError(
+            f"{path} names its images, pixel size and optics itself; leave --stack, --angpix, --voltage, --Cs "
+            f"and --Q0 out"
+        )
     else:
         return star.read_tilt_series(path, name)
     if name is not None and name != series.name:
