@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from fourierrecon import examples
+from fourierrecon import examples, importing
 from fourierrecon.errors import FourierReconError
 from fourierrecon.options import (
     FLAG,
@@ -310,6 +310,7 @@ def info(
     )
 
 
+app.command("import")(importing.import_series)
 for _command in (examples.demo, examples.simulate, examples.sample):
     app.command()(_command)
 
@@ -352,7 +353,8 @@ def _explain(error: Exception, words: Sequence[str]) -> str:
     message = error.format_message() if hasattr(error, "format_message") else str(error)
     if option in _ELSEWHERE:
         return f"no option {option}; {_ELSEWHERE[option]}"
-    command = f" {words[0]}" if words[0] in {"reconstruct", "plan", "info", "simulate", "demo", "sample"} else ""
+    commands = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
+    command = f" {words[0]}" if words[0] in commands else ""
     return f"{' '.join(message.split())}\nsee fourierrecon{command} --help"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -135,6 +135,11 @@ class TiltSeries:
         File that the series was read from, for messages.
     ctf_missing
         Where ``ctf`` is None: the columns that the source lacks for it, for messages.
+    hand
+        RELION's ``rlnTomoHand`` where the source tells it: 1 or -1, the sign by which the defocus grows with the depth
+        along the beam. Nothing here depends on it.
+    excluded
+        1-based numbers, in the source, of the images that it excludes; they are not in the series.
     """
 
     images: ImageStack
@@ -150,6 +155,8 @@ class TiltSeries:
     frame: str = "projection matrices, 0-based world"
     source: str = ""
     ctf_missing: tuple[str, ...] = ()
+    hand: int | None = None
+    excluded: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"{self.source}: " if self.source else ""
@@ -219,20 +226,13 @@ class TiltSeries:
             self.ctf.phase_shift[index],
             self.ctf.scale[index],
         )
-        return TiltSeries(
-            _Selection(self.images, index),
-            self.projections[index],
-            self.pixel_size,
-            self.name,
-            ctf,
-            None if self.exposure is None else self.exposure[index],
-            self.tilt_angles[index],
-            self.size,
-            self.world_origin,
-            self.rotation_centre,
-            self.frame,
-            self.source,
-            self.ctf_missing,
+        return replace(
+            self,
+            images=_Selection(self.images, index),
+            projections=self.projections[index],
+            ctf=ctf,
+            exposure=None if self.exposure is None else self.exposure[index],
+            tilt_angles=self.tilt_angles[index],
         )
 
 

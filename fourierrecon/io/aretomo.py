@@ -116,6 +116,7 @@ def read_aretomo(
         frame="AreTomo (world about the rotation centre, the middle of the volume)",
         source=str(path),
         ctf_missing=missing,
+        excluded=tuple(i + 1 for i in dark),
     )
 
 

@@ -124,6 +124,7 @@ def read_imod(
         frame="IMOD alignment (1-based world, as RELION 4)",
         source=str(files.source),
         ctf_missing=missing,
+        excluded=tuple(i + 1 for i in sorted(excluded)),
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -66,20 +68,9 @@ def write_relion4_set(
     UsageError
         If the name of the tomogram cannot stand in a STAR file.
     """
-    corner, (width, height, depth) = _frame(series, size)
-    shift = np.eye(4)
-    shift[:3, 3] = np.asarray(corner) - 1
-    matrices = series.projections @ shift
-    overview, tilts = _common_columns(series, hand)
     stacks = _stacks(folder, series, stack_name, {"Even": even, "Odd": odd}, write_images, dtype)
-    overview |= {"rlnTomoTiltSeriesName": [stacks[""]], "rlnTomoFrameCount": [str(series.n_tilts)]}
-    overview |= {f"rlnTomoSize{a}": [_number(v)] for a, v in zip("XYZ", (width, height, depth), strict=True)}
-    columns = {f"rlnTomoProj{a}": [_vector(row) for row in matrices[:, i]] for i, a in enumerate("XYZW")}
-    columns |= tilts | _image_columns(stacks, series.n_tilts, halves_only=True)
-    path = Path(folder) / file_name
-    write_tables(path, {"global": overview, series.name: columns})
-    _optimisation_set(path)
-    return path
+    names = {half: _in_stack(name, series.n_tilts) for half, name in stacks.items() if half}
+    return write_entries(folder, [relion4_entry(series, stacks[""], names, hand=hand, size=size)], file_name)
 
 
 def write_relion5_set(
@@ -123,6 +114,86 @@ def write_relion5_set(
     UsageError
         If the matrices are no rotations, or the angles and shifts given do not make them.
     """
+    stacks = _stacks(folder, series, stack_name, {"Even": even, "Odd": odd}, write_images, dtype)
+    names = {half: _in_stack(name, series.n_tilts) for half, name in stacks.items()}
+    entry = relion5_entry(series, names, tilt_angles, tilt_axis_angle, x_tilt, shifts, hand=hand, size=size)
+    return write_entries(folder, [entry], file_name)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tomogram of a set.
+
+    Parameters
+    ----------
+    name
+        Of the tomogram.
+    overview
+        Its row in the table of all tomograms.
+    tilts
+        The table of its tilts, by column.
+    """
+
+    name: str
+    overview: dict[str, list[str]]
+    tilts: dict[str, list[str]]
+
+
+def relion4_entry(
+    series: TiltSeries,
+    stack: str,
+    halves: Mapping[str, Sequence[str]],
+    *,
+    hand: int = -1,
+    size: tuple[float, float, float] | None = None,
+) -> Entry:
+    """Make the entry of a tilt series in a RELION 4 set.
+
+    Parameters
+    ----------
+    series, hand, size
+        As for :func:`write_relion4_set`.
+    stack
+        Name of the stack of its images, as it will be written.
+    halves
+        Names of the half images (``N@stack``, one a tilt), under ``Even`` and ``Odd``; may be empty.
+    """
+    corner, extent = _frame(series, size)
+    shift = np.eye(4)
+    shift[:3, 3] = np.asarray(corner) - 1
+    matrices = series.projections @ shift
+    overview, tilts = _common_columns(series, hand)
+    overview |= {"rlnTomoTiltSeriesName": [stack], "rlnTomoFrameCount": [str(series.n_tilts)]}
+    overview |= {f"rlnTomoSize{a}": [_number(v)] for a, v in zip("XYZ", extent, strict=True)}
+    columns = {f"rlnTomoProj{a}": [_vector(row) for row in matrices[:, i]] for i, a in enumerate("XYZW")}
+    return Entry(series.name, overview, columns | tilts | _image_columns(halves))
+
+
+def relion5_entry(
+    series: TiltSeries,
+    images: Mapping[str, Sequence[str]],
+    tilt_angles: ArrayLike | None = None,
+    tilt_axis_angle: ArrayLike | None = None,
+    x_tilt: ArrayLike | None = None,
+    shifts: ArrayLike | None = None,
+    *,
+    hand: int = -1,
+    size: tuple[float, float, float] | None = None,
+) -> Entry:
+    """Make the entry of a tilt series in a RELION 5 set.
+
+    Parameters
+    ----------
+    series, tilt_angles, tilt_axis_angle, x_tilt, shifts, hand, size
+        As for :func:`write_relion5_set`.
+    images
+        Names of the images (``N@stack`` or a file, one a tilt), under the empty word, ``Even`` and ``Odd``.
+
+    Raises
+    ------
+    UsageError
+        If the matrices are no rotations, or the angles and shifts given do not make them.
+    """
     corner, extent = _frame(series, size)
     half = [int(s / 2) for s in extent]
     middle = np.append(np.asarray(corner) + half, 1.0)
@@ -152,12 +223,10 @@ def write_relion5_set(
             f"RELION 5 sets hold rotations and shifts only: correct the angles, or write a RELION 4 set"
         )
     overview, columns = _common_columns(series, hand)
-    stacks = _stacks(folder, series, stack_name, {"Even": even, "Odd": odd}, write_images, dtype)
-    tilts_name = f"tilt_series/{series.name}.star"
-    overview |= {"rlnTomoTiltSeriesStarFile": [tilts_name]}
+    overview |= {"rlnTomoTiltSeriesStarFile": [f"tilt_series/{series.name}.star"]}
     overview |= {f"rlnTomoSize{a}": [_number(v)] for a, v in zip("XYZ", extent, strict=True)}
     angstrom = shift * series.pixel_size
-    columns = _image_columns(stacks, n) | {
+    columns = _image_columns(images) | {
         "rlnTomoXTilt": [_number(v) for v in x],
         "rlnTomoYTilt": [_number(v) for v in tilt],
         "rlnTomoZRot": [_number(v) for v in axis],
@@ -165,10 +234,47 @@ def write_relion5_set(
         "rlnTomoYShiftAngst": [_number(v) for v in angstrom[:, 1]],
         **columns,
     }
+    return Entry(series.name, overview, columns)
+
+
+def write_entries(folder: str | os.PathLike[str], entries: Sequence[Entry], file_name: str = "tomograms.star") -> Path:
+    """Write a set of one or more tomograms, all of RELION 4 or all of RELION 5; give its STAR file.
+
+    Parameters
+    ----------
+    folder
+        Made if need be.
+    entries
+        The tomograms.
+    file_name
+        Of the set; ``optimisation_set.star`` goes with it if it is ``tomograms.star``.
+
+    Raises
+    ------
+    DataError
+        If a file cannot be written.
+    UsageError
+        If two tomograms have one name, or not the same facts are known of all.
+    """
+    first = entries[0]
+    for i, entry in enumerate(entries[1:], 1):
+        if entry.name in [other.name for other in entries[:i]]:
+            raise UsageError(f"two tomograms have the name {entry.name!r}; a set needs a name of its own for each")
+        if differing := sorted(set(first.overview) ^ set(entry.overview)):
+            raise UsageError(
+                f"{', '.join(differing)} is known of only one of {first.name} and {entry.name}; a set needs the same "
+                f"facts of all: give what is missing, or make two sets"
+            )
+    overview = {label: [entry.overview[label][0] for entry in entries] for label in first.overview}
     path = Path(folder) / file_name
-    write_tables(Path(folder) / tilts_name, {series.name: columns})
-    write_tables(path, {"global": overview})
-    _optimisation_set(path)
+    if "rlnTomoTiltSeriesStarFile" in overview:
+        for entry in entries:
+            write_tables(Path(folder) / entry.overview["rlnTomoTiltSeriesStarFile"][0], {entry.name: entry.tilts})
+        write_tables(path, {"global": overview})
+    else:
+        write_tables(path, {"global": overview, **{entry.name: entry.tilts for entry in entries}})
+    if path.name == "tomograms.star":
+        write_tables(path.with_name("optimisation_set.star"), {"": {"rlnTomoTomogramsFile": path.name}})
     return path
 
 
@@ -237,19 +343,13 @@ def _stacks(
     return names
 
 
-def _image_columns(stacks: dict[str, str], n_tilts: int, halves_only: bool = False) -> dict[str, list[str]]:
-    """Give the columns with the name of each image, ``000001@stack``."""
-    return {
-        f"rlnMicrographName{half}": [f"{i + 1:06d}@{name}" for i in range(n_tilts)]
-        for half, name in stacks.items()
-        if half or not halves_only
-    }
+def _in_stack(name: str, n_tilts: int) -> list[str]:
+    """Name each image of a stack, ``000001@stack``."""
+    return [f"{i + 1:06d}@{name}" for i in range(n_tilts)]
 
 
-def _optimisation_set(path: Path) -> None:
-    """Write the optimisation set that goes with a tomogram set."""
-    if path.name == "tomograms.star":
-        write_tables(path.with_name("optimisation_set.star"), {"": {"rlnTomoTomogramsFile": path.name}})
+def _image_columns(images: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    return {f"rlnMicrographName{half}": list(names) for half, names in images.items()}
 
 
 def _number(value: float) -> str:

@@ -72,6 +72,11 @@ class MrcStack:
         return self._header.voxel_size
 
     @property
+    def places(self) -> list[tuple[Path, int]]:
+        """File of each image, and its 0-based number there."""
+        return [(self.path, i) for i in range(len(self))]
+
+    @property
     def stacks(self) -> tuple[MrcStack, ...]:
         """The files that hold the images: this one."""
         return (self,)
@@ -128,6 +133,11 @@ class FileImages:
     def shape(self) -> tuple[int, int, int]:
         """``(n_images, height, width)``."""
         return (len(self._images), *self._images[0][0].shape[1:])
+
+    @property
+    def places(self) -> list[tuple[Path, int]]:
+        """File of each image, and its 0-based number there."""
+        return [(stack.path, number) for stack, number in self._images]
 
     @property
     def stacks(self) -> tuple[MrcStack, ...]:

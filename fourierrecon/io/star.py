@@ -125,7 +125,36 @@ def read_tilt_series(path: str | os.PathLike[str], name: str | None = None, *, i
         frame,
         str(path),
         ctf_missing,
+        _hand(row),
     )
+
+
+def read_halves(path: str | os.PathLike[str], name: str | None = None) -> dict[str, ImageStack]:
+    """Open the half images of a tilt series under ``Even`` and ``Odd``; nothing if the set does not name them.
+
+    Parameters
+    ----------
+    path, name
+        As for :func:`read_tilt_series`.
+
+    Raises
+    ------
+    UsageError, DataError
+        As :func:`read_tilt_series`.
+    """
+    path, overview, tables = _open_set(Path(path))
+    names = overview.words("rlnTomoName")
+    row = overview.row(names.index(name) if name is not None else 0)
+    tilts, _ = _tilts(row, tables, names[0] if name is None else name)
+    halves: tuple[Which, ...] = ("even", "odd")
+    if not all(tilts.has(IMAGE[half]) for half in halves):
+        return {}
+    return {half.capitalize(): _images(half, row, tilts) for half in halves}
+
+
+def _hand(row: Table) -> int | None:
+    """Give ``rlnTomoHand`` if it is there and 1 or -1."""
+    return {"1": 1, "-1": -1}.get(row.words("rlnTomoHand")[0].partition(".")[0]) if row.has("rlnTomoHand") else None
 
 
 def _open_set(path: Path) -> tuple[Path, Table, dict[str, Table]]:

@@ -171,6 +171,7 @@ def read_warp(
         "Warp (0-based world about the rotation centre, size / 2; z points the other way from IMOD's and RELION's)",
         str(path),
         series.ctf_missing,
+        excluded=tuple(int(i) + 1 for i in np.flatnonzero(~series.use)),
     )
 
 

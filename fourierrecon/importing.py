@@ -1,0 +1,217 @@
+"""The command ``import``: a RELION 4 or 5 set from tilt series of any program, alignment and all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from fourierrecon.errors import DataError, UsageError
+from fourierrecon.options import (
+    FLAG,
+    Aberration,
+    Contrast,
+    FlipHand,
+    Notes,
+    PixelSize,
+    Stack,
+    TiltOffset,
+    TomogramName,
+    Voltage,
+    XTilt,
+    ZShift,
+    output_option,
+)
+
+if TYPE_CHECKING:
+    from fourierrecon.io.relion import Entry
+    from fourierrecon.tilt_series import ImageStack, TiltSeries
+
+Version = Literal["relion4", "relion5"]
+#: RELION's default, and what its import writes for series of IMOD and AreTomo.
+HAND = -1
+#: Endings that RELION takes for stacks; others get one of them after a colon.
+STACKS = (".mrcs", ".mrc")
+
+
+def import_series(
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="SOURCE...", help="Sets or tilt series, as for reconstruct --t.")
+    ],
+    *,
+    o: Annotated[Path, output_option("FOLDER", "Folder of the new set; it is made", "--o", "-o")],
+    version: Annotated[
+        str, output_option("VERSION", "relion4 (matrices) or relion5 (angles). Default: relion5", "--as")
+    ] = "relion5",
+    copy: Annotated[
+        bool, output_option(FLAG, "Copy the images into the folder, do not only name them", "--copy")
+    ] = False,
+    overwrite: Annotated[bool, output_option(FLAG, "Replace a set that is there", "--overwrite")] = False,
+    tn: TomogramName = None,
+    stack: Stack = None,
+    angpix: PixelSize = None,
+    mdoc: Notes = None,
+    voltage: Voltage = None,
+    cs: Aberration = None,
+    q0: Contrast = None,
+    tiltangle_offset: TiltOffset = 0.0,
+    x_tilt: XTilt = 0.0,
+    z_shift: ZShift = 0.0,
+    flip_hand: FlipHand = False,
+) -> None:
+    """Write a RELION 4 or 5 set from tilt series of RELION, IMOD, AreTomo or Warp.
+
+    A tomogram of the new set is that of its source: same voxels at the same places. Images stay where they are.
+    """
+    from fourierrecon.console import program, say, screen
+    from fourierrecon.io import Extras, list_series, read_series
+    from fourierrecon.io.star import read_halves
+    from fourierrecon.offsets import Offsets
+    from fourierrecon.report import describe_ctf, describe_images
+
+    if version not in ("relion4", "relion5"):
+        raise UsageError(f"--as {version}: unknown; available: relion4, relion5")
+    target = o / "tomograms.star"
+    if target.exists() and not overwrite:
+        raise UsageError(f"{target} exists; give --overwrite to replace it, or another folder")
+    console = screen()
+    extras, offsets = (
+        Extras(stack, angpix, mdoc, voltage, cs, q0),
+        Offsets(tiltangle_offset, x_tilt, z_shift, flip_hand),
+    )
+    found: list[tuple[TiltSeries, Mapping[str, ImageStack]]] = []
+    for source in sources:
+        if target.exists() and source.exists() and source.samefile(target):
+            raise UsageError(f"{source} is what would be replaced; give another folder")
+        for name in [tn] if tn is not None else list_series(source, extras):
+            series = offsets.apply(read_series(source, name, extras))
+            halves = read_halves(source, name) if source.suffix.lower() == ".star" else {}
+            found.append((series, halves))
+            say(console, "read", f"{series.name} of {source}: {describe_images(series)}")
+            say(console, "frame", series.frame)
+            say(console, "CTF", describe_ctf(series))
+            if series.excluded:
+                say(console, "excluded", f"images {', '.join(map(str, series.excluded))} of the source")
+    path, copied = write_set(o, found, "relion4" if version == "relion4" else "relion5", copy=copy)
+    if copied and not copy:
+        say(console, "note", f"RELION 4 needs the images of a series in one stack: copied {', '.join(copied)}")
+    say(console, "wrote", f"{path}: RELION {version[-1]} set of {len(found)} tomogram{'s' * (len(found) > 1)}")
+    first = found[0][0]
+    rest = f" --tn {first.name}" if len(found) > 1 else ""
+    rest += "" if first.ctf is not None else " --noctf"
+    say(console, "next", f"{program()} reconstruct --t {path}{rest} --o {first.name}.mrc")
+
+
+def write_set(
+    folder: Path,
+    found: Sequence[tuple[TiltSeries, Mapping[str, ImageStack]]],
+    version: Version,
+    *,
+    copy: bool = False,
+) -> tuple[Path, list[str]]:
+    """Write a set; give its STAR file, and the names of the stacks that were copied.
+
+    Images are named by paths from the working directory if they lie below it, as RELION's own are, and absolutely if
+    not. RELION 4 needs one stack a series with just its images, in order: where there is none, one is written.
+
+    Parameters
+    ----------
+    folder
+        Of the set.
+    found
+        Tilt series, each with its half images under ``Even`` and ``Odd``, or none.
+    version
+        Of RELION.
+    copy
+        Write all images anew, one stack a series.
+
+    Raises
+    ------
+    UsageError
+        If a name cannot stand in a STAR file, or the set cannot hold all series, or not in this version.
+    DataError
+        If a file cannot be written.
+    """
+    from fourierrecon.io.relion import write_entries
+
+    copied: list[str] = []
+    entries = []
+    # everything is worked out before anything is written
+    for write in (False, True):
+        entries = [_entry(folder, series, halves, version, copy, copied, write) for series, halves in found]
+        copied = copied if write else []
+    return write_entries(folder, entries), copied
+
+
+def _entry(
+    folder: Path,
+    series: TiltSeries,
+    halves: Mapping[str, ImageStack],
+    version: Version,
+    copy: bool,
+    copied: list[str],
+    write: bool,
+) -> Entry:
+    """Make the entry of one tilt series; write its stacks if they are to be copied."""
+    from fourierrecon.io.mrc import write_stack
+    from fourierrecon.io.relion import relion4_entry, relion5_entry
+
+    hand = series.hand or HAND
+    names: dict[str, list[str]] = {}
+    stacks: dict[str, str] = {}
+    for half, images in {"": series.images, **halves}.items():
+        places = _places(series, images)
+        whole = places is not None and _is_whole_stack(places)
+        if copy or places is None or (version == "relion4" and not half and not whole):
+            suffix = f"_{half.lower()}" if half else ""
+            path = folder / f"{series.name}{suffix}.mrcs"
+            if write:
+                if any(path.exists() and path.samefile(place) for place, _ in places or ()):
+                    raise UsageError(f"{path} is one of the images that are read; give another folder")
+                write_stack(path, images, series.pixel_size, _pixel_type(images))
+                copied.append(str(path))
+            places = [(path.absolute(), i) for i in range(series.n_tilts)]
+        names[half] = [f"{number + 1:06d}@{_name(path)}" for path, number in places]
+        stacks[half] = _name(places[0][0])
+    if version == "relion4":
+        return relion4_entry(series, stacks[""], {half: n for half, n in names.items() if half}, hand=hand)
+    try:
+        return relion5_entry(series, names, hand=hand)
+    except UsageError as error:
+        raise UsageError(
+            f"{series.name} does not fit into a RELION 5 set, which holds rotations and shifts only (its alignment "
+            f"magnifies or skews); use --as relion4"
+        ) from error
+
+
+def _places(series: TiltSeries, images: ImageStack) -> list[tuple[Path, int]] | None:
+    """Give file and number of each image, if they come from files."""
+    places = getattr(images, "places", None)
+    if places is not None and len(places) != series.n_tilts:
+        raise DataError(f"{series.source}: {len(places)} half images for {series.n_tilts} tilts")
+    return places
+
+
+def _is_whole_stack(places: Sequence[tuple[Path, int]]) -> bool:
+    """Tell whether these are all images of one file, in its order."""
+    from fourierrecon.io.mrc import MrcStack
+
+    path = places[0][0]
+    return places == [(path, i) for i in range(len(MrcStack(path)))]
+
+
+def _pixel_type(images: ImageStack) -> str:
+    """Give the type that keeps all values of the images: theirs, if MRC has it."""
+    kinds = {str(stack.dtype) for stack in getattr(images, "stacks", ())}
+    kind = kinds.pop() if len(kinds) == 1 else "float32"
+    kind = "int16" if kind == "uint8" else kind
+    return kind if kind in ("float32", "float16", "int16", "uint16", "int8") else "float32"
+
+
+def _name(path: Path) -> str:
+    """Write a path as RELION takes it."""
+    text = os.fspath(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else os.fspath(path)
+    return text if path.suffix.lower() in STACKS else f"{text}:mrcs"

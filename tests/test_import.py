@@ -1,0 +1,213 @@
+"""Import: sets of RELION 4 and 5 that hold what the source held, wherever that came from."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from reference import Geometry, image_points
+from test_io_imod import CTF, DEFOCUS, add, folder  # noqa: F401  (a folder of eTomo, a fixture)
+
+from fourierrecon import Region, TiltSeries, cli, reconstruct
+from fourierrecon.io import read_series, write_relion4_set, write_relion5_set
+from fourierrecon.io.star import read_halves
+from fourierrecon.microscope import realistic_ctf
+from fourierrecon.weighting import NoWeighting
+
+CELL = Path(__file__).resolve().parents[2] / "shared" / "data" / "mycoplasma"
+needs_cell = pytest.mark.skipif(not CELL.is_dir(), reason=f"no real cell: {CELL} is absent (not in the repository)")
+TILTS = tuple(np.linspace(-57, 60, 7))
+
+
+def run(*words: object) -> int:
+    return cli.main([str(word) for word in words])
+
+
+def check_same(found: TiltSeries, source: TiltSeries) -> None:
+    """Same images, same facts; voxels of the default region project to the same pixels."""
+    assert found.name == source.name
+    assert found.image_shape == source.image_shape
+    assert found.pixel_size == pytest.approx(source.pixel_size, rel=1e-9)
+    regions = [Region.of(series) for series in (found, source)]
+    assert regions[0].shape == regions[1].shape
+    depth, height, width = regions[0].shape
+    corners = np.array([(x, y, z) for x in (0, width) for y in (0, height) for z in (0, depth)], float)
+    at = [
+        image_points(series.projections, np.asarray(region.origin) + corners)
+        for series, region in zip((found, source), regions, strict=True)
+    ]
+    np.testing.assert_allclose(at[0], at[1], atol=1e-6)
+    for i in range(source.n_tilts):
+        np.testing.assert_array_equal(found.images[i], source.images[i])
+    if source.exposure is None:
+        assert found.exposure is None
+    else:
+        assert found.exposure is not None
+        np.testing.assert_allclose(found.exposure, source.exposure, rtol=1e-9)
+    if source.ctf is None:
+        assert found.ctf is None
+        return
+    assert found.ctf is not None
+    for field, value in vars(source.ctf).items():
+        np.testing.assert_allclose(getattr(found.ctf, field), value, rtol=1e-9, atol=1e-9, err_msg=field)
+
+
+def relion_series(name: str = "TS_01", seed: int = 0) -> TiltSeries:
+    geometry = Geometry(TILTS, axis=85.0, shift=3.0, centre=(30.0, 33.0, 12.0))
+    rng = np.random.default_rng(seed)
+    images = rng.normal(size=(len(TILTS), *geometry.image_shape)).astype(np.float32)
+    return replace(
+        geometry.series(images), name=name, ctf=realistic_ctf(len(TILTS), 1), size=(61.0, 66.0, 25.0),
+        exposure=np.arange(7.0), rotation_centre=(30.0, 33.0, 12.0), pixel_size=5.5,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("version", ["relion4", "relion5"])
+@pytest.mark.parametrize("source_version", [4, 5])
+@pytest.mark.parametrize("copy", [False, True])
+def test_from_relion(version: str, source_version: int, copy: bool, tmp_path: Path) -> None:
+    series = relion_series()
+    rng = np.random.default_rng(1)
+    even, odd = (rng.normal(size=series.images.shape).astype(np.float32) for _ in range(2))
+    write = write_relion4_set if source_version == 4 else write_relion5_set
+    source = write(tmp_path / "source", series, even=even, odd=odd, hand=1)
+    assert run("import", source, "-o", tmp_path / "set", "--as", version, *(["--copy"] if copy else [])) == 0
+    if copy:
+        shutil.rmtree(tmp_path / "source")
+    made = tmp_path / "set" / "tomograms.star"
+    found = read_series(made)
+    check_same(found, series)
+    assert found.hand == 1
+    halves = read_halves(made)
+    np.testing.assert_array_equal(halves["Even"][3], even[3])
+    np.testing.assert_array_equal(halves["Odd"][6], odd[6])
+    assert ("rlnTomoProjX" in made.read_text()) == (version == "relion4")
+    assert any((tmp_path / "set").glob("*.mrcs")) == copy
+
+
+@pytest.mark.parametrize("version", ["relion4", "relion5"])
+def test_from_imod_without_excluded_views(version: str, folder: Path, tmp_path: Path) -> None:  # noqa: F811
+    # rotations without magnification: RELION 5 has no other
+    table = np.loadtxt(folder / "ts.xf")
+    table[:, :4] /= np.sqrt(table[:, :1] * table[:, 3:4] - table[:, 1:2] * table[:, 2:3])
+    np.savetxt(folder / "ts.xf", table, "%.12f")
+    add(folder, "EXCLUDELIST 2")
+    (folder / "ctfcorrection.com").write_text(CTF)
+    (folder / "ts.defocus").write_text(DEFOCUS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # views that are left out
+        assert run("import", folder, "-o", tmp_path / "set", "--as", version) == 0
+        source = read_series(folder)
+    assert source.excluded == (2,)
+    check_same(read_series(tmp_path / "set" / "tomograms.star"), source)
+    # RELION 4 knows no left out images: it gets a stack of its own
+    assert (tmp_path / "set" / "ts.mrcs").exists() == (version == "relion4")
+
+
+def test_magnified_alignments_need_relion4(
+    folder: Path,  # noqa: F811
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run("import", folder, "-o", tmp_path / "set") == 2
+    assert "use --as relion4" in capsys.readouterr().err
+    assert not (tmp_path / "set").exists()
+    assert run("import", folder, "-o", tmp_path / "set", "--as", "relion4") == 0
+    check_same(read_series(tmp_path / "set" / "tomograms.star"), read_series(folder))
+
+
+@pytest.mark.parametrize("version", ["relion4", "relion5"])
+def test_several_series_make_one_set(version: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    all_series = [relion_series(name, i) for i, name in enumerate(("TS_01", "TS_02"))]
+    sources = [write_relion5_set(tmp_path / series.name, series) for series in all_series]
+    made = tmp_path / "set" / "tomograms.star"
+    assert run("import", *sources, "-o", tmp_path / "set", "--as", version) == 0
+    assert "2 tomograms" in capsys.readouterr().out
+    for series in all_series:
+        check_same(read_series(made, series.name), series)
+    # and from there on, one by one
+    assert run("import", made, "--tn", "TS_02", "-o", tmp_path / "one") == 0
+    check_same(read_series(tmp_path / "one" / "tomograms.star"), all_series[1])
+
+
+def test_images_below_the_working_directory_are_named_from_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    series = relion_series()
+    write_relion5_set(tmp_path / "data", series)
+    monkeypatch.chdir(tmp_path)
+    assert run("import", "data/tomograms.star", "-o", "set", "--as", "relion4") == 0
+    assert "data/TS_01.mrcs" in Path("set/tomograms.star").read_text()
+    assert str(tmp_path) not in Path("set/tomograms.star").read_text()
+    monkeypatch.chdir("/")
+    check_same(read_series(tmp_path / "set" / "tomograms.star"), series)
+
+
+def test_the_tomogram_stays_the_same(tmp_path: Path) -> None:
+    series = relion_series()
+    source = write_relion4_set(tmp_path / "source", series)
+    assert run("import", source, "-o", tmp_path / "set") == 0
+    volumes = [
+        reconstruct(read_series(path), None, NoWeighting(), ctf=False).data
+        for path in (source, tmp_path / "set" / "tomograms.star")
+    ]
+    np.testing.assert_allclose(volumes[1], volumes[0], atol=1e-5 * np.abs(volumes[0]).max())
+
+
+def test_offsets_are_written_into_the_alignment(tmp_path: Path) -> None:
+    source = write_relion5_set(tmp_path / "source", relion_series())
+    assert run("import", source, "-o", tmp_path / "set", "--tiltangle_offset", 4, "--as", "relion5") == 0
+    found = read_series(tmp_path / "set" / "tomograms.star")
+    np.testing.assert_allclose(found.tilt_angles, np.array(TILTS) + 4, atol=1e-9)
+
+
+def test_what_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_relion5_set(tmp_path / "source", relion_series())
+    made = tmp_path / "set"
+    assert run("import", source, "-o", made) == 0
+    before = (made / "tomograms.star").read_text()
+    for words, text in (
+        ((source, "-o", made), "give --overwrite"),
+        ((source, "-o", tmp_path / "other", "--as", "relion3"), "available: relion4, relion5"),
+        ((source, source, "-o", tmp_path / "other"), "two tomograms have the name 'TS_01'"),
+        ((made / "tomograms.star", "-o", made, "--overwrite"), "give another folder"),
+        ((source, "-o", tmp_path / "source", "--overwrite", "--copy"), "give another folder"),
+        ((tmp_path / "nothing.star", "-o", tmp_path / "other"), "nothing.star"),
+    ):
+        assert run("import", *words) in (1, 2)
+        error = capsys.readouterr().err
+        assert text in error
+        assert "Traceback" not in error
+    assert not (tmp_path / "other").exists()
+    assert (made / "tomograms.star").read_text() == before
+    plain = write_relion5_set(tmp_path / "plain", replace(relion_series("TS_02"), ctf=None))
+    assert run("import", source, plain, "-o", tmp_path / "other") == 2
+    assert "rlnVoltage" in capsys.readouterr().err
+    assert run("import", source, "-o", made, "--overwrite", "--as", "relion4") == 0
+    assert "rlnTomoProjX" in (made / "tomograms.star").read_text()
+
+
+@needs_cell
+@pytest.mark.parametrize("version", ["relion4", "relion5"])
+def test_the_cell_from_warp(version: str, tmp_path: Path) -> None:
+    stack = CELL / "00254.mrcs"
+    made = tmp_path / "set"
+    assert run("import", CELL / "warp_import_00254.xml", "--stack", stack, "-o", made, "--as", version) == 0
+    from fourierrecon.io import Extras
+
+    source = read_series(CELL / "warp_import_00254.xml", None, Extras(stack))
+    found = read_series(made / "tomograms.star")
+    middle = [Region.of(series) for series in (found, source)]
+    assert middle[0].shape == middle[1].shape
+    corners = np.array([(0.0, 0, 0), (900, 0, 200), (0, 900, 100), (900, 900, 0)])
+    at = [
+        image_points(series.projections, np.asarray(region.origin) + corners)
+        for series, region in zip((found, source), middle, strict=True)
+    ]
+    np.testing.assert_allclose(at[0], at[1], atol=1e-5)
+    assert os.path.samefile(found.images.stacks[0].path, stack)  # type: ignore[attr-defined]
