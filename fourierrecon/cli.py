@@ -288,19 +288,18 @@ def info(
     """Show what is in a set: tilt series, sizes, angles, CTF, coordinate frame. Images are not read."""
     from fourierrecon import arguments
     from fourierrecon.console import program, say, screen
-    from fourierrecon.io import Extras, list_series, read_series
+    from fourierrecon.io import Extras, read_all_series, read_series
     from fourierrecon.report import print_facts, print_overview
 
     extras = Extras(stack, angpix, mdoc, voltage, cs, q0)
-    names = [tn] if tn is not None else list_series(source, extras)
-    all_series = [read_series(source, name, extras) for name in names]
+    all_series = [read_series(source, tn, extras)] if tn is not None else read_all_series(source, extras)
     console = screen()
     if len(all_series) == 1:
         print_facts(console, all_series[0])
     else:
         print_overview(console, all_series)
     first = all_series[0]
-    options = "" if len(names) == 1 and tn is None else f" --tn {quote(first.name)}"
+    options = "" if len(all_series) == 1 and tn is None else f" --tn {quote(first.name)}"
     options += arguments.repeat(extras)
     options += "" if first.ctf is not None else " --noctf"
     say(

@@ -67,7 +67,7 @@ def import_series(
     A tomogram of the new set is that of its source: same voxels at the same places. Images stay where they are.
     """
     from fourierrecon.console import program, say, screen
-    from fourierrecon.io import Extras, list_series, read_series
+    from fourierrecon.io import Extras, read_all_series, read_series
     from fourierrecon.io.star import read_halves
     from fourierrecon.offsets import Offsets
     from fourierrecon.report import describe_ctf, describe_images
@@ -78,17 +78,15 @@ def import_series(
     if target.exists() and not overwrite:
         raise UsageError(f"{target} exists; give --overwrite to replace it, or another folder")
     console = screen()
-    extras, offsets = (
-        Extras(stack, angpix, mdoc, voltage, cs, q0),
-        Offsets(tiltangle_offset, x_tilt, z_shift, flip_hand),
-    )
+    extras = Extras(stack, angpix, mdoc, voltage, cs, q0)
+    offsets = Offsets(tiltangle_offset, x_tilt, z_shift, flip_hand)
     found: list[tuple[TiltSeries, Mapping[str, ImageStack]]] = []
     for source in sources:
         if target.exists() and source.exists() and source.samefile(target):
             raise UsageError(f"{source} is what would be replaced; give another folder")
-        for name in [tn] if tn is not None else list_series(source, extras):
-            series = offsets.apply(read_series(source, name, extras))
-            halves = read_halves(source, name) if source.suffix.lower() == ".star" else {}
+        for read in [read_series(source, tn, extras)] if tn is not None else read_all_series(source, extras):
+            series = offsets.apply(read)
+            halves = read_halves(source, series.name) if source.suffix.lower() == ".star" else {}
             found.append((series, halves))
             say(console, "read", f"{series.name} of {source}: {describe_images(series)}")
             say(console, "frame", series.frame)
@@ -135,15 +133,16 @@ def write_set(
     DataError
         If a file cannot be written.
     """
-    from fourierrecon.io.relion import write_entries
+    from fourierrecon.io.mrc import write_stack
+    from fourierrecon.io.relion import check_entries, write_entries
 
-    copied: list[str] = []
-    entries = []
     # everything is worked out before anything is written
-    for write in (False, True):
-        entries = [_entry(folder, series, halves, version, copy, copied, write) for series, halves in found]
-        copied = copied if write else []
-    return write_entries(folder, entries), copied
+    copies: list[tuple[Path, TiltSeries, ImageStack]] = []
+    entries = [_entry(folder, series, halves, version, copy, copies) for series, halves in found]
+    check_entries(entries)
+    for path, series, images in copies:
+        write_stack(path, images, series.pixel_size, _pixel_type(images))
+    return write_entries(folder, entries), [str(path) for path, _, _ in copies]
 
 
 def _entry(
@@ -152,11 +151,9 @@ def _entry(
     halves: Mapping[str, ImageStack],
     version: Version,
     copy: bool,
-    copied: list[str],
-    write: bool,
+    copies: list[tuple[Path, TiltSeries, ImageStack]],
 ) -> Entry:
-    """Make the entry of one tilt series; write its stacks if they are to be copied."""
-    from fourierrecon.io.mrc import write_stack
+    """Make the entry of one tilt series, and note which stacks have to be written for it."""
     from fourierrecon.io.relion import relion4_entry, relion5_entry
 
     hand = series.hand or HAND
@@ -164,27 +161,18 @@ def _entry(
     stacks: dict[str, str] = {}
     for half, images in {"": series.images, **halves}.items():
         places = _places(series, images)
-        whole = places is not None and _is_whole_stack(places)
-        if copy or places is None or (version == "relion4" and not half and not whole):
-            suffix = f"_{half.lower()}" if half else ""
-            path = folder / f"{series.name}{suffix}.mrcs"
-            if write:
-                if any(path.exists() and path.samefile(place) for place, _ in places or ()):
-                    raise UsageError(f"{path} is one of the images that are read; give another folder")
-                write_stack(path, images, series.pixel_size, _pixel_type(images))
-                copied.append(str(path))
+        needs_stack = version == "relion4" and not half
+        if copy or places is None or (needs_stack and not _is_whole_stack(places)):
+            path = folder / f"{series.name}{f'_{half.lower()}' if half else ''}.mrcs"
+            if path.exists() and any(path.samefile(place) for place, _ in places or ()):
+                raise UsageError(f"{path} is one of the images that are read; give another folder")
+            copies.append((path, series, images))
             places = [(path.absolute(), i) for i in range(series.n_tilts)]
         names[half] = [f"{number + 1:06d}@{_name(path)}" for path, number in places]
         stacks[half] = _name(places[0][0])
     if version == "relion4":
         return relion4_entry(series, stacks[""], {half: n for half, n in names.items() if half}, hand=hand)
-    try:
-        return relion5_entry(series, names, hand=hand)
-    except UsageError as error:
-        raise UsageError(
-            f"{series.name} does not fit into a RELION 5 set, which holds rotations and shifts only (its alignment "
-            f"magnifies or skews); use --as relion4"
-        ) from error
+    return relion5_entry(series, names, hand=hand)
 
 
 def _places(series: TiltSeries, images: ImageStack) -> list[tuple[Path, int]] | None:

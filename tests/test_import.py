@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import test_io_aretomo
 from reference import Geometry, image_points
 from test_io_imod import CTF, DEFOCUS, add, folder  # noqa: F401  (a folder of eTomo, a fixture)
 
 from fourierrecon import Region, TiltSeries, cli, reconstruct
-from fourierrecon.io import read_series, write_relion4_set, write_relion5_set
+from fourierrecon.errors import UsageError
+from fourierrecon.io import Extras, read_series, write_relion4_set, write_relion5_set, write_stack
 from fourierrecon.io.star import read_halves
 from fourierrecon.microscope import realistic_ctf
 from fourierrecon.weighting import NoWeighting
@@ -198,8 +200,6 @@ def test_the_cell_from_warp(version: str, tmp_path: Path) -> None:
     stack = CELL / "00254.mrcs"
     made = tmp_path / "set"
     assert run("import", CELL / "warp_import_00254.xml", "--stack", stack, "-o", made, "--as", version) == 0
-    from fourierrecon.io import Extras
-
     source = read_series(CELL / "warp_import_00254.xml", None, Extras(stack))
     found = read_series(made / "tomograms.star")
     middle = [Region.of(series) for series in (found, source)]
@@ -211,3 +211,36 @@ def test_the_cell_from_warp(version: str, tmp_path: Path) -> None:
     ]
     np.testing.assert_allclose(at[0], at[1], atol=1e-5)
     assert os.path.samefile(found.images.stacks[0].path, stack)  # type: ignore[attr-defined]
+
+
+def test_nothing_is_written_where_the_set_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_relion5_set(tmp_path / "source", relion_series())
+    assert run("import", source, source, "-o", tmp_path / "set", "--copy") == 2
+    assert "two tomograms have the name" in capsys.readouterr().err
+    assert not (tmp_path / "set").exists()
+    with pytest.raises(UsageError, match="unknown tomogram 'TS_09'"):
+        read_halves(source, "TS_09")
+
+
+@pytest.mark.parametrize("version", ["relion4", "relion5"])
+def test_from_aretomo_with_optics_and_notes_from_the_command_line(version: str, tmp_path: Path) -> None:
+    images = np.random.default_rng(1).normal(size=(4, 8, 10)).astype(np.float32)
+    write_stack(tmp_path / "TS_01.mrc", images, 4.0)
+    aln = tmp_path / "TS_01.aln"
+    aln.write_text(test_io_aretomo.ALN.replace("1.00200", "1.00000"))
+    aln.with_name("TS_01_CTF.txt").write_text(test_io_aretomo.CTF)
+    mdoc = tmp_path / "TS_01.mdoc"
+    sections = (
+        f"[ZValue = {z}]\nTiltAngle = {angle}\nExposureDose = 3\nDateTime = 01-Jan-24  10:0{z}:00\n"
+        for z, angle in enumerate((-56.2, -24.2, 3.8, 54.2))
+    )
+    mdoc.write_text("PixelSpacing = 4\nVoltage = 200\nImageFile = TS_01.mrc\n\n" + "\n".join(sections))
+    words = ("--voltage", 200, "--Q0", 0.1, "--mdoc", mdoc)
+    assert run("import", aln, "-o", tmp_path / "set", "--as", version, *words) == 0
+    found = read_series(tmp_path / "set" / "tomograms.star")
+    source = read_series(aln, None, Extras(voltage=200.0, amplitude_contrast=0.1, mdoc=mdoc))
+    assert source.ctf is not None
+    assert (source.ctf.voltage, source.ctf.spherical_aberration, source.ctf.amplitude_contrast) == (200, 2.7, 0.1)
+    assert source.exposure is not None
+    np.testing.assert_allclose(np.sort(source.exposure), [0, 3, 6, 9])
+    check_same(found, source)

@@ -10,7 +10,7 @@ import pytest
 
 from fourierrecon import Region, reconstruct
 from fourierrecon.errors import DataError, UsageError
-from fourierrecon.io import Extras, list_series, read_series
+from fourierrecon.io import Extras, read_all_series, read_series
 from fourierrecon.weighting import NoWeighting
 
 CELL = Path(__file__).resolve().parents[2] / "shared" / "data" / "mycoplasma"
@@ -22,7 +22,7 @@ def test_the_cell_by_warp_is_the_cell_by_relion_upside_down() -> None:
     # Warp's z axis points the other way; it turns about another half pixel, so positions agree to 0.2 px
     relion = read_series(CELL / "tomograms.star")
     warp = read_series(CELL / "warp_import_00254.xml", None, Extras(CELL / "00254.mrcs"))
-    assert list_series(CELL / "warp_import_00254.xml", Extras(CELL / "00254.mrcs")) == [warp.name]
+    assert [s.name for s in read_all_series(CELL / "warp_import_00254.xml", Extras(CELL / "00254.mrcs"))] == [warp.name]
     binning = 8.0
     one = Region.of(relion, binning=binning)
     # world points of RELION's voxels in Warp's frame, read from the bottom
@@ -58,6 +58,12 @@ def test_names_and_images_that_do_not_fit_are_refused() -> None:
 
 @pytest.mark.parametrize("name", ["x.xml", "x.tomostar", "x.aln", "x.xf", "tilt.com", "x.star", "x"])
 def test_missing_files_are_named(tmp_path: Path, name: str) -> None:
-    for read in (read_series, list_series):
+    for read in (read_series, read_all_series):
         with pytest.raises(DataError, match=name):
             read(tmp_path / name)
+
+
+def test_optics_are_refused_where_the_file_has_them(tmp_path: Path) -> None:
+    for name in ("x.xml", "x.tomostar", "x.star"):
+        with pytest.raises(UsageError, match="--voltage, --Cs and --Q0 out"):
+            read_series(tmp_path / name, None, Extras(voltage=300.0))

@@ -3,7 +3,7 @@
 from fourierrecon.io.files import check_writable
 from fourierrecon.io.mrc import FileImages, MrcStack, read_mrc_volume, write_mrc, write_stack, writing_mrc
 from fourierrecon.io.relion import write_relion4_set, write_relion5_set
-from fourierrecon.io.sources import Extras, list_series, read_series
+from fourierrecon.io.sources import Extras, read_all_series, read_series
 from fourierrecon.io.star import list_tomograms, read_tilt_series
 
 __all__ = [
@@ -11,8 +11,8 @@ __all__ = [
     "FileImages",
     "MrcStack",
     "check_writable",
-    "list_series",
     "list_tomograms",
+    "read_all_series",
     "read_mrc_volume",
     "read_series",
     "read_tilt_series",

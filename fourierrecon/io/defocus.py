@@ -139,11 +139,11 @@ def read_ctf(
         Optics that win over those of the files, under IMOD's names.
     """
     sources = [files.options("ctfcorrection", "ctfphaseflip"), files.options("ctfplotter", "ctfplotter")]
-    optics, missing = dict(given), []
+    optics, missing, where = dict(given), [], "optics as given"
     for name in OPTICS:
         source = next((s for s in sources if s.text(name)), None)
         if name not in optics and source is not None:
-            optics[name] = source.numbers(name, 1, 1)[0]
+            optics[name], where = source.numbers(name, 1, 1)[0], str(source.path)
         elif name not in optics:
             missing.append(f"{name} (ctfcorrection.com)")
     path = files.named(sources[0], "DefocusFile") or files.named(sources[1], "DefocusFile", ".defocus")
@@ -167,7 +167,7 @@ def read_ctf(
             phase_shift=defocus.phase_shift[kept],
         )
     except DataError as error:
-        raise DataError(f"{files.folder}, ctfcorrection.com: {error}") from error
+        raise DataError(f"{where}: {error}") from error
     return ctf, ()
 
 

@@ -220,7 +220,8 @@ def relion5_entry(
     if not miss < TOLERANCE:
         raise UsageError(
             f"these angles and shifts miss the projection matrices of {series.name} by up to {miss:.3g} px; "
-            f"RELION 5 sets hold rotations and shifts only: correct the angles, or write a RELION 4 set"
+            f"RELION 5 sets hold rotations and shifts only: correct the angles, or write a RELION 4 set (import: "
+            f"use --as relion4)"
         )
     overview, columns = _common_columns(series, hand)
     overview |= {"rlnTomoTiltSeriesStarFile": [f"tilt_series/{series.name}.star"]}
@@ -235,6 +236,30 @@ def relion5_entry(
         **columns,
     }
     return Entry(series.name, overview, columns)
+
+
+def check_entries(entries: Sequence[Entry]) -> None:
+    """Check that tomograms can stand in one set.
+
+    Parameters
+    ----------
+    entries
+        One or more.
+
+    Raises
+    ------
+    UsageError
+        If two of them have one name, or not the same facts are known of all.
+    """
+    first = entries[0]
+    for i, entry in enumerate(entries[1:], 1):
+        if entry.name in [other.name for other in entries[:i]]:
+            raise UsageError(f"two tomograms have the name {entry.name!r}; a set needs a name of its own for each")
+        if differing := sorted(set(first.overview) ^ set(entry.overview)):
+            raise UsageError(
+                f"{', '.join(differing)} is known of only one of {first.name} and {entry.name}; a set needs the same "
+                f"facts of all: give what is missing, or make two sets"
+            )
 
 
 def write_entries(folder: str | os.PathLike[str], entries: Sequence[Entry], file_name: str = "tomograms.star") -> Path:
@@ -254,17 +279,10 @@ def write_entries(folder: str | os.PathLike[str], entries: Sequence[Entry], file
     DataError
         If a file cannot be written.
     UsageError
-        If two tomograms have one name, or not the same facts are known of all.
+        As :func:`check_entries`.
     """
+    check_entries(entries)
     first = entries[0]
-    for i, entry in enumerate(entries[1:], 1):
-        if entry.name in [other.name for other in entries[:i]]:
-            raise UsageError(f"two tomograms have the name {entry.name!r}; a set needs a name of its own for each")
-        if differing := sorted(set(first.overview) ^ set(entry.overview)):
-            raise UsageError(
-                f"{', '.join(differing)} is known of only one of {first.name} and {entry.name}; a set needs the same "
-                f"facts of all: give what is missing, or make two sets"
-            )
     overview = {label: [entry.overview[label][0] for entry in entries] for label in first.overview}
     path = Path(folder) / file_name
     if "rlnTomoTiltSeriesStarFile" in overview:

@@ -48,8 +48,8 @@ class Extras:
 NOTHING = Extras()
 
 
-def list_series(path: str | os.PathLike[str], extras: Extras = NOTHING) -> list[str]:
-    """Give the names of the tilt series in a file.
+def read_all_series(path: str | os.PathLike[str], extras: Extras = NOTHING) -> list[TiltSeries]:
+    """Read all tilt series that a file names, in its order.
 
     Parameters
     ----------
@@ -58,12 +58,12 @@ def list_series(path: str | os.PathLike[str], extras: Extras = NOTHING) -> list[
 
     Raises
     ------
-    DataError
-        If it is no such file.
+    DataError, UsageError
+        As :func:`read_series`.
     """
     if Path(path).is_dir() or Path(path).suffix.lower() in WARP + ARETOMO + IMOD:
-        return [read_series(path, None, extras).name]
-    return star.list_tomograms(path)
+        return [read_series(path, None, extras)]
+    return [read_series(path, name, extras) for name in star.list_tomograms(path)]
 
 
 def read_series(path: str | os.PathLike[str], name: str | None = None, extras: Extras = NOTHING) -> TiltSeries:

@@ -75,16 +75,7 @@ def read_tilt_series(path: str | os.PathLike[str], name: str | None = None, *, i
     """
     if images not in IMAGE:
         raise UsageError(f"unknown images {images!r}; available: {', '.join(IMAGE)}")
-    path, overview, tables = _open_set(Path(path))
-    names = overview.words("rlnTomoName")
-    if name is None and len(names) > 1:
-        raise UsageError(f"{path} holds {len(names)} tomograms; choose one of them by name: {', '.join(names)}")
-    name = names[0] if name is None else name
-    if names.count(name) != 1:
-        problem = "unknown tomogram" if name not in names else "more than one tomogram"
-        raise UsageError(f"{problem} {name!r} in {path}; available: {', '.join(names)}")
-    row = overview.row(names.index(name))
-    tilts, is_relion_5 = _tilts(row, tables, name)
+    path, name, row, tilts, is_relion_5 = _find(Path(path), name)
 
     pixel_size = float(row.numbers("rlnTomoTiltSeriesPixelSize")[0])
     if pixel_size <= 0:
@@ -142,10 +133,7 @@ def read_halves(path: str | os.PathLike[str], name: str | None = None) -> dict[s
     UsageError, DataError
         As :func:`read_tilt_series`.
     """
-    path, overview, tables = _open_set(Path(path))
-    names = overview.words("rlnTomoName")
-    row = overview.row(names.index(name) if name is not None else 0)
-    tilts, _ = _tilts(row, tables, names[0] if name is None else name)
+    _, _, row, tilts, _ = _find(Path(path), name)
     halves: tuple[Which, ...] = ("even", "odd")
     if not all(tilts.has(IMAGE[half]) for half in halves):
         return {}
@@ -155,6 +143,20 @@ def read_halves(path: str | os.PathLike[str], name: str | None = None) -> dict[s
 def _hand(row: Table) -> int | None:
     """Give ``rlnTomoHand`` if it is there and 1 or -1."""
     return {"1": 1, "-1": -1}.get(row.words("rlnTomoHand")[0].partition(".")[0]) if row.has("rlnTomoHand") else None
+
+
+def _find(path: Path, name: str | None) -> tuple[Path, str, Table, Table, bool]:
+    """Find a tomogram: its set, name and row there, and :func:`_tilts`."""
+    path, overview, tables = _open_set(path)
+    names = overview.words("rlnTomoName")
+    if name is None and len(names) > 1:
+        raise UsageError(f"{path} holds {len(names)} tomograms; choose one of them by name: {', '.join(names)}")
+    name = names[0] if name is None else name
+    if names.count(name) != 1:
+        problem = "unknown tomogram" if name not in names else "more than one tomogram"
+        raise UsageError(f"{problem} {name!r} in {path}; available: {', '.join(names)}")
+    row = overview.row(names.index(name))
+    return path, name, row, *_tilts(row, tables, name)
 
 
 def _open_set(path: Path) -> tuple[Path, Table, dict[str, Table]]:
