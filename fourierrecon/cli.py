@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import io
+import os
 import sys
 import time
 import warnings
@@ -322,6 +324,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments
         Without the program's name; default: those of the process. None at all show the help.
     """
+    # libraries make many objects that live on; looking among them for garbage takes a tenth of a second
+    gc.set_threshold(100_000)
+    # nothing here waits for linear algebra, but its idle threads spin
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     for stream in (sys.stdout, sys.stderr):
         # a terminal without Å must not end a run
         if isinstance(stream, io.TextIOWrapper):

@@ -124,9 +124,8 @@ def claim(shape: tuple[int, ...], dtype: DTypeLike, n_threads: int, purpose: str
         return _touch(np.empty(shape, dtype), n_threads)
     fresh = block is None
     if block is None:
-        block = _Block(-1, size)
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            block.madvise(mmap.MADV_HUGEPAGE)
+        # not shared memory, which mmap gives otherwise: that could not be given back in parts
+        block = _Block(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     flat = np.frombuffer(block, np.uint8, size)
     # all views of it refer to this array
     weakref.finalize(flat, _KEPT.keep, purpose, block).atexit = False

@@ -78,6 +78,7 @@ def test_part_of_an_array_can_be_given_back_and_the_rest_stays() -> None:
     held = resident_memory()
     memory.give_back(array[1:3])
     assert held - resident_memory() > 1.9 * memory.LARGE
+    assert not array[1:3, 1024:-1024].any()  # not only out of sight: whoever looks gets fresh memory
     assert (array[0] == 3).all()
     assert (array[3] == 3).all()
     kept = kept_memory()

@@ -22,6 +22,8 @@ __all__ = ["FileImages", "MrcStack", "check_writable", "read_mrc_volume", "write
 
 #: Voxels that statistics are gathered of at a time.
 BLOCK = 1 << 15
+#: Bytes written at a time: for small pieces the system takes memory that was just given up, for large ones fresh memory.
+PIECE = 1 << 15
 
 
 def read_mrc_volume(path: str | os.PathLike[str]) -> Volume:
@@ -135,7 +137,7 @@ class MrcWriter:
         # threads that write to one file at once burn their time waiting for each other in the system
         with self._turn:
             while len(view):
-                done = os.pwrite(self._file.fileno(), view[: 1 << 30], offset)
+                done = os.pwrite(self._file.fileno(), view[:PIECE], offset)
                 view, offset = view[done:], offset + done
 
     def finish(self, voxel_size: float, origin: tuple[float, float, float], label: str, *, stack: bool = False) -> None:
