@@ -99,8 +99,10 @@ def divide_by_count(
                 steps[low] = raised_steps[low] = 0
                 factor = np.float32(1) / np.float32(max(count, 1))
                 constant = np.float32(level) * factor
-                for o in range(low, high):
-                    mean[o] = row[o] * factor + constant
+                # views: an index that might be negative would keep the loop from being vectorised
+                part, part_mean = row[low:high], mean[low:high]
+                for o in range(part.size):
+                    part_mean[o] = part[o] * factor + constant
             _divide_part(row, max(low, high), n_o, count, level, steps, weights, lift, raised_steps, raised, mean)
             steps[n_o] = raised_steps[n_o] = 0
 
@@ -115,14 +117,16 @@ def _sort(
     number of the borders that matter and the borders themselves in ``borders``.
     """
     everywhere, n_partly, ground = 0, 0, 0.0
+    middle_p, half_p, middle_o = (start + stop - 1) / 2, (stop - 1 - start) / 2, (n_o - 1) / 2
     for f in range(affine.shape[0]):
         count, outside = 0, False
         for border in range(4):
             c, dp, do = affine[f, border, 0], affine[f, border, 1], affine[f, border, 2]
-            first, last = c + dp * start, c + dp * (stop - 1)
-            across = do * (n_o - 1)
-            outside = outside or max(first, last) + max(0.0, across) <= 0
-            if min(first, last) + min(0.0, across) < 1:
+            # over all these voxels: the value in their middle, and how far it goes up and down from there
+            middle, reach = c + dp * middle_p + do * middle_o, abs(dp) * half_p + abs(do) * middle_o
+            if middle + reach <= 0:
+                outside = True
+            if middle - reach < 1:
                 count += 1
                 borders[n_partly, count] = border
         if count == 0:
@@ -145,7 +149,7 @@ def _add_row(
 
     Gives the voxels between which the image counts fully, or is not there at all.
     """
-    zero, one, two, three, far = np.float32(0), np.float32(1), np.float32(2), np.float32(3), np.float32(1e9)
+    zero, far = np.float32(0), np.float32(1e9)
     # the borders that matter, as lines along the row; most often one, and at the most four
     a0, b0, c0, d0 = far, far, far, far
     a1, b1, c1, d1 = zero, zero, zero, zero
@@ -180,23 +184,30 @@ def _add_row(
     # the ramps before and after
     for side in range(2):
         begin, end = (first, full_first) if side == 0 else (full_last + 1, last + 1)
-        for o in range(begin, end):
-            x = np.float32(o)
-            t, other = a0 + a1 * x, b0 + b1 * x
-            t = other if other < t else t
-            other = c0 + c1 * x
-            t = other if other < t else t
-            other = d0 + d1 * x
-            t = other if other < t else t
-            t = t if t < one else one
-            t = t if t > zero else zero
-            weight = t * t * (three - two * t)
-            weights[o] += weight
-            if level != 0:
-                raised[o] += level * weight
+        ramp = weights[begin:end]
+        for o in range(ramp.size):
+            ramp[o] += _ramp(a0, a1, b0, b1, c0, c1, d0, d1, np.float32(begin + o))
+        if level != 0:
+            for o in range(begin, end):
+                raised[o] += level * _ramp(a0, a1, b0, b1, c0, c1, d0, d1, np.float32(o))
     if first > last:
         return 0, n_o
     return full_first, full_last + 1
+
+
+@compiled(inline=True)
+def _ramp(a0: Any, a1: Any, b0: Any, b1: Any, c0: Any, c1: Any, d0: Any, d1: Any, x: Any) -> Any:
+    """Weight of a voxel by its nearest border."""
+    zero, one = np.float32(0), np.float32(1)
+    t, other = a0 + a1 * x, b0 + b1 * x
+    t = other if other < t else t
+    other = c0 + c1 * x
+    t = other if other < t else t
+    other = d0 + d1 * x
+    t = other if other < t else t
+    t = t if t < one else one
+    t = t if t > zero else zero
+    return t * t * (np.float32(3) - np.float32(2) * t)
 
 
 @compiled(inline=True)
@@ -206,19 +217,25 @@ def _divide_part(
 ) -> tuple[int, float]:  # fmt: skip
     """Sum the steps up and divide, for a part of a row; clear what was noted there."""
     one = np.float32(1)
-    for o in range(begin, end):
-        count += steps[o]
-        weights[o] += np.float32(count)
-        steps[o] = 0
+    # views: see above
+    part, part_mean, weight, step = row[begin:end], mean[begin:end], weights[begin:end], steps[begin:end]
+    for o in range(part.size):
+        count += step[o]
+        weight[o] += np.float32(count)
     if lift:
-        for o in range(begin, end):
-            level += raised_steps[o]
-            raised[o] += np.float32(level)
-            raised_steps[o] = 0
-    for o in range(begin, end):
-        mean[o] = (row[o] + raised[o]) / (weights[o] if weights[o] > one else one)
-        weights[o] = 0
-        raised[o] = 0
+        lifted, raised_step = raised[begin:end], raised_steps[begin:end]
+        for o in range(part.size):
+            level += raised_step[o]
+            lifted[o] += np.float32(level)
+        for o in range(part.size):
+            part_mean[o] = (part[o] + lifted[o]) / (weight[o] if weight[o] > one else one)
+        lifted[:] = 0
+        raised_step[:] = 0
+    else:
+        for o in range(part.size):
+            part_mean[o] = part[o] / (weight[o] if weight[o] > one else one)
+    weight[:] = 0
+    step[:] = 0
     return count, level
 
 
