@@ -22,7 +22,7 @@ __all__ = ["FileImages", "MrcStack", "check_writable", "read_mrc_volume", "write
 
 #: Voxels that statistics are gathered of at a time.
 BLOCK = 1 << 15
-#: Bytes written at a time: for small pieces the system takes memory that was just given up, for large ones fresh memory.
+#: Bytes written at a time: small pieces go to memory that was just given up, large ones to fresh memory.
 PIECE = 1 << 15
 
 
