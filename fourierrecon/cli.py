@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from fourierrecon import examples, importing
+from fourierrecon import coordinates, examples, importing
 from fourierrecon.errors import FourierReconError
 from fourierrecon.options import (
     FLAG,
@@ -30,12 +30,14 @@ from fourierrecon.options import (
     FlipHand,
     Height,
     KeepMean,
+    Like,
     Memory,
     Notes,
     NoWeight,
     OptimisationSet,
     Output,
     OutputToBe,
+    Passport,
     Picture,
     PixelSize,
     PreWeight,
@@ -104,6 +106,7 @@ def _everything(
 
 @app.command()
 def reconstruct(
+    context: typer.Context,
     *,
     i: OptimisationSet = None,
     t: TomogramSet = None,
@@ -115,6 +118,8 @@ def reconstruct(
     cs: Aberration = None,
     q0: Contrast = None,
     o: Output,
+    like: Like = None,
+    passport: Passport = False,
     no_weight: NoWeight = False,
     pre_weight: PreWeight = False,
     weighting: WeightingText = None,
@@ -145,8 +150,11 @@ def reconstruct(
     """
     from fourierrecon import arguments, checks
     from fourierrecon.console import Stages, say, screen, size_of
+    from fourierrecon.frames import Box
     from fourierrecon.io import Extras, check_writable, writing_mrc
     from fourierrecon.offsets import Offsets
+    from fourierrecon.orientation import Orientation
+    from fourierrecon.passport import label_of, make_passport, write_passport
     from fourierrecon.report import describe_request, print_warnings
 
     started = time.perf_counter()
@@ -166,14 +174,21 @@ def reconstruct(
     describe_request(console, request, ctf)
     print_warnings(console, checks.warnings_of(series, region))
 
+    orientation = Orientation.like(like, series)
+    folder = scratch if scratch is not None else o.absolute().parent
     with arguments.folders_of(o):
         check_writable(o, arguments.bytes_to_write(region))
         from fourierrecon.reconstruction import describe, reconstruct_to
 
-        header = describe(series, region, request.strategy, ctf=ctf)
-        with writing_mrc(o, region.shape, *header) as write, Stages(console) as stages:
+        voxel_size, _, label = describe(series, region, request.strategy, ctf=ctf)
+        header = voxel_size, orientation.origin(region, Box.of(series, region)), label_of(label, series, region, like)
+        with (
+            writing_mrc(o, orientation.shape(region.shape), *header) as write,
+            orientation.writing(write, region.shape, folder) as write_slab,
+            Stages(console) as stages,
+        ):
             reconstruct_to(
-                write,
+                write_slab,
                 series,
                 region,
                 request.strategy,
@@ -183,9 +198,15 @@ def reconstruct(
                 taper_distance=td,
                 taper_falloff=tf,
                 memory=memory,
-                scratch=scratch if scratch is not None else o.absolute().parent,
+                scratch=folder,
                 progress=stages,
             )
+        if passport:
+            options = {name: value for name, value in context.params.items() if value is not None}
+            made = make_passport(
+                o, series, region, request.strategy, ctf=ctf, like=like, source=request.source, options=options
+            )
+            say(console, "passport", str(write_passport(o, made)))
     say(console, "wrote", f"{o} ({size_of(o)}) after {time.perf_counter() - started:.1f} s")
     finer = max(1.0, region.binning / 2)
     hint = f"; finer: --bin {finer:g}" if finer < region.binning else ""
@@ -205,6 +226,8 @@ def plan(
     cs: Aberration = None,
     q0: Contrast = None,
     o: OutputToBe = None,
+    like: Like = None,
+    passport: Passport = False,
     png: Picture = None,
     no_weight: NoWeight = False,
     pre_weight: PreWeight = False,
@@ -277,7 +300,10 @@ def plan(
 @app.command()
 def info(
     source: Annotated[
-        Path, typer.Argument(metavar="SET", help="Tomogram or optimisation set (STAR), or a file as for --t.")
+        Path,
+        typer.Argument(
+            metavar="SET", help="Tomogram or optimisation set (STAR), a file as for --t, or a tomogram (MRC)."
+        ),
     ],
     tn: Annotated[str | None, typer.Option("--tn", metavar="NAME", help="Only this tomogram.")] = None,
     stack: Stack = None,
@@ -287,15 +313,20 @@ def info(
     cs: Aberration = None,
     q0: Contrast = None,
 ) -> None:
-    """Show what is in a set: tilt series, sizes, angles, CTF, coordinate frame. Images are not read."""
+    """Show what is in a set or a tomogram: sizes, angles, CTF, coordinate frame. Images are not read."""
     from fourierrecon import arguments
     from fourierrecon.console import program, say, screen
     from fourierrecon.io import Extras, read_all_series, read_series
     from fourierrecon.report import print_facts, print_overview
 
+    console = screen()
+    if source.suffix.lower() in (".mrc", ".rec", ".map"):
+        from fourierrecon.volume_info import print_volume
+
+        print_volume(console, source)
+        return
     extras = Extras(stack, angpix, mdoc, voltage, cs, q0)
     all_series = [read_series(source, tn, extras)] if tn is not None else read_all_series(source, extras)
-    console = screen()
     if len(all_series) == 1:
         print_facts(console, all_series[0])
     else:
@@ -312,6 +343,7 @@ def info(
 
 
 app.command("import")(importing.import_series)
+app.command("convert-coords")(coordinates.convert_coords)
 for _command in (examples.demo, examples.simulate, examples.sample):
     app.command()(_command)
 

@@ -95,6 +95,24 @@ Output = Annotated[
         "FILE", "Tomogram to write (MRC). Its folders are made; an old file is replaced at the very end", "--o"
     ),
 ]
+Like = Annotated[
+    str | None,
+    output_option(
+        "PROGRAM",
+        "Order and direction of the axes as in the volumes of relion, imod, imod-tilt, aretomo, aretomo-flipvol or "
+        "warp. Default: as the tilt series has them",
+        "--like",
+    ),
+]
+Passport = Annotated[
+    bool,
+    output_option(
+        FLAG,
+        "Write NAME.passport.json beside the tomogram: matrices between voxels, Å and image pixels, hand, sources with "
+        "hashes, options",
+        "--passport",
+    ),
+]
 OutputToBe = Annotated[
     Path | None, output_option("FILE", "Tomogram that reconstruct would write; nothing is written here", "--o")
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from shlex import quote
 from shutil import disk_usage
@@ -238,11 +238,26 @@ def print_facts(console: Console, series: TiltSeries) -> None:
     series
         The tilt series.
     """
-    table = Table(box=box.SIMPLE, show_header=False, title=Text(series.name, style="bold"), title_justify="left")
+    print_table(console, series.name, facts_of(series))
+
+
+def print_table(console: Console, title: str, facts: Iterable[tuple[str, str]]) -> None:
+    """Print a table of labels and values.
+
+    Parameters
+    ----------
+    console
+        Where to.
+    title
+        Line above it.
+    facts
+        Its rows.
+    """
+    table = Table(box=box.SIMPLE, show_header=False, title=Text(title, style="bold"), title_justify="left")
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for label, value in facts_of(series):
-        table.add_row(label, value)
+    for label, value in facts:
+        table.add_row(label, Text(value))
     console.print(table)
 
 

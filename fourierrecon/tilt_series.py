@@ -140,6 +140,8 @@ class TiltSeries:
         along the beam. Nothing here depends on it.
     excluded
         1-based numbers, in the source, of the images that it excludes; they are not in the series.
+    z_reversed
+        The world's z counts against that of IMOD's and RELION's, as Warp's does.
     """
 
     images: ImageStack
@@ -157,6 +159,7 @@ class TiltSeries:
     ctf_missing: tuple[str, ...] = ()
     hand: int | None = None
     excluded: tuple[int, ...] = ()
+    z_reversed: bool = False
 
     def __post_init__(self) -> None:
         where = f"{self.source}: " if self.source else ""

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fourierrecon import cli, console
+from fourierrecon import console
 from fourierrecon.errors import DataError
 from fourierrecon.geometry import projection_matrices
 from fourierrecon.io import (
@@ -62,18 +62,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_relion5_set(tmp_path / "set5", make_series())
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Run a command line in this process: ``(exit status, output, errors)``."""
-
-    def run(line: str, *more: str) -> tuple[int, str, str]:
-        status = cli.main([*line.split(), *more])
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run
 
 
 Run = Callable[..., tuple[int, str, str]]

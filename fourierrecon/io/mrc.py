@@ -44,6 +44,21 @@ def read_mrc_volume(path: str | os.PathLike[str]) -> Volume:
     return Volume(data, header.voxel_size or 1.0, header.origin)
 
 
+def read_labels(path: str | os.PathLike[str]) -> list[str]:
+    """Read the lines of text in a header.
+
+    Raises
+    ------
+    DataError
+        If the file is no MRC file.
+    """
+    read_header(Path(path))
+    with Path(path).open("rb") as file:
+        text = file.read(HEADER_BYTES)[224:].decode("ascii", "replace")
+    lines = (text[start : start + 80].replace("\0", " ").strip() for start in range(0, 800, 80))
+    return [line for line in lines if line]
+
+
 def write_mrc(path: str | os.PathLike[str], volume: Volume) -> None:
     """Write a volume as an MRC file, mode 2, with voxel size, origin and statistics; all of it or nothing.
 
@@ -163,8 +178,11 @@ class MrcWriter:
         header["ispg"], header["nversion"] = int(not stack), 20141
         header["origin"] = tuple(origin)
         header["map"], header["machst"] = b"MAP ", (0x44, 0x44, 0, 0)
-        text = "".join(c if c.isprintable() else " " for c in label.replace("Å", "A"))
-        header["nlabl"], header["label"][0] = 1, text.encode("ascii", "replace")[:80]
+        lines = label.splitlines()[:10]
+        for i, line in enumerate(lines):
+            text = "".join(c if c.isprintable() else " " for c in line.replace("Å", "A"))
+            header["label"][i] = text.encode("ascii", "replace")[:80]
+        header["nlabl"] = len(lines)
         os.pwrite(self._file.fileno(), header.tobytes(), 0)
 
 
@@ -190,7 +208,7 @@ def writing_mrc(
     voxel_size, origin
         Å; the world position of the first voxel.
     label
-        One line for the header.
+        Up to ten lines of 80 characters for the header.
     dtype
         Of the voxels.
     stack

@@ -129,6 +129,7 @@ def read_warp(
         str(path),
         series.ctf_missing,
         excluded=tuple(int(i) + 1 for i in np.flatnonzero(~series.use)),
+        z_reversed=True,
     )
 
 

@@ -1,0 +1,282 @@
+"""Reads and writes tables of points: CSV, STAR of RELION and Warp, IMOD models, copick's JSON."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourierrecon.errors import DataError, UsageError
+from fourierrecon.io.files import replacing
+from fourierrecon.io.star_table import read_tables, write_tables
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SUFFIXES = (".csv", ".star", ".mod", ".json")
+#: Columns of coordinates: plain ones, and those of RELION 5 about the middle of the tomogram.
+PLAIN = ("rlnCoordinateX", "rlnCoordinateY", "rlnCoordinateZ")
+CENTRED = ("rlnCenteredCoordinateXAngst", "rlnCenteredCoordinateYAngst", "rlnCenteredCoordinateZAngst")
+SIMPLE = ("x", "y", "z")
+#: Columns that name the tomogram of a point, in the order of preference.
+NAMES = ("rlnTomoName", "rlnMicrographName", "tomogram")
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Points of one or more tomograms.
+
+    Parameters
+    ----------
+    coordinates
+        ``(n_points, 3)``: x, y, z, in whatever frame the file has them.
+    tomograms
+        Name of each point's tomogram, or None where the file tells none.
+    columns
+        What else the file tells of each point, by name.
+    blocks
+        Other blocks of a STAR file, as they are.
+    """
+
+    coordinates: NDArray[np.float64]
+    tomograms: Sequence[str] | None = None
+    columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    blocks: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.coordinates)
+
+
+def check_suffix(path: Path) -> None:
+    """Refuse a file of a kind that is not known.
+
+    Raises
+    ------
+    UsageError
+        If its ending is none of :data:`SUFFIXES`.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"{path}: points are read from and written to {', '.join(SUFFIXES)}; choose one of these")
+
+
+def read_points(path: Path, *, centred: bool = False) -> Points:
+    """Read points.
+
+    Parameters
+    ----------
+    path
+        CSV with the columns ``x``, ``y``, ``z`` or RELION's; STAR; ``.mod``; or copick's ``.json``.
+    centred
+        RELION 5's columns about the middle of the tomogram are wanted, where a file has both kinds.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be used; the message names file and column or row.
+    UsageError
+        If its ending is not known.
+    """
+    check_suffix(path)
+    readers = {".csv": _read_csv, ".star": _read_star, ".mod": _read_model, ".json": _read_copick}
+    points = readers[path.suffix.lower()](path, CENTRED if centred else PLAIN)
+    bad = ~np.isfinite(points.coordinates).all(1)
+    if bad.any():
+        raise DataError(f"{path}: point {int(np.argmax(bad)) + 1} has a coordinate that is not a finite number")
+    return points
+
+
+def write_points(path: Path, points: Points, *, centred: bool = False) -> None:
+    """Write points; the ending chooses the kind of file.
+
+    Parameters
+    ----------
+    path
+        File; one of that name is replaced once the new one is complete.
+    points
+        Coordinates in the frame that the file is to have.
+    centred
+        They are RELION 5's, in Å about the middle of the tomogram.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be written, or this kind of file cannot hold the points.
+    UsageError
+        If its ending is not known.
+    """
+    check_suffix(path)
+    writers = {".csv": _write_csv, ".star": _write_star, ".mod": _write_model, ".json": _write_copick}
+    writers[path.suffix.lower()](path, points, CENTRED if centred else PLAIN)
+
+
+def _pick(found: Sequence[str], wanted: tuple[str, ...], where: str) -> tuple[str, ...]:
+    """Choose the columns of coordinates."""
+    for labels in (wanted, SIMPLE) if wanted == CENTRED else (wanted, SIMPLE, CENTRED):
+        if all(label in found for label in labels):
+            if labels == CENTRED != wanted:
+                break
+            return labels
+    if wanted == PLAIN and all(label in found for label in CENTRED):
+        raise DataError(f"{where}: coordinates are those of RELION 5 ({CENTRED[0]}); say --from relion5")
+    raise DataError(
+        f"{where}: no columns {', '.join(wanted)} or x, y, z; there are {', '.join(found) or 'none'}; "
+        f"{'say --from relion4 or another frame, or ' if PLAIN[0] in found else ''}rename the columns"
+    )
+
+
+def _split(found: Sequence[str], labels: tuple[str, ...]) -> tuple[str | None, list[str]]:
+    """Give the column that names the tomogram, and the others besides coordinates."""
+    name = next((label for label in NAMES if label in found), None)
+    return name, [label for label in found if label not in (*labels, name)]
+
+
+def _read_csv(path: Path, wanted: tuple[str, ...]) -> Points:
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path, sep=r"\s*[,;\t]\s*", engine="python", comment="#", encoding="utf-8-sig")
+    except (OSError, ValueError, UnicodeError, pd.errors.ParserError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        raise DataError(f"{path}: not a table with a line of column names: {reason}") from error
+    found = [str(column) for column in table.columns]
+    table.columns = pd.Index(found)
+    labels = _pick(found, wanted, str(path))
+    values = np.stack([_numbers(table[label], path, label) for label in labels], axis=1)
+    name, rest = _split(found, labels)
+    return Points(
+        values, None if name is None else [str(v) for v in table[name]], {label: list(table[label]) for label in rest}
+    )
+
+
+def _numbers(column: pd.Series[Any], path: Path, label: str) -> NDArray[np.float64]:
+    import pandas as pd
+
+    values = np.asarray(pd.to_numeric(column, errors="coerce"), float)
+    if not np.isfinite(values).all():
+        row = int(np.argmin(np.isfinite(values)))
+        raise DataError(f"{path}, column {label}, row {row + 1}: {column.iloc[row]!r} is not a finite number")
+    return values
+
+
+def _write_csv(path: Path, points: Points, _: tuple[str, ...]) -> None:
+    import pandas as pd
+
+    names = {} if points.tomograms is None else {NAMES[0]: points.tomograms}
+    xyz = dict(zip(SIMPLE, points.coordinates.T, strict=True))
+    rest = {label: values for label, values in points.columns.items() if label not in SIMPLE}
+    table = pd.DataFrame({**names, **xyz, **rest})
+    with replacing(path) as file:
+        file.write(table.to_csv(index=False, float_format="%.6f").encode())
+
+
+def _read_star(path: Path, wanted: tuple[str, ...]) -> Points:
+    tables = read_tables(path)
+    kinds = (*PLAIN, *CENTRED, *SIMPLE)
+    held = [name for name, table in tables.items() if set(kinds) & set(table.columns)]
+    name = "particles" if "particles" in held else next(iter(held), None)
+    if name is None:
+        raise DataError(f"{path}: no block has columns of coordinates ({PLAIN[0]}, {CENTRED[0]})")
+    table = tables[name]
+    found = list(table.columns)
+    labels = _pick(found, wanted, table.where)
+    tomogram, rest = _split(found, labels)
+    return Points(
+        np.stack([table.numbers(label) for label in labels], axis=1),
+        None if tomogram is None else list(table.words(tomogram)),
+        {label: table.words(label) for label in rest},
+        {other: dict(t.columns) for other, t in tables.items() if other != name},
+    )
+
+
+def _write_star(path: Path, points: Points, labels: tuple[str, ...]) -> None:
+    columns: dict[str, list[str]] = {}
+    if points.tomograms is not None:
+        columns[NAMES[0]] = list(points.tomograms)
+    columns |= {
+        label: [f"{value:.6f}" for value in values] for label, values in zip(labels, points.coordinates.T, strict=True)
+    }
+    old = (*PLAIN, *CENTRED, *SIMPLE)
+    columns |= {label: [str(v) for v in values] for label, values in points.columns.items() if label not in old}
+    others: dict[str, Mapping[str, object]] = {
+        name: {label: list(words) for label, words in block.items()} for name, block in points.blocks.items()
+    }
+    write_tables(path, {**others, "particles": columns})
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep what the library for models says of its own old habits from the user."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
+
+
+def _read_model(path: Path, _: tuple[str, ...]) -> Points:
+    try:
+        with _quietly():
+            import imodmodel
+
+            table = imodmodel.read(path)
+        values = table[list(SIMPLE)].to_numpy(float)
+    except Exception as error:  # the library lets any error of parsing through
+        reason = getattr(error, "strerror", None) or "it is cut off, or no model of IMOD with points"
+        raise DataError(f"{path}: cannot be read as a model of IMOD: {reason}") from error
+    rest = {label: list(table[label]) for label in ("object_id", "contour_id") if label in table}
+    return Points(values, None, rest)
+
+
+def _write_model(path: Path, points: Points, _: tuple[str, ...]) -> None:
+    import pandas as pd
+
+    if len(points) == 0:
+        raise DataError(f"{path}: there are no points, and a model needs one at least; nothing written")
+    table = pd.DataFrame(points.coordinates, columns=list(SIMPLE))
+    for label in ("object_id", "contour_id"):
+        table[label] = [int(float(v)) for v in points.columns.get(label, [0] * len(points))]
+    with replacing(path) as file, _quietly():
+        import imodmodel
+
+        imodmodel.write(table, Path(file.name))
+
+
+def _read_copick(path: Path, _: tuple[str, ...]) -> Points:
+    try:
+        picks = json.loads(path.read_text("utf-8-sig"))
+        found = picks["points"]
+        values = np.array([[p["location"][axis] for axis in SIMPLE] for p in found], float).reshape(-1, 3)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not copick's picks: needed are points, each with a location of x, y and z") from error
+    names = None if picks.get("run_name") is None else [str(picks["run_name"])] * len(values)
+    kept = ("transformation_", "instance_id", "score")
+    rest = {key: [p.get(key) for p in found] for key in kept if all(key in p for p in found)}
+    return Points(values, names, rest)
+
+
+def _write_copick(path: Path, points: Points, _: tuple[str, ...]) -> None:
+    names = sorted(set(points.tomograms or ()))
+    if len(names) > 1:
+        raise DataError(f"{path}: copick keeps one tomogram a file, there are {len(names)}; choose one with --tn")
+    found: list[dict[str, Any]] = []
+    for i, xyz in enumerate(points.coordinates):
+        point: dict[str, Any] = {"location": dict(zip(SIMPLE, map(float, xyz), strict=True))}
+        turned = points.columns.get("transformation_")
+        point["transformation_"] = np.eye(4).tolist() if turned is None else turned[i]
+        for key, kind in (("instance_id", int), ("score", float)):
+            if key in points.columns:
+                point[key] = kind(float(points.columns[key][i]))
+        found.append(point)
+    picks = {
+        "pickable_object_name": path.stem, "user_id": "fourierrecon", "session_id": "0", "unit": "angstrom",
+        "run_name": names[0] if names else None, "points": found,
+    }  # fmt: skip
+    with replacing(path) as file:
+        file.write(json.dumps(picks, indent=1).encode())

@@ -1,0 +1,213 @@
+"""The passport of a volume: a JSON file beside it that says which frame it is in, and what it was made from and how."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from fourierrecon.errors import DataError
+from fourierrecon.frames import Box, affine
+from fourierrecon.geometry import Region, rotation_centre, tilt_axis_angle
+from fourierrecon.io.files import replacing
+from fourierrecon.offsets import tilt_axis
+from fourierrecon.orientation import Orientation
+from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.weighting import Weighting
+
+FORMAT = "fourierrecon passport 1"
+
+
+def passport_path(volume: Path) -> Path:
+    """Give the name of a volume's passport: ``NAME.passport.json`` beside it."""
+    return volume.with_name(f"{volume.stem}.passport.json")
+
+
+def make_passport(
+    volume: Path,
+    series: TiltSeries,
+    region: Region,
+    strategy: Weighting,
+    *,
+    ctf: bool,
+    like: str | None = None,
+    source: Path | None = None,
+    options: Mapping[str, object] | None = None,
+) -> dict[str, Any]:
+    """Say everything about a volume; the files that it was made from are read for their hashes.
+
+    Voxels are ``(i, j, k)`` from 0, the fastest axis of the file first; world points, tilt angles and image pixels are
+    those of :mod:`fourierrecon.geometry`; world Å are world pixels times the pixel size.
+
+    Parameters
+    ----------
+    volume
+        Its file.
+    series, region, strategy, ctf
+        What it was reconstructed from.
+    like
+        Orientation of the file, a name of :data:`fourierrecon.orientation.LIKE`.
+    source
+        Set that was read.
+    options
+        Of the command line.
+    """
+    from importlib.metadata import version
+
+    p, binning = series.pixel_size, region.binning
+    orientation, box = Orientation.like(like, series), Box.of(series, region)
+    to_world = affine(binning, region.origin) @ orientation.matrix(region.shape)
+    from_angstrom = affine(1 / p, 0)
+    centre = rotation_centre(series)
+    return {
+        "format": FORMAT,
+        "program": f"fourierrecon {version('fourierrecon')}",
+        "volume": {
+            "file": volume.name,
+            "shape_slowest_first": list(orientation.shape(region.shape)),
+            "axes_fastest_first": list(orientation.axes),
+            "like": like,
+            "voxel_size_angstrom": p * binning,
+            "binning": binning,
+        },
+        "frame": {
+            "name": series.frame,
+            "z": "Warp's direction" if series.z_reversed else "direction of IMOD's THICKNESS, as in RELION",
+            "z_reversed": series.z_reversed,
+            "tomogram_size_px": list(box.size),
+            "first_voxel_of_region_in_tomogram_px": list(box.corner),
+            "rotation_centre_world_px": centre.tolist(),
+            "pixel_size_angstrom": p,
+        },
+        "matrices": {
+            "voxel_to_world_px": to_world.tolist(),
+            "voxel_to_world_angstrom": (affine(p, 0) @ to_world).tolist(),
+            "world_angstrom_to_tilt_pixel": (series.projections[:, :2] @ from_angstrom).tolist(),
+            "voxel_to_tilt_pixel": (series.projections[:, :2] @ to_world).tolist(),
+        },
+        "handedness": _handedness(series, orientation),
+        "tilts": {
+            "angles_degrees": series.tilt_angles.tolist(),
+            "sign": "a larger angle turns the specimen by the right hand about axis_world",
+            "axis_world": tilt_axis(series).tolist(),
+            "axis_angle_in_images_degrees": tilt_axis_angle(series.projections, series.tilt_angles),
+            "exposure_before": None if series.exposure is None else series.exposure.tolist(),
+            "excluded_in_source": list(series.excluded),
+        },
+        "sources": [_fingerprint(path) for path in _files(series, source)],
+        "weighting": {"name": strategy.name, **(asdict(strategy) if is_dataclass(strategy) else {})},
+        "ctf_corrected": ctf,
+        "options": dict(options or {}),
+    }
+
+
+def label_of(making: str, series: TiltSeries, region: Region, like: str | None) -> str:
+    """Say in a few lines for the header of a volume how it was made, and which frame it is in.
+
+    Parameters
+    ----------
+    making
+        First line.
+    series, region, like
+        As for :func:`make_passport`.
+    """
+    box = Box.of(series, region)
+    corner = " ".join(f"{c:g}" for c in box.corner)
+    size = " x ".join(f"{n:g}" for n in box.size)
+    z = "z as Warp" if series.z_reversed else "z as IMOD's THICKNESS"
+    lines = [
+        making,
+        f"axes {' '.join(Orientation.like(like, series).axes)} (fastest first), {z}; like {like or 'the tilt series'}",
+        f"binning {region.binning:g}; pixel {series.pixel_size:g} A; first voxel ({corner}) of {size} px",
+        f"frame {series.frame}",
+    ]
+    return "\n".join(lines + [f"source {Path(series.source).name}"] * bool(series.source))
+
+
+def write_passport(volume: Path, passport: Mapping[str, Any]) -> Path:
+    """Write a passport beside its volume, and give its name.
+
+    Raises
+    ------
+    DataError
+        If it cannot be written.
+    """
+    path = passport_path(volume)
+    with replacing(path) as file:
+        file.write(json.dumps(passport, indent=1, default=str).encode())
+    return path
+
+
+def read_passport(volume: Path) -> dict[str, Any] | None:
+    """Read the passport of a volume; None if it has none.
+
+    Raises
+    ------
+    DataError
+        If there is a file, but no passport in it.
+    """
+    path = passport_path(volume)
+    if not path.exists():
+        return None
+    try:
+        passport = json.loads(path.read_text("utf-8"))
+        found = passport["format"]
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not a passport of fourierrecon; make it anew (--passport) or remove it") from error
+    if found != FORMAT:
+        raise DataError(f"{path}: format is {found!r}; this version reads {FORMAT!r}")
+    return dict(passport)
+
+
+def box_of_volume(volume: Path) -> Box:
+    """Give the tomogram that a volume with a passport shows.
+
+    Raises
+    ------
+    DataError
+        If there is no passport, or it lacks what is needed.
+    """
+    passport = read_passport(volume)
+    if passport is None:
+        raise DataError(f"{volume}: no passport {passport_path(volume).name} beside it; give --t or --size instead")
+    try:
+        frame = passport["frame"]
+        w, h, d = (float(n) for n in frame["tomogram_size_px"])
+        x, y, z = (float(n) for n in frame["first_voxel_of_region_in_tomogram_px"])
+        return Box((w, h, d), float(frame["pixel_size_angstrom"]), bool(frame["z_reversed"]), (x, y, z))
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{passport_path(volume)}: field frame is not whole; make the passport anew") from error
+
+
+def _handedness(series: TiltSeries, orientation: Orientation) -> dict[str, Any]:
+    """Say what is known of the hand: images alone cannot tell it."""
+    mirrored = orientation.flip_z != orientation.swap
+    evidence = (
+        "none in the source: the hand is that of its tilt angles; if it is wrong, --flip_hand mirrors it"
+        if series.hand is None
+        else f"rlnTomoHand {series.hand:+d} in the source: how the defocus grows with depth. It does not tell "
+        f"whether that was checked; if it is wrong, --flip_hand mirrors the tomogram"
+    )
+    return {
+        "relion_hand": series.hand,
+        "file_is_mirror_image_of_world": mirrored,
+        "evidence": evidence,
+    }
+
+
+def _files(series: TiltSeries, source: Path | None) -> list[Path]:
+    """Give the files that a tilt series was read from."""
+    stacks = getattr(series.images, "stacks", ())
+    named = [source, Path(series.source) if series.source else None, *(Path(stack.path) for stack in stacks)]
+    return [path for path in dict.fromkeys(filter(None, named)) if path.is_file()]
+
+
+def _fingerprint(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    return {"file": str(path.absolute()), "bytes": path.stat().st_size, "sha256": digest.hexdigest()}

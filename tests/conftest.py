@@ -1,0 +1,43 @@
+"""What several test modules use: the command line in this process, and a small set of two tomograms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fourierrecon import TiltSeries, cli
+from fourierrecon.geometry import projection_matrices
+from fourierrecon.importing import write_set
+from fourierrecon.tilt_series import ImageStack
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command line in this process: ``(exit status, output, errors)``."""
+
+    def run(line: str, *more: str) -> tuple[int, str, str]:
+        status = cli.main([*line.split(), *more])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def two_sets(tmp_path: Path) -> Path:
+    """A folder with a RELION 5 set of TS_01, 40 x 36 x 16 px, and TS_02, 50 x 46 x 20 px, of 10 Å."""
+    found: list[tuple[TiltSeries, dict[str, ImageStack]]] = []
+    for number, (width, height, depth) in enumerate([(40, 36, 16), (50, 46, 20)], 1):
+        centre = (width // 2, height // 2, depth // 2)
+        angles = np.linspace(-45, 45, 5)
+        images = np.random.default_rng(number).normal(size=(5, height, width)).astype(np.float32)
+        matrices = projection_matrices((height, width), centre, angles, 3.0)
+        series = TiltSeries(
+            images, matrices, 10.0, f"TS_{number:02d}", size=(width, height, depth), rotation_centre=centre
+        )
+        found.append((series, {}))
+    write_set(tmp_path, found, "relion5")
+    return tmp_path
