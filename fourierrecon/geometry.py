@@ -133,12 +133,15 @@ class Region:
         Distance of two voxels, bin-1 px; any real number >= 1.
     note
         Where the size came from, to be said on screen.
+    size
+        ``(width, height, depth)`` in bin-1 px as asked for, before it was rounded to voxels.
     """
 
     origin: tuple[float, float, float]
     shape: tuple[int, int, int]
     binning: float = 1.0
     note: str = ""
+    size: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.binning) and self.binning >= 1):
@@ -198,6 +201,8 @@ class Region:
         )
         # a box that the set does not place lies where the images are
         corner = tuple(p if f or known is None else c for p, c, f in zip(place, first, laid, strict=True))
+        if known is None and series.middle is not None:
+            corner = tuple(m - (s - 1) / 2 for m, s in zip(series.middle, (width, height, depth), strict=True))
         note = _note(asked, known is not None, laid, extent[2])
         if not np.isfinite([width, height, depth]).all():
             raise UsageError(f"size {width:g} x {height:g} x {depth:g} of the region must be finite numbers")
@@ -210,7 +215,7 @@ class Region:
         else:
             world = tuple(c if s is None else s for s, c in zip(start, corner, strict=True))
         x, y, z = (float(c) for c in world)
-        return cls((x, y, z), shape, float(binning), note)
+        return cls((x, y, z), shape, float(binning), note, (width, height, depth))
 
     @property
     def centre(self) -> NDArray[np.float64]:
@@ -237,6 +242,8 @@ def rotation_centre(series: TiltSeries) -> NDArray[np.float64]:
 
     Where the tomogram's size is unknown too, the point whose projections lie nearest to all image centres.
     """
+    if series.middle is not None:
+        return np.asarray(series.middle, float)
     if series.rotation_centre is None and series.size is not None:
         return series.world_origin + (np.asarray(series.size, float) - 1) / 2
     return _image_centre(series)

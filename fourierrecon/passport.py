@@ -11,7 +11,7 @@ from typing import Any
 
 from fourierrecon.errors import DataError
 from fourierrecon.frames import Box, affine
-from fourierrecon.geometry import Region, rotation_centre, tilt_axis_angle
+from fourierrecon.geometry import Region, rotation_centre
 from fourierrecon.io.files import replacing
 from fourierrecon.offsets import tilt_axis
 from fourierrecon.orientation import Orientation
@@ -81,6 +81,7 @@ def make_passport(
             "first_voxel_of_region_in_tomogram_px": list(box.corner),
             "rotation_centre_world_px": centre.tolist(),
             "pixel_size_angstrom": p,
+            "tilt_axis_angle_degrees": box.axis_angle,
         },
         "matrices": {
             "voxel_to_world_px": to_world.tolist(),
@@ -93,7 +94,6 @@ def make_passport(
             "angles_degrees": series.tilt_angles.tolist(),
             "sign": "a larger angle turns the specimen by the right hand about axis_world",
             "axis_world": tilt_axis(series).tolist(),
-            "axis_angle_in_images_degrees": tilt_axis_angle(series.projections, series.tilt_angles),
             "exposure_before": None if series.exposure is None else series.exposure.tolist(),
             "excluded_in_source": list(series.excluded),
         },
@@ -179,7 +179,8 @@ def box_of_volume(volume: Path) -> Box:
         frame = passport["frame"]
         w, h, d = (float(n) for n in frame["tomogram_size_px"])
         x, y, z = (float(n) for n in frame["first_voxel_of_region_in_tomogram_px"])
-        return Box((w, h, d), float(frame["pixel_size_angstrom"]), bool(frame["z_reversed"]), (x, y, z))
+        angle = float(frame["tilt_axis_angle_degrees"])
+        return Box((w, h, d), float(frame["pixel_size_angstrom"]), bool(frame["z_reversed"]), (x, y, z), angle)
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{passport_path(volume)}: field frame is not whole; make the passport anew") from error
 

@@ -142,6 +142,9 @@ class TiltSeries:
         1-based numbers, in the source, of the images that it excludes; they are not in the series.
     z_reversed
         The world's z counts against that of IMOD's and RELION's, as Warp's does.
+    middle
+        World coordinates ``(x, y, z)`` of the middle of a tomogram of any size, where the source does not know the
+        size and matrices carry their frame with them (IMOD without THICKNESS).
     """
 
     images: ImageStack
@@ -160,6 +163,7 @@ class TiltSeries:
     hand: int | None = None
     excluded: tuple[int, ...] = ()
     z_reversed: bool = False
+    middle: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
         where = f"{self.source}: " if self.source else ""

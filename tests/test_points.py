@@ -53,7 +53,7 @@ def test_orientations_are_left_out_where_axes_turn(run: Run, tmp_path: Path) -> 
     _, out, _ = run(f"convert-coords {path} {other} --from volume --to warp {BOX}")
     assert "which mirrors" in out
     assert "left out: rlnAngleRot" in out
-    assert other.read_text().splitlines() == ["x,y,z,score", "1.500000,2.500000,16.500000,0.500000"]
+    assert other.read_text().splitlines() == ["x,y,z,score", "0.910000,2.000000,16.500000,0.500000"]
 
 
 @pytest.mark.parametrize(

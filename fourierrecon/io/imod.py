@@ -125,6 +125,7 @@ def read_imod(
         source=str(files.source),
         ctf_missing=missing,
         excluded=tuple(i + 1 for i in sorted(excluded)),
+        middle=middle if size is None else None,
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fourierrecon.errors import UsageError
-from fourierrecon.geometry import footprint, projection_matrices
+from fourierrecon.geometry import Region, projection_matrices
 from fourierrecon.io.mrc import write_stack
 from fourierrecon.io.star_table import write_tables
 from fourierrecon.tilt_series import ImageStack, TiltSeries
@@ -302,7 +302,9 @@ def _frame(
     """Give the world point of voxel 0 of the default region and its size ``(width, height, depth)``, px."""
     corner, extent = (series.world_origin,) * 3, size or series.size
     if extent is None:
-        corner, extent = footprint(series)
+        region = Region.of(series)
+        width, height, depth = (float(n) for n in region.shape[::-1])
+        corner, extent = region.origin, (width, height, depth)
     elif series.rotation_centre is not None:
         x, y, z = (c - int(s / 2) for c, s in zip(series.rotation_centre, extent, strict=True))
         corner = (x, y, z)
