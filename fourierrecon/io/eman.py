@@ -9,9 +9,9 @@ with right-handed rotations of column vectors: EMAN2's own run the other way aro
 are at pixel ``n // 2``, from 0.
 
 In IMOD's terms this is an ``.xf`` with ``A = Rz(rotation)`` and ``d = -A ((tx, ty) + h)``, where ``h`` is half a pixel
-along each even side, and a ``.tlt`` of ``-tilt``: so read, world axes and images agree. (The converter emanjson2imodxf
-0.0.3 writes ``Rz(-rotation)``, ``+A (tx, ty)`` and ``+tilt`` instead. Its files do not describe what EMAN2
-reconstructs, whatever way they are turned over.)
+along each even side, and a ``.tlt`` of ``-tilt``: so read, world axes and images agree. (The files of the converter
+emanjson2imodxf 0.0.3 do not: it leaves the x tilt out, and transposes ``A``. With that undone they describe the same
+alignment for images turned by 180 degrees.)
 
 The defocus is in µm, and falls as ``z`` along the beam grows. The phase, in degrees, holds phase plate and amplitude
 contrast in one.

@@ -148,9 +148,11 @@ def with_notes(series: TiltSeries) -> TiltSeries:
     if series.exposure is not None or notes.exposure is None:
         return series
     before = notes.exposure_before
-    if before is None:
+    lacking = series.excluded and len(stack) == series.n_tilts
+    if before is None or lacking:
+        reason = "excluded images are gone, which exposed it too" if lacking else "the order of acquisition is unknown"
         warnings.warn(
-            f"{where} has exposures; not used, as it does not tell the order of acquisition: give SerialEM's .mdoc",
+            f"{where} has exposures; not used, as {reason}: give SerialEM's .mdoc",
             stacklevel=3,
         )
         return series
