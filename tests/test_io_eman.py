@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -16,7 +16,9 @@ from typer.testing import CliRunner
 
 from fourierrecon.cli import app
 from fourierrecon.errors import DataError, FourierReconError, UsageError
-from fourierrecon.io import read_mrc_volume, read_series, write_stack
+from fourierrecon.geometry import Region
+from fourierrecon.importing import write_set
+from fourierrecon.io import read_mrc_volume, read_series, read_tilt_series, write_stack
 from fourierrecon.io.eman import read_eman
 from fourierrecon.io.imod import read_imod
 from fourierrecon.io.sources import Extras
@@ -299,6 +301,25 @@ def test_reconstruct(source: Path, tmp_path: Path) -> None:
     volume = read_mrc_volume(tmp_path / "out.mrc").data
     z, y, x = np.unravel_index(np.argmax(volume), volume.shape)
     np.testing.assert_allclose([x - 20, y - 20, z - 15], point[0], atol=1)
+
+
+@pytest.mark.parametrize("version", ["relion4", "relion5"])
+def test_import(
+    source: Path, tmp_path: Path, images: NDArray[np.float32], version: Literal["relion4", "relion5"]
+) -> None:
+    series = read_series(source)
+    path, _ = write_set(tmp_path / "set", [(series, {})], version)
+    written = read_tilt_series(path)
+    # the same specimen at the same voxels
+    region, again = (Region.of(s, binning=2) for s in (series, written))
+    voxels = np.array([[0.0, 0, 0], [14, 0, 0], [3, 19, 9]])
+    for f in range(N):
+        u, v = (
+            (np.column_stack([np.array(r.origin) + 2 * voxels, np.ones(3)]) @ s.projections[f].T)[:, :2]
+            for r, s in ((region, series), (again, written))
+        )
+        np.testing.assert_allclose(u, v, atol=1e-3)
+    np.testing.assert_array_equal(written.images[2], images[2])
 
 
 def test_names_and_extras(source: Path) -> None:

@@ -162,7 +162,8 @@ def test_agard(tmp_path: Path, kind: bytes, nint: int, sections: int) -> None:
     assert notes.pixel_size == pytest.approx(3.36)
     short = notes_of(stack(tmp_path / "a.mrc", agard(0, 2), b"AGAR", 0, 2))
     close(short.tilt_angles, ANGLES, rtol=1e-6)
-    assert short.defocus is short.pixel_size is None
+    assert short.defocus is None
+    assert short.pixel_size is None
 
 
 def test_headers_that_say_nothing(tmp_path: Path) -> None:

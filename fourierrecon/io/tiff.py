@@ -150,12 +150,13 @@ class TiffStack:
             ) from error
         try:
             file = tifffile.TiffFile(self.path)
-            if not len(file.pages):
-                raise ValueError("it holds no pages")
         except OSError as error:
             raise DataError(f"cannot read {self.path}: {error.strerror or error}") from error
         except Exception as error:
             raise DataError(f"{self.path} is a damaged TIFF file ({_line(error)}); copy it again") from error
+        if not len(file.pages):
+            file.close()
+            raise DataError(f"{self.path} is a damaged TIFF file (it holds no pages); copy it again")
         return file
 
     def _pages(self, file: Any) -> Iterator[Any]:
