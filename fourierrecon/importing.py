@@ -62,7 +62,7 @@ def import_series(
     z_shift: ZShift = 0.0,
     flip_hand: FlipHand = False,
 ) -> None:
-    """Write a RELION 4 or 5 set from tilt series of RELION, IMOD, AreTomo or Warp.
+    """Write a RELION 4 or 5 set from tilt series of RELION, IMOD, AreTomo, Warp or EMAN2.
 
     A tomogram of the new set is that of its source: same voxels at the same places. Images stay where they are.
     """
@@ -185,10 +185,10 @@ def _places(series: TiltSeries, images: ImageStack) -> list[tuple[Path, int]] | 
 
 def _is_whole_stack(places: Sequence[tuple[Path, int]]) -> bool:
     """Tell whether these are all images of one file, in its order."""
-    from fourierrecon.io.mrc import MrcStack
+    from fourierrecon.io.mrc import open_stack
 
     path = places[0][0]
-    return places == [(path, i) for i in range(len(MrcStack(path)))]
+    return places == [(path, i) for i in range(len(open_stack(path)))]
 
 
 def _pixel_type(images: ImageStack) -> str:

@@ -62,14 +62,18 @@ TomogramSet = Annotated[
     input_option(
         "FILE",
         "Tomogram set of RELION 4 or 5 (STAR); or a tilt series of IMOD (eTomo's folder, tilt.com, .xf), AreTomo "
-        "(.aln) or Warp (.xml, .tomostar). "
+        "(.aln), Warp (.xml, .tomostar) or EMAN2 (NAME_info.json). "
         "Wins over --i",
         "--t",
     ),
 ]
 Stack = Annotated[
     Path | None,
-    input_option("MRC", "Stack of the images, where a file of IMOD, AreTomo or Warp does not lead to it", "--stack"),
+    input_option(
+        "FILE",
+        "Stack of the images, MRC or TIFF, where a file of IMOD, AreTomo, Warp or EMAN2 does not lead to it",
+        "--stack",
+    ),
 ]
 PixelSize = Annotated[
     float | None,
@@ -79,7 +83,9 @@ Notes = Annotated[
     Path | None,
     input_option("MDOC", "Notes of SerialEM on the images: exposures, for files that lack them", "--mdoc"),
 ]
-Voltage = Annotated[float | None, input_option("KV", "Voltage, where files of AreTomo or IMOD lack it", "--voltage")]
+Voltage = Annotated[
+    float | None, input_option("KV", "Voltage, where files of AreTomo, IMOD or EMAN2 lack it", "--voltage")
+]
 Aberration = Annotated[
     float | None, input_option("MM", "Spherical aberration, likewise (AreTomo: 2.7 if left out)", "--Cs", "--cs")
 ]

@@ -273,7 +273,7 @@ def test_stacks_that_do_not_fit(aln: Path, images: NDArray[np.float32]) -> None:
     with pytest.raises(DataError, match=r"RawSize: 4 images \(4 not dark\), but the stack .* holds 3"):
         read_aretomo(aln)
     aln.with_suffix(".mrc").unlink()
-    with pytest.raises(DataError, match=r"none of TS_01.mrc, TS_01.st, TS_01.mrcs lies beside it; give the stack"):
+    with pytest.raises(DataError, match=r"none of TS_01.mrc, TS_01.st, .* lies beside it; give the stack"):
         read_aretomo(aln)
     stack = aln.with_name("other.st")
     write_stack(stack, images, 4.0)
@@ -353,7 +353,7 @@ class Blank:
 
 @needs_shared
 def test_a_real_pair_of_aln_and_xf(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fourierrecon.io.aretomo.MrcStack", Blank)
+    monkeypatch.setattr("fourierrecon.io.aretomo.open_stack", Blank)
     series = read_aretomo(SHARED / "global_no_local.aln", stack="61.mrc")
     np.testing.assert_array_equal(series.tilt_angles, np.loadtxt(SHARED / "global_no_local.tlt"))
     xf = np.loadtxt(SHARED / "global_no_local.xf")
@@ -372,7 +372,7 @@ def test_a_real_pair_of_aln_and_xf(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @needs_shared
 def test_a_real_file_with_local_alignment_and_dark_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fourierrecon.io.aretomo.MrcStack", Blank)
+    monkeypatch.setattr("fourierrecon.io.aretomo.open_stack", Blank)
     with pytest.warns(UserWarning, match=r"14 of 51 images left out|16 patches") as caught:
         series = read_aretomo(SHARED / "global_and_local.aln", stack="37.mrc")
     assert len(caught) == 2

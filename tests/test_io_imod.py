@@ -413,7 +413,7 @@ def test_moved_folder_and_named_files(folder: Path, tmp_path: Path) -> None:
     edit(folder / "tilt.com", ("ts.tlt", "/gone/ts.tlt"))
     np.testing.assert_array_equal(read_imod(folder).projections, series.projections)
     (folder / "ts.st").rename(tmp_path / "raw.mrcs")
-    with pytest.raises(DataError, match=r"raw stack not found \(ts.st, ts.mrc, ts.mrcs\); name it with stack="):
+    with pytest.raises(DataError, match=r"raw stack not found \(ts.st, ts.mrc, ts.mrcs, .*\); name it with stack="):
         read_imod(folder)
     moved = read_imod(folder, stack=tmp_path / "raw.mrcs", pixel_size=2.5)
     assert moved.pixel_size == 2.5

@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry import projection_matrices
-from fourierrecon.io.mrc import FileImages, MrcStack
+from fourierrecon.io.mrc import FileImages, open_stack
 from fourierrecon.tilt_series import CtfParameters, ImageStack, TiltSeries
 
 #: No number in these files is larger: what exceeds it is a mistake.
 LARGEST = 1e7
 #: Columns of the table of global alignments that are used, as the library names them.
 COLUMNS = ("rot", "gmag", "tx", "ty", "tilt")
-STACK_ENDINGS = (".mrc", ".st", ".mrcs")
+STACK_ENDINGS = (".mrc", ".st", ".mrcs", ".tif", ".tiff")
 #: What the header lines are that some versions leave out, and what they mean then.
 OPTIONAL = {"AreTomo Alignment": "", "NumPatches": "= 0", "AlphaOffset": "= 0", "BetaOffset": "= 0"}
 
@@ -54,8 +54,8 @@ def read_aretomo(
     source
         ``NAME.aln``. ``NAME_CTF.txt`` and ``NAME_TLT.txt`` are read if they lie beside it.
     stack
-        MRC stack of the raw images, with or without the dark ones. Default: ``NAME.mrc``, ``.st`` or ``.mrcs`` beside
-        the file.
+        MRC or TIFF stack of the raw images, with or without the dark ones. Default: ``NAME.mrc``, ``.st``, ``.mrcs`` or
+        ``.tif`` beside the file.
     pixel_size
         Of these images, Å; default: from the stack's header.
     voltage
@@ -235,7 +235,7 @@ def _images(path: Path, places: NDArray[np.intp], n: int, stack: Path | None) ->
     if found is None:
         names = ", ".join(place.name for place in beside)
         raise DataError(f"{path}: none of {names} lies beside it; give the stack of the raw images")
-    whole = MrcStack(found)
+    whole = open_stack(found)
     if len(whole) == len(places):
         return whole, whole.pixel_size
     if len(whole) != n:

@@ -26,14 +26,16 @@ from numpy.typing import NDArray
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry import ASSUMED_DEPTH, rotation
 from fourierrecon.io.defocus import OPTICS, read_ctf
+from fourierrecon.io.extended_header import SectionNotes, read_extended_header
 from fourierrecon.io.imod_files import Files
 from fourierrecon.io.imod_text import LARGEST, Options, read_transforms
-from fourierrecon.io.mrc import FileImages, MrcStack
+from fourierrecon.io.mrc import FileImages, MrcStack, open_stack
+from fourierrecon.io.stacks import Stack
 from fourierrecon.tilt_series import ImageStack, TiltSeries
 
 #: No pixel is smaller, Å: what goes below it is a mistake.
 FINEST = 1e-3
-STACK_ENDINGS = (".st", ".mrc", ".mrcs")
+STACK_ENDINGS = (".st", ".mrc", ".mrcs", ".tif", ".tiff")
 EXCLUDED = ("EXCLUDELIST", "EXCLUDELIST2", "EXCLUDE")
 #: Options that bend images or rays in a way that no 4 x 4 matrix can: named, and left out.
 NOT_APPLIED = ("LOCALFILE", "ZFACTORFILE")
@@ -64,12 +66,13 @@ def read_imod(
     ----------
     source
         Folder of eTomo, its ``tilt.com`` (with ``newst.com``, ``ctfcorrection.com`` and ``ctfplotter.com`` beside it),
-        or a ``.xf`` file, with ``.tlt`` beside it. Without ``tilt.com`` the depth is unknown: the middle of the
-        volume is then that of a depth of 3000 Å.
+        or a ``.xf`` file, with ``.tlt`` or ``.rawtlt`` beside it, or tilt angles in the stack's extended header.
+        Without ``tilt.com`` the depth is unknown: the middle of the volume is then that of a depth of 3000 Å.
     stack
-        Raw images. Default: as ``newst.com`` names them, else the ``.st``, ``.mrc`` or ``.mrcs`` beside the files.
+        Raw images, MRC or TIFF. Default: as ``newst.com`` names them, else the ``.st``, ``.mrc``, ``.mrcs`` or ``.tif``
+        beside the files. FEI1 files are turned upside down, as IMOD does.
     pixel_size
-        Of the raw images, Å. Default: from the stack's header.
+        Of the raw images, Å. Default: from the stack's header, else from its extended header.
     voltage, spherical_aberration, amplitude_contrast
         kV, mm, fraction. Default: from ``ctfcorrection.com`` or ``ctfplotter.com``.
 
@@ -99,8 +102,9 @@ def read_imod(
     named += [f"{name} ({newst.text(name)})" for name in NOT_APPLIED_2D if newst.text(name)]
     if named:
         warnings.warn(f"{tilt.path.parent}: not applied: {', '.join(named)}", stacklevel=2)
-    pixel_size = _pixel_size(pixel_size, images, files)
-    angles = files.angles(tilt, n)
+    notes = _notes(images)
+    pixel_size = _pixel_size(pixel_size, images, notes)
+    angles = files.angles(tilt, n, _noted_angles(images, notes, n, kept))
     delta, axis_offset = (*tilt.numbers("OFFSET", 1, 2), 0.0, 0.0)[:2] if tilt.text("OFFSET") else (0.0, 0.0)
     x_tilts = files.x_tilts(tilt, n) + (tilt.numbers("XAXISTILT", 1, 1) or [0.0])[0]
     size, middle, offset = _volume(
@@ -176,15 +180,17 @@ def _excluded(tilt: Options, n: int) -> set[int]:
     return excluded
 
 
-def _images(files: Files, newst: Options, stack: str | os.PathLike[str] | None, n: int, kept: list[int]) -> ImageStack:
+def _images(
+    files: Files, newst: Options, stack: str | os.PathLike[str] | None, n: int, kept: list[int]
+) -> FileImages | Stack:
     """Open the raw images of the views that are kept."""
     path = Path(stack) if stack is not None else files.named(newst, "InputFile", *STACK_ENDINGS)
     if path is None:
         names = ", ".join(files.base + ending for ending in STACK_ENDINGS)
         raise DataError(f"{files.folder}: raw stack not found ({names}); name it with stack=... (not the aligned one)")
-    images = MrcStack(path)
+    images = open_stack(path, as_imod=True)
     if len(images) == n:
-        return images if len(kept) == n else FileImages([(path, i) for i in kept])
+        return images if len(kept) == n else FileImages([(path, i) for i in kept], as_imod=True)
     # a stack may have been cut down to the views that are used
     if len(images) == len(kept):
         return images
@@ -194,16 +200,36 @@ def _images(files: Files, newst: Options, stack: str | os.PathLike[str] | None, 
     )
 
 
-def _pixel_size(given: float | None, images: ImageStack, files: Files) -> float:
+def _notes(images: FileImages | Stack) -> SectionNotes | None:
+    """Read the extended header of the raw stack."""
+    stack = images.stacks[0]
+    return read_extended_header(stack) if isinstance(stack, MrcStack) else None
+
+
+def _noted_angles(
+    images: FileImages | Stack, notes: SectionNotes | None, n: int, kept: list[int]
+) -> tuple[str, NDArray[np.float64]] | None:
+    """Give the tilt angles of the extended header for all views, and where they stand; 0 for views not in the stack."""
+    if notes is None or notes.tilt_angles is None:
+        return None
+    angles = np.zeros(n)
+    angles[range(n) if len(notes.tilt_angles) == n else kept] = notes.tilt_angles
+    return f"{images.stacks[0].path}, its extended header ({notes.kind})", angles
+
+
+def _pixel_size(given: float | None, images: FileImages | Stack, notes: SectionNotes | None) -> float:
     """Give the pixel size of the raw images, Å."""
     if given is not None:
         if not FINEST < given < LARGEST:
             raise UsageError(f"pixel_size={given:g} Å of the raw images must be positive")
         return float(given)
-    stack = images.stacks[0] if isinstance(images, FileImages | MrcStack) else None
-    if stack is not None and FINEST < stack.pixel_size < LARGEST:
+    stack = images.stacks[0]
+    if FINEST < stack.pixel_size < LARGEST:
         return stack.pixel_size
-    raise DataError(f"{stack and stack.path}: no pixel size in its header; give pixel_size=... (Å) of the raw images")
+    if notes is not None and notes.pixel_size is not None:
+        warnings.warn(f"{stack.path}: pixel size from its extended header ({notes.kind})", stacklevel=3)
+        return notes.pixel_size
+    raise DataError(f"{stack.path}: no pixel size in its header; give pixel_size=... (Å) of the raw images")
 
 
 def _aligned(
@@ -221,7 +247,7 @@ def _aligned(
             return binning, (size[0] * binning, size[1] * binning)
     elif stack:
         # command files may be lost, but the stack that they made tells its size
-        aligned = MrcStack(stack)
+        aligned = open_stack(stack)
         binning = max(1.0, float(round(aligned.pixel_size / pixel_size))) if aligned.pixel_size else binning
         return binning, (aligned.shape[2] * binning, aligned.shape[1] * binning)
     return binning, (width // binning * binning, height // binning * binning)

@@ -105,8 +105,10 @@ class Files:
             raise DataError(f"{self.folder}: {self.base}.xf not found; was the final aligned stack not made yet?")
         return found
 
-    def angles(self, tilt: Options, n: int) -> NDArray[np.float64]:
-        """Read the tilt angles of all views, degrees, ``(n,)``."""
+    def angles(
+        self, tilt: Options, n: int, noted: tuple[str, NDArray[np.float64]] | None = None
+    ) -> NDArray[np.float64]:
+        """Read the tilt angles of all views, degrees, ``(n,)``; without a file ``noted`` ones, named for messages."""
         entries = tilt.entries.get("angles", [])
         if entries:
             words = [(line, word) for line, text in entries for word in re.split(r"[,\s]+", text)]
@@ -115,6 +117,9 @@ class Files:
                 raise DataError(f"{tilt.where('ANGLES')}: {len(angles)} angles for {n} views; needed: one a view")
             return np.array(angles)
         found = self.named(tilt, "TILTFILE", ".tlt", ".rawtlt")
+        if found is None and noted is not None:
+            warnings.warn(f"{noted[0]}: nominal tilt angles taken, as there is no .tlt nor .rawtlt file", stacklevel=3)
+            return noted[1]
         if found is None:
             raise DataError(f"{self.folder}: {self.base}.tlt not found, nor .rawtlt; put the tilt angles there")
         if found.suffix == ".rawtlt":

@@ -14,11 +14,20 @@ from numpy.typing import DTypeLike, NDArray
 
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.io.files import check_writable, replacing
-from fourierrecon.io.stacks import HEADER_BYTES, MODES, FileImages, MrcStack, read_header, read_pixels
+from fourierrecon.io.stacks import HEADER_BYTES, MODES, FileImages, MrcStack, open_stack, read_header, read_pixels
 from fourierrecon.tilt_series import ImageStack
 from fourierrecon.volume import Volume
 
-__all__ = ["FileImages", "MrcStack", "check_writable", "read_mrc_volume", "write_mrc", "write_stack", "writing_mrc"]
+__all__ = [
+    "FileImages",
+    "MrcStack",
+    "check_writable",
+    "open_stack",
+    "read_mrc_volume",
+    "write_mrc",
+    "write_stack",
+    "writing_mrc",
+]
 
 #: Voxels that statistics are gathered of at a time.
 BLOCK = 1 << 15

@@ -1,4 +1,4 @@
-"""Tilt series from whatever file names them: RELION's sets, and alignments of IMOD, AreTomo and Warp."""
+"""Tilt series from whatever file names them: RELION's sets, and alignments of IMOD, AreTomo, Warp and EMAN2."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fourierrecon.io import star
 from fourierrecon.tilt_series import TiltSeries
 
 #: Endings of files that hold the alignment of one tilt series.
-WARP, ARETOMO, IMOD = (".xml", ".tomostar"), (".aln",), (".xf", ".com")
+WARP, ARETOMO, IMOD, EMAN = (".xml", ".tomostar"), (".aln",), (".xf", ".com"), (".json",)
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,13 @@ class Extras:
     Parameters
     ----------
     stack
-        The images; for files of Warp, AreTomo and IMOD.
+        The images; for files of Warp, AreTomo, IMOD and EMAN2.
     pixel_size
         Of the images, Å; likewise.
     mdoc
         SerialEM's notes on the images: exposures.
     voltage, spherical_aberration, amplitude_contrast
-        kV, mm, fraction; for AreTomo and IMOD.
+        kV, mm, fraction; for AreTomo, IMOD and EMAN2.
     """
 
     stack: Path | None = None
@@ -61,7 +61,7 @@ def read_all_series(path: str | os.PathLike[str], extras: Extras = NOTHING) -> l
     DataError, UsageError
         As :func:`read_series`.
     """
-    if Path(path).is_dir() or Path(path).suffix.lower() in WARP + ARETOMO + IMOD:
+    if Path(path).is_dir() or Path(path).suffix.lower() in WARP + ARETOMO + IMOD + EMAN:
         return [read_series(path, None, extras)]
     return [read_series(path, name, extras) for name in star.list_tomograms(path)]
 
@@ -73,7 +73,7 @@ def read_series(path: str | os.PathLike[str], name: str | None = None, extras: E
     ----------
     path
         Tomogram or optimisation set of RELION 4 or 5 (STAR), tilt series of Warp (``.xml``, ``.tomostar``), alignment
-        of AreTomo (``.aln``) or IMOD (eTomo's folder, ``tilt.com``, ``.xf``).
+        of AreTomo (``.aln``), IMOD (eTomo's folder, ``tilt.com``, ``.xf``) or EMAN2 (``NAME_info.json``).
     name
         Of the tomogram; may be left out if there is just one.
     extras
@@ -92,6 +92,11 @@ def read_series(path: str | os.PathLike[str], name: str | None = None, extras: E
         from fourierrecon.io.mdoc import join_mdoc
 
         series = join_mdoc(series, extras.mdoc)
+    if Path(path).is_dir() or Path(path).suffix.lower() in WARP + ARETOMO + IMOD + EMAN:
+        from fourierrecon.io.extended_header import with_notes
+
+        # what is given and what lies in files of its own goes before what the stack notes
+        series = with_notes(series)
     return series
 
 
@@ -111,6 +116,10 @@ def _read(path: Path, name: str | None, extras: Extras) -> TiltSeries:
         from fourierrecon.io.imod import read_imod
 
         series = read_imod(path, stack=extras.stack, pixel_size=extras.pixel_size, **extras.optics)
+    elif ending in EMAN:
+        from fourierrecon.io.eman import read_eman
+
+        series = read_eman(path, stack=extras.stack, pixel_size=extras.pixel_size, **extras.optics)
     elif extras.optics or extras.stack is not None or extras.pixel_size is not None:
         raise UsageError(
             f"{path} names its images, pixel size and optics itself; leave --stack, --angpix, --voltage, --Cs "

@@ -1,4 +1,4 @@
-"""Image stacks in MRC files, read one image at a time as they are needed."""
+"""Image stacks in MRC and TIFF files, read one image at a time as they are needed."""
 
 from __future__ import annotations
 
@@ -6,13 +6,21 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
 
+if TYPE_CHECKING:
+    from fourierrecon.io.tiff import TiffStack
+
+#: Images of one file.
+Stack: TypeAlias = "MrcStack | TiffStack"
+#: First bytes of files that are no MRC: TIFF (EER too), BigTIFF, in both byte orders; and HDF5.
+TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+HDF_MARK = b"\x89HDF"
 #: What the numbers of the header's field ``mode`` mean.
 MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
 COMPLEX_MODES = (3, 4)
@@ -31,6 +39,15 @@ class Header(NamedTuple):
     voxel_size: float  # Å, 0 where unknown
     origin: tuple[float, float, float]
     axes: tuple[int, int, int]
+    order: Literal["<", ">"]  # of the bytes
+    extended: bytes  # kind of the extended header
+    sizes: tuple[int, int]  # its fields nint and nreal
+    imod: bool  # IMOD's mark is there
+
+    @property
+    def upside_down(self) -> bool:
+        """Whether IMOD takes the first row for the top one, as it does in FEI1 files that it has not written."""
+        return self.extended == b"FEI1" and not self.imod
 
     @property
     def end(self) -> int:
@@ -45,6 +62,8 @@ class MrcStack:
     ----------
     path
         ``.mrc``, ``.mrcs``, ``.st`` ...: any MRC file; a single image counts as a stack of one.
+    as_imod
+        Turn the images of FEI1 files upside down, as IMOD does: its alignments hold for these.
 
     Raises
     ------
@@ -52,9 +71,15 @@ class MrcStack:
         If the file is missing, no MRC file, cut short, empty or complex.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, as_imod: bool = False) -> None:
         self.path = Path(path).absolute()
         self._header = read_header(self.path)
+        self._turned = as_imod and self._header.upside_down
+
+    @property
+    def header(self) -> Header:
+        """What is known of the file."""
+        return self._header
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -72,8 +97,13 @@ class MrcStack:
         return self._header.voxel_size
 
     @property
-    def places(self) -> list[tuple[Path, int]]:
-        """File of each image, and its 0-based number there."""
+    def places(self) -> list[tuple[Path, int]] | None:
+        """File of each image, and its 0-based number there; None where it is turned upside down in reading."""
+        return None if self._turned else [(self.path, i) for i in range(len(self))]
+
+    @property
+    def sections(self) -> list[tuple[Path, int]]:
+        """File of each image, and its 0-based number there, however it is read."""
         return [(self.path, i) for i in range(len(self))]
 
     @property
@@ -90,7 +120,8 @@ class MrcStack:
         number = index + n if index < 0 else index
         if not 0 <= number < n:
             raise IndexError(f"{self.path} holds {n} images; there is no image {index}")
-        return read_pixels(self.path, self._header, number * height * width, height * width).reshape(height, width)
+        image = read_pixels(self.path, self._header, number * height * width, height * width).reshape(height, width)
+        return np.ascontiguousarray(image[::-1]) if self._turned else image
 
 
 class FileImages:
@@ -99,7 +130,9 @@ class FileImages:
     Parameters
     ----------
     sources
-        For each image its file, and its 0-based number there (None: the file holds just one image).
+        For each image its file, MRC or TIFF, and its 0-based number there (None: the file holds just one image).
+    as_imod
+        As for :func:`open_stack`.
 
     Raises
     ------
@@ -107,11 +140,12 @@ class FileImages:
         If a file cannot be read, has no such image, or its images are of another size.
     """
 
-    def __init__(self, sources: Sequence[tuple[str | os.PathLike[str], int | None]]) -> None:
+    def __init__(self, sources: Sequence[tuple[str | os.PathLike[str], int | None]], *, as_imod: bool = False) -> None:
         if not sources:
             raise DataError("a tilt series needs at least one image")
-        stacks = {path: MrcStack(path) for path in dict.fromkeys(Path(p).absolute() for p, _ in sources)}
-        self._images: list[tuple[MrcStack, int]] = []
+        paths = dict.fromkeys(Path(p).absolute() for p, _ in sources)
+        stacks: dict[Path, Stack] = {path: open_stack(path, as_imod=as_imod) for path in paths}
+        self._images: list[tuple[Stack, int]] = []
         for path, number in sources:
             stack = stacks[Path(path).absolute()]
             if number is None and len(stack) != 1:
@@ -135,12 +169,19 @@ class FileImages:
         return (len(self._images), *self._images[0][0].shape[1:])
 
     @property
-    def places(self) -> list[tuple[Path, int]]:
-        """File of each image, and its 0-based number there."""
+    def places(self) -> list[tuple[Path, int]] | None:
+        """File of each image, and its 0-based number there; None where an image is turned over in reading."""
+        if any(stack.places is None for stack in self.stacks):
+            return None
+        return self.sections
+
+    @property
+    def sections(self) -> list[tuple[Path, int]]:
+        """File of each image, and its 0-based number there, however it is read."""
         return [(stack.path, number) for stack, number in self._images]
 
     @property
-    def stacks(self) -> tuple[MrcStack, ...]:
+    def stacks(self) -> tuple[Stack, ...]:
         """The files that hold the images, each once."""
         return tuple(dict.fromkeys(stack for stack, _ in self._images))
 
@@ -148,6 +189,35 @@ class FileImages:
         """Read image ``index`` (0-based) from disk, ``(height, width)``."""
         stack, number = self._images[index]
         return stack[number]
+
+
+def open_stack(path: str | os.PathLike[str], *, as_imod: bool = False) -> Stack:
+    """Open a file of images, MRC or TIFF; its first bytes tell which, whatever its name.
+
+    Parameters
+    ----------
+    path
+        MRC stack, TIFF with one or many pages.
+    as_imod
+        Turn the images of FEI1 files upside down, as IMOD does: its alignments hold for these.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or cannot be used; or tifffile is not installed.
+    """
+    try:
+        with open(path, "rb") as file:
+            mark = file.read(4)
+    except (OSError, ValueError):
+        mark = b""  # what is wrong is said below
+    if mark in TIFF_MARKS:
+        from fourierrecon.io.tiff import TiffStack
+
+        return TiffStack(path)
+    if mark == HDF_MARK:
+        raise DataError(f"{path} is an HDF5 file; images must be MRC or TIFF (EMAN2: e2proc2d.py A.hdf A.mrcs)")
+    return MrcStack(path, as_imod=as_imod)
 
 
 def read_header(path: Path) -> Header:
@@ -172,7 +242,9 @@ def read_header(path: Path) -> Header:
             header, mode, plausible = other
     shape, needed = header.shape, header.end
     if not marked and (not plausible or 0 in shape or mode not in MODES or needed > found):
-        raise DataError(f"{path} is not an MRC file: no MAP mark, and its header makes no sense; images must be MRC")
+        raise DataError(
+            f"{path} is not an MRC file: no MAP mark, and its header makes no sense; images must be MRC or TIFF"
+        )
     sizes = f"{shape[2]} x {shape[1]} x {shape[0]}"
     if not plausible:
         raise DataError(f"{path} is a damaged MRC file: mode {mode}, size {sizes}; restore it from its source")
@@ -200,6 +272,7 @@ def _interpret(raw: bytes, order: Literal["<", ">"]) -> tuple[Header, int, bool]
     plausible = mode in KNOWN_MODES and max(shape) < 1 << 24 and min(shape) >= 0 and fields["nsymbt"] >= 0
     dtype = np.dtype(MODES.get(mode, "i1")).newbyteorder(order)
     imod_stamp, imod_flags = np.frombuffer(raw, np.dtype("i4").newbyteorder(order), 2, 152)
+    nint, nreal = np.frombuffer(raw, np.dtype("i2").newbyteorder(order), 2, 128)
     if mode == 0 and imod_stamp == IMOD_STAMP and not imod_flags & IMOD_SIGNED:
         dtype = np.dtype("u1")
     with np.errstate(all="ignore"):
@@ -212,6 +285,10 @@ def _interpret(raw: bytes, order: Literal["<", ">"]) -> tuple[Header, int, bool]
         voxel_size if np.isfinite(voxel_size) and voxel_size > 0 else 0.0,
         (x, y, z) if np.isfinite([x, y, z]).all() else (0.0, 0.0, 0.0),
         (int(fields["mapc"]), int(fields["mapr"]), int(fields["maps"])),
+        order,
+        bytes(fields["exttyp"]),
+        (int(nint), int(nreal)),
+        bool(imod_stamp == IMOD_STAMP),
     )
     return header, mode, bool(plausible)
 

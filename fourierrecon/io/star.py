@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry import projection_matrices
 from fourierrecon.io.files import find_file
-from fourierrecon.io.mrc import FileImages, MrcStack
+from fourierrecon.io.mrc import FileImages, open_stack
 from fourierrecon.io.star_table import Table, read_tables
 from fourierrecon.tilt_series import CtfParameters, ImageStack, TiltSeries
 
@@ -268,7 +268,7 @@ def _images(which: Which, row: Table, tilts: Table) -> ImageStack:
     """Open the images of a tilt series: a stack for all, or a file or ``N@stack`` for each tilt."""
     label = "rlnTomoTiltSeriesName"
     if which == "full" and row.has(label):
-        stack = MrcStack(_find_image(row, label, 0, row.words(label)[0], tilts.path))
+        stack = open_stack(_find_image(row, label, 0, row.words(label)[0], tilts.path))
         if len(stack) != len(tilts):
             raise DataError(
                 f"{tilts.where}: {len(tilts)} tilts, but the stack {stack.path} holds {len(stack)} images; "

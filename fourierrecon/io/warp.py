@@ -27,12 +27,12 @@ from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry import projection_matrices
-from fourierrecon.io.mrc import FileImages, MrcStack
+from fourierrecon.io.mrc import FileImages, open_stack
 from fourierrecon.io.warp_files import LARGEST, WarpSeries, read_files
 from fourierrecon.tilt_series import ImageStack, TiltSeries
 
 #: What a stack of the images may be called, beside the XML or in ``tiltstack/NAME``.
-STACK_ENDINGS = (".st", ".mrc", ".mrcs")
+STACK_ENDINGS = (".st", ".mrc", ".mrcs", ".tif", ".tiff")
 
 
 def read_warp(
@@ -54,8 +54,8 @@ def read_warp(
         ``NAME.xml``, or ``NAME.tomostar``. With the latter the XML beside it (or in ``../warp_tiltseries``) is read
         if there is one; if not, the alignment is what the ``.tomostar`` holds.
     stack
-        MRC stack of the images, in the order of the file, with or without the excluded ones. Default: a stack of the
-        same name beside the file or in ``tiltstack/NAME``, else Warp's averages of the movies.
+        MRC or TIFF stack of the images, in the order of the file, with or without the excluded ones. Default: a stack
+        of the same name beside the file or in ``tiltstack/NAME``, else Warp's averages of the movies.
     pixel_size
         Of these images, Å. Default: from ``ImageDimensionsAngstrom``, else from the header of the images, else
         ``PixelSize`` of the CTF.
@@ -138,7 +138,7 @@ def _images(series: WarpSeries, keep: NDArray[np.intp], source: Path, stack: Pat
     beside = [folder / name for folder, name in _stack_places(series.path, source)]
     found = stack or next((place for place in beside if place.is_file()), None)
     if found is not None:
-        whole = MrcStack(found)
+        whole = open_stack(found)
         if len(whole) == len(keep):
             return whole, whole.pixel_size
         if len(whole) != len(series):
