@@ -31,6 +31,7 @@ class Header(NamedTuple):
     voxel_size: float  # Å, 0 where unknown
     origin: tuple[float, float, float]
     axes: tuple[int, int, int]
+    labels: tuple[str, ...]
 
     @property
     def end(self) -> int:
@@ -212,6 +213,7 @@ def _interpret(raw: bytes, order: Literal["<", ">"]) -> tuple[Header, int, bool]
         voxel_size if np.isfinite(voxel_size) and voxel_size > 0 else 0.0,
         (x, y, z) if np.isfinite([x, y, z]).all() else (0.0, 0.0, 0.0),
         (int(fields["mapc"]), int(fields["mapr"]), int(fields["maps"])),
+        tuple(filter(None, (label.decode("ascii", "replace").strip(" \0") for label in fields["label"].tolist()))),
     )
     return header, mode, bool(plausible)
 
