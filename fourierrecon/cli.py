@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from fourierrecon import examples, importing
+from fourierrecon import converting, examples, importing
 from fourierrecon.errors import FourierReconError
 from fourierrecon.options import (
     FLAG,
@@ -27,7 +27,9 @@ from fourierrecon.options import (
     Contrast,
     Ctf,
     Depth,
+    Dtype,
     FlipHand,
+    Float16,
     Height,
     KeepMean,
     Memory,
@@ -115,6 +117,8 @@ def reconstruct(
     cs: Aberration = None,
     q0: Contrast = None,
     o: Output,
+    dtype: Dtype = None,
+    float16: Float16 = False,
     no_weight: NoWeight = False,
     pre_weight: PreWeight = False,
     weighting: WeightingText = None,
@@ -145,11 +149,13 @@ def reconstruct(
     """
     from fourierrecon import arguments, checks
     from fourierrecon.console import Stages, say, screen, size_of
-    from fourierrecon.io import Extras, check_writable, writing_mrc
+    from fourierrecon.io import Extras
+    from fourierrecon.io.volumes import check_volume_writable, is_zarr, writing_volume
     from fourierrecon.offsets import Offsets
     from fourierrecon.report import describe_request, print_warnings
 
     started = time.perf_counter()
+    kind = arguments.choose_dtype(dtype, float16)
     request = arguments.read_request(
         (t, i),
         tn,
@@ -167,11 +173,14 @@ def reconstruct(
     print_warnings(console, checks.warnings_of(series, region))
 
     with arguments.folders_of(o):
-        check_writable(o, arguments.bytes_to_write(region))
+        check_volume_writable(o, region.shape, kind, scratch)
         from fourierrecon.reconstruction import describe, reconstruct_to
 
         header = describe(series, region, request.strategy, ctf=ctf)
-        with writing_mrc(o, region.shape, *header) as write, Stages(console) as stages:
+        with (
+            Stages(console) as stages,
+            writing_volume(o, region.shape, *header, kind, scratch=scratch, n_threads=j, progress=stages) as write,
+        ):
             reconstruct_to(
                 write,
                 series,
@@ -189,7 +198,8 @@ def reconstruct(
     say(console, "wrote", f"{o} ({size_of(o)}) after {time.perf_counter() - started:.1f} s")
     finer = max(1.0, region.binning / 2)
     hint = f"; finer: --bin {finer:g}" if finer < region.binning else ""
-    say(console, "next", f"look at it: 3dmod {quote(str(o))}{hint}")
+    viewer = "napari" if is_zarr(o) else "3dmod"
+    say(console, "next", f"look at it: {viewer} {quote(str(o))}{hint}")
 
 
 @app.command()
@@ -205,6 +215,8 @@ def plan(
     cs: Aberration = None,
     q0: Contrast = None,
     o: OutputToBe = None,
+    dtype: Dtype = None,
+    float16: Float16 = False,
     png: Picture = None,
     no_weight: NoWeight = False,
     pre_weight: PreWeight = False,
@@ -241,6 +253,7 @@ def plan(
     from fourierrecon.offsets import Offsets
     from fourierrecon.report import describe_request, print_coverage, print_forecast, print_warnings
 
+    kind = arguments.choose_dtype(dtype, float16)
     request = arguments.read_request(
         (t, i),
         tn,
@@ -269,7 +282,7 @@ def plan(
     with announcing_compilation(console):
         needs = forecast(
             series, region, request.strategy, ctf=ctf, n_threads=j, taper=(td, tf), output=o, memory=memory,
-            scratch=scratch,
+            scratch=scratch, dtype=kind,
         )  # fmt: skip
     print_forecast(console, needs, o)
 
@@ -312,6 +325,7 @@ def info(
 
 
 app.command("import")(importing.import_series)
+app.command()(converting.convert)
 for _command in (examples.demo, examples.simulate, examples.sample):
     app.command()(_command)
 

@@ -12,7 +12,6 @@ from typing import BinaryIO
 
 from fourierrecon.errors import DataError
 
-
 #: Files of which a folder that is a Zarr store has at least one.
 ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
@@ -162,7 +161,7 @@ def _target_folder(path: str | os.PathLike[str]) -> Path:
     """Give the folder behind a path, links followed, those above it made; refuse what is no Zarr folder."""
     text = os.fspath(path)
     target = Path(os.path.realpath(text))
-    if not text or target.exists() and not target.is_dir():
+    if not text or (target.exists() and not target.is_dir()):
         raise DataError(f"cannot write {text!r}: it exists and is not a Zarr folder; choose another name")
     if target.is_dir() and any(target.iterdir()) and not any((target / mark).is_file() for mark in ZARR_MARKS):
         raise DataError(f"cannot write {text!r}: it is a folder with other things in it; choose another name")

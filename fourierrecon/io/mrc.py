@@ -17,6 +17,7 @@ from fourierrecon.io.files import check_writable, replacing
 from fourierrecon.io.quantise import HeldVolume, Scale, Statistics, check_densities, check_rows
 from fourierrecon.io.stacks import HEADER_BYTES, MODES, FileImages, MrcStack, read_header, read_pixels
 from fourierrecon.io.volume_file import VolumeFile, Write
+from fourierrecon.parallel import Progress, available_cores, for_each
 from fourierrecon.tilt_series import ImageStack
 from fourierrecon.volume import Volume
 
@@ -220,6 +221,8 @@ def writing_mrc(
     stack: bool = False,
     scale: Scale | None = None,
     scratch: Path | None = None,
+    n_threads: int | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[Write]:
     """Write an MRC file slab by slab: all of it or nothing.
 
@@ -246,6 +249,10 @@ def writing_mrc(
         Of integers, if it is known: then nothing goes through a scratch file.
     scratch
         Folder of the scratch file; default: that of the file.
+    n_threads
+        For making integers. Default: the cores available to the process.
+    progress
+        Called as ``progress(stage, done, total)`` while integers are made, from any thread.
 
     Yields
     ------
@@ -269,10 +276,14 @@ def writing_mrc(
             with closing(HeldVolume(shape, folder)) as held:
                 yield held.write
                 check_densities(path, held.statistics, dtype)
-                scale = Scale.of(held.statistics, dtype)
-                for z in range(shape[0]):
-                    densities = held.read(slice(z, z + 1), slice(0, shape[1]))
-                    writer.write(z, scale.to_stored(densities[0], dtype))
+                scale = found = Scale.of(held.statistics, dtype)
+
+                def finish(_: None, z: int) -> None:
+                    densities = held.read(slice(z, z + 1), slice(0, shape[1]))[0]
+                    writer.write(z, found.to_stored(densities, dtype))
+
+                threads = n_threads or available_cores()
+                for_each(shape[0], finish, state=lambda: None, n_threads=threads, stage="integers", progress=progress)
         elif scale is not None:
             known = scale
             yield lambda z, rows, y=None, /: writer.write(z, known.to_stored(rows, dtype), y)

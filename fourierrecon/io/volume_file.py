@@ -63,7 +63,8 @@ class VolumeFile(ABC):
         number = z + self.shape[0] if z < 0 else z
         if not 0 <= number < self.shape[0]:
             raise IndexError(f"{self.path} has {self.shape[0]} slabs; there is no slab {z}")
-        return self.block(slice(number, number + 1), slice(0, self.shape[1]))[0]
+        slab: NDArray[np.float32] = self.block(slice(number, number + 1), slice(0, self.shape[1]))[0]
+        return slab
 
     def tiles(self) -> list[tuple[slice, slice]]:
         """Give the blocks, as slices of slabs and rows, that together are the volume."""

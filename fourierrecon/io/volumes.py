@@ -16,6 +16,7 @@ from fourierrecon.io.quantise import Scale
 from fourierrecon.io.stacks import HEADER_BYTES
 from fourierrecon.io.volume_file import VolumeFile, Write
 from fourierrecon.io.zarr import ZarrVolume, levels_of, require_zarr, writing_zarr
+from fourierrecon.parallel import Progress
 from fourierrecon.volume import Volume
 
 #: Types of numbers that a volume can be written in.
@@ -112,6 +113,7 @@ def writing_volume(
     scale: Scale | None = None,
     scratch: Path | None = None,
     n_threads: int | None = None,
+    progress: Progress | None = None,
 ) -> AbstractContextManager[Write]:
     """Write a volume slab by slab, in the format of its ending: all of it or nothing.
 
@@ -133,7 +135,9 @@ def writing_volume(
     scratch
         Folder of the scratch file that Zarr and integers need; default: that of ``path``.
     n_threads
-        For compressing Zarr. Default: the cores available to the process.
+        For making chunks and integers at the end. Default: the cores available to the process.
+    progress
+        Called as ``progress(stage, done, total)`` at the end, from any thread.
 
     Returns
     -------
@@ -146,12 +150,11 @@ def writing_volume(
     DataError
         If it cannot be written, or the type does not hold the densities.
     """
-    kind = _kind(dtype)
-    if is_zarr(path):
-        return writing_zarr(
-            path, shape, voxel_size, origin, label, kind, scale=scale, scratch=scratch, n_threads=n_threads
-        )
-    return writing_mrc(path, shape, voxel_size, origin, label, kind, scale=scale, scratch=scratch)
+    writing = writing_zarr if is_zarr(path) else writing_mrc
+    return writing(
+        path, shape, voxel_size, origin, label, _kind(dtype), scale=scale, scratch=scratch, n_threads=n_threads,
+        progress=progress,
+    )  # fmt: skip
 
 
 def open_volume(path: str | os.PathLike[str], level: int = 0) -> VolumeFile:

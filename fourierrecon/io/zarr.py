@@ -16,7 +16,7 @@ from fourierrecon.errors import DataError, FourierReconError, UsageError
 from fourierrecon.io.files import replacing_folder
 from fourierrecon.io.quantise import HeldVolume, Scale, check_densities
 from fourierrecon.io.volume_file import VolumeFile, Write
-from fourierrecon.parallel import available_cores, for_each
+from fourierrecon.parallel import Progress, available_cores, for_each
 from fourierrecon.volume import Volume
 
 #: Side of a chunk, and of a shard (a file of chunks), voxels.
@@ -103,6 +103,7 @@ def writing_zarr(
     scale: Scale | None = None,
     scratch: Path | None = None,
     n_threads: int | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[Write]:
     """Write an OME-Zarr folder slab by slab: all of it or nothing.
 
@@ -121,6 +122,8 @@ def writing_zarr(
         Folder of the scratch file; default: that in which ``path`` lies.
     n_threads
         For making chunks; each takes 128 x 128 rows of voxels. Default: the cores available to the process.
+    progress
+        Called as ``progress(stage, done, total)`` while chunks are made, from any thread.
 
     Yields
     ------
@@ -151,7 +154,11 @@ def writing_zarr(
             scale = Scale.of(held.statistics, kind)
         attributes = _attributes(Path(path).name.removesuffix(".zarr").removesuffix(".ome"), levels, label, scale)
         group = zarr.open_group(part, mode="w", zarr_format=3, attributes=attributes)
-        _write_levels(group, levels, held, kind, scale, n_threads or available_cores())
+        read: Read = held.read
+        for number, level in enumerate(levels):
+            array = _new_array(group, str(number), level.shape, kind)
+            _fill(array, read, scale, n_threads or available_cores(), f"level {number}", progress)
+            read = partial(_halved, array, scale)
 
 
 class ZarrVolume(VolumeFile):
@@ -246,27 +253,21 @@ def _factors(shape: Sequence[int]) -> Triple:
     return z, y, x
 
 
-def _write_levels(
-    group: Any, levels: list[Level], held: HeldVolume, kind: np.dtype[Any], scale: Scale | None, n_threads: int
-) -> None:
-    """Write the arrays, the finest from the scratch file, each other one from the next finer one."""
+def _new_array(group: Any, name: str, shape: Triple, kind: np.dtype[Any]) -> Any:
+    """Make the empty array of one level."""
     from zarr.codecs import ZstdCodec
 
-    read: Read = held.read
-    for number, level in enumerate(levels):
-        chunks = [min(CHUNK, n) for n in level.shape]
-        shards = [c * (SHARD // CHUNK) if n > c else c for c, n in zip(chunks, level.shape, strict=True)]
-        array = group.create_array(
-            str(number), shape=level.shape, dtype=kind, chunks=tuple(chunks), shards=tuple(shards),
-            compressors=ZstdCodec(level=LEVEL), fill_value=0, dimension_names=AXES,
-        )  # fmt: skip
-        _fill(array, read, scale, n_threads)
-        read = partial(_halved, array, scale)
+    chunks = [min(CHUNK, n) for n in shape]
+    shards = [c * (SHARD // CHUNK) if n > c else c for c, n in zip(chunks, shape, strict=True)]
+    return group.create_array(
+        name, shape=shape, dtype=kind, chunks=tuple(chunks), shards=tuple(shards),
+        compressors=ZstdCodec(level=LEVEL), fill_value=0, dimension_names=AXES,
+    )  # fmt: skip
 
 
-def _fill(array: Any, read: Read, scale: Scale | None, n_threads: int) -> None:
+def _fill(array: Any, read: Read, scale: Scale | None, n_threads: int, stage: str, progress: Progress | None) -> None:
     """Write an array; each thread a row of shards at a time, as shards cannot be written in parts."""
-    depth, height, deep, high = *array.shape[:2], *array.shards[:2]
+    (depth, height), (deep, high) = array.shape[:2], array.shards[:2]
     rows = [(z, y) for z in range(0, depth, deep) for y in range(0, height, high)]
 
     def work(_: None, i: int) -> None:
@@ -275,7 +276,7 @@ def _fill(array: Any, read: Read, scale: Scale | None, n_threads: int) -> None:
         densities = read(z, y)
         array[z, y] = densities.astype(array.dtype) if scale is None else scale.to_stored(densities, array.dtype)
 
-    for_each(len(rows), work, state=lambda: None, n_threads=n_threads)
+    for_each(len(rows), work, state=lambda: None, n_threads=n_threads, stage=stage, progress=progress)
 
 
 def _halved(finer: Any, scale: Scale | None, z: slice, y: slice) -> NDArray[np.float32]:
