@@ -247,7 +247,7 @@ def protect(output: Path, source: Path, series: TiltSeries, option: str = "--o")
     read = [source, *filter(None, [series.source]), *(stack.path for stack in stacks)]
     # an output may be a folder, which is replaced with all that is in it
     if output.exists() and any(
-        output.samefile(path) or path.resolve().is_relative_to(output.resolve()) for path in read
+        output.samefile(path) or Path(path).resolve().is_relative_to(output.resolve()) for path in read
     ):
         raise UsageError(f"{option} {output} is one of the files that are read; give another name")
 
