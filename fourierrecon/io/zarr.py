@@ -21,6 +21,8 @@ from fourierrecon.volume import Volume
 
 #: Side of a chunk, and of a shard (a file of chunks), voxels.
 CHUNK, SHARD = 64, 128
+#: That rows of shards of all threads may take together, bytes; one row may take more.
+MEMORY = 256e6
 #: Of zstd: tomograms are noise, which higher levels compress no better.
 LEVEL = 1
 #: Å in the units of length of OME-Zarr that a microscopist may meet.
@@ -121,7 +123,8 @@ def writing_zarr(
     scratch
         Folder of the scratch file; default: that in which ``path`` lies.
     n_threads
-        For making chunks; each takes 128 x 128 rows of voxels. Default: the cores available to the process.
+        For making chunks; each holds 128 x 128 rows of voxels, so there may be fewer threads. Default: the cores
+        available to the process.
     progress
         Called as ``progress(stage, done, total)`` while chunks are made, from any thread.
 
@@ -267,16 +270,22 @@ def _new_array(group: Any, name: str, shape: Triple, kind: np.dtype[Any]) -> Any
 
 def _fill(array: Any, read: Read, scale: Scale | None, n_threads: int, stage: str, progress: Progress | None) -> None:
     """Write an array; each thread a row of shards at a time, as shards cannot be written in parts."""
-    (depth, height), (deep, high) = array.shape[:2], array.shards[:2]
+    (depth, height, width), (deep, high, wide) = array.shape, array.shards
     rows = [(z, y) for z in range(0, depth, deep) for y in range(0, height, high)]
 
     def work(_: None, i: int) -> None:
         z0, y0 = rows[i]
         z, y = slice(z0, min(z0 + deep, depth)), slice(y0, min(y0 + high, height))
         densities = read(z, y)
-        array[z, y] = densities.astype(array.dtype) if scale is None else scale.to_stored(densities, array.dtype)
+        # zarr holds several copies of what it is given
+        for x in range(0, width, wide):
+            shard = densities[:, :, x : x + wide]
+            stored = shard.astype(array.dtype) if scale is None else scale.to_stored(shard, array.dtype)
+            array[z, y, x : x + wide] = stored
 
-    for_each(len(rows), work, state=lambda: None, n_threads=n_threads, stage=stage, progress=progress)
+    affordable = int(MEMORY // (4 * deep * high * width))
+    threads = max(1, min(n_threads, affordable))
+    for_each(len(rows), work, state=lambda: None, n_threads=threads, stage=stage, progress=progress)
 
 
 def _halved(finer: Any, scale: Scale | None, z: slice, y: slice) -> NDArray[np.float32]:
