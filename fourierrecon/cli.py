@@ -179,7 +179,9 @@ def reconstruct(
         header = describe(series, region, request.strategy, ctf=ctf)
         with (
             Stages(console) as stages,
-            writing_volume(o, region.shape, *header, kind, scratch=scratch, n_threads=j, progress=stages) as write,
+            writing_volume(
+                o, region.shape, *header, kind, scratch=scratch, n_threads=j, memory=memory, progress=stages
+            ) as write,
         ):
             reconstruct_to(
                 write,

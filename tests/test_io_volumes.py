@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fourierrecon import cli
+from fourierrecon.console import in_bytes
 from fourierrecon.converting import convert_volume
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.io import open_volume, read_mrc_volume, read_volume, read_zarr_volume, write_mrc, writing_volume
@@ -242,6 +243,18 @@ def test_levels_lie_where_they_should(tmp_path: Path, dtype: str) -> None:
 
 
 @needs_zarr
+def test_wide_volumes_are_written_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = noise((5, 6, 300))
+    write(tmp_path / "a.zarr", data)
+    monkeypatch.setattr("fourierrecon.io.zarr.BLOCK_BYTES", 1)
+    write(tmp_path / "b.zarr", data, memory=1)
+    np.testing.assert_array_equal(read_zarr_volume(tmp_path / "b.zarr").data, data)
+    for level in range(4):
+        a, b = (read_zarr_volume(tmp_path / name, level).data for name in ("a.zarr", "b.zarr"))
+        np.testing.assert_array_equal(a, b)
+
+
+@needs_zarr
 def test_chunks_are_sharded_and_compressed(tmp_path: Path) -> None:
     write(tmp_path / "x.zarr", noise(), "int8")
     meta = json.loads((tmp_path / "x.zarr/0/zarr.json").read_text())
@@ -370,7 +383,7 @@ def test_memory_is_bounded(tmp_path: Path, ending: str, dtype: str) -> None:
         converted = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    # a row of shards (128 x 128 rows) and some copies of a shard; or a few slabs
+    # the part of a row of shards that is read at a time, and some copies of a shard; or a few slabs
     limit = 4 * 128 * 128 * (shape[2] + 3 * 128) if ending == "zarr" else 8 * slab.nbytes
     assert limit < 0.5 * whole
     assert written < limit
@@ -471,7 +484,7 @@ def test_bytes_on_disk() -> None:
     assert space_for("x.zarr", (30, 40, 70), "float16") == (2 * (84000 + 15 * 20 * 35), 4 * 84000)
 
 
-# convert
+# the commands
 
 
 @pytest.fixture
@@ -584,3 +597,78 @@ def test_a_failed_conversion_leaves_nothing(run: Any) -> None:
     assert status == 1
     assert "float16" in err
     assert [p.name for p in Path().iterdir()] == ["a.mrc"]
+
+
+@pytest.fixture
+def small_set(run: Any) -> str:
+    status, _, err = run("simulate sim --size 48 40 24 --noctf --j 2")
+    assert status == 0, err
+    return "--t sim/tomograms.star --noctf --bin 1 --j 2"
+
+
+@needs_zarr
+def test_reconstruct_writes_every_format_and_type(run: Any, small_set: str) -> None:
+    for options in (
+        "--o a.mrc",
+        "--o a.zarr",
+        "--o b.zarr --dtype int16",
+        "--o c.rec --float16",
+        "--o d.mrc --dtype int8",
+    ):
+        status, _, err = run(f"reconstruct {small_set} {options}")
+        assert status == 0, err
+    a = read_volume("a.mrc")
+    for name, dtype, step in (("a.zarr", "float32", 0), ("b.zarr", "int16", 2**-16), ("c.rec", "float16", 2**-11),
+                              ("d.mrc", "int8", 2**-8)):  # fmt: skip
+        file = open_volume(name)
+        assert file.dtype == dtype
+        volume = file.read()
+        assert volume.voxel_size == pytest.approx(a.voxel_size)
+        assert volume.origin == pytest.approx(a.origin)
+        assert volume.label == a.label
+        np.testing.assert_allclose(volume.data, a.data, atol=step * float(np.ptp(a.data)))
+    assert sorted(path.name for path in Path().iterdir()) == ["a.mrc", "a.zarr", "b.zarr", "c.rec", "d.mrc", "sim"]
+
+
+@needs_zarr
+def test_plan_counts_the_bytes(run: Any, small_set: str) -> None:
+    voxels = 48 * 40 * 24
+    for options, size, scratch in (
+        ("--o a.mrc", 1024 + 4 * voxels, 0),
+        ("--o a.mrc --float16", 1024 + 2 * voxels, 0),
+        ("--o a.mrc --dtype int8", 1024 + voxels, 4 * voxels),
+        ("--o a.zarr --dtype int16", 2 * voxels, 4 * voxels),
+    ):
+        status, out, err = run(f"plan {small_set} {options}")
+        assert status == 0, err
+        lines = {line.split()[0]: line for line in out.splitlines()}
+        assert in_bytes(size) in lines["output"]
+        assert ("scratch" in lines) == (scratch > 0)
+        if scratch:
+            assert in_bytes(scratch) in lines["scratch"]
+    assert [path.name for path in Path().iterdir()] == ["sim"]
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ("--o a.mrc --float16 --dtype int8", "--float16 and --dtype int8"),
+        ("--o a.mrc --dtype double", "--dtype double: unknown; available: float32, float16, int16, int8"),
+        ("--o a.tif", "unknown ending .tif"),
+    ],
+)
+def test_types_and_names_that_make_no_sense(run: Any, small_set: str, options: str, part: str) -> None:
+    for command in ("reconstruct", "plan"):
+        status, _, err = run(f"{command} {small_set} {options}")
+        assert status == 2
+        assert part in err
+    assert [path.name for path in Path().iterdir()] == ["sim"]
+
+
+@needs_zarr
+def test_a_folder_with_the_images_in_it_is_spared(run: Any, small_set: str) -> None:
+    Path("sim").rename("sim.zarr")
+    Path("sim.zarr/zarr.json").touch()
+    status, _, err = run("reconstruct --t sim.zarr/tomograms.star --noctf --bin 1 --o sim.zarr")
+    assert status == 2
+    assert "files that are read" in err

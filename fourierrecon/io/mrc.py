@@ -279,7 +279,7 @@ def writing_mrc(
                 scale = found = Scale.of(held.statistics, dtype)
 
                 def finish(_: None, z: int) -> None:
-                    densities = held.read(slice(z, z + 1), slice(0, shape[1]))[0]
+                    densities = held.read(slice(z, z + 1), slice(0, shape[1]), slice(0, shape[2]))[0]
                     writer.write(z, found.to_stored(densities, dtype))
 
                 threads = n_threads or available_cores()

@@ -169,12 +169,16 @@ class HeldVolume:
         self.statistics.add(z, first, values)
         self._file.write(z, first * self.shape[2], values)
 
-    def read(self, z: slice, y: slice) -> NDArray[np.float32]:
-        """Give a block ``(z, y, x)``, all columns of it."""
+    def read(self, z: slice, y: slice, x: slice) -> NDArray[np.float32]:
+        """Give a block ``(z, y, x)``; the slices have both ends."""
         width = self.shape[2]
-        block = np.empty((z.stop - z.start, y.stop - y.start, width), np.float32)
+        block = np.empty((z.stop - z.start, y.stop - y.start, x.stop - x.start), np.float32)
         for k, rows in enumerate(block):
-            self._file.read(z.start + k, y.start * width, [rows])
+            if rows.shape[1] == width:
+                self._file.read(z.start + k, y.start * width, [rows])
+                continue
+            for j, row in enumerate(rows):
+                self._file.read(z.start + k, (y.start + j) * width + x.start, [row])
         return block
 
     def close(self) -> None:

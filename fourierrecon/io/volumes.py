@@ -113,6 +113,7 @@ def writing_volume(
     scale: Scale | None = None,
     scratch: Path | None = None,
     n_threads: int | None = None,
+    memory: int | None = None,
     progress: Progress | None = None,
 ) -> AbstractContextManager[Write]:
     """Write a volume slab by slab, in the format of its ending: all of it or nothing.
@@ -136,6 +137,8 @@ def writing_volume(
         Folder of the scratch file that Zarr and integers need; default: that of ``path``.
     n_threads
         For making chunks and integers at the end. Default: the cores available to the process.
+    memory
+        Largest resident memory of the process at the end, bytes; limits the threads that make Zarr's chunks.
     progress
         Called as ``progress(stage, done, total)`` at the end, from any thread.
 
@@ -150,11 +153,12 @@ def writing_volume(
     DataError
         If it cannot be written, or the type does not hold the densities.
     """
-    writing = writing_zarr if is_zarr(path) else writing_mrc
-    return writing(
-        path, shape, voxel_size, origin, label, _kind(dtype), scale=scale, scratch=scratch, n_threads=n_threads,
-        progress=progress,
-    )  # fmt: skip
+    header = path, shape, voxel_size, origin, label, _kind(dtype)
+    if is_zarr(path):
+        return writing_zarr(
+            *header, scale=scale, scratch=scratch, n_threads=n_threads, memory=memory, progress=progress
+        )
+    return writing_mrc(*header, scale=scale, scratch=scratch, n_threads=n_threads, progress=progress)
 
 
 def open_volume(path: str | os.PathLike[str], level: int = 0) -> VolumeFile:

@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
+from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -16,13 +18,14 @@ from fourierrecon.errors import DataError, FourierReconError, UsageError
 from fourierrecon.io.files import replacing_folder
 from fourierrecon.io.quantise import HeldVolume, Scale, check_densities
 from fourierrecon.io.volume_file import VolumeFile, Write
+from fourierrecon.memory import resident_memory
 from fourierrecon.parallel import Progress, available_cores, for_each
 from fourierrecon.volume import Volume
 
 #: Side of a chunk, and of a shard (a file of chunks), voxels.
 CHUNK, SHARD = 64, 128
-#: That rows of shards of all threads may take together, bytes; one row may take more.
-MEMORY = 256e6
+#: Of the densities that a thread reads at a time, bytes; how often zarr and we hold a shard of them besides.
+BLOCK_BYTES, COPIES = 1 << 25, 7
 #: Of zstd: tomograms are noise, which higher levels compress no better.
 LEVEL = 1
 #: Å in the units of length of OME-Zarr that a microscopist may meet.
@@ -30,8 +33,8 @@ UNITS = {"angstrom": 1.0, "picometer": 0.01, "nanometer": 10.0, "micrometer": 1e
 INSTALL = "pip install 'fourierrecon[zarr]'"
 AXES = ("z", "y", "x")
 Triple = tuple[int, int, int]
-#: Gives a block of densities ``(z, y, x)``, all columns of it.
-Read = Callable[[slice, slice], NDArray[np.float32]]
+#: Gives a block of densities ``(z, y, x)``.
+Read = Callable[[slice, slice, slice], NDArray[np.float32]]
 
 
 class Level(NamedTuple):
@@ -105,12 +108,13 @@ def writing_zarr(
     scale: Scale | None = None,
     scratch: Path | None = None,
     n_threads: int | None = None,
+    memory: int | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Write]:
     """Write an OME-Zarr folder slab by slab: all of it or nothing.
 
     Slabs go to a nameless scratch file, as they come in any order and chunks are many slabs deep. At the end chunks
-    are made from it, some rows of chunks at a time, and each coarser level from the one before. Integers stand for
+    are made from it, some of a row at a time, and each coarser level from the one before. Integers stand for
     densities as in :func:`fourierrecon.io.mrc.writing_mrc`; scale and offset, those of all levels, are in the group's
     attribute ``fourierrecon``. See :func:`fourierrecon.io.files.replacing_folder` for how an old folder is replaced.
 
@@ -123,8 +127,9 @@ def writing_zarr(
     scratch
         Folder of the scratch file; default: that in which ``path`` lies.
     n_threads
-        For making chunks; each holds 128 x 128 rows of voxels, so there may be fewer threads. Default: the cores
-        available to the process.
+        For making chunks; each holds about 90 MB. Default: the cores available to the process.
+    memory
+        Largest resident memory of the process, bytes; with little of it there are fewer threads, but one.
     progress
         Called as ``progress(stage, done, total)`` while chunks are made, from any thread.
 
@@ -160,7 +165,7 @@ def writing_zarr(
         read: Read = held.read
         for number, level in enumerate(levels):
             array = _new_array(group, str(number), level.shape, kind)
-            _fill(array, read, scale, n_threads or available_cores(), f"level {number}", progress)
+            _fill(array, read, scale, n_threads or available_cores(), memory, f"level {number}", progress)
             read = partial(_halved, array, scale)
 
 
@@ -268,43 +273,46 @@ def _new_array(group: Any, name: str, shape: Triple, kind: np.dtype[Any]) -> Any
     )  # fmt: skip
 
 
-def _fill(array: Any, read: Read, scale: Scale | None, n_threads: int, stage: str, progress: Progress | None) -> None:
-    """Write an array; each thread a row of shards at a time, as shards cannot be written in parts."""
-    (depth, height, width), (deep, high, wide) = array.shape, array.shards
-    rows = [(z, y) for z in range(0, depth, deep) for y in range(0, height, high)]
+def _fill(
+    array: Any, read: Read, scale: Scale | None, n_threads: int, memory: int | None, stage: str,
+    progress: Progress | None,
+) -> None:  # fmt: skip
+    """Write an array; each thread some shards of a row at a time, as a shard cannot be written in parts."""
+    shards = array.shards
+    # shards are read together: columns of a few are far apart in the file below
+    steps = (*shards[:2], max(1, BLOCK_BYTES // (4 * prod(shards))) * shards[2])
+    starts = list(product(*(range(0, n, step) for n, step in zip(array.shape, steps, strict=True))))
 
     def work(_: None, i: int) -> None:
-        z0, y0 = rows[i]
-        z, y = slice(z0, min(z0 + deep, depth)), slice(y0, min(y0 + high, height))
-        densities = read(z, y)
-        # zarr holds several copies of what it is given
-        for x in range(0, width, wide):
-            shard = densities[:, :, x : x + wide]
+        z, y, x = (slice(a, min(a + s, n)) for a, s, n in zip(starts[i], steps, array.shape, strict=True))
+        densities = read(z, y, x)
+        # one by one: zarr holds several copies of what it is given
+        for column in range(0, densities.shape[2], shards[2]):
+            shard = densities[:, :, column : column + shards[2]]
             stored = shard.astype(array.dtype) if scale is None else scale.to_stored(shard, array.dtype)
-            array[z, y, x : x + wide] = stored
+            array[z, y, x.start + column : x.start + column + shard.shape[2]] = stored
 
-    affordable = int(MEMORY // (4 * deep * high * width))
-    threads = max(1, min(n_threads, affordable))
-    for_each(len(rows), work, state=lambda: None, n_threads=threads, stage=stage, progress=progress)
+    if memory is not None:
+        room = memory - resident_memory()
+        n_threads = max(1, min(n_threads, room // (4 * prod(steps) + COPIES * 4 * prod(shards))))
+    for_each(len(starts), work, state=lambda: None, n_threads=n_threads, stage=stage, progress=progress)
 
 
-def _halved(finer: Any, scale: Scale | None, z: slice, y: slice) -> NDArray[np.float32]:
-    """Give a block ``(z, y, x)`` of the next coarser level, all columns of it; reads one row of chunks at a time."""
+def _halved(finer: Any, scale: Scale | None, z: slice, y: slice, x: slice) -> NDArray[np.float32]:
+    """Give a block ``(z, y, x)`` of the next coarser level; reads one row of chunks at a time."""
     factors = _factors(finer.shape)
-    width = finer.shape[2] // factors[2]
-    coarse = np.empty((z.stop - z.start, y.stop - y.start, width), np.float32)
-    for k in range(0, coarse.shape[0], CHUNK // 2):
-        for j in range(0, coarse.shape[1], CHUNK // 2):
-            part = coarse[k : k + CHUNK // 2, j : j + CHUNK // 2]
-            starts = (z.start + k, y.start + j, 0)
-            wanted = zip(starts, part.shape, factors, strict=True)
-            stored = finer[tuple(slice(f * start, f * (start + n)) for start, n, f in wanted)]
-            fine = stored.astype(np.float32, copy=False) if scale is None else scale.to_values(stored)
-            for axis, factor in enumerate(factors):
-                if factor == 2:
-                    pairs = np.moveaxis(fine, axis, 0)
-                    fine = np.moveaxis((pairs[::2] + pairs[1::2]) * np.float32(0.5), 0, axis)
-            part[...] = fine
+    coarse = np.empty((z.stop - z.start, y.stop - y.start, x.stop - x.start), np.float32)
+    half = CHUNK // 2
+    for k, j in product(range(0, coarse.shape[0], half), range(0, coarse.shape[1], half)):
+        part = coarse[k : k + half, j : j + half]
+        wanted = zip((z.start + k, y.start + j, x.start), part.shape, factors, strict=True)
+        stored = finer[tuple(slice(f * start, f * (start + n)) for start, n, f in wanted)]
+        fine = stored.astype(np.float32, copy=False) if scale is None else scale.to_values(stored)
+        for axis, factor in enumerate(factors):
+            if factor == 2:
+                pairs = np.moveaxis(fine, axis, 0)
+                fine = np.moveaxis((pairs[::2] + pairs[1::2]) * np.float32(0.5), 0, axis)
+        part[...] = fine
     return coarse
 
 
