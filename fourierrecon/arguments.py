@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from math import inf, prod
+from math import inf
 from pathlib import Path
 from shlex import quote
 
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry import Length, Region
 from fourierrecon.io import Extras, read_series
+from fourierrecon.io.volumes import VOLUME_TYPES
 from fourierrecon.offsets import Offsets
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.weighting import Weighting, from_text
@@ -244,19 +245,34 @@ def protect(output: Path, source: Path, series: TiltSeries, option: str = "--o")
     """
     stacks = getattr(series.images, "stacks", ())
     read = [source, *filter(None, [series.source]), *(stack.path for stack in stacks)]
-    if output.exists() and any(output.samefile(path) for path in read):
+    # an output may be a folder, which is replaced with all that is in it
+    if output.exists() and any(
+        output.samefile(path) or Path(path).resolve().is_relative_to(output.resolve()) for path in read
+    ):
         raise UsageError(f"{option} {output} is one of the files that are read; give another name")
 
 
-def bytes_to_write(region: Region) -> int:
-    """Give the size of a volume's file.
+def choose_dtype(dtype: str | None, float16: bool) -> str:
+    """Give the type of voxels that ``--dtype`` or ``--float16`` asks for.
 
     Parameters
     ----------
-    region
-        Of the volume.
+    dtype
+        Of ``--dtype``.
+    float16
+        Whether ``--float16`` was given.
+
+    Raises
+    ------
+    UsageError
+        If they contradict each other, or there is no such type.
     """
-    return 1024 + 4 * prod(region.shape)
+    chosen = dtype or ("float16" if float16 else "float32")
+    if chosen not in VOLUME_TYPES:
+        raise UsageError(f"--dtype {chosen}: unknown; available: {', '.join(VOLUME_TYPES)}")
+    if float16 and chosen != "float16":
+        raise UsageError(f"--float16 and --dtype {chosen} exclude each other; give one of them")
+    return chosen
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from fourierrecon import coordinates, examples, importing
+from fourierrecon import converting, coordinates, examples, importing
 from fourierrecon.errors import FourierReconError
 from fourierrecon.options import (
     FLAG,
@@ -27,7 +27,9 @@ from fourierrecon.options import (
     Contrast,
     Ctf,
     Depth,
+    Dtype,
     FlipHand,
+    Float16,
     Height,
     KeepMean,
     Like,
@@ -120,6 +122,8 @@ def reconstruct(
     o: Output,
     like: Like = None,
     passport: Passport = False,
+    dtype: Dtype = None,
+    float16: Float16 = False,
     no_weight: NoWeight = False,
     pre_weight: PreWeight = False,
     weighting: WeightingText = None,
@@ -151,13 +155,15 @@ def reconstruct(
     from fourierrecon import arguments, checks
     from fourierrecon.console import Stages, say, screen, size_of
     from fourierrecon.frames import Box
-    from fourierrecon.io import Extras, check_writable, writing_mrc
+    from fourierrecon.io import Extras
+    from fourierrecon.io.volumes import check_volume_writable, is_zarr, writing_volume
     from fourierrecon.offsets import Offsets
     from fourierrecon.orientation import Orientation
     from fourierrecon.passport import label_of, make_passport, write_passport
     from fourierrecon.report import describe_request, print_warnings
 
     started = time.perf_counter()
+    kind = arguments.choose_dtype(dtype, float16)
     request = arguments.read_request(
         (t, i),
         tn,
@@ -177,15 +183,18 @@ def reconstruct(
     orientation = Orientation.like(like, series)
     folder = scratch if scratch is not None else o.absolute().parent
     with arguments.folders_of(o):
-        check_writable(o, arguments.bytes_to_write(region))
+        check_volume_writable(o, region.shape, kind, scratch)
         from fourierrecon.reconstruction import describe, reconstruct_to
 
         voxel_size, _, label = describe(series, region, request.strategy, ctf=ctf)
         header = voxel_size, orientation.origin(region, Box.of(series, region)), label_of(label, series, region, like)
+        shape = orientation.shape(region.shape)
         with (
-            writing_mrc(o, orientation.shape(region.shape), *header) as write,
-            orientation.writing(write, region.shape, folder) as write_slab,
             Stages(console) as stages,
+            writing_volume(
+                o, shape, *header, kind, scratch=scratch, n_threads=j, memory=memory, progress=stages
+            ) as write,
+            orientation.writing(write, region.shape, folder) as write_slab,
         ):
             reconstruct_to(
                 write_slab,
@@ -210,7 +219,8 @@ def reconstruct(
     say(console, "wrote", f"{o} ({size_of(o)}) after {time.perf_counter() - started:.1f} s")
     finer = max(1.0, region.binning / 2)
     hint = f"; finer: --bin {finer:g}" if finer < region.binning else ""
-    say(console, "next", f"look at it: 3dmod {quote(str(o))}{hint}")
+    viewer = "napari" if is_zarr(o) else "3dmod"
+    say(console, "next", f"look at it: {viewer} {quote(str(o))}{hint}")
 
 
 @app.command()
@@ -228,6 +238,8 @@ def plan(
     o: OutputToBe = None,
     like: Like = None,
     passport: Passport = False,
+    dtype: Dtype = None,
+    float16: Float16 = False,
     png: Picture = None,
     no_weight: NoWeight = False,
     pre_weight: PreWeight = False,
@@ -264,6 +276,7 @@ def plan(
     from fourierrecon.offsets import Offsets
     from fourierrecon.report import describe_request, print_coverage, print_forecast, print_warnings
 
+    kind = arguments.choose_dtype(dtype, float16)
     request = arguments.read_request(
         (t, i),
         tn,
@@ -292,7 +305,7 @@ def plan(
     with announcing_compilation(console):
         needs = forecast(
             series, region, request.strategy, ctf=ctf, n_threads=j, taper=(td, tf), output=o, memory=memory,
-            scratch=scratch,
+            scratch=scratch, dtype=kind,
         )  # fmt: skip
     print_forecast(console, needs, o)
 
@@ -344,6 +357,7 @@ def info(
 
 app.command("import")(importing.import_series)
 app.command("convert-coords")(coordinates.convert_coords)
+app.command()(converting.convert)
 for _command in (examples.demo, examples.simulate, examples.sample):
     app.command()(_command)
 

@@ -151,14 +151,14 @@ class Stages:
 
 
 def size_of(path: Path) -> str:
-    """Give the size of a file for people, ``1.2 MB``.
+    """Give the size of a file, or of all files in a folder, for people, ``1.2 MB``.
 
     Parameters
     ----------
     path
-        The file.
+        The file or folder.
     """
-    return in_bytes(path.stat().st_size)
+    return in_bytes(sum(file.stat().st_size for file in (path.rglob("*") if path.is_dir() else [path])))
 
 
 def in_bytes(size: float) -> str:

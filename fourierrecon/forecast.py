@@ -20,9 +20,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fourierrecon.geometry import Region
-from fourierrecon.io.mrc import MrcWriter
+from fourierrecon.io.volumes import space_for, writing_volume
 from fourierrecon.parallel import available_cores, for_each
 from fourierrecon.plan import Plan, mask_of
 from fourierrecon.reconstruction import reconstruct_to
@@ -54,6 +55,8 @@ class Forecast:
         Number of threads.
     seconds
         Wall time of the whole, from the images to the file.
+    held
+        Of the scratch file that Zarr and integers go through, bytes.
     """
 
     storage: Storage
@@ -62,6 +65,7 @@ class Forecast:
     scratch_folder: Path
     n_threads: int
     seconds: float
+    held: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,7 @@ def forecast(
     output: Path | None = None,
     memory: int | None = None,
     scratch: Path | None = None,
+    dtype: str = "float32",
 ) -> Forecast:
     """Find out what a reconstruction will take; needs about two seconds to measure the machine.
 
@@ -110,26 +115,30 @@ def forecast(
         Distance and falloff at the borders of the images, binned px.
     output
         File that is to be written, if it is known; a temporary file beside it shows how fast that goes.
+    dtype
+        Of its voxels.
 
     Raises
     ------
     UsageError
-        If no image sees the region.
+        If no image sees the region, or the output has no format or type that is known.
     DataError
         If CTF parameters are missing, or no way stays within the memory.
     """
     threads = available_cores() if n_threads is None else n_threads
+    target = Path("tomogram.mrc") if output is None else output
+    file_size, held = space_for(target, region.shape, dtype)
     mask = mask_of(series.image_shape, region.binning, *taper)
     plan = Plan.of(series, region, strategy, mask, ctf, "default")
     # before anything is computed: what this process holds counts as memory of the reconstruction
     storage = choose_storage(plan, threads, memory)
-    file_size = 1024 + 4 * int(np.prod(region.shape, dtype=np.int64))
     temporary = Path(tempfile.gettempdir())
     folder = temporary if output is None else next(path for path in output.absolute().parents if path.is_dir())
-    seconds = measure(series, region, strategy, plan, ctf, threads) + _writing(region, folder, threads)
+    seconds = measure(series, region, strategy, plan, ctf, threads)
+    seconds += max(_writing(region.shape, folder, target.suffix, dtype, threads), (file_size + 2 * held) / DISK_RATE)
     pixel = getattr(series.images, "dtype", np.dtype(np.float32)).itemsize
     seconds += (len(plan.used) * pixel * float(np.prod(series.image_shape)) + 2 * storage.scratch) / DISK_RATE
-    return Forecast(storage, file_size, folder, folder if scratch is None else scratch, threads, seconds)
+    return Forecast(storage, file_size, folder, folder if scratch is None else scratch, threads, seconds, held)
 
 
 def measure(series: TiltSeries, region: Region, strategy: Weighting, plan: Plan, ctf: bool, n_threads: int) -> float:
@@ -219,14 +228,21 @@ def _laps(
     return images - started, planes - images, slabs - planes
 
 
-def _writing(region: Region, folder: Path, n_threads: int) -> float:
+def _writing(shape: tuple[int, int, int], folder: Path, ending: str, dtype: str, n_threads: int) -> float:
     """Give the seconds that writing a volume takes, from some of its slabs."""
-    depth, height, width = region.shape
+    depth, height, width = shape
     n = int(np.clip(VOXELS / (height * width), 1, depth))
     slab = np.random.default_rng(0).standard_normal((height, width), np.float32)
-    with tempfile.TemporaryFile(dir=folder) as file:
-        writer = MrcWriter(file, (n, height, width), np.float32)
+
+    def write(path: str, n: int, slab: NDArray[np.float32]) -> None:
+        piece = (n, *slab.shape)
+        with writing_volume(path, piece, 1.0, (0.0, 0.0, 0.0), "", dtype, n_threads=n_threads) as take:
+            for_each(n, lambda _, z: take(z, slab), state=lambda: None, n_threads=n_threads)
+
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".fourierrecon-") as place:
+        # the first loads libraries
+        write(f"{place}/first{ending}", 1, slab[:1, :1])
         started = time.perf_counter()
-        for_each(n, lambda _, z: writer.write(z, slab), state=lambda: None, n_threads=n_threads)
+        write(f"{place}/piece{ending}", n, slab)
         seconds = time.perf_counter() - started
-    return max(seconds / n, slab.nbytes / DISK_RATE) * depth
+    return seconds / n * depth

@@ -98,7 +98,10 @@ TomogramName = Annotated[
 Output = Annotated[
     Path,
     output_option(
-        "FILE", "Tomogram to write (MRC). Its folders are made; an old file is replaced at the very end", "--o"
+        "FILE",
+        "Tomogram to write: MRC, or OME-Zarr if its name ends in .zarr. Its folders are made; an old one is replaced "
+        "at the very end",
+        "--o",
     ),
 ]
 Like = Annotated[
@@ -119,6 +122,13 @@ Passport = Annotated[
         "--passport",
     ),
 ]
+Dtype = Annotated[
+    str | None,
+    output_option(
+        "TYPE", "Of its voxels: float32, float16, int16, int8; integers with a scale. Default: float32", "--dtype"
+    ),
+]
+Float16 = Annotated[bool, output_option(FLAG, "The same as --dtype float16", "--float16")]
 OutputToBe = Annotated[
     Path | None, output_option("FILE", "Tomogram that reconstruct would write; nothing is written here", "--o")
 ]

@@ -164,21 +164,22 @@ def print_forecast(console: Console, forecast: Forecast, output: Path | None) ->
         File to be written, if it is known.
     """
     storage, scratch = forecast.storage, forecast.scratch_folder
-    on_disk = {"samples": storage.samples_on_disk, "planes": storage.planes_on_disk}
+    on_disk = {"samples": storage.samples_on_disk, "planes": storage.planes_on_disk, "slabs": forecast.held > 0}
+    on_scratch = storage.scratch + forecast.held
     names = [name for name, there in on_disk.items() if there]
     say(console, "output", f"{in_bytes(forecast.file_size)}, {output or 'MRC'}")
     say(console, "memory", f"{in_bytes(storage.memory)} at most, {'with' if names else 'without'} scratch files")
     if names:
-        say(console, "scratch", f"{in_bytes(storage.scratch)} in {scratch}: {' and '.join(names)}")
+        say(console, "scratch", f"{in_bytes(on_scratch)} in {scratch}: {', '.join(names)}")
     threads = f"{forecast.n_threads} thread{'s' * (forecast.n_threads > 1)}"
     estimate = "estimated from small pieces; starting takes a second more"
     say(console, "time", f"about {_time(forecast.seconds)} on {threads}, {estimate}")
     needs = [
         (forecast.output_folder, forecast.file_size, "the tomogram needs", "--o"),
-        (scratch, storage.scratch, "scratch files need", "--scratch"),
+        (scratch, on_scratch, "scratch files need", "--scratch"),
     ]
-    if storage.scratch and forecast.output_folder.stat().st_dev == scratch.stat().st_dev:
-        both = forecast.file_size + storage.scratch
+    if on_scratch and forecast.output_folder.stat().st_dev == scratch.stat().st_dev:
+        both = forecast.file_size + on_scratch
         needs = [(forecast.output_folder, both, "tomogram and scratch files on one disk need", "--o, --scratch")]
     print_warnings(
         console,

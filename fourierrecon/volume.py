@@ -21,7 +21,7 @@ class Volume:
     origin
         World position ``(x, y, z)`` of voxel ``(0, 0, 0)``, Å (see :mod:`fourierrecon.geometry`).
     label
-        One line on how it was made, for the header of a file.
+        Lines on how it was made, for the header of a file.
     """
 
     data: NDArray[np.float32]

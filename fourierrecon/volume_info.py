@@ -6,7 +6,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from fourierrecon.io.mrc import read_labels
 from fourierrecon.io.stacks import read_header
 from fourierrecon.passport import passport_path, read_passport
 from fourierrecon.report import print_table
@@ -35,7 +34,7 @@ def print_volume(console: Console, path: Path) -> None:
         ("voxel size", f"{size:g} Å" if size else "the header tells none"),
         ("type", str(header.dtype.newbyteorder("="))),
         ("origin", f"({origin}) Å: place of the first voxel"),
-        *(("label", line) for line in read_labels(path)),
+        *(("label", line) for line in header.labels),
     ]
     if passport is None:
         facts.append(("passport", f"none ({passport_path(path).name}); reconstruct --passport writes one"))

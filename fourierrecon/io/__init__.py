@@ -1,4 +1,4 @@
-"""Files in and out: tilt series of RELION, IMOD, AreTomo, Warp and EMAN2, MRC and TIFF stacks, volumes."""
+"""Files in and out: tilt series of RELION, IMOD, AreTomo, Warp and EMAN2, image stacks, volumes as MRC and OME-Zarr."""
 
 from fourierrecon.io.files import check_writable
 from fourierrecon.io.mrc import (
@@ -13,6 +13,8 @@ from fourierrecon.io.mrc import (
 from fourierrecon.io.relion import write_relion4_set, write_relion5_set
 from fourierrecon.io.sources import Extras, read_all_series, read_series
 from fourierrecon.io.star import list_tomograms, read_tilt_series
+from fourierrecon.io.volumes import open_volume, read_volume, writing_volume
+from fourierrecon.io.zarr import read_zarr_volume
 
 __all__ = [
     "Extras",
@@ -21,13 +23,17 @@ __all__ = [
     "check_writable",
     "list_tomograms",
     "open_stack",
+    "open_volume",
     "read_all_series",
     "read_mrc_volume",
     "read_series",
     "read_tilt_series",
+    "read_volume",
+    "read_zarr_volume",
     "write_mrc",
     "write_relion4_set",
     "write_relion5_set",
     "write_stack",
     "writing_mrc",
+    "writing_volume",
 ]

@@ -1,4 +1,4 @@
-"""Finds the files that STAR files name; writes new files all or not at all, and checks early that it can."""
+"""Finds the files that STAR files name; writes new files and folders whole or not at all, and checks early."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from typing import BinaryIO
 
 from fourierrecon.errors import DataError
 
+#: Files of which a folder that is a Zarr store has at least one.
+ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
-def check_writable(path: str | os.PathLike[str], n_bytes: int = 0) -> None:
+
+def check_writable(path: str | os.PathLike[str], n_bytes: int = 0, *, folder: bool = False) -> None:
     """Check before a long computation that a file can be written afterwards; makes its folders.
 
     Parameters
@@ -22,14 +25,17 @@ def check_writable(path: str | os.PathLike[str], n_bytes: int = 0) -> None:
         File to be written.
     n_bytes
         Its size, if known, to be compared with the space left.
+    folder
+        It will be a Zarr folder, not a file.
 
     Raises
     ------
     DataError
-        If the folder cannot be made or written, the target is a folder, or there is too little space.
+        If the folder cannot be made or written, the target is a folder (or must be one and is a file), or there is
+        too little space.
     """
     with _one_line(path):
-        target = _target(path)
+        target = _target_folder(path) if folder else _target(path)
         probe = _part(target)
         try:
             probe.open("xb").close()
@@ -67,6 +73,43 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         except BaseException:
             part.unlink(missing_ok=True)
             raise
+
+
+@contextmanager
+def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Make a new folder beside the target; it takes the target's place if all goes well, else it vanishes.
+
+    A folder cannot take another's place in one step: an old one is moved aside first, and back if the second step
+    fails. Whoever looks just between the two sees no folder; nobody ever sees half of one.
+
+    Parameters
+    ----------
+    path
+        Zarr folder to be written; folders above it are made, links are followed.
+
+    Raises
+    ------
+    DataError
+        If it cannot be written, or something else than a Zarr folder is there.
+    """
+    with _one_line(path):
+        target = _target_folder(path)
+        part, old = _part(target), _part(target)
+        try:
+            part.mkdir()
+            yield part
+            if target.exists():
+                target.rename(old)
+            try:
+                part.rename(target)
+            except BaseException:
+                if old.exists():
+                    old.rename(target)
+                raise
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def find_file(name: str, *bases: Path, where: str) -> Path:
@@ -110,6 +153,18 @@ def _target(path: str | os.PathLike[str]) -> Path:
         raise DataError(f"cannot write {text!r}: it is a folder; add the name of a file")
     if target.exists() and not target.is_file():
         raise DataError(f"cannot write {text!r}: it exists and is not a regular file; choose another name")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target
+
+
+def _target_folder(path: str | os.PathLike[str]) -> Path:
+    """Give the folder behind a path, links followed, those above it made; refuse what is no Zarr folder."""
+    text = os.fspath(path)
+    target = Path(os.path.realpath(text))
+    if not text or (target.exists() and not target.is_dir()):
+        raise DataError(f"cannot write {text!r}: it exists and is not a Zarr folder; choose another name")
+    if target.is_dir() and any(target.iterdir()) and not any((target / mark).is_file() for mark in ZARR_MARKS):
+        raise DataError(f"cannot write {text!r}: it is a folder with other things in it; choose another name")
     target.parent.mkdir(parents=True, exist_ok=True)
     return target
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,13 +14,17 @@ from numpy.typing import DTypeLike, NDArray
 
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.io.files import check_writable, replacing
+from fourierrecon.io.quantise import HeldVolume, Scale, Statistics, check_densities, check_rows
 from fourierrecon.io.stacks import HEADER_BYTES, MODES, FileImages, MrcStack, open_stack, read_header, read_pixels
+from fourierrecon.io.volume_file import VolumeFile, Write
+from fourierrecon.parallel import Progress, available_cores, for_each
 from fourierrecon.tilt_series import ImageStack
 from fourierrecon.volume import Volume
 
 __all__ = [
     "FileImages",
     "MrcStack",
+    "MrcVolume",
     "check_writable",
     "open_stack",
     "read_mrc_volume",
@@ -29,43 +33,61 @@ __all__ = [
     "writing_mrc",
 ]
 
-#: Voxels that statistics are gathered of at a time.
-BLOCK = 1 << 15
+#: That a header has room for.
+LABELS = 10
 #: Bytes written at a time: small pieces go to memory that was just given up, large ones to fresh memory.
 PIECE = 1 << 15
 
 
-def read_mrc_volume(path: str | os.PathLike[str]) -> Volume:
-    """Read a volume as float32, with the origin and voxel size (Å; 1 if there is none) of its header.
+class MrcVolume(VolumeFile):
+    """A volume in an MRC file, read as it is needed.
+
+    Parameters
+    ----------
+    path
+        File.
 
     Raises
     ------
     DataError
         If the file cannot be read, or its axes are not stored in the order x, y, z.
     """
-    header = read_header(Path(path))
-    if sorted(header.axes) == [1, 2, 3] and header.axes != (1, 2, 3):
-        raise DataError(f"{path}: axes stored in the order {header.axes}; needed: (1, 2, 3). Reorder them first")
-    data = np.empty(header.shape, np.float32)
-    depth, height, width = header.shape
-    for k in range(depth):
-        data[k] = read_pixels(Path(path), header, k * height * width, height * width).reshape(height, width)
-    return Volume(data, header.voxel_size or 1.0, header.origin)
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._header = header = read_header(self.path)
+        if sorted(header.axes) == [1, 2, 3] and header.axes != (1, 2, 3):
+            raise DataError(f"{path}: axes stored in the order {header.axes}; needed: (1, 2, 3). Reorder them first")
+        self.shape, self.dtype = header.shape, header.dtype.newbyteorder("=")
+        self.voxel_size, self.origin = header.voxel_size or 1.0, header.origin
+        scales = [Scale.from_label(label) for label in header.labels]
+        self.label = "\n".join(label for label, s in zip(header.labels, scales, strict=True) if s is None)
+        # a program that made floats of a file may have copied its labels
+        known = [scale for scale in scales if scale is not None and self.dtype.kind in "iu"]
+        self.scale = known[-1] if known else Scale()
+        self.tile = (1, self.shape[1])
+
+    def stored(self, z: slice, y: slice) -> NDArray[Any]:
+        """Read a block ``(z, y, x)`` of numbers as they are stored, all columns of it."""
+        _, height, width = self.shape
+        block = np.empty((z.stop - z.start, y.stop - y.start, width), self.dtype)
+        for k, rows in enumerate(block):
+            start = ((z.start + k) * height + y.start) * width
+            rows[...] = read_pixels(self.path, self._header, start, rows.size).reshape(rows.shape)
+        return block
 
 
-def read_labels(path: str | os.PathLike[str]) -> list[str]:
-    """Read the lines of text in a header.
+def read_mrc_volume(path: str | os.PathLike[str]) -> Volume:
+    """Read a volume as float32, with the origin and voxel size (Å; 1 if there is none) of its header.
+
+    Integers become densities by the scale in the file's labels, if it has one (see :func:`writing_mrc`).
 
     Raises
     ------
     DataError
-        If the file is no MRC file.
+        If the file cannot be read, or its axes are not stored in the order x, y, z.
     """
-    read_header(Path(path))
-    with Path(path).open("rb") as file:
-        text = file.read(HEADER_BYTES)[224:].decode("ascii", "replace")
-    lines = (text[start : start + 80].replace("\0", " ").strip() for start in range(0, 800, 80))
-    return [line for line in lines if line]
+    return MrcVolume(path).read()
 
 
 def write_mrc(path: str | os.PathLike[str], volume: Volume) -> None:
@@ -148,16 +170,18 @@ class MrcWriter:
             choices = ", ".join(str(np.dtype(name)) for name in MODES.values())
             raise UsageError(f"MRC files do not hold {np.dtype(dtype)}; available: {choices}")
         self._file, self._shape, self._turn = file, shape, threading.Lock()
-        # of each slab: minimum, maximum, first value, sums of differences to it and of their squares
-        self._facts = np.full((shape[0], 5), np.nan)
+        self.statistics = Statistics()
 
-    def write(self, number: int, slab: NDArray[Any]) -> None:
-        """Write one slab ``(y, x)``."""
-        if slab.shape != self._shape[1:]:
-            raise DataError(f"image {number + 1} has shape {slab.shape}, the others {self._shape[1:]}; nothing written")
-        values = np.ascontiguousarray(slab, self._kind).reshape(-1)
-        self._facts[number] = _facts(values)
-        view, offset = memoryview(values.view(np.uint8).data), HEADER_BYTES + number * values.nbytes
+    def write(self, number: int, slab: NDArray[Any], y: int | None = None, /) -> None:
+        """Write one slab ``(y, x)``, or some rows of it from row ``y`` on."""
+        first = check_rows(self._shape, number, slab, y)
+        # what float16 does not hold is noticed when the volume is complete
+        with np.errstate(over="ignore"):
+            values = np.ascontiguousarray(slab, self._kind).reshape(-1)
+        self.statistics.add(number, first, values)
+        _, height, width = self._shape
+        view = memoryview(values.view(np.uint8).data)
+        offset = HEADER_BYTES + (number * height + first) * width * values.itemsize
         # threads that write to one file at once burn their time waiting for each other in the system
         with self._turn:
             while len(view):
@@ -165,33 +189,24 @@ class MrcWriter:
                 view, offset = view[done:], offset + done
 
     def finish(self, voxel_size: float, origin: tuple[float, float, float], label: str, *, stack: bool = False) -> None:
-        """Write the header; every slab must have been written."""
+        """Write the header; every slab must have been written. Each line of ``label`` is a label, ten at the most."""
         from mrcfile.dtypes import HEADER_DTYPE
 
         depth, height, width = self._shape
-        low, high, first, total, squares = self._facts.T
+        header = np.zeros((), HEADER_DTYPE.newbyteorder("<"))
         with np.errstate(all="ignore"):
-            n, size = height * width, float(depth * height * width)
-            mean = float((first + total / n).mean())
-            # about the mean of all, from sums about the first value of each slab
-            apart = first - mean
-            variance = float((squares + 2 * apart * total + n * apart**2).sum()) / size
-            header = np.zeros((), HEADER_DTYPE.newbyteorder("<"))
             header["nx"], header["ny"], header["nz"], header["mode"] = width, height, depth, _modes()[self._kind]
             header["mx"], header["my"], header["mz"] = width, height, 1 if stack else depth
             header["cella"] = tuple(np.array([width, height, 1 if stack else depth]) * voxel_size)
             header["cellb"] = (90.0, 90.0, 90.0)
             header["mapc"], header["mapr"], header["maps"] = 1, 2, 3
-            header["dmin"], header["dmax"], header["dmean"] = low.min(), high.max(), mean
-            header["rms"] = np.sqrt(max(variance, 0.0))
+            header["dmin"], header["dmax"], header["dmean"], header["rms"] = self.statistics.summary()
         header["ispg"], header["nversion"] = int(not stack), 20141
         header["origin"] = tuple(origin)
         header["map"], header["machst"] = b"MAP ", (0x44, 0x44, 0, 0)
-        lines = label.splitlines()[:10]
-        for i, line in enumerate(lines):
+        for i, line in enumerate(label.splitlines()[:LABELS]):
             text = "".join(c if c.isprintable() else " " for c in line.replace("Å", "A"))
-            header["label"][i] = text.encode("ascii", "replace")[:80]
-        header["nlabl"] = len(lines)
+            header["nlabl"], header["label"][i] = i + 1, text.encode("ascii", "replace")[:80]
         os.pwrite(self._file.fileno(), header.tobytes(), 0)
 
 
@@ -205,8 +220,17 @@ def writing_mrc(
     dtype: DTypeLike = np.float32,
     *,
     stack: bool = False,
-) -> Iterator[Callable[[int, NDArray[Any]], None]]:
+    scale: Scale | None = None,
+    scratch: Path | None = None,
+    n_threads: int | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Write]:
     """Write an MRC file slab by slab: all of it or nothing.
+
+    Integers stand for densities: ``value = stored * scale + offset``, which becomes the last label of the file, as MRC
+    has no field for it. Their range is only known at the end: till then a nameless scratch file holds the densities.
+    For the range see :meth:`fourierrecon.io.quantise.Scale.of`. Least, largest and mean in the header are those of the
+    stored numbers. Images of a stack are their own numbers.
 
     Parameters
     ----------
@@ -217,44 +241,61 @@ def writing_mrc(
     voxel_size, origin
         Å; the world position of the first voxel.
     label
-        Up to ten lines of 80 characters for the header.
+        For the header, ten lines at the most.
     dtype
         Of the voxels.
     stack
         A stack of images, not a volume.
+    scale
+        Of integers, if it is known: then nothing goes through a scratch file.
+    scratch
+        Folder of the scratch file; default: that of the file.
+    n_threads
+        For making integers. Default: the cores available to the process.
+    progress
+        Called as ``progress(stage, done, total)`` while integers are made, from any thread.
 
     Yields
     ------
     write
-        ``write(z, slab)`` takes a slab ``(y, x)``, in any order and from any thread.
+        ``write(z, slab)`` takes a slab ``(y, x)``, in any order and from any thread; ``write(z, rows, y)`` some rows.
 
     Raises
     ------
     DataError
-        If the file cannot be written.
+        If the file cannot be written, or its type does not hold the densities.
     UsageError
         If MRC has no such type of voxels.
     """
     if not (np.isfinite(voxel_size) and voxel_size > 0):
         raise DataError(f"cannot write {path}: voxel size {voxel_size:g} Å must be positive")
+    integers = np.dtype(dtype).kind in "iu" and not stack
     with replacing(path) as file:
         writer = MrcWriter(file, shape, dtype)
-        yield writer.write
+        if integers and scale is None:
+            folder = Path(path).absolute().parent if scratch is None else scratch
+            with closing(HeldVolume(shape, folder)) as held:
+                yield held.write
+                check_densities(path, held.statistics, dtype)
+                scale = found = Scale.of(held.statistics, dtype)
+
+                def finish(_: None, z: int) -> None:
+                    densities = held.read(slice(z, z + 1), slice(0, shape[1]), slice(0, shape[2]))[0]
+                    writer.write(z, found.to_stored(densities, dtype))
+
+                threads = n_threads or available_cores()
+                for_each(shape[0], finish, state=lambda: None, n_threads=threads, stage="integers", progress=progress)
+        elif scale is not None:
+            known = scale
+            yield lambda z, rows, y=None, /: writer.write(z, known.to_stored(rows, dtype), y)
+        else:
+            yield writer.write
+        if not stack:
+            check_densities(path, writer.statistics, dtype)
+        if scale is not None and scale != Scale():
+            label = "\n".join([*label.splitlines()[: LABELS - 1], scale.label])
         writer.finish(voxel_size, origin, label, stack=stack)
 
 
 def _modes() -> dict[np.dtype[Any], int]:
     return {np.dtype(name).newbyteorder("<"): mode for mode, name in MODES.items()}
-
-
-def _facts(values: NDArray[Any]) -> tuple[float, float, float, float, float]:
-    """Minimum, maximum, first value, sums of the differences to it and of their squares."""
-    low, high, total, squares, first = np.inf, -np.inf, 0.0, 0.0, float(values[0])
-    with np.errstate(all="ignore"):
-        for start in range(0, values.size, BLOCK):
-            block = values[start : start + BLOCK]
-            low, high = min(low, float(block.min())), max(high, float(block.max()))
-            apart = block.astype(np.float32, copy=False) - np.float32(first)
-            total += float(apart.sum())
-            squares += float(apart @ apart)
-    return low, high, first, total, squares

@@ -39,6 +39,7 @@ class Header(NamedTuple):
     voxel_size: float  # Å, 0 where unknown
     origin: tuple[float, float, float]
     axes: tuple[int, int, int]
+    labels: tuple[str, ...]
     order: Literal["<", ">"]  # of the bytes
     extended: bytes  # kind of the extended header
     sizes: tuple[int, int]  # its fields nint and nreal
@@ -285,6 +286,7 @@ def _interpret(raw: bytes, order: Literal["<", ">"]) -> tuple[Header, int, bool]
         voxel_size if np.isfinite(voxel_size) and voxel_size > 0 else 0.0,
         (x, y, z) if np.isfinite([x, y, z]).all() else (0.0, 0.0, 0.0),
         (int(fields["mapc"]), int(fields["mapr"]), int(fields["maps"])),
+        tuple(filter(None, (label.decode("ascii", "replace").strip(" \0") for label in fields["label"].tolist()))),
         order,
         bytes(fields["exttyp"]),
         (int(nint), int(nreal)),
