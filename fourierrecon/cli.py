@@ -314,9 +314,7 @@ def plan(
 def info(
     source: Annotated[
         Path,
-        typer.Argument(
-            metavar="SET", help="Tomogram or optimisation set (STAR), a file as for --t, or a tomogram (MRC)."
-        ),
+        typer.Argument(metavar="SET", help="Tomogram or optimisation set (STAR), a file as for --t, or a tomogram."),
     ],
     tn: Annotated[str | None, typer.Option("--tn", metavar="NAME", help="Only this tomogram.")] = None,
     stack: Stack = None,
@@ -333,7 +331,7 @@ def info(
     from fourierrecon.report import print_facts, print_overview
 
     console = screen()
-    if source.suffix.lower() in (".mrc", ".rec", ".map"):
+    if source.suffix.lower() in (".mrc", ".rec", ".map", ".zarr"):
         from fourierrecon.volume_info import print_volume
 
         print_volume(console, source)

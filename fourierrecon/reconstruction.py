@@ -7,27 +7,27 @@
 3. slab by slab, a last transform along the axis across the planes gives voxels; for plain back-projection they are
    divided by the number of images that see them. In memory, a slab is written over the planes it came from.
 
-Where samples and planes do not fit into memory they lie in scratch files: see :mod:`fourierrecon.storage`.
+Where samples and planes do not fit into memory they lie in scratch files: see :mod:`fourierrecon.storage`. Several
+volumes from one reading of the images: see :mod:`fourierrecon.many`.
 """
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fourierrecon import parallel, stages
-from fourierrecon.errors import DataError, UsageError
+from fourierrecon import stages
 from fourierrecon.geometry import Region
+from fourierrecon.many import Order, Settings, prepare, reconstruct_many
 from fourierrecon.parallel import Progress
-from fourierrecon.plan import PRECISIONS, Plan, mask_of
-from fourierrecon.stages import Task, Write
-from fourierrecon.storage import PlaneStore, SampleStore, choose_storage
+from fourierrecon.stages import Sampler, Task, Write
+from fourierrecon.storage import PlaneStore, SampleStore
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.volume import Volume
-from fourierrecon.weighting import Weighting, Wiener
+from fourierrecon.weighting import Weighting
 
 
 def reconstruct(
@@ -87,12 +87,11 @@ def reconstruct(
     DataError
         If an image cannot be used, CTF parameters are missing, or the volume does not fit into memory.
     """
-    task = _prepare(
-        series, region, weighting, ctf, n_threads, keep_mean, taper_distance, taper_falloff, precision, memory, scratch,
-        progress, whole=True,
+    settings = Settings(
+        ctf, n_threads, keep_mean, taper_distance, taper_falloff, precision, memory, scratch, progress
     )  # fmt: skip
-    data = _run(task, None)
-    assert data is not None
+    task = prepare(series, region, weighting, settings, whole=True)
+    data = _run(task)
     voxel_size, origin, label = describe(series, task.region, task.strategy, ctf=ctf)
     return Volume(data, voxel_size, origin, label)
 
@@ -129,11 +128,12 @@ def reconstruct_to(
     UsageError, DataError
         As :func:`reconstruct`; also if the scratch files do not fit.
     """
-    task = _prepare(
-        series, region, weighting, ctf, n_threads, keep_mean, taper_distance, taper_falloff, precision, memory, scratch,
-        progress, whole=False,
+    settings = Settings(
+        ctf, n_threads, keep_mean, taper_distance, taper_falloff, precision, memory, scratch, progress
     )  # fmt: skip
-    _run(task, write)
+    task = prepare(series, region, weighting, settings)
+    order = Order(series, lambda: nullcontext(write), task.region, task.strategy)
+    reconstruct_many([order], settings)
 
 
 def describe(
@@ -145,51 +145,14 @@ def describe(
     return series.pixel_size * region.binning, (x, y, z), label
 
 
-def _prepare(
-    series: TiltSeries,
-    region: Region | None,
-    weighting: Weighting | None,
-    ctf: bool,
-    n_threads: int | None,
-    keep_mean: bool,
-    taper_distance: float,
-    taper_falloff: float,
-    precision: str,
-    memory: int | None,
-    scratch: Path | None,
-    progress: Progress | None,
-    *,
-    whole: bool,
-) -> Task:
-    """Check the arguments and plan."""
-    region = Region.of(series) if region is None else region
-    strategy: Weighting = Wiener() if weighting is None else weighting
-    threads = parallel.available_cores() if n_threads is None else n_threads
-    if threads < 1:
-        raise UsageError(f"number of threads {threads} must be 1 or more")
-    if precision not in PRECISIONS:
-        raise UsageError(f"unknown precision {precision!r}; available: {', '.join(PRECISIONS)}")
-    if ctf and series.ctf is None:
-        raise DataError(
-            f"{series.source or series.name}: the CTF needs {', '.join(series.ctf_missing) or 'defocus and optics'}; "
-            f"add what is missing, or switch the CTF off (--noctf, ctf=False)"
-        )
-    mask = mask_of(series.image_shape, region.binning, taper_distance, taper_falloff)
-    plan = Plan.of(series, region, strategy, mask, ctf, precision)
-    storage = choose_storage(plan, threads, memory, whole=whole)
-    return Task(series, region, strategy, plan, mask, keep_mean, storage, scratch, threads, progress)
-
-
-def _run(task: Task, write: Write | None) -> NDArray[np.float32] | None:
-    """Go through the stages; without ``write`` give the volume ``(z, y, x)``."""
+def _run(task: Task) -> NDArray[np.float32]:
+    """Go through the stages in memory, and give the volume ``(z, y, x)``."""
     s, threads = task.plan.slices, task.n_threads
     with closing(SampleStore(s, task.plan.weighted, task.storage, task.scratch, threads)) as samples:
-        levels = stages.sample_images(task, samples)
+        sampler = Sampler(task, samples)
+        stages.sample_images([sampler], threads, task.progress)
         planes = PlaneStore(s, task.storage, task.scratch, threads)
         with closing(planes):
             stages.insert_planes(task, samples, planes)
             samples.close()
-            if write is None:
-                return stages.finish_in_place(task, levels, planes.whole)
-            stages.finish_slabs(task, levels, planes, write)
-    return None
+            return stages.finish_in_place(task, sampler.levels, planes.whole)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from fourierrecon.parallel import Progress
 from fourierrecon.plan import Plan
 from fourierrecon.slices import PASS, STOP, Slices
 from fourierrecon.storage import PlaneStore, SampleStore, Storage
-from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.tilt_series import TiltSeries, source_of
 from fourierrecon.weighting import Weighting
 
 #: Called as ``write(z, slab)`` with a slab ``(y, x)``, float32, of any number z and from any thread; the slab is only
@@ -44,75 +44,134 @@ class Task:
     progress: Progress | None
 
 
-def sample_images(task: Task, store: SampleStore) -> NDArray[np.float32]:
-    """Sample all images along their lines and, if asked for, their weights.
+class Sampler:
+    """Samples the images of one task along their lines, with weights if they are asked for.
 
     Where voxels are counted, a mean that is kept goes by the count and not through Fourier space, where its step at the
-    images' borders would ring: gives the means, ``(n_tilts,)``, or nothing.
-    """
-    series, region, strategy, plan = task.series, task.region, task.strategy, task.plan
-    s, keep_mean = plan.slices, task.keep_mean
-    masks = preprocess.image_masks(series.image_shape, plan.sampling, task.mask, strategy.divides_by_count)
-    table = np.repeat(plan.row_kernel.table(), 2, axis=1).ravel()
-    rows = np.arange(-s.half_rows, s.half_rows + 1)
-    levels = np.zeros(len(plan.used) if keep_mean and strategy.divides_by_count else 0, np.float32)
-    step = plan.sampling.step
-    ctf_last = plan.late and plan.filter_length == 0
-    if strategy.uses_weights:
-        # where slices are just close enough a grid point gets their spectra, in voxels instead of pixels
-        scale = np.prod(step) / region.binning**2 * s.fill
-    else:
-        # the integral over the slice as a sum over its samples
-        scale = 1 / (np.abs(s.matrices[:, 0, 0]) * s.period * s.row_length)
+    images' borders would ring: :attr:`levels` holds the means then, ``(n_used,)``, and is empty else.
 
-    def sample(buffers: tuple[memory.Scratch, tuple[Complex, Real]], i: int) -> None:
-        scratch, (samples, weights) = buffers
-        tilt = int(plan.used[i])
-        image = preprocess.load_image(series, tilt)
-        filters = preprocess.filters_of(strategy, plan.views, tilt, ctf=not ctf_last)
+    Parameters
+    ----------
+    task
+        What is to be done.
+    store
+        For the samples.
+    """
+
+    def __init__(self, task: Task, store: SampleStore) -> None:
+        plan, strategy = task.plan, task.strategy
+        s, step = plan.slices, plan.sampling.step
+        self.task, self.store = task, store
+        self._places = {int(tilt): i for i, tilt in enumerate(plan.used)}
+        self._masks = preprocess.image_masks(
+            task.series.image_shape, plan.sampling, task.mask, strategy.divides_by_count
+        )
+        self._table = np.repeat(plan.row_kernel.table(), 2, axis=1).ravel()
+        self._rows = np.arange(-s.half_rows, s.half_rows + 1)
+        self.levels = np.zeros(len(plan.used) if task.keep_mean and strategy.divides_by_count else 0, np.float32)
+        self._ctf_last = plan.late and plan.filter_length == 0
+        if strategy.uses_weights:
+            # where slices are just close enough a grid point gets their spectra, in voxels instead of pixels
+            self._scale = np.prod(step) / task.region.binning**2 * s.fill
+        else:
+            # the integral over the slice as a sum over its samples
+            self._scale = 1 / (np.abs(s.matrices[:, 0, 0]) * s.period * s.row_length)
+
+    def sample(self, scratch: memory.Scratch, buffers: tuple[Complex, Real], tilt: int, image: Real) -> None:
+        """Sample one image, if the region is seen by it.
+
+        Parameters
+        ----------
+        scratch, buffers
+            Of this thread; the latter from the store.
+        tilt
+            Number of the image in the task's series.
+        image
+            As loaded, ``(height, width)``.
+        """
+        task, plan, strategy, store = self.task, self.task.plan, self.task.strategy, self.store
+        if tilt not in self._places:
+            return
+        i, s, masks, (samples, weights) = self._places[tilt], plan.slices, self._masks, buffers
+        filters = preprocess.filters_of(strategy, plan.views, tilt, ctf=not self._ctf_last)
         early, late = ([], filters) if plan.late else (filters, [])
         level = 0.0
-        if not keep_mean or len(levels):
+        if not task.keep_mean or len(self.levels):
             level = preprocess.mean_level(image, masks[0] if task.mask.start >= 0 else None)
-        if len(levels):
+        if len(self.levels):
             origin = np.zeros((1, 1), np.float32)
-            levels[i] = level * np.prod([float(f(origin, origin)[0, 0]) for f in filters])
-        prepared = preprocess.prepare_image(image, plan.sampling, masks, level, early, region.binning, scratch)
+            self.levels[i] = level * np.prod([float(f(origin, origin)[0, 0]) for f in filters])
+        prepared = preprocess.prepare_image(image, plan.sampling, masks, level, early, task.region.binning, scratch)
         start, stop = plan.windows[i]
         a_is_x = bool(plan.along[i] == 0)
         window = preprocess.cut_window(prepared, start, stop, a_is_x)
         spectrum = slices.spectrum(
-            window, s, plan.row_kernel, plan.row_grid, scratch, late, plan.filter_length, a_is_x, region.binning
+            window, s, plan.row_kernel, plan.row_grid, scratch, late, plan.filter_length, a_is_x, task.region.binning
         )
         line = s.lines[i]
         turn = line[0] * s.offsets[i, 0]
-        phase_j = scale[i] * np.exp(2j * np.pi * turn[0] * np.arange(s.n_planes))
-        phase_l = np.exp(2j * np.pi * (turn[1] + s.offsets[i, 1] / s.row_length) * rows)
+        phase_j = self._scale[i] * np.exp(2j * np.pi * turn[0] * np.arange(s.n_planes))
+        phase_l = np.exp(2j * np.pi * (turn[1] + s.offsets[i, 1] / s.row_length) * self._rows)
         slices.sample_lines(
-            spectrum.view(np.float32), plan.row_grid, table, plan.row_kernel.width, line, phase_j.astype(np.complex64),
-            phase_l.astype(np.complex64), s.half_rows, samples, store.place(i), PASS**2, STOP**2,
+            spectrum.view(np.float32), plan.row_grid, self._table, plan.row_kernel.width, line,
+            phase_j.astype(np.complex64), phase_l.astype(np.complex64), s.half_rows, samples, store.place(i), PASS**2,
+            STOP**2,
         )  # fmt: skip
-        if strategy.uses_weights or ctf_last:
+        if strategy.uses_weights or self._ctf_last:
             coefficients = kernel_coefficients(plan.views.ctf, tilt, plan.views.voxel_size)
             slices.apply_ctf(
-                line, s.half_rows, s.row_length, region.binning / step, a_is_x, coefficients, ctf_last, s.fill[i],
-                samples, weights, store.place(i),
+                line, s.half_rows, s.row_length, task.region.binning / plan.sampling.step, a_is_x, coefficients,
+                self._ctf_last, s.fill[i], samples, weights, store.place(i),
             )  # fmt: skip
         store.put(i, (samples, weights))
 
-    parallel.for_each(
-        len(plan.used),
-        sample,
-        state=lambda: (memory.Scratch(), store.buffers()),
-        n_threads=task.n_threads,
-        stage="images",
-        progress=task.progress,
-    )
-    return levels
+
+def sample_images(samplers: Sequence[Sampler], n_threads: int, progress: Progress | None) -> None:
+    """Read all images that are needed, each once, and let all samplers have it.
+
+    Parameters
+    ----------
+    samplers
+        Of tasks whose series are of the same tilt series: all of it, a selection, or with other images.
+    n_threads
+        Number of threads.
+    progress
+        Called as ``progress("images", done, total)``.
+    """
+    needed: dict[tuple[int, int], list[tuple[Sampler, int]]] = {}
+    for sampler in samplers:
+        for tilt in map(int, sampler.task.plan.used):
+            needed.setdefault(source_of(sampler.task.series.images, tilt), []).append((sampler, tilt))
+    # as they lie in the file
+    work = [needed[key] for key in sorted(needed)]
+
+    def start() -> tuple[memory.Scratch, dict[Sampler, tuple[Complex, Real]]]:
+        return memory.Scratch(), {sampler: sampler.store.buffers() for sampler in samplers}
+
+    def sample(buffers: tuple[memory.Scratch, dict[Sampler, tuple[Complex, Real]]], i: int) -> None:
+        scratch, own = buffers
+        first, number = work[i][0]
+        image = preprocess.load_image(first.task.series, number)
+        for sampler, tilt in work[i]:
+            sampler.sample(scratch, own[sampler], tilt, image)
+
+    parallel.for_each(len(work), sample, state=start, n_threads=n_threads, stage="images", progress=progress)
 
 
-def insert_planes(task: Task, samples: SampleStore, planes: PlaneStore) -> None:
-    """Spread, normalise and transform all planes: half spectrum along p, real space else."""
+def insert_planes(task: Task, samples: SampleStore, planes: PlaneStore, tilts: NDArray[np.int64] | None = None) -> None:
+    """Spread, normalise and transform all planes: half spectrum along p, real space else.
+
+    Parameters
+    ----------
+    task
+        What is to be done, for these tilts.
+    samples
+        Of all tilts in store. They may be changed.
+    planes
+        For the result.
+    tilts
+        Numbers of the tilts in store that count; None: all of them. The samples are not changed if some are chosen.
+    """
     s, strategy, block = task.plan.slices, task.strategy, task.storage.block
     gains = _deapodisation(s, strategy.uses_weights)
     normalise = strategy.normalise if strategy.uses_weights else None
@@ -125,6 +184,9 @@ def insert_planes(task: Task, samples: SampleStore, planes: PlaneStore) -> None:
     def insert(buffers: tuple[insertion.PlaneWork, Consistency | None, Complex], number: int) -> None:
         work, consistency, target = buffers
         block_samples, block_weights = samples.block(number)
+        if tilts is not None:
+            block_samples = block_samples[:, tilts]
+            block_weights = block_weights[:, tilts] if strategy.uses_weights else block_weights
         for i, j in enumerate(range(number * block, min((number + 1) * block, s.n_planes))):
             weights = block_weights[i] if strategy.uses_weights else none
             if consistency is not None:

@@ -59,6 +59,12 @@ def default_memory() -> int:
     return 1 << 62 if free is None else _held() + int(SHARE * (free + kept_memory()))
 
 
+def sample_bytes(plan: Plan) -> int:
+    """Bytes of the samples of all images, with their weights."""
+    s = plan.slices
+    return (12 if plan.weighted else 8) * s.n_planes * len(s.matrices) * (2 * s.half_rows + 1)
+
+
 def _held() -> int:
     """Bytes of this process that a reconstruction adds to; memory that is kept for it is part of what it takes."""
     return max(resident_memory() - kept_memory(), 0)
@@ -119,7 +125,7 @@ def _peak(plan: Plan, n_threads: int, planes_on_disk: bool, samples_on_disk: boo
     no = s.grid[1]
     n_tilts, n_rows = len(s.matrices), 2 * s.half_rows + 1
     value = 12 if plan.weighted else 8
-    samples = value * s.n_planes * n_tilts * n_rows
+    samples = sample_bytes(plan)
     plane = 8 * depth * n_o
     planes = plane * (s.period // 2 + 1)
     images = n_threads * plan.image_bytes

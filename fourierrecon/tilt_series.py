@@ -243,6 +243,13 @@ class TiltSeries:
         )
 
 
+def source_of(images: ImageStack, i: int) -> tuple[int, int]:
+    """Tell images apart: the same for image ``i`` of two stacks if one is a selection of the other."""
+    if isinstance(images, _Selection):
+        return source_of(images.images, int(images.index[i]))
+    return id(images), i
+
+
 @dataclass(frozen=True, eq=False)
 class _Selection:
     """Some images of a stack, in a given order."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from fourierrecon.io.stacks import read_header
+from fourierrecon.io.volumes import open_volume
 from fourierrecon.passport import passport_path, read_passport
 from fourierrecon.report import print_table
 
@@ -19,14 +19,14 @@ def print_volume(console: Console, path: Path) -> None:
     console
         Where to.
     path
-        MRC file.
+        MRC file or OME-Zarr folder.
 
     Raises
     ------
     DataError
-        If it is no MRC file, or its passport is damaged.
+        If it cannot be read, or its passport is damaged.
     """
-    header, passport = read_header(path), read_passport(path)
+    header, passport = open_volume(path), read_passport(path)
     depth, height, width = header.shape
     size, origin = header.voxel_size, ", ".join(f"{c:g}" for c in header.origin)
     facts = [
@@ -34,7 +34,7 @@ def print_volume(console: Console, path: Path) -> None:
         ("voxel size", f"{size:g} Å" if size else "the header tells none"),
         ("type", str(header.dtype.newbyteorder("="))),
         ("origin", f"({origin}) Å: place of the first voxel"),
-        *(("label", line) for line in header.labels),
+        *(("label", line) for line in header.label.splitlines()),
     ]
     if passport is None:
         facts.append(("passport", f"none ({passport_path(path).name}); reconstruct --passport writes one"))

@@ -311,7 +311,7 @@ def test_volumes_of_other_programs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda ome: ome["axes"].reverse(), "not z, y, x"),
+        (lambda ome: ome["axes"].reverse(), "last must be z, y, x"),
         (lambda ome: ome["axes"][0].update(unit="parsec"), "parsec.*known"),
         (lambda ome: ome["datasets"][0]["coordinateTransformations"][0].update(scale=[1, 2, 2]), "no cubes"),
         (lambda ome: ome["datasets"][0].update(path="9"), "no OME-Zarr"),

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from reference import Geometry, relative_error
 
-from fourierrecon import TiltSeries, reconstruct, reconstruct_to, reconstruction
+from fourierrecon import TiltSeries, many, reconstruct, reconstruct_to
 from fourierrecon.errors import DataError
 from fourierrecon.microscope import realistic_ctf
 from fourierrecon.plan import Plan, mask_of
@@ -49,7 +49,7 @@ def slab_by_slab(series: TiltSeries, geometry: Geometry, strategy: Weighting, fo
 @pytest.fixture
 def stored(monkeypatch: pytest.MonkeyPatch) -> Callable[[Storage], None]:
     def use(storage: Storage) -> None:
-        monkeypatch.setattr(reconstruction, "choose_storage", lambda *_, **__: storage)
+        monkeypatch.setattr(many, "choose_storage", lambda *_, **__: storage)
 
     return use
 

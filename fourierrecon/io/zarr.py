@@ -207,8 +207,9 @@ class ZarrVolume(VolumeFile):
             if isinstance(error, FourierReconError):
                 raise
             raise DataError(f"{path} is no OME-Zarr image: {error!r}; is it the folder of one?") from error
-        if not isinstance(array, zarr.Array) or [axis["name"] for axis in axes[-3:]] != list(AXES):
-            raise DataError(f"{path} is no volume: its last axes are {[axis['name'] for axis in axes]}, not z, y, x")
+        names = [axis.get("name") for axis in axes]
+        if not isinstance(array, zarr.Array) or names[-3:] != list(AXES):
+            raise DataError(f"{path} is no volume: its axes are {names}; the last must be z, y, x")
         if any(n != 1 for n in array.shape[:-3]):
             raise DataError(f"{path} holds several volumes (shape {array.shape}); take one out first")
         units = [axis.get("unit", "angstrom") for axis in axes[-3:]]

@@ -1,0 +1,207 @@
+"""Several volumes from one reading of the images: halves and the whole, weightings, binnings.
+
+Each image is loaded once and prepared once for every pair of binning and weighting. Volumes of one binning and
+weighting that differ only in the tilts they take share the samples as well: each inserts those of its tilts. So a half
+volume is exactly what a reconstruction from those images alone gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourierrecon import parallel, stages
+from fourierrecon.errors import DataError, UsageError
+from fourierrecon.geometry import Region
+from fourierrecon.parallel import Progress
+from fourierrecon.plan import PRECISIONS, Plan, mask_of
+from fourierrecon.stages import Sampler, Task, Write
+from fourierrecon.storage import PlaneStore, SampleStore, choose_storage, default_memory, sample_bytes
+from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.weighting import Weighting, Wiener
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to reconstruct, whatever it is: see :func:`fourierrecon.reconstruction.reconstruct`."""
+
+    ctf: bool = True
+    n_threads: int | None = None
+    keep_mean: bool = False
+    taper_distance: float = 0.0
+    taper_falloff: float = 0.0
+    precision: str = "default"
+    memory: int | None = None
+    scratch: Path | None = None
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """One volume that is wanted.
+
+    Parameters
+    ----------
+    series
+        Its tilt series; those of several orders may differ in their images only.
+    open
+        Called when the volume is about to come; what it opens gives ``write(z, slab)``, see
+        :func:`fourierrecon.reconstruction.reconstruct_to`.
+    region
+        Its voxels; default: all, unbinned.
+    strategy
+        Its weighting; default: :class:`~fourierrecon.weighting.Wiener` with SNR 10.
+    tilts
+        0-based numbers of the images to take; None: all.
+    """
+
+    series: TiltSeries
+    open: Callable[[], AbstractContextManager[Write]]
+    region: Region | None = None
+    strategy: Weighting | None = None
+    tilts: tuple[int, ...] | None = None
+
+
+@dataclass(eq=False)
+class _Group:
+    """Orders that share samples."""
+
+    task: Task
+    orders: list[Order]
+
+
+def reconstruct_many(orders: Sequence[Order], settings: Settings) -> None:
+    """Reconstruct several volumes of one tilt series; each is written as soon as it is done.
+
+    Parameters
+    ----------
+    orders
+        What is wanted.
+    settings
+        How.
+
+    Raises
+    ------
+    UsageError, DataError
+        As :func:`fourierrecon.reconstruction.reconstruct_to`. Volumes that are written by then stay.
+    """
+    groups = _share(orders, settings)
+    threads = groups[0].task.n_threads
+    with ExitStack() as stack:
+        stores = []
+        for group in groups:
+            s, task = group.task.plan.slices, group.task
+            store = SampleStore(s, task.plan.weighted, task.storage, task.scratch, threads)
+            stores.append(stack.enter_context(closing(store)))
+        samplers = [Sampler(group.task, store) for group, store in zip(groups, stores, strict=True)]
+        stages.sample_images(samplers, threads, settings.progress)
+        for group, sampler in zip(groups, samplers, strict=True):
+            for number, order in enumerate(group.orders):
+                _finish(group.task, sampler, order, last=number + 1 == len(group.orders))
+
+
+def prepare(
+    series: TiltSeries,
+    region: Region | None,
+    weighting: Weighting | None,
+    settings: Settings,
+    *,
+    whole: bool = False,
+    memory: int | None = None,
+) -> Task:
+    """Check what is asked for, and plan.
+
+    Parameters
+    ----------
+    series, region, weighting, settings
+        As for :class:`Order`.
+    whole
+        The volume is wanted in memory.
+    memory
+        In place of that of the settings.
+
+    Raises
+    ------
+    UsageError, DataError
+        As :func:`fourierrecon.reconstruction.reconstruct`.
+    """
+    region = Region.of(series) if region is None else region
+    strategy: Weighting = Wiener() if weighting is None else weighting
+    threads = parallel.available_cores() if settings.n_threads is None else settings.n_threads
+    if threads < 1:
+        raise UsageError(f"number of threads {threads} must be 1 or more")
+    if settings.precision not in PRECISIONS:
+        raise UsageError(f"unknown precision {settings.precision!r}; available: {', '.join(PRECISIONS)}")
+    if settings.ctf and series.ctf is None:
+        raise DataError(
+            f"{series.source or series.name}: the CTF needs {', '.join(series.ctf_missing) or 'defocus and optics'}; "
+            f"add what is missing, or switch the CTF off (--noctf, ctf=False)"
+        )
+    mask = mask_of(series.image_shape, region.binning, settings.taper_distance, settings.taper_falloff)
+    plan = Plan.of(series, region, strategy, mask, settings.ctf, settings.precision)
+    storage = choose_storage(plan, threads, settings.memory if memory is None else memory, whole=whole)
+    return Task(
+        series, region, strategy, plan, mask, settings.keep_mean, storage, settings.scratch, threads, settings.progress
+    )
+
+
+def _share(orders: Sequence[Order], settings: Settings) -> list[_Group]:
+    """Group the orders by what they can share; those that take some tilts come before those that take all."""
+    grouped: dict[object, list[Order]] = {}
+    for order in orders:
+        strategy: Weighting = Wiener() if order.strategy is None else order.strategy
+        if order.tilts is not None and strategy.has_filter:
+            # the filter of an image depends on which others there are
+            order = replace(order, series=order.series.select(order.tilts), tilts=None)
+        grouped.setdefault((id(order.series), order.region, strategy), []).append(order)
+    firsts = [found[0] for found in grouped.values()]
+    tasks = [prepare(order.series, order.region, order.strategy, settings) for order in firsts]
+    if len(tasks) > 1:
+        # the samples of all groups are there while planes of one are
+        budget = default_memory() if settings.memory is None else settings.memory
+        held = [0 if task.storage.samples_on_disk else sample_bytes(task.plan) for task in tasks]
+        tasks = [
+            prepare(order.series, order.region, order.strategy, settings, memory=budget - sum(held) + own)
+            for order, own in zip(firsts, held, strict=True)
+        ]
+    return [
+        _Group(task, sorted(found, key=lambda order: order.tilts is None))
+        for task, found in zip(tasks, grouped.values(), strict=True)
+    ]
+
+
+def _finish(task: Task, sampler: Sampler, order: Order, *, last: bool) -> None:
+    """Insert the samples of the order's tilts, and write its volume."""
+    samples, levels = sampler.store, sampler.levels
+    tilts: NDArray[np.int64] | None = None
+    if order.tilts is not None:
+        tilts = np.flatnonzero(np.isin(task.plan.used, order.tilts))
+        if len(tilts) == 0:
+            raise UsageError("none of the chosen images sees the region")
+        task = replace(task, plan=_part(task.plan, tilts))
+        levels = levels[tilts] if len(levels) else levels
+    planes = PlaneStore(task.plan.slices, task.storage, task.scratch, task.n_threads)
+    with closing(planes):
+        stages.insert_planes(task, samples, planes, tilts)
+        if last:
+            samples.close()
+        with order.open() as write:
+            stages.finish_slabs(task, levels, planes, write)
+
+
+def _part(plan: Plan, tilts: NDArray[np.int64]) -> Plan:
+    """Give the plan for some of its tilts; filters were applied before."""
+    s = plan.slices
+    return replace(
+        plan,
+        slices=replace(s, matrices=s.matrices[tilts], offsets=s.offsets[tilts]),
+        used=plan.used[tilts],
+        windows=plan.windows[tilts],
+        along=plan.along[tilts],
+        borders=plan.borders[tilts],
+    )
