@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from shlex import quote
+from typing import TYPE_CHECKING, TypeVar
 
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry import Length, Region
@@ -18,6 +20,11 @@ from fourierrecon.offsets import Offsets
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.weighting import Weighting, from_text
 
+if TYPE_CHECKING:
+    from fourierrecon.many import Settings
+    from fourierrecon.products import Projection, Recipe
+
+T = TypeVar("T")
 #: Of RELION 4.
 DEFAULT_BINNING = 8.0
 #: Letters before the B of a size in bytes, in powers of 1000 or, with an i, of 1024.
@@ -85,9 +92,7 @@ def read_request(
     DataError
         If the set cannot be used.
     """
-    source = sets[0] or sets[1]
-    if source is None:
-        raise UsageError("no set given; use --t TOMOGRAMS.star or --i OPTIMISATION_SET.star")
+    source = choose_source(sets)
     if None not in binning:
         raise UsageError("--bin and --binned_angpix exclude each other; give one of them")
     strategy = choose_weighting(*weighting)
@@ -96,6 +101,129 @@ def read_request(
     factor = choose_binning(*binning, series)
     region = Region.of(series, binning=factor, origin=origin, size=(width, height, depth))
     return Request(source, sets[1] if sets[0] is not None else None, series, region, strategy)
+
+
+def read_recipe(
+    sets: tuple[Path | None, Path | None],
+    extras: Extras,
+    offsets: Offsets,
+    folder: Path,
+    weighting: tuple[bool, bool, Sequence[str], float | None],
+    binning: tuple[Sequence[float], float | None],
+    origin: tuple[float | None, float | None, float | None],
+    size: tuple[str | None, str | None, str | None],
+    settings: Settings,
+    *,
+    halves: str | None,
+    projection: Projection | None,
+    dtype: str,
+    ending: str,
+    like: str | None,
+    passport: bool,
+    resume: bool,
+) -> Recipe:
+    """Find out what the options ask for of every tomogram of a set.
+
+    Parameters
+    ----------
+    sets, extras, offsets, origin, size
+        As for :func:`read_request`.
+    folder
+        Of ``--o``.
+    weighting, binning
+        Likewise, with any number of ``--weighting`` and ``--bin``.
+    settings
+        Of the reconstruction.
+    halves, projection, dtype, ending, like, passport, resume
+        As for :class:`~fourierrecon.products.Recipe`.
+
+    Raises
+    ------
+    UsageError
+        If an option makes no sense, or two contradict each other.
+    """
+    from fourierrecon.orientation import LIKE
+    from fourierrecon.products import Recipe
+
+    no_weight, pre_weight, texts, snr = weighting
+    factors, voxel_size = binning
+    if factors and voxel_size is not None:
+        raise UsageError("--bin and --binned_angpix exclude each other; give one of them")
+    if voxel_size is not None and not voxel_size > 0:
+        raise UsageError(f"--binned_angpix {voxel_size:g} must be above 0 (Å)")
+    if halves not in (None, "frames", "tilts"):
+        raise UsageError(f"--halves {halves}: unknown; available: frames, tilts")
+    if ending not in ("mrc", "zarr"):
+        raise UsageError(f"--format {ending}: unknown; available: mrc, zarr")
+    if like is not None and like not in LIKE:
+        raise UsageError(f"--like {like}: unknown; available: {', '.join(LIKE)}")
+    given: Sequence[str | None] = texts or [None]
+    strategies = [choose_weighting(no_weight, pre_weight, text, snr) for text in given]
+    width, height, depth = (parse_length(text, f"--{letter}") for text, letter in zip(size, "whd", strict=True))
+    return Recipe(
+        choose_source(sets),
+        extras,
+        offsets,
+        folder,
+        tuple(dict.fromkeys(strategies)),
+        (-voxel_size,) if voxel_size is not None else tuple(dict.fromkeys(factors or [DEFAULT_BINNING])),
+        origin,
+        (width, height, depth),
+        settings,
+        "frames" if halves == "frames" else "tilts" if halves == "tilts" else None,
+        projection,
+        dtype,
+        f".{ending}",
+        like,
+        passport,
+        resume,
+    )
+
+
+def choose_source(sets: tuple[Path | None, Path | None]) -> Path:
+    """Give the file of ``--t``, else that of ``--i``.
+
+    Raises
+    ------
+    UsageError
+        If there is neither.
+    """
+    source = sets[0] or sets[1]
+    if source is None:
+        raise UsageError("no set given; use --t TOMOGRAMS.star or --i OPTIMISATION_SET.star")
+    return source
+
+
+def is_folder(output: str) -> bool:
+    """Tell whether ``--o`` names a folder for the products of a set: it ends in a slash, or is there already."""
+    path = Path(output)
+    return output.endswith(("/", os.sep)) or (path.is_dir() and not path.suffix)
+
+
+def only_one(values: Sequence[T] | None, option: str) -> T | None:
+    """Give the value of an option that may be repeated for sets, not for one file.
+
+    Raises
+    ------
+    UsageError
+        If there are several.
+    """
+    if values is not None and len(values) > 1:
+        raise UsageError(f"several {option} make several tomograms, which need a folder: --o FOLDER/")
+    return values[0] if values else None
+
+
+def refuse_for_one(options: Mapping[str, object]) -> None:
+    """Refuse options that are for sets where one file is to be written.
+
+    Raises
+    ------
+    UsageError
+        If one is given.
+    """
+    given = [option for option, value in options.items() if value]
+    if given:
+        raise UsageError(f"{', '.join(given)} make several files, which need a folder: --o FOLDER/")
 
 
 def repeat(extras: Extras) -> str:

@@ -24,18 +24,23 @@ from fourierrecon.options import (
     Z0,
     Aberration,
     Binning,
+    Binnings,
     Contrast,
     Ctf,
     Depth,
+    DoProjection,
     Dtype,
+    Ending,
     FlipHand,
     Float16,
+    HalfVolumes,
     Height,
     KeepMean,
     Like,
     Memory,
     Notes,
     NoWeight,
+    OnlyUnfinished,
     OptimisationSet,
     Output,
     OutputToBe,
@@ -43,17 +48,25 @@ from fourierrecon.options import (
     Picture,
     PixelSize,
     PreWeight,
+    ProjectionCentre,
+    ProjectionThickness,
+    Quiet,
+    Resume,
     ScratchFolder,
+    Shard,
     Snr,
+    SplitTomograms,
     Stack,
     TaperDistance,
     TaperFalloff,
     Threads,
     TiltOffset,
     TomogramName,
+    TomogramNames,
     TomogramSet,
     Voltage,
     VoxelSize,
+    Weightings,
     WeightingText,
     Width,
     XTilt,
@@ -68,8 +81,6 @@ _ELSEWHERE = {
     "--Fc": "binning is always by Fourier cropping here: leave it out",
     "--fourier": "reconstruction is always in Fourier space here: leave it out",
     "--skip_wiener": "use --no_weight: the CTF is applied and nothing is divided",
-    "--generate_split_tomograms": "run it for a set of the even and for one of the odd images",
-    "--do_proj": "sum slices of the tomogram instead",
     "--theme": "leave it out; NO_COLOR=1 in the environment turns colours off",
 }
 
@@ -112,21 +123,21 @@ def reconstruct(
     *,
     i: OptimisationSet = None,
     t: TomogramSet = None,
-    tn: TomogramName = None,
+    tn: TomogramNames = None,
     stack: Stack = None,
     angpix: PixelSize = None,
     mdoc: Notes = None,
     voltage: Voltage = None,
     cs: Aberration = None,
     q0: Contrast = None,
-    o: Output,
+    output: Output,
     like: Like = None,
     passport: Passport = False,
     dtype: Dtype = None,
     float16: Float16 = False,
     no_weight: NoWeight = False,
     pre_weight: PreWeight = False,
-    weighting: WeightingText = None,
+    weighting: Weightings = None,
     snr: Snr = None,
     ctf: Ctf = True,
     keep_mean: KeepMean = False,
@@ -142,13 +153,23 @@ def reconstruct(
     w: Width = None,
     h: Height = None,
     d: Depth = None,
-    binning: Binning = None,
+    binning: Binnings = None,
     binned_angpix: VoxelSize = None,
+    halves: HalfVolumes = None,
+    generate_split_tomograms: SplitTomograms = False,
+    do_proj: DoProjection = False,
+    centre_proj: ProjectionCentre = 0,
+    thickness_proj: ProjectionThickness = 10,
+    ending: Ending = "mrc",
+    resume: Resume = True,
+    only_do_unfinished: OnlyUnfinished = False,
+    part: Shard = None,
     j: Threads = None,
     memory: Memory = None,
     scratch: ScratchFolder = None,
+    quiet: Quiet = False,
 ) -> None:
-    """Reconstruct one tomogram of a RELION 4 or 5 set.
+    """Reconstruct a tomogram, or all of a set (--o FOLDER/), from tilt series of any program.
 
     Options as in relion_tomo_reconstruct_tomogram; hyphens do for underscores.
     """
@@ -164,19 +185,50 @@ def reconstruct(
 
     started = time.perf_counter()
     kind = arguments.choose_dtype(dtype, float16)
+    extras = Extras(stack, angpix, mdoc, voltage, cs, q0)
+    offsets = Offsets(tiltangle_offset, x_tilt, z_shift, flip_hand)
+    console = screen()
+    if arguments.is_folder(output):
+        from fourierrecon.many import Settings
+        from fourierrecon.products import Projection
+        from fourierrecon.sets import reconstruct_set
+
+        recipe = arguments.read_recipe(
+            (t, i),
+            extras,
+            offsets,
+            Path(output),
+            (no_weight, pre_weight, weighting or [], snr),
+            (binning or [], binned_angpix),
+            (x0, y0, z0),
+            (w, h, d),
+            Settings(ctf, j, keep_mean, td, tf, memory=memory, scratch=scratch),
+            halves="frames" if generate_split_tomograms else halves,
+            projection=Projection(centre_proj, thickness_proj) if do_proj else None,
+            dtype=kind,
+            ending=ending,
+            like=like,
+            passport=passport,
+            resume=resume or only_do_unfinished,
+        )
+        raise typer.Exit(reconstruct_set(console, recipe, tn or [], part=part, quiet=quiet))
+    for_sets = {"--halves": halves, "--generate_split_tomograms": generate_split_tomograms, "--do_proj": do_proj}
+    arguments.refuse_for_one(for_sets | {"--shard": part})
+    o = Path(output)
     request = arguments.read_request(
         (t, i),
-        tn,
-        Extras(stack, angpix, mdoc, voltage, cs, q0),
-        Offsets(tiltangle_offset, x_tilt, z_shift, flip_hand),
-        (no_weight, pre_weight, weighting, snr),
-        (binning, binned_angpix),
+        arguments.only_one(tn, "--tn"),
+        extras,
+        offsets,
+        (no_weight, pre_weight, arguments.only_one(weighting, "--weighting"), snr),
+        (arguments.only_one(binning, "--bin"), binned_angpix),
         (x0, y0, z0),
         (w, h, d),
     )
     series, region = request.series, request.region
     arguments.protect(o, request.source, series)
-    console = screen()
+    if quiet:
+        console.quiet = True
     describe_request(console, request, ctf)
     print_warnings(console, checks.warnings_of(series, region))
 

@@ -145,6 +145,13 @@ def write_set(
     return write_entries(folder, entries), [str(path) for path, _, _ in copies]
 
 
+def entry_of(folder: Path, series: TiltSeries) -> Entry | None:
+    """Give the entry of a tilt series in a RELION 5 set; None if its images cannot be named there."""
+    copies: list[tuple[Path, TiltSeries, ImageStack]] = []
+    entry = _entry(folder, series, {}, "relion5", False, copies)
+    return None if copies else entry
+
+
 def _entry(
     folder: Path,
     series: TiltSeries,

@@ -95,12 +95,16 @@ Contrast = Annotated[
 TomogramName = Annotated[
     str | None, input_option("NAME", "Name of the tomogram; needed where the set holds more than one", "--tn")
 ]
+TomogramNames = Annotated[
+    list[str] | None,
+    input_option("NAME", "Name of a tomogram, or a pattern as 'TS_*'; may be repeated. Default: all", "--tn"),
+]
 Output = Annotated[
-    Path,
+    str,
     output_option(
         "FILE",
         "Tomogram to write: MRC, or OME-Zarr if its name ends in .zarr. Its folders are made; an old one is replaced "
-        "at the very end",
+        "at the very end. FOLDER/ where there are several: FOLDER/tomograms/rec_NAME.mrc and FOLDER/tomograms.star",
         "--o",
     ),
 ]
@@ -219,3 +223,50 @@ ScratchFolder = Annotated[
         file_okay=False,
     ),
 ]
+
+# what `reconstruct` alone has, for sets
+
+set_option = partial(option, "Sets of tomograms (--o FOLDER/)")
+Weightings = Annotated[
+    list[str] | None,
+    weighting_option(
+        "NAME",
+        "Any weighting by name, with parameters: none, preweight:snr=5, or a plug-in's; for a set, it may be repeated",
+        "--weighting",
+    ),
+]
+Binnings = Annotated[
+    list[float] | None,
+    region_option(
+        "B", "Voxel size over pixel size, any number from 1 on; for a set, it may be repeated. Default: 8", "--bin"
+    ),
+]
+HalfVolumes = Annotated[
+    str | None,
+    set_option(
+        "KIND",
+        "Half volumes for denoising, too, from even and odd frames (the set names their images), or tilts",
+        "--halves",
+    ),
+]
+SplitTomograms = Annotated[bool, set_option(FLAG, "The same as --halves frames", "--generate_split_tomograms")]
+DoProjection = Annotated[bool, set_option(FLAG, "A 2D picture of each volume, too: a sum of slices", "--do_proj")]
+ProjectionCentre = Annotated[
+    int, set_option("VOXELS", "Its middle slice, from that of the tomogram. Default: 0", "--centre_proj")
+]
+ProjectionThickness = Annotated[int, set_option("VOXELS", "Its thickness. Default: 10", "--thickness_proj", least=1)]
+Ending = Annotated[str, set_option("FORMAT", "mrc or zarr. Default: mrc", "--format")]
+Resume = Annotated[
+    bool,
+    set_option(
+        FLAG,
+        "Leave what is there and fits inputs, options and version; make anew what does not. Default: --resume",
+        "--resume/--no_resume",
+    ),
+]
+OnlyUnfinished = Annotated[bool, set_option(FLAG, "The same as --resume", "--only_do_unfinished")]
+Shard = Annotated[
+    str | None,
+    set_option("I/N", "Only every N-th tomogram, from the I-th on: for job arrays; may run side by side", "--shard"),
+]
+Quiet = Annotated[bool, running_option(FLAG, "Say only what is wrong, and a summary of a set", "--quiet")]

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from fourierrecon.errors import DataError
@@ -124,7 +125,9 @@ def label_of(making: str, series: TiltSeries, region: Region, like: str | None) 
         f"binning {region.binning:g}; pixel {series.pixel_size:g} A; first voxel ({corner}) of {size} px",
         f"frame {series.frame}",
     ]
-    return "\n".join(lines + [f"source {Path(series.source).name}"] * bool(series.source))
+    lines += [f"source {Path(series.source).name}"] * bool(series.source)
+    # a header has ten lines of 80 characters; two are left for others
+    return "\n".join([part for line in lines for part in wrap(line, 80)][:8])
 
 
 def write_passport(volume: Path, passport: Mapping[str, Any]) -> Path:

@@ -174,6 +174,15 @@ def _part(target: Path) -> Path:
     return target.with_name(f".fourierrecon-{secrets.token_hex(8)}.part")
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a process that was killed left half written in a folder; nobody else may be writing there."""
+    for part in folder.glob(".fourierrecon-*.part") if folder.is_dir() else ():
+        if part.is_dir() and not part.is_symlink():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)
+
+
 @contextmanager
 def _one_line(path: str | os.PathLike[str]) -> Iterator[None]:
     """Turn the system's complaints about writing into one line."""

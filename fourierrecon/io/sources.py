@@ -48,6 +48,24 @@ class Extras:
 NOTHING = Extras()
 
 
+def names_in(path: str | os.PathLike[str], extras: Extras = NOTHING) -> list[str]:
+    """Give the names of the tilt series that a file names, in its order.
+
+    Parameters
+    ----------
+    path, extras
+        As for :func:`read_series`.
+
+    Raises
+    ------
+    DataError, UsageError
+        As :func:`read_series`.
+    """
+    if Path(path).is_dir() or Path(path).suffix.lower() in WARP + ARETOMO + IMOD + EMAN:
+        return [read_series(path, None, extras).name]
+    return star.list_tomograms(path)
+
+
 def read_all_series(path: str | os.PathLike[str], extras: Extras = NOTHING) -> list[TiltSeries]:
     """Read all tilt series that a file names, in its order.
 

@@ -42,7 +42,7 @@ def list_tomograms(path: str | os.PathLike[str]) -> list[str]:
     DataError
         If it is no such file.
     """
-    _, overview, _ = _open_set(Path(path))
+    _, overview, _ = find_set(Path(path))
     return list(overview.words("rlnTomoName"))
 
 
@@ -147,7 +147,7 @@ def _hand(row: Table) -> int | None:
 
 def _find(path: Path, name: str | None) -> tuple[Path, str, Table, Table, bool]:
     """Find a tomogram: its set, name and row there, and :func:`_tilts`."""
-    path, overview, tables = _open_set(path)
+    path, overview, tables = find_set(path)
     names = overview.words("rlnTomoName")
     if name is None and len(names) > 1:
         raise UsageError(f"{path} holds {len(names)} tomograms; choose one of them by name: {', '.join(names)}")
@@ -159,7 +159,7 @@ def _find(path: Path, name: str | None) -> tuple[Path, str, Table, Table, bool]:
     return path, name, row, *_tilts(row, tables, name)
 
 
-def _open_set(path: Path) -> tuple[Path, Table, dict[str, Table]]:
+def find_set(path: Path) -> tuple[Path, Table, dict[str, Table]]:
     """Find the tomogram set behind a file: its path, its table of tomograms and all its tables."""
     tables = read_tables(path)
     for table in tables.values():

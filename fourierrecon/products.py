@@ -1,0 +1,260 @@
+"""What is to be made of each tomogram of a set: volumes, halves and projections, their names and their keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, is_dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from fourierrecon.errors import DataError, UsageError
+from fourierrecon.fourier import Real
+from fourierrecon.frames import Box
+from fourierrecon.geometry import Length, Region
+from fourierrecon.io import Extras, read_series
+from fourierrecon.io.mrc import writing_mrc
+from fourierrecon.io.star import read_halves
+from fourierrecon.io.volumes import check_volume_writable, writing_volume
+from fourierrecon.keys import make_key, why_to_make
+from fourierrecon.many import Order, Settings
+from fourierrecon.offsets import Offsets
+from fourierrecon.orientation import Orientation
+from fourierrecon.passport import label_of, make_passport, write_passport
+from fourierrecon.reconstruction import describe
+from fourierrecon.stages import Write
+from fourierrecon.tilt_series import ImageStack, TiltSeries
+from fourierrecon.weighting import Weighting
+
+Halves = Literal["frames", "tilts"]
+#: Parts of a tilt series, and how RELION names their files.
+PARTS = {"": "", "Even": "_half1", "Odd": "_half2"}
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A 2D picture of a tomogram: the sum of some of its z slices.
+
+    Parameters
+    ----------
+    centre
+        Middle slice, voxels from the middle of the tomogram.
+    thickness
+        Voxels; ``2 int(thickness / 2) + 1`` slices are added up, as in RELION.
+    """
+
+    centre: int = 0
+    thickness: int = 10
+
+    def slices(self, depth: int) -> range:
+        """Give the slices of a tomogram of this depth."""
+        middle, half = depth // 2 + self.centre, self.thickness // 2
+        return range(max(middle - half, 0), min(middle + half + 1, depth))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is to be made of every tomogram of a set, and how. It can be sent to other processes.
+
+    Parameters
+    ----------
+    source, extras, offsets
+        Where tilt series come from, and corrections to their alignments.
+    folder
+        For the products.
+    strategies, binnings
+        Weightings and voxel sizes; all pairs are made. A binning is given as factor, or as voxel size in Å below 0.
+    origin, size
+        Of the region, as for :meth:`~fourierrecon.geometry.Region.of`.
+    settings
+        How to reconstruct.
+    halves
+        Half volumes too: of even and odd frames, or of even and odd tilts (by angle, so that both see all angles).
+    projection
+        A 2D picture of each volume too.
+    dtype, ending, like, passport
+        Type of voxels, ``.mrc`` or ``.zarr``, orientation, and whether a passport is written.
+    resume
+        Leave what is there and fits its key.
+    """
+
+    source: Path
+    extras: Extras
+    offsets: Offsets
+    folder: Path
+    strategies: tuple[Weighting, ...]
+    binnings: tuple[float, ...]
+    origin: tuple[float | None, float | None, float | None]
+    size: tuple[Length, Length, Length]
+    settings: Settings
+    halves: Halves | None = None
+    projection: Projection | None = None
+    dtype: str = "float32"
+    ending: str = ".mrc"
+    like: str | None = None
+    passport: bool = False
+    resume: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """One volume to be made.
+
+    Parameters
+    ----------
+    path, picture
+        Its file, and that of its 2D picture.
+    part
+        Of the tilt series, a key of :data:`PARTS`.
+    series, region, strategy, tilts
+        As for :class:`~fourierrecon.many.Order`.
+    key
+        See :mod:`fourierrecon.keys`.
+    reason
+        Why it must be made; None if it is there already.
+    """
+
+    path: Path
+    picture: Path | None
+    part: str
+    series: TiltSeries
+    region: Region
+    strategy: Weighting
+    tilts: tuple[int, ...] | None
+    key: str
+    reason: str | None
+
+
+def products_of(recipe: Recipe, name: str | None) -> list[Product]:
+    """Find out what is to be made of one tomogram.
+
+    Raises
+    ------
+    UsageError, DataError
+        If the tilt series cannot be used.
+    """
+    series = recipe.offsets.apply(read_series(recipe.source, name, recipe.extras))
+    parts = _parts(recipe, series)
+    found = []
+    for strategy in recipe.strategies:
+        for wanted in recipe.binnings:
+            binning = wanted if wanted > 0 else max(-wanted / series.pixel_size, 1.0)
+            region = Region.of(series, binning=binning, origin=recipe.origin, size=recipe.size)
+            tag = _tag(strategy, recipe.strategies) + f"_bin{binning:g}" * (len(recipe.binnings) > 1)
+            for part, (own, tilts) in parts.items():
+                stem = f"rec_{series.name}{tag}{PARTS[part]}"
+                path = recipe.folder / "tomograms" / f"{stem}{recipe.ending}"
+                picture = recipe.folder / "projections" / f"{stem}.mrc" if recipe.projection else None
+                key = make_key(own, _options(recipe, region, strategy, tilts))
+                shape = Orientation.like(recipe.like, own).shape(region.shape)
+                reason = why_to_make(path, key, shape) if recipe.resume else "asked for"
+                if reason is None and picture is not None:
+                    reason = why_to_make(picture, key, (1, *region.shape[1:]))
+                found.append(Product(path, picture, part, own, region, strategy, tilts, key, reason))
+    return found
+
+
+def _tag(strategy: Weighting, strategies: tuple[Weighting, ...]) -> str:
+    """Tell weightings apart in the names of files, by their parameters where names do not."""
+    if len(strategies) == 1:
+        return ""
+    if [other.name for other in strategies].count(strategy.name) == 1:
+        return f"_{strategy.name}"
+    parameters: dict[str, object] = asdict(strategy) if is_dataclass(strategy) else {}
+    return f"_{strategy.name}" + "".join(f"_{key}{value}" for key, value in parameters.items())
+
+
+def _parts(recipe: Recipe, series: TiltSeries) -> dict[str, tuple[TiltSeries, tuple[int, ...] | None]]:
+    """Give the whole tilt series and its halves."""
+    parts: dict[str, tuple[TiltSeries, tuple[int, ...] | None]] = {"": (series, None)}
+    if recipe.halves == "tilts":
+        if series.n_tilts < 4:
+            raise DataError(f"{series.name}: {series.n_tilts} tilts are too few for halves; leave --halves out")
+        by_angle = [int(i) for i in np.argsort(series.tilt_angles, kind="stable")]
+        parts["Even"] = series, tuple(sorted(by_angle[::2]))
+        parts["Odd"] = series, tuple(sorted(by_angle[1::2]))
+    elif recipe.halves == "frames":
+        images: Mapping[str, ImageStack] = {}
+        if recipe.source.suffix.lower() == ".star":
+            images = read_halves(recipe.source, series.name)
+        if not images:
+            raise DataError(
+                f"{recipe.source}: {series.name} has no images of even and odd frames (rlnMicrographNameEven, "
+                f"rlnMicrographNameOdd); add them, or use --halves tilts"
+            )
+        parts |= {half: (replace(series, images=stack), None) for half, stack in images.items()}
+    return parts
+
+
+def _options(recipe: Recipe, region: Region, strategy: Weighting, tilts: tuple[int, ...] | None) -> list[object]:
+    """List everything but the tilt series that a volume depends on."""
+    s = recipe.settings
+    how = s.ctf, s.keep_mean, s.taper_distance, s.taper_falloff, s.precision
+    return [region.origin, region.shape, region.binning, strategy, tilts, *how, recipe.dtype, recipe.like,
+            recipe.projection]  # fmt: skip
+
+
+def order_of(recipe: Recipe, product: Product) -> Order:
+    """Give the order for a product, which writes it and what goes with it."""
+    series, region, settings = product.series, product.region, recipe.settings
+    taken = series if product.tilts is None else series.select(product.tilts)
+    voxel_size, _, making = describe(taken, region, product.strategy, ctf=settings.ctf)
+    making += {"": "", "Even": ", even half", "Odd": ", odd half"}[product.part]
+    label = f"{label_of(making, series, region, recipe.like)}\n{product.key}"
+    orientation = Orientation.like(recipe.like, series)
+    origin = orientation.origin(region, Box.of(series, region))
+
+    @contextmanager
+    def open_volume() -> Iterator[Write]:
+        check_volume_writable(product.path, region.shape, recipe.dtype, settings.scratch)
+        picture = _Picture(recipe.projection, region) if recipe.projection else None
+        scratch = settings.scratch or product.path.absolute().parent
+        with (
+            writing_volume(
+                product.path, orientation.shape(region.shape), voxel_size, origin, label, recipe.dtype,
+                scratch=settings.scratch, n_threads=settings.n_threads, memory=settings.memory,
+            ) as write,
+            orientation.writing(write, region.shape, scratch) as write_slab,
+        ):  # fmt: skip
+            if picture is None:
+                yield write_slab
+            else:
+                yield picture.watching(write_slab)
+        if picture is not None and product.picture is not None:
+            with writing_mrc(product.picture, (1, *region.shape[1:]), voxel_size, origin, label) as write_picture:
+                write_picture(0, picture.total)
+        if recipe.passport:
+            made = make_passport(
+                product.path, series, region, product.strategy, ctf=settings.ctf, like=recipe.like,
+                source=recipe.source,
+            )  # fmt: skip
+            write_passport(product.path, made)
+
+    return Order(series, open_volume, region, product.strategy, product.tilts)
+
+
+class _Picture:
+    """Adds slices up as they come by."""
+
+    def __init__(self, projection: Projection, region: Region) -> None:
+        self._slices = projection.slices(region.shape[0])
+        if len(self._slices) == 0:
+            raise UsageError(f"--centre_proj {projection.centre} lies outside of {region.shape[0]} slices")
+        self._kept: dict[int, Real] = {}
+
+    @property
+    def total(self) -> Real:
+        """Their sum, in their order: the same whichever thread was first."""
+        return np.asarray(np.sum([self._kept[z] for z in self._slices], axis=0), np.float32)
+
+    def watching(self, write: Write) -> Write:
+        """Give a writer that passes slabs on."""
+
+        def watch(z: int, slab: Real) -> None:
+            if z in self._slices:
+                self._kept[z] = slab.copy()
+            write(z, slab)
+
+        return watch

@@ -1,0 +1,166 @@
+"""What ``reconstruct`` does with a whole set: says what goes on, runs it, writes the list of tomograms, sums up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from shlex import quote
+
+from rich.console import Console
+
+from fourierrecon import batch
+from fourierrecon.batch import Outcome
+from fourierrecon.console import Stages, program, say
+from fourierrecon.errors import FourierReconError
+from fourierrecon.importing import entry_of
+from fourierrecon.io import read_series
+from fourierrecon.io.relion import Entry
+from fourierrecon.io.set_list import BINNING, PICTURES, SIZES, VOLUMES, write_set_list
+from fourierrecon.parallel import Progress
+from fourierrecon.products import Recipe, products_of
+
+
+class Speaker:
+    """Says on screen how a set goes on.
+
+    Parameters
+    ----------
+    console
+        Where to.
+    total
+        Number of tomograms.
+    quiet
+        Say only what is wrong.
+    """
+
+    def __init__(self, console: Console, total: int, *, quiet: bool) -> None:
+        self._console, self._total, self._quiet, self._number = console, total, quiet, 0
+        self._stages: Stages | None = None
+
+    def __call__(self, outcome: Outcome) -> Progress | None:
+        """Say that a tomogram begins (an outcome of nothing), or what became of it."""
+        if not outcome.made and not outcome.error:
+            self._number += 1
+            if self._quiet:
+                return None
+            say(self._console, f"{self._number}/{self._total}", outcome.name)
+            if not self._console.is_terminal:
+                return None
+            self._stages = Stages(self._console).__enter__()
+            return self._stages
+        if self._stages is not None:
+            self._stages.__exit__(None, None, None)
+            self._stages = None
+        self.tell(outcome)
+        return None
+
+    def tell(self, outcome: Outcome) -> None:
+        """Say what became of a tomogram."""
+        for note in outcome.notes:
+            say(self._console, "warning", f"{outcome.name}: {note}")
+        if outcome.error:
+            say(self._console, "failed", f"{outcome.name}: {outcome.error}")
+        elif not self._quiet:
+            for product in outcome.made:
+                why = "there already" if product.reason is None else f"made: {product.reason}"
+                say(self._console, "", f"{product.path} ({why})")
+
+
+def reconstruct_set(
+    console: Console, recipe: Recipe, patterns: Sequence[str], *, part: str | None = None, quiet: bool = False
+) -> int:
+    """Reconstruct a set, and give the exit status: 0, or 1 if a tomogram failed.
+
+    Parameters
+    ----------
+    console
+        Where to say what goes on.
+    recipe
+        What is to be made.
+    patterns
+        Of the tomograms' names; all if there are none.
+    part
+        ``i/n``, if other processes do the rest.
+    quiet
+        Say only what is wrong, and the summary.
+
+    Raises
+    ------
+    UsageError, DataError
+        If nothing can be done at all.
+    """
+    names = batch.shard(batch.choose_names(recipe.source, patterns, recipe.extras), part)
+    with batch.locked(recipe.folder, part):
+        speaker = Speaker(console, len(names), quiet=quiet)
+        outcomes = batch.run(recipe, names, speaker)
+        path = write_list(recipe, outcomes)
+    return sum_up(console, recipe, outcomes, path, part)
+
+
+def write_list(recipe: Recipe, outcomes: Sequence[Outcome]) -> Path | None:
+    """Write ``tomograms.star`` of all tomograms that are there, those of other runs into this folder included."""
+    results = {outcome.name: _words(outcome) for outcome in outcomes if outcome.made}
+    done = {outcome.name for outcome in outcomes}
+    for name in batch.choose_names(recipe.source, (), recipe.extras):
+        if name not in done:
+            found = _found(recipe, name)
+            if found is not None:
+                results[name] = found
+    if not results:
+        return None
+    entries: list[Entry] = []
+    if recipe.source.suffix.lower() != ".star":
+        series = recipe.offsets.apply(read_series(recipe.source, None, recipe.extras))
+        entry = entry_of(recipe.folder, series)
+        if entry is None:
+            return None
+        entries = [entry]
+    return write_set_list(recipe.folder, recipe.source, results, entries)
+
+
+def _found(recipe: Recipe, name: str) -> dict[str, str] | None:
+    """Give the words for a tomogram that this run did not touch, if all its products are there."""
+    try:
+        products = products_of(replace(recipe, resume=True), name)
+    except (FourierReconError, OSError):
+        return None
+    if any(product.reason is not None for product in products):
+        return None
+    return _words(Outcome(name, tuple(map(batch.made_of, products))))
+
+
+def _words(outcome: Outcome) -> dict[str, str]:
+    """Give the columns of a tomogram in the list; of several binnings and weightings the first counts."""
+    first = outcome.made[0]
+    words = dict(zip(SIZES, (f"{n:.10g}" for n in first.size), strict=True))
+    words[BINNING] = f"{first.binning:.10g}"
+    for product in outcome.made:
+        words.setdefault(VOLUMES[product.part], str(product.path))
+        if product.picture is not None:
+            words.setdefault(PICTURES[product.part], str(product.picture))
+    return words
+
+
+def sum_up(console: Console, recipe: Recipe, outcomes: Sequence[Outcome], path: Path | None, part: str | None) -> int:
+    """Say how many tomograms are done, and which failed and why; give the exit status."""
+    by: Mapping[str, list[Outcome]] = {
+        status: [outcome for outcome in outcomes if outcome.status == status] for status in ("done", "there", "failed")
+    }
+    seconds = sum(outcome.seconds for outcome in by["done"])
+    each = f", {seconds / len(by['done']):.1f} s each" if by["done"] else ""
+    say(
+        console,
+        "summary",
+        f"{len(by['done'])} done{each}; {len(by['there'])} there already; {len(by['failed'])} failed"
+        + (f" (part {part})" if part else ""),
+    )
+    for outcome in by["failed"]:
+        say(console, "failed", f"{outcome.name}: {outcome.error}")
+    if path is not None:
+        say(console, "wrote", f"{path}: the list of tomograms, as RELION 5 reads it")
+    if by["failed"]:
+        say(console, "next", "run the same command again: it makes what is missing")
+    elif path is not None:
+        say(console, "next", f"{program()} info {quote(str(path))}")
+    return 1 if by["failed"] else 0
