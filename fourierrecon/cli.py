@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from fourierrecon import examples, importing
+from fourierrecon import examples, importing, viewing
 from fourierrecon.errors import FourierReconError
 from fourierrecon.options import (
     FLAG,
@@ -38,6 +38,7 @@ from fourierrecon.options import (
     OutputToBe,
     Picture,
     PixelSize,
+    Preview,
     PreWeight,
     ScratchFolder,
     Snr,
@@ -115,6 +116,7 @@ def reconstruct(
     cs: Aberration = None,
     q0: Contrast = None,
     o: Output,
+    preview: Preview = False,
     no_weight: NoWeight = False,
     pre_weight: PreWeight = False,
     weighting: WeightingText = None,
@@ -161,7 +163,10 @@ def reconstruct(
         (w, h, d),
     )
     series, region = request.series, request.region
-    arguments.protect(o, request.source, series)
+    picture = arguments.picture_of(o) if preview else None
+    for option, path in (("--o", o), ("--preview", picture)):
+        if path is not None:
+            arguments.protect(path, request.source, series, option)
     console = screen()
     describe_request(console, request, ctf)
     print_warnings(console, checks.warnings_of(series, region))
@@ -187,6 +192,12 @@ def reconstruct(
                 progress=stages,
             )
     say(console, "wrote", f"{o} ({size_of(o)}) after {time.perf_counter() - started:.1f} s")
+    if picture is not None:
+        from fourierrecon.io import map_mrc_volume
+        from fourierrecon.preview import preview_png
+
+        preview_png(picture, [(o.name, map_mrc_volume(o))])
+        say(console, "picture", str(picture))
     finer = max(1.0, region.binning / 2)
     hint = f"; finer: --bin {finer:g}" if finer < region.binning else ""
     say(console, "next", f"look at it: 3dmod {quote(str(o))}{hint}")
@@ -312,7 +323,7 @@ def info(
 
 
 app.command("import")(importing.import_series)
-for _command in (examples.demo, examples.simulate, examples.sample):
+for _command in (viewing.preview, examples.demo, examples.simulate, examples.sample):
     app.command()(_command)
 
 

@@ -95,6 +95,7 @@ Output = Annotated[
         "FILE", "Tomogram to write (MRC). Its folders are made; an old file is replaced at the very end", "--o"
     ),
 ]
+Preview = Annotated[bool, output_option(FLAG, "Draw its central sections too, into a PNG file beside it", "--preview")]
 OutputToBe = Annotated[
     Path | None, output_option("FILE", "Tomogram that reconstruct would write; nothing is written here", "--o")
 ]

@@ -14,11 +14,20 @@ from numpy.typing import DTypeLike, NDArray
 
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.io.files import check_writable, replacing
-from fourierrecon.io.stacks import HEADER_BYTES, MODES, FileImages, MrcStack, read_header, read_pixels
+from fourierrecon.io.stacks import HEADER_BYTES, MODES, FileImages, Header, MrcStack, read_header, read_pixels
 from fourierrecon.tilt_series import ImageStack
 from fourierrecon.volume import Volume
 
-__all__ = ["FileImages", "MrcStack", "check_writable", "read_mrc_volume", "write_mrc", "write_stack", "writing_mrc"]
+__all__ = [
+    "FileImages",
+    "MrcStack",
+    "check_writable",
+    "map_mrc_volume",
+    "read_mrc_volume",
+    "write_mrc",
+    "write_stack",
+    "writing_mrc",
+]
 
 #: Voxels that statistics are gathered of at a time.
 BLOCK = 1 << 15
@@ -34,14 +43,47 @@ def read_mrc_volume(path: str | os.PathLike[str]) -> Volume:
     DataError
         If the file cannot be read, or its axes are not stored in the order x, y, z.
     """
-    header = read_header(Path(path))
-    if sorted(header.axes) == [1, 2, 3] and header.axes != (1, 2, 3):
-        raise DataError(f"{path}: axes stored in the order {header.axes}; needed: (1, 2, 3). Reorder them first")
+    header = _volume_header(Path(path))
     data = np.empty(header.shape, np.float32)
     depth, height, width = header.shape
     for k in range(depth):
         data[k] = read_pixels(Path(path), header, k * height * width, height * width).reshape(height, width)
     return Volume(data, header.voxel_size or 1.0, header.origin)
+
+
+def map_mrc_volume(path: str | os.PathLike[str]) -> Volume:
+    """Map the volume of a file into memory: only what is looked at is read, for files of any size.
+
+    Parameters
+    ----------
+    path
+        MRC file.
+
+    Returns
+    -------
+    volume
+        ``.data`` is read-only and as stored, any of MRC's types and byte orders; ``.voxel_size`` is 0 where the header
+        says nothing.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, or its axes are not stored in the order x, y, z.
+    """
+    header = _volume_header(Path(path))
+    try:
+        data = np.memmap(path, header.dtype, "r", header.offset, header.shape)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    return Volume(data, header.voxel_size, header.origin)
+
+
+def _volume_header(path: Path) -> Header:
+    """Read a header, and refuse axes in another order than x, y, z."""
+    header = read_header(path)
+    if sorted(header.axes) == [1, 2, 3] and header.axes != (1, 2, 3):
+        raise DataError(f"{path}: axes stored in the order {header.axes}; needed: (1, 2, 3). Reorder them first")
+    return header
 
 
 def write_mrc(path: str | os.PathLike[str], volume: Volume) -> None:

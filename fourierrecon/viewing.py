@@ -1,0 +1,59 @@
+"""The commands that look at volumes: preview, compare."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fourierrecon.errors import UsageError
+from fourierrecon.options import FLAG, images_option, output_option
+
+
+def preview(
+    volumes: Annotated[list[Path], typer.Argument(metavar="VOLUME...", help="Volumes (MRC); several make a sheet.")],
+    o: Annotated[
+        Path | None,
+        output_option(
+            "FILE",
+            "Picture (PNG), or a walk through z (.gif, .webp; .mp4 where ffmpeg is installed). "
+            "Default: beside the volume, or preview.png for several",
+            "--o",
+            "-o",
+        ),
+    ] = None,
+    animate: Annotated[
+        bool, output_option(FLAG, "Walk through z instead: a .gif file by default", "--animate")
+    ] = False,
+    thickness: Annotated[
+        str | None,
+        images_option("NM", "Mean over this thickness: nm (10), or voxels (5vx). Default: 10 nm", "--thickness"),
+    ] = None,
+) -> None:
+    """Draw the central XY, XZ and YZ sections of volumes, or walk through one. Of large files only slabs are read."""
+    from fourierrecon import arguments
+    from fourierrecon.console import say, screen, size_of
+    from fourierrecon.io import map_mrc_volume
+    from fourierrecon.preview import MOVIES, preview_movie, preview_png
+
+    started = time.perf_counter()
+    if o is None:
+        ending = ".gif" if animate else ".png"
+        o = volumes[0].with_suffix(ending) if len(volumes) == 1 else Path("preview.png")
+    moves = animate or o.suffix.lower() in MOVIES
+    if moves and len(volumes) > 1:
+        raise UsageError(f"a walk shows one volume, not {len(volumes)}; give one, or a .png file for all of them")
+    if not moves and o.suffix.lower() != ".png":
+        raise UsageError(f"--o {o}: a preview is a .png file, or a walk through z: {', '.join(MOVIES)}")
+    if o.exists() and any(path.exists() and o.samefile(path) for path in volumes):
+        raise UsageError(f"--o {o} is one of the volumes; give another name")
+    named = [(path.name, map_mrc_volume(path)) for path in volumes]
+    with arguments.folders_of(o):
+        if moves:
+            frames, _ = preview_movie(o, *named[0], thickness)
+        else:
+            preview_png(o, named, thickness)
+    what = f"{frames} frames, " if moves else ""
+    say(screen(), "wrote", f"{o} ({what}{size_of(o)}) after {time.perf_counter() - started:.1f} s")
