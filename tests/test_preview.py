@@ -243,18 +243,14 @@ def test_reconstruct_draws_a_preview_beside_its_output(
     monkeypatch.chdir(tmp_path)
     images = np.random.default_rng(0).normal(10, 1, (7, 36, 40)).astype(np.float32)
     matrices = projection_matrices((36, 40), (20, 18, 8), np.linspace(-45, 45, 7), 3.0)
-    write_relion5_set(
-        "set", TiltSeries(images, matrices, 10.0, "TS_01", size=(40, 36, 16), rotation_centre=(20, 18, 8))
-    )
-    status, out, err = run(
-        *["reconstruct", "--t", "set/tomograms.star", "--noctf", "--bin", "2", "--o", "out/x.mrc", "--preview"]
-    )
+    series = TiltSeries(images, matrices, 10.0, "TS_01", size=(40, 36, 16), rotation_centre=(20, 18, 8))
+    write_relion5_set("set", series)
+    line = ["reconstruct", "--t", "set/tomograms.star", "--noctf", "--bin", "2", "--preview", "--o"]
+    status, out, err = run(*line, "out/x.mrc")
     assert (status, err) == (0, "")
     assert "out/x.png" in out
     assert grey_picture(Path("out/x.png")).std() > 5
-    status, _, err = run(
-        *["reconstruct", "--t", "set/tomograms.star", "--noctf", "--bin", "2", "--o", "out/y.png", "--preview"]
-    )
+    status, _, err = run(*line, "out/y.png")
     assert status == 2
     assert "name the tomogram .mrc" in err
     assert sorted(p.name for p in Path("out").iterdir()) == ["x.mrc", "x.png"]
