@@ -323,7 +323,7 @@ def info(
 
 
 app.command("import")(importing.import_series)
-for _command in (viewing.preview, examples.demo, examples.simulate, examples.sample):
+for _command in (viewing.preview, viewing.compare, examples.demo, examples.simulate, examples.sample):
     app.command()(_command)
 
 

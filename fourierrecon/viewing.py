@@ -1,4 +1,4 @@
-"""The commands that look at volumes: preview, compare."""
+"""The commands that look at volumes: preview and compare."""
 
 from __future__ import annotations
 
@@ -57,3 +57,49 @@ def preview(
             preview_png(o, named, thickness)
     what = f"{frames} frames, " if moves else ""
     say(screen(), "wrote", f"{o} ({what}{size_of(o)}) after {time.perf_counter() - started:.1f} s")
+
+
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="Volume (MRC): the one that stays.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Volume (MRC): the one that is laid onto A.")],
+    o: Annotated[
+        Path | None,
+        output_option("FILE", "Picture (PNG): both volumes, their difference, and the curve", "--o", "-o"),
+    ] = None,
+    json: Annotated[bool, output_option(FLAG, "Print all figures as JSON, and nothing else", "--json")] = False,
+    tilt_range: Annotated[
+        tuple[float, float] | None,
+        images_option("LOW HIGH", "Tilt angles, degrees: only what these measured counts in the curve", "--tilt_range"),
+    ] = None,
+) -> None:
+    """Compare two volumes: voxel size, orientation, shift, grey values, and Fourier shell correlation.
+
+    Axes may be swapped and flipped in B; origins in the headers are not used.
+    """
+    from json import dumps
+
+    from fourierrecon import arguments
+    from fourierrecon.comparison import compare_volumes
+    from fourierrecon.console import say, screen
+    from fourierrecon.io import map_mrc_volume
+    from fourierrecon.report import print_comparison
+
+    if o is not None:
+        if o.suffix.lower() != ".png":
+            raise UsageError(f"--o {o}: the picture is a .png file")
+        if o.exists() and any(path.exists() and o.samefile(path) for path in (a, b)):
+            raise UsageError(f"--o {o} is one of the volumes; give another name")
+    volumes = map_mrc_volume(a), map_mrc_volume(b)
+    found = compare_volumes(*volumes, tilt_range=tilt_range)
+    console = screen()
+    if json:
+        typer.echo(dumps({"a": str(a), "b": str(b), **found.facts()}, indent=2))
+    else:
+        print_comparison(console, (a, b), volumes, found)
+    if o is not None:
+        from fourierrecon.comparison_picture import comparison_png
+
+        with arguments.folders_of(o):
+            comparison_png(o, found, (a.name, b.name))
+        if not json:
+            say(console, "picture", str(o))
