@@ -18,8 +18,8 @@ Array = NDArray[np.float32]
 
 #: Longer side of the small copies that orientations are tried with, voxels.
 SMALL = 48
-#: Highest frequency of the phase correlation, cycles per voxel.
-BAND = 0.25
+#: Highest frequency of the phase correlation, cycles per voxel, and of small copies: these may lie half a voxel off.
+BAND, COARSE_BAND = 0.25, 0.3
 #: Added to the amplitudes that phases are divided by, as part of the mean in their shell: what is nearly zero in one of
 #: the volumes, as outside of a wedge, has no phase.
 FLOOR = 0.2
@@ -208,7 +208,7 @@ def _whitened(data: NDArray[Any]) -> Array:
     shell = np.round(radius * max(data.shape)).astype(np.int64)
     power = np.bincount(shell.ravel(), np.abs(spectrum).ravel() ** 2) / np.maximum(np.bincount(shell.ravel()), 1)
     gain = 1 / np.sqrt(np.maximum(power, 1e-9 * power.max() + 1e-300))
-    spectrum *= np.where(radius <= 2 * BAND, gain[shell], 0)
+    spectrum *= np.where(radius <= COARSE_BAND, gain[shell], 0)
     return np.asarray(scipy.fft.irfftn(spectrum, data.shape, workers=available_cores()), np.float32)
 
 

@@ -313,7 +313,7 @@ def print_comparison(
     say(console, "match", f"correlation {found.correlation:.3f}{part}")
     half, reference = (describe_resolution(found, threshold) for threshold in (HALF_MAPS, REFERENCE))
     say(console, "FSC", f"{HALF_MAPS:g} (half maps): {half}; {REFERENCE:g} (against a reference): {reference}")
-    if abs(found.fit) < max(0.1, 1.5 * abs(found.runner_up_fit)):
+    if abs(found.fit) < max(0.1, 1.2 * abs(found.runner_up_fit)):
         print_warnings(console, ["no orientation fits clearly better than the others; the figures may mean nothing"])
 
 
