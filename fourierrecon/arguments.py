@@ -380,6 +380,25 @@ def protect(output: Path, source: Path, series: TiltSeries, option: str = "--o")
         raise UsageError(f"{option} {output} is one of the files that are read; give another name")
 
 
+def picture_of(output: Path) -> Path:
+    """Give the name of the preview of a tomogram: beside it, as PNG.
+
+    Parameters
+    ----------
+    output
+        The tomogram's file.
+
+    Raises
+    ------
+    UsageError
+        If that is the tomogram's own name.
+    """
+    picture = output.with_suffix(".png")
+    if picture == output:
+        raise UsageError(f"--o {output}: with --preview, .png is the name of the picture; name the tomogram .mrc")
+    return picture
+
+
 def choose_dtype(dtype: str | None, float16: bool) -> str:
     """Give the type of voxels that ``--dtype`` or ``--float16`` asks for.
 

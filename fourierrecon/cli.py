@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from fourierrecon import converting, coordinates, examples, importing
+from fourierrecon import converting, coordinates, examples, importing, viewing
 from fourierrecon.errors import FourierReconError
 from fourierrecon.options import (
     FLAG,
@@ -47,6 +47,7 @@ from fourierrecon.options import (
     Passport,
     Picture,
     PixelSize,
+    Preview,
     PreWeight,
     ProjectionCentre,
     ProjectionThickness,
@@ -133,6 +134,7 @@ def reconstruct(
     output: Output,
     like: Like = None,
     passport: Passport = False,
+    preview: Preview = False,
     dtype: Dtype = None,
     float16: Float16 = False,
     no_weight: NoWeight = False,
@@ -226,7 +228,10 @@ def reconstruct(
         (w, h, d),
     )
     series, region = request.series, request.region
-    arguments.protect(o, request.source, series)
+    picture = arguments.picture_of(o) if preview else None
+    for option, path in (("--o", o), ("--preview", picture)):
+        if path is not None:
+            arguments.protect(path, request.source, series, option)
     if quiet:
         console.quiet = True
     describe_request(console, request, ctf)
@@ -269,6 +274,12 @@ def reconstruct(
             )
             say(console, "passport", str(write_passport(o, made)))
     say(console, "wrote", f"{o} ({size_of(o)}) after {time.perf_counter() - started:.1f} s")
+    if picture is not None:
+        from fourierrecon.io import map_volume
+        from fourierrecon.preview import preview_png
+
+        preview_png(picture, [(o.name, map_volume(o))])
+        say(console, "picture", str(picture))
     finer = max(1.0, region.binning / 2)
     hint = f"; finer: --bin {finer:g}" if finer < region.binning else ""
     viewer = "napari" if is_zarr(o) else "3dmod"
@@ -408,6 +419,8 @@ def info(
 app.command("import")(importing.import_series)
 app.command("convert-coords")(coordinates.convert_coords)
 app.command()(converting.convert)
+app.command()(viewing.preview)
+app.command()(viewing.compare)
 for _command in (examples.demo, examples.simulate, examples.sample):
     app.command()(_command)
 

@@ -133,6 +133,7 @@ Dtype = Annotated[
     ),
 ]
 Float16 = Annotated[bool, output_option(FLAG, "The same as --dtype float16", "--float16")]
+Preview = Annotated[bool, output_option(FLAG, "Draw its central sections too, into a PNG file beside it", "--preview")]
 OutputToBe = Annotated[
     Path | None, output_option("FILE", "Tomogram that reconstruct would write; nothing is written here", "--o")
 ]

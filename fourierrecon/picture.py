@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,12 @@ from numpy.typing import NDArray
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry import Region
 from fourierrecon.io.files import replacing
+from fourierrecon.sections import PERCENTILES, greys, sections
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.volume import Volume
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 #: Lengths that a scale bar may have, nm.
 BARS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
@@ -45,7 +50,7 @@ def slices_png(
     slab: float = 50.0,
     section_y: float = 0.5,
     section_z: float = 0.5,
-    percentiles: tuple[float, float] = (0.3, 99.7),
+    percentiles: tuple[float, float] = PERCENTILES,
     dpi: int = 160,
 ) -> None:
     """Draw XY and XZ sections through volumes side by side into a PNG file.
@@ -82,12 +87,13 @@ def slices_png(
     two_lines = any("\n" in panel.title for panel in panels)
     axes = figure.subplots(2, len(panels), squeeze=False, height_ratios=list(rows))
     for number, panel in enumerate(panels):
-        flat, upright = _sections(panel.volume, slab, section_y, section_z)
-        for row, image in enumerate((flat, upright)):
+        thick = max(1, round(slab / panel.volume.voxel_size))
+        cut = sections(panel.volume, thick, (section_z, section_y, 0.5))
+        for row, image in enumerate((cut.xy, cut.xz)):
             axis = axes[row, number]
             shown = -image if panel.invert else image
-            black, white = np.percentile(shown, percentiles)
-            axis.imshow(shown, cmap="gray", vmin=black, vmax=max(white, black + 1e-12), interpolation="lanczos")
+            black, white = greys(shown, percentiles)
+            axis.imshow(shown, cmap="gray", vmin=black, vmax=white, interpolation="lanczos")
             axis.set(xticks=[], yticks=[])
             for spine in axis.spines.values():
                 spine.set(linewidth=0.6, color="0.25")
@@ -97,7 +103,7 @@ def slices_png(
         top.text(0.5, 1.015, below, fontsize=8, color="0.3", ha="center", transform=top.transAxes)
     for row, label in enumerate(("XY", "XZ")):
         axes[row, 0].set_ylabel(label, fontsize=10, rotation=0, ha="right", va="center", labelpad=7)
-    _scale_bar(axes[0, 0], panels[0].volume.voxel_size, width)
+    scale_bar(axes[0, 0], panels[0].volume.voxel_size, width)
     with replacing(path) as file:
         figure.savefig(file, dpi=dpi, format="png")
 
@@ -186,30 +192,21 @@ def _beams(series: TiltSeries, centre: NDArray[np.float64]) -> NDArray[np.float6
     return lines.reshape(-1, 2, 2)
 
 
-def _sections(
-    volume: Volume, slab: float, section_y: float, section_z: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Average the slabs in XY and in XZ."""
-    data = volume.data
-    thick = max(1, round(slab / volume.voxel_size))
+def scale_bar(axis: Axes, voxel_size: float, width: int) -> None:
+    """Put a bar of a round length, about a fifth of the width, into the lower left corner of a section.
 
-    def cut(length: int, where: float) -> slice:
-        n = min(thick, length)
-        start = min(max(round(where * length - n / 2), 0), length - n)
-        return slice(start, start + n)
-
-    flat = data[cut(data.shape[0], section_z)].mean(axis=0, dtype=float)
-    upright = data[:, cut(data.shape[1], section_y)].mean(axis=1, dtype=float)
-    return np.asarray(flat), np.asarray(upright)
-
-
-def _scale_bar(axis: object, voxel_size: float, width: int) -> None:
-    """Put a bar of a round length, about a fifth of the width, into the lower left corner."""
-    from matplotlib.axes import Axes
+    Parameters
+    ----------
+    axis
+        That shows the section.
+    voxel_size
+        Å.
+    width
+        Of the section, voxels.
+    """
     from matplotlib.patches import Rectangle
     from matplotlib.patheffects import withStroke
 
-    assert isinstance(axis, Axes)
     field = width * voxel_size / 10
     length = max((bar for bar in BARS if bar <= 0.3 * field), default=BARS[0])
     fraction = length / field

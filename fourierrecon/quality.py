@@ -36,7 +36,7 @@ def fourier_shell_correlation(
     n_shells
         Number of shells between 0 and 0.5 cycles per voxel; default: half the shortest side, at least 1.
     mask
-        ``(z, y, x)``: multiplies both volumes (after their means are taken off).
+        ``(z, y, x)``: multiplies both volumes, after their means within it are taken off.
     fourier_mask
         ``(z, y, x // 2 + 1)``: the Fourier points to count, for instance :func:`wedge_mask`.
 
@@ -213,10 +213,16 @@ def _fourier_mask(mask: ArrayLike | None, shape: tuple[int, ...]) -> Mask | None
 
 
 def _spectrum(volume: NDArray[np.float32], mask: ArrayLike | None) -> Spectrum:
-    """Transform a volume without its mean, ``(z, y, x // 2 + 1)``."""
-    data = volume - np.float32(volume.mean(dtype=float))
-    if mask is not None:
-        data *= np.asarray(mask, np.float32)
+    """Transform a volume without its mean, that within the mask, ``(z, y, x // 2 + 1)``."""
+    weights = None if mask is None else np.asarray(mask, np.float32)
+    total = 0.0 if weights is None else float(weights.sum(dtype=float))
+    if weights is None or total == 0:
+        mean = float(volume.mean(dtype=float))
+    else:
+        mean = float((volume * weights).sum(dtype=float)) / total
+    data = volume - np.float32(mean)
+    if weights is not None:
+        data *= weights
     spectrum: Spectrum = scipy.fft.rfftn(data, workers=_workers(), overwrite_x=True)
     return spectrum
 

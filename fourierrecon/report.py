@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fourierrecon.arguments import Request
+    from fourierrecon.comparison import Comparison
     from fourierrecon.demo import DemoReport
     from fourierrecon.forecast import Forecast
     from fourierrecon.geometry import Region
     from fourierrecon.tilt_series import TiltSeries
+    from fourierrecon.volume import Volume
 
 #: So many tilts are listed in any case; of more only those that see less than this part of the region.
 FEW_TILTS, ALL = 12, 0.95
@@ -282,6 +284,53 @@ def print_overview(console: Console, all_series: Sequence[TiltSeries]) -> None:
     console.print(table)
     for frame in dict.fromkeys(fact["frame"] for fact in facts):
         say(console, "frame", frame)
+
+
+def print_comparison(
+    console: Console, paths: tuple[Path, Path], volumes: tuple[Volume, Volume], found: Comparison
+) -> None:
+    """Print how two volumes lie to each other and how far they agree.
+
+    Parameters
+    ----------
+    console
+        Where to.
+    paths, volumes
+        Of A and B.
+    found
+        What the comparison says.
+    """
+    from fourierrecon.comparison_picture import describe_resolution
+    from fourierrecon.fsc import HALF_MAPS, REFERENCE
+    from fourierrecon.preview import caption
+
+    for letter, path, volume in zip("AB", paths, volumes, strict=True):
+        say(console, letter, f"{path}: {caption(volume)}")
+    if found.magnified:
+        say(console, "voxels", f"of one size: B fits as it does if its voxels are {found.voxel_size:.4g} Å too")
+    elif found.voxel_sizes[0] != found.voxel_sizes[1] and min(found.voxel_sizes) > 0:
+        say(console, "voxels", f"differ, as the headers say; compared at {found.voxel_size:.4g} Å")
+    mirrored = " (the other hand)" if found.orientation.mirrors else ""
+    inverted = ", contrast inverted" if found.fit < 0 else ""
+    say(
+        console,
+        "B lies",
+        f"{found.orientation}{mirrored}{inverted}: coarse correlation {abs(found.fit):.2f}; "
+        f"next best: {found.runner_up}, {abs(found.runner_up_fit):.2f}",
+    )
+    known = max(found.voxel_sizes) > 0
+    # no -0.00
+    voxels, nm = (", ".join(f"{round(s * by, 2) + 0.0:.2f}" for s in found.shift) for by in (1, found.voxel_size / 10))
+    say(console, "shift", f"of B from A (x, y, z): {voxels} voxels{f' ({nm} nm)' if known else ''}")
+    line = f"B = {found.slope:.4g} A {'+' if found.offset >= 0 else '-'} {abs(found.offset):.4g}"
+    say(console, "greys", line if found.slope == found.slope else "not related")
+    depth, height, width = found.a.shape
+    part = "" if found.whole else f", of their middle, {width} x {height} x {depth} voxels"
+    say(console, "match", f"correlation {found.correlation:.3f}{part}")
+    half, reference = (describe_resolution(found, threshold) for threshold in (HALF_MAPS, REFERENCE))
+    say(console, "FSC", f"{HALF_MAPS:g} (half maps): {half}; {REFERENCE:g} (against a reference): {reference}")
+    if abs(found.fit) < max(0.1, 1.2 * abs(found.runner_up_fit)):
+        print_warnings(console, ["no orientation fits clearly better than the others; the figures may mean nothing"])
 
 
 def report_demo(console: Console, report: DemoReport) -> None:

@@ -13,7 +13,7 @@ from fourierrecon.io.mrc import (
 from fourierrecon.io.relion import write_relion4_set, write_relion5_set
 from fourierrecon.io.sources import Extras, read_all_series, read_series
 from fourierrecon.io.star import list_tomograms, read_tilt_series
-from fourierrecon.io.volumes import open_volume, read_volume, writing_volume
+from fourierrecon.io.volumes import map_volume, open_volume, read_volume, writing_volume
 from fourierrecon.io.zarr import read_zarr_volume
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "MrcStack",
     "check_writable",
     "list_tomograms",
+    "map_volume",
     "open_stack",
     "open_volume",
     "read_all_series",

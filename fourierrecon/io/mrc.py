@@ -15,7 +15,16 @@ from numpy.typing import DTypeLike, NDArray
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.io.files import check_writable, replacing
 from fourierrecon.io.quantise import HeldVolume, Scale, Statistics, check_densities, check_rows
-from fourierrecon.io.stacks import HEADER_BYTES, MODES, FileImages, MrcStack, open_stack, read_header, read_pixels
+from fourierrecon.io.stacks import (
+    HEADER_BYTES,
+    MODES,
+    FileImages,
+    Header,
+    MrcStack,
+    open_stack,
+    read_header,
+    read_pixels,
+)
 from fourierrecon.io.volume_file import VolumeFile, Write
 from fourierrecon.parallel import Progress, available_cores, for_each
 from fourierrecon.tilt_series import ImageStack
@@ -26,6 +35,7 @@ __all__ = [
     "MrcStack",
     "MrcVolume",
     "check_writable",
+    "map_mrc_volume",
     "open_stack",
     "read_mrc_volume",
     "write_mrc",
@@ -55,9 +65,7 @@ class MrcVolume(VolumeFile):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._header = header = read_header(self.path)
-        if sorted(header.axes) == [1, 2, 3] and header.axes != (1, 2, 3):
-            raise DataError(f"{path}: axes stored in the order {header.axes}; needed: (1, 2, 3). Reorder them first")
+        self._header = header = _volume_header(self.path)
         self.shape, self.dtype = header.shape, header.dtype.newbyteorder("=")
         self.voxel_size, self.origin = header.voxel_size or 1.0, header.origin
         scales = [Scale.from_label(label) for label in header.labels]
@@ -88,6 +96,41 @@ def read_mrc_volume(path: str | os.PathLike[str]) -> Volume:
         If the file cannot be read, or its axes are not stored in the order x, y, z.
     """
     return MrcVolume(path).read()
+
+
+def map_mrc_volume(path: str | os.PathLike[str]) -> Volume:
+    """Map the volume of a file into memory: only what is looked at is read, for files of any size.
+
+    Parameters
+    ----------
+    path
+        MRC file.
+
+    Returns
+    -------
+    volume
+        ``.data`` is read-only and as stored, any of MRC's types and byte orders; ``.voxel_size`` is 0 where the header
+        says nothing.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, or its axes are not stored in the order x, y, z.
+    """
+    header = _volume_header(Path(path))
+    try:
+        data = np.memmap(path, header.dtype, "r", header.offset, header.shape)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    return Volume(data, header.voxel_size, header.origin)
+
+
+def _volume_header(path: Path) -> Header:
+    """Read a header, and refuse axes in another order than x, y, z."""
+    header = read_header(path)
+    if sorted(header.axes) == [1, 2, 3] and header.axes != (1, 2, 3):
+        raise DataError(f"{path}: axes stored in the order {header.axes}; needed: (1, 2, 3). Reorder them first")
+    return header
 
 
 def write_mrc(path: str | os.PathLike[str], volume: Volume) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from fourierrecon.errors import UsageError
 from fourierrecon.io.files import check_writable
-from fourierrecon.io.mrc import MrcVolume, writing_mrc
+from fourierrecon.io.mrc import MrcVolume, map_mrc_volume, writing_mrc
 from fourierrecon.io.quantise import Scale
 from fourierrecon.io.stacks import HEADER_BYTES
 from fourierrecon.io.volume_file import VolumeFile, Write
@@ -205,3 +205,27 @@ def _kind(dtype: str) -> np.dtype[np.generic]:
     if dtype not in VOLUME_TYPES:
         raise UsageError(f"unknown type of voxels {dtype!r}; available: {', '.join(VOLUME_TYPES)}")
     return np.dtype(dtype)
+
+
+def map_volume(path: str | os.PathLike[str]) -> Volume:
+    """Give a volume of which only what is looked at is read, where the file allows it: MRC without a scale.
+
+    Parameters
+    ----------
+    path
+        Of the volume.
+
+    Returns
+    -------
+    volume
+        ``.data`` is read-only; ``.voxel_size`` is 0 where an MRC header says nothing.
+
+    Raises
+    ------
+    DataError, UsageError
+        As :func:`open_volume`.
+    """
+    volume = open_volume(path)
+    if isinstance(volume, MrcVolume) and volume.scale == Scale():
+        return map_mrc_volume(path)
+    return volume.read()
