@@ -187,8 +187,8 @@ def test_ctf_and_exposure_beside_it(aln: Path) -> None:
 @pytest.mark.parametrize(
     ("ending", "text", "message"),
     [
-        ("CTF", CTF.replace("30100.00", "nan"), r"line 2: .* must be 7 or 8 finite numbers"),
-        ("CTF", CTF.replace("   1\n   2", "\n   2"), r"line 3: .* must be 7 finite numbers"),
+        ("CTF", CTF.replace("30100.00", "nan"), r"line 2: .* must be 7 or 8 sensible numbers"),
+        ("CTF", CTF.replace("   1\n   2", "\n   2"), r"line 3: .* must be 7 sensible numbers"),
         ("CTF", CTF.replace("   4 30400", "   7 30400"), "the first column must be 1 to 4, each once"),
         ("CTF", CTF[: CTF.index("   4 ")], "3 rows for 4 raw images"),
         ("CTF", "", "is empty"),
@@ -228,7 +228,7 @@ def test_local_alignment_is_named_once(aln: Path) -> None:
     ("changes", "message"),
     [
         ([("# SEC", "# S")], "no line begins with '# SEC'"),
-        ([("   18.660", "   wide")], r"line 9: '2   -95.4040 .* has not the finite numbers"),
+        ([("   18.660", "   wide")], r"line 9: '2   -95.4040 .* has not the numbers"),
         ([("   18.660", "      nan")], "line 9"),
         ([("   18.660", "     1e99")], "line 9"),
         ([("    1.00     0.00     47.20\n", "")], "line 11: .*cut short"),

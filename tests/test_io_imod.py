@@ -479,7 +479,7 @@ def test_optics_that_make_no_sense(folder: Path) -> None:
         ("ts.xf", "1 0 0 1 0 1e9\n", "ts.xf, line 1: '1e9'"),
         ("ts.xf", "\n1 0 0 1 0 0\n1 1 1 1 0 0\n", "ts.xf, line 3: this transformation magnifies areas by 0"),
         ("ts.xf", "1 0 0 1 0 0\n" * 4, "ts.st holds 5 images, but ts.xf has 4 lines"),
-        ("ts.xf", "\0\1", "ts.xf is not a text file"),
+        ("ts.xf", "\0\1", "ts.xf, line 1: not plain text"),
         ("ts.tlt", "", "ts.tlt is empty"),
         ("ts.tlt", "-60\n0\n60\n", r"ts.tlt, line 3 \(its last\): 3 tilt angles for 5 views"),
         ("ts.tlt", "-60\nx\n", "ts.tlt, line 2: 'x' is not a number"),

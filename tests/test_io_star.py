@@ -578,8 +578,8 @@ def test_tilts_unlike_the_stack(relion4: Path) -> None:
         (b"", "is empty"),
         (b" \r\n\n", "is empty"),
         (b"hello there\n", "not a STAR file"),
-        (b"\x00\x01MAP binary", "not a STAR file but a binary"),
-        ("data_global\n".encode("utf-16"), "not a STAR file"),
+        (b"\x00\x01MAP binary", "line 1: not plain text"),
+        ("data_global\n".encode("utf-16"), "not plain text"),
         (b"data_\n", "not a tomogram set.*data_"),
         (b"data_\n\nloop_\n\n", "not a tomogram set"),
         (b"data_x\nloop_\n_rlnTomoName\n", "lists no tomogram"),
@@ -603,7 +603,7 @@ def test_files_that_are_no_sets(tmp_path: Path, content: bytes, message: str) ->
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"gone.star: No such file"):
+    with pytest.raises(DataError, match=r"gone.star': No such file"):
         read_tilt_series(tmp_path / "gone.star")
     with pytest.raises(DataError, match="directory"):
         read_tilt_series(tmp_path)

@@ -1,8 +1,9 @@
-"""Finds the files that STAR files name; writes new files all or not at all, and checks early that it can."""
+"""Reads text files and finds those that they name; writes new files all or not at all, checks early that it can."""
 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -11,6 +12,45 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fourierrecon.errors import DataError
+
+#: Bytes that no text has; UTF-16 has zeros.
+_BINARY = re.compile(rb"[\0-\x08\x0e-\x1f\x7f]")
+
+
+def read_lines(path: Path, what: str) -> list[str]:
+    """Read the lines of a text file in UTF-8, with or without a byte-order mark and with the line ends of any system.
+
+    Parameters
+    ----------
+    path
+        The file.
+    what
+        What to give instead, for messages.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, empty or no text. Single letters of another encoding are no fault, but unreadable.
+    """
+    try:
+        with path.open("rb") as file:
+            # stacks are large, and their headers tell
+            raw = file.read(4096)
+            raw += b"" if _BINARY.search(raw) else file.read()
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise DataError(f"cannot read {str(path)!r}: {reason}; give {what}") from error
+    if not raw.strip():
+        raise DataError(f"{path} is empty; was its writing interrupted?")
+    if odd := _BINARY.search(raw):
+        line = len(re.split(rb"\r\n|\n|\r", raw[: odd.start()]))
+        raise DataError(f"{path}, line {line}: not plain text (binary, or UTF-16); give {what}, in UTF-8")
+    return re.split(r"\r\n|\n|\r", raw.decode("utf-8-sig", "replace"))
+
+
+def is_plain(word: str) -> bool:
+    """Tell whether a word has nothing in it that only Python takes for a part of numbers (1_000, other digits)."""
+    return word.isascii() and "_" not in word
 
 
 def check_writable(path: str | os.PathLike[str], n_bytes: int = 0) -> None:

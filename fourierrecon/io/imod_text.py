@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
+from fourierrecon.io.files import read_lines
 
 #: No angle, shift or size is larger: what exceeds it is a mistake.
 LARGEST = 1e7
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$", re.ASCII)
 #: Short and old names of options, by program, in lower case.
 ALIASES = {
     "input": "inputfile",
@@ -33,26 +34,10 @@ ALIASES = {
 }
 
 
-def read_lines(path: Path) -> list[tuple[int, str]]:
-    """Give the lines of a text file that are not blank, with their numbers from 1, whatever the line ends.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, binary or empty.
-    """
-    try:
-        raw = path.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise DataError(f"cannot read {str(path)!r}: {reason}; give a file of IMOD") from error
-    if b"\0" in raw:
-        raise DataError(f"{path} is not a text file but a binary one; give the file that IMOD wrote")
-    text = re.split(r"\r\n|\n|\r", raw.decode("utf-8-sig", "replace"))
-    lines = [(i, line.strip()) for i, line in enumerate(text, 1) if line.strip()]
-    if not lines:
-        raise DataError(f"{path} is empty; was its writing interrupted?")
-    return lines
+def numbered_lines(path: Path) -> list[tuple[int, str]]:
+    """Give the lines of a text file that are not blank, with their numbers from 1."""
+    lines = enumerate(read_lines(path, "the file that IMOD wrote"), 1)
+    return [(number, line.strip()) for number, line in lines if line.strip()]
 
 
 def number(word: str, where: str, what: str = "a number") -> float:
@@ -74,7 +59,7 @@ def read_rows(path: Path, least: int, most: int, what: str) -> list[tuple[int, l
         One row of it, for messages.
     """
     rows = []
-    for line, text in read_lines(path):
+    for line, text in numbered_lines(path):
         if text.startswith("#"):
             continue
         words, where = text.replace(",", " ").split(), f"{path}, line {line}"
@@ -195,7 +180,7 @@ def read_command_file(path: Path, program: str) -> Options:
     """
     lines: list[tuple[int, str]] = []
     begun = ""
-    for line, text in read_lines(path):
+    for line, text in numbered_lines(path):
         if text.startswith("#") and not begun:
             continue
         start = lines.pop()[0] if begun else line

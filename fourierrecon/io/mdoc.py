@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
+from fourierrecon.io.files import read_lines
 from fourierrecon.tilt_series import TiltSeries
 
 #: No angle (degrees), exposure (e⁻/Å²) or pixel size (Å) is larger: what exceeds it is a mistake.
@@ -105,7 +106,7 @@ def read_mdoc(path: str | os.PathLike[str]) -> Mdoc:
         If it is no mdoc of a tilt series; the message names section and field.
     """
     path = Path(path)
-    lines = [line.strip() for line in re.split(r"\r\n|\n|\r", _text(path))]
+    lines = [line.strip() for line in read_lines(path, "SerialEM's .mdoc")]
     starts = [i for i, line in enumerate(lines) if SECTION.match(line)]
     if not starts:
         raise DataError(
@@ -202,20 +203,6 @@ def _match(series: TiltSeries, notes: Mdoc) -> NDArray[np.intp]:
             f"is the .mdoc of another series, or in another order than the images?"
         )
     return by_z
-
-
-def _text(path: Path) -> str:
-    """Read a text file."""
-    try:
-        raw = path.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise DataError(f"cannot read {str(path)!r}: {reason}; give SerialEM's .mdoc") from error
-    if not raw.strip():
-        raise DataError(f"{path} is empty; was its writing interrupted?")
-    if b"\0" in raw:
-        raise DataError(f"{path} is not plain text (binary, or UTF-16); give SerialEM's .mdoc")
-    return raw.decode("utf-8-sig", "replace")
 
 
 def _section(path: Path, lines: list[str], number: int, place: int) -> tuple[int, Any]:

@@ -1,4 +1,4 @@
-"""Splits the text of STAR files into blocks, whatever its line ends, comments and quotes, and checks it."""
+"""Reads the text of STAR files as blocks, whatever its line ends, comments and quotes, and checks it."""
 
 from __future__ import annotations
 
@@ -8,24 +8,10 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from fourierrecon.errors import DataError
+from fourierrecon.io.files import read_lines
 
 #: A value: quoted, or without blanks.
 _VALUE = re.compile(r"""\"([^"]*)\"(?=\s|$)|'([^']*)'(?=\s|$)|(\S+)""")
-
-
-def read_text(path: Path) -> str:
-    """Read a text file, whatever its encoding."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(4096)
-            if b"\0" in head:
-                raise DataError(f"{path} is not a STAR file but a binary one; give the tomograms.star of the set")
-            raw = head + file.read()
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}; give the tomograms.star of the set") from error
-    if not raw.strip():
-        raise DataError(f"{path} is empty; was its writing interrupted?")
-    return raw.decode("utf-8-sig", "replace")
 
 
 @dataclass
@@ -38,10 +24,10 @@ class Block:
     rows: list[list[str]]
 
 
-def split_blocks(text: str, path: Path) -> list[Block]:
+def read_blocks(path: Path) -> list[Block]:
     """Split the text of a STAR file into its blocks; a list has one value a row."""
     blocks: list[Block] = []
-    for number, line in enumerate(re.split(r"\r\n|\n|\r", text), 1):
+    for number, line in enumerate(read_lines(path, "the tomograms.star of the set"), 1):
         words, here = _words(line), f"{path}, line {number}"
         block = blocks[-1] if blocks else None
         if not words:

@@ -149,7 +149,14 @@ def _images(series: WarpSeries, keep: NDArray[np.intp], source: Path, stack: Pat
         return FileImages([(found, int(i)) for i in keep]), whole.pixel_size
     if len(series.movies) != len(series):
         raise DataError(f"{series.path}: no stack of its name beside it, and no {series.movie_field}; give the stack")
-    averages = FileImages([(_average(series, int(i), source), None) for i in keep])
+    files = [_average(series, int(i), source) for i in keep]
+    for i, file in enumerate(files):
+        if file in files[:i]:
+            raise DataError(
+                f"{series.path}, {series.movie_field}, value {keep[i] + 1}: {file} is the image of tilt "
+                f"{keep[files.index(file)] + 1} too; each image must be there once; correct it"
+            )
+    averages = FileImages([(file, None) for file in files])
     return averages, averages.stacks[0].pixel_size
 
 
