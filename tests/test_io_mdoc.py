@@ -97,7 +97,6 @@ def test_line_ends_and_encodings(mdoc: Path, ends: str, encoding: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "want"),
     [
-        ((("15:22:07", "15:22"),), [0, 2, 4.5]),  # no time for all: as in the file
         ((("30-Nov-15  15:22:07", "1-dec-2015 00:00:00"),), [0, 2, 4.5]),
         ((("TiltAngle", "PriorRecordDose = 7\nTiltAngle"),), [7, 7, 7]),
         ((("TiltAngle", "PriorRecordDose = 0\nTiltAngle"),), [0, 5, 2]),
@@ -108,6 +107,16 @@ def test_exposure_before(mdoc: Path, changes: tuple[tuple[str, str], ...], want:
     exposure = read_mdoc(edit(mdoc, *changes)).exposure_before
     assert exposure is not None
     np.testing.assert_allclose(exposure, want)
+
+
+@pytest.mark.parametrize("time", ["30-Nov-15 15:22", "31-Nov-15 15:22:07", "30-Nov-15 25:00:00", ""])
+def test_order_of_the_file_where_a_time_is_not_known(mdoc: Path, time: str) -> None:
+    edit(mdoc, ("30-Nov-15  15:22:07", time))
+    with pytest.warns(UserWarning, match=r"line 22: this section has no readable DateTime") as caught:
+        exposure = read_mdoc(mdoc).exposure_before
+    assert caught[0].filename == __file__
+    assert exposure is not None
+    np.testing.assert_allclose(exposure, [0, 2, 4.5])
 
 
 def test_frame_sets(mdoc: Path) -> None:
@@ -215,7 +224,7 @@ def damaged(text: str) -> st.SearchStrategy[bytes]:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=damaged(MDOC))
-@pytest.mark.filterwarnings("ignore:.*tells no exposure")
+@pytest.mark.filterwarnings("ignore:.*tells no exposure", "ignore:.*no readable DateTime")
 def test_damaged_files(mdoc: Path, content: bytes) -> None:
     mdoc.write_bytes(content)
     try:

@@ -257,8 +257,8 @@ def _columns(path: Path, n: int, lengths: tuple[int, ...], most: dict[int, float
         wanted = (len(rows[0]),) if rows else lengths
         if len(values) not in wanted or not all(abs(v) <= most.get(i, LARGEST) for i, v in enumerate(values)):
             raise DataError(
-                f"{path}, line {number}: {line.strip()[:60]!r} must be {' or '.join(map(str, wanted))} sensible numbers; "
-                f"correct it, or remove the file"
+                f"{path}, line {number}: {line.strip()[:60]!r} must be {' or '.join(map(str, wanted))} sensible "
+                f"numbers; correct it, or remove the file"
             )
         rows.append(values)
     if len(rows) != n:

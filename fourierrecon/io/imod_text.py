@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
 from fourierrecon.io.files import read_lines
+from fourierrecon.tilt_series import MOST_TILT
 
 #: No angle, shift or size is larger: what exceeds it is a mistake.
 LARGEST = 1e7
@@ -45,6 +46,13 @@ def number(word: str, where: str, what: str = "a number") -> float:
     value = float(word) if _NUMBER.match(word) else math.nan
     if not abs(value) < LARGEST:
         raise DataError(f"{where}: {word[:40]!r} is not {what}; needed: a decimal number below {LARGEST:g}; correct it")
+    return value
+
+
+def angle(value: float, where: str) -> float:
+    """Refuse an absurd angle, degrees."""
+    if not abs(value) <= MOST_TILT:
+        raise DataError(f"{where}: angle {value:g}; allowed: up to {MOST_TILT:g} degrees either way; correct it")
     return value
 
 
@@ -90,22 +98,20 @@ def read_transforms(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64
 def read_angles(path: Path, n: int, what: str = "tilt angle") -> NDArray[np.float64]:
     """Read a file of angles, ``(n,)`` degrees: one a line (further columns do not count), or many a line."""
     rows = read_rows(path, 1, 10_000, f"a {what}")
-    if len(rows) == n:
-        return np.array([row[0] for _, row in rows])
-    values = [value for _, row in rows for value in row]
+    values = [(line, value) for line, row in rows for value in (row[:1] if len(rows) == n else row)]
     if len(values) != n:
         raise DataError(
             f"{path}, line {rows[-1][0]} (its last): {len(values)} {what}s for {n} views of the .xf file; "
             f"needed: one a view, excluded ones too; was it cut short, or is it of another series?"
         )
-    return np.array(values)
+    return np.array([angle(value, f"{path}, line {line}") for line, value in values])
 
 
 def view_list(text: str, where: str, n: int) -> set[int]:
     """Read a list of views such as ``1-3,7`` (numbers from 1 to ``n``): their 0-based numbers."""
     views: set[int] = set()
-    for part in filter(None, re.split(r"[,\s]+", re.sub(r"\s*-\s*", "-", text))):
-        match = re.match(r"(\d{1,7})(?:-(\d{1,7}))?$", part)
+    for part in filter(None, re.split(r"[,\s]+", re.sub(r" ?- ?", "-", " ".join(text.split())))):
+        match = re.match(r"([0-9]{1,7})(?:-([0-9]{1,7}))?$", part)
         first = int(match[1]) if match else 0
         last = int(match[2] or match[1]) if match else 0
         if not 1 <= first <= last <= n:
