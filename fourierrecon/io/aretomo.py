@@ -101,7 +101,7 @@ def read_aretomo(
         )
     pixel = pixel_size or header
     if not 1e-3 < pixel < 1e6:
-        raise DataError(f"{path}: the stack's header has no pixel size; give pixel_size, in Å")
+        raise DataError(f"{path}: the stack's header has no sensible pixel size; give pixel_size, in Å")
     projections = projection_matrices(
         (height, width),
         (0.0, 0.0, 0.0),

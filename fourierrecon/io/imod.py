@@ -207,7 +207,9 @@ def _pixel_size(given: float | None, images: ImageStack, files: Files) -> float:
     stack = images.stacks[0] if isinstance(images, FileImages | MrcStack) else None
     if stack is not None and FINEST < stack.pixel_size < LARGEST:
         return stack.pixel_size
-    raise DataError(f"{stack and stack.path}: no pixel size in its header; give pixel_size=... (Å) of the raw images")
+    raise DataError(
+        f"{stack and stack.path}: no sensible pixel size in its header; give pixel_size=... (Å) of the raw images"
+    )
 
 
 def _aligned(
