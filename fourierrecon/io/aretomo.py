@@ -174,8 +174,10 @@ def _alignment(path: Path) -> Any:
 def _check(row: Any) -> None:
     """Raise ``ValueError`` for numbers that make no sense."""
     values = vars(row)
-    angles = [values[name] for name in ("rot", "tilt") if name in values]
+    angles = (values.get("rot", 0.0), values.get("tilt", 0.0))
     if not all(abs(value) < LARGEST for value in values.values()) or not all(abs(a) <= MOST_TILT for a in angles):
+        raise ValueError
+    if not 0.5 <= values.get("gmag", 1.0) <= 2:
         raise ValueError
 
 

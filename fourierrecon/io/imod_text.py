@@ -85,12 +85,13 @@ def read_transforms(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64
     rows = read_rows(path, 6, 6, "a transformation (A11 A12 A21 A22 DX DY)")
     values = np.array([row for _, row in rows])
     matrices = values[:, :4].reshape(-1, 2, 2)
-    area = np.abs(np.linalg.det(matrices))
-    if not ((area > 0.1) & (area < 10)).all():
-        bad = int(np.argmin((area > 0.1) & (area < 10)))
+    scale = np.linalg.svd(matrices, compute_uv=False)
+    sound = ((scale >= 0.5) & (scale <= 2)).all(1)
+    if not sound.all():
+        bad = int(np.argmin(sound))
         raise DataError(
-            f"{path}, line {rows[bad][0]}: this transformation magnifies areas by {area[bad]:.3g}; "
-            f"allowed: 0.1 to 10 (an alignment has about 1); align this view again or exclude it"
+            f"{path}, line {rows[bad][0]}: this transformation magnifies by {scale[bad, 0]:.3g} and "
+            f"{scale[bad, 1]:.3g}; allowed: 0.5 to 2 (an alignment has about 1); align this view again"
         )
     return matrices, values[:, 4:]
 
