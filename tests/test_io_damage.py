@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_io_aretomo import ALN, CTF, LOCAL, TLT
-from test_io_imod import FUZZED
+from test_io_imod import ANGLES, NEWST, TILT
+from test_io_imod import CTF as OPTICS
 from test_io_star import RELION_4, RELION_5, TILTS_5
 from test_io_warp import TOMOSTAR, XML
 
@@ -58,18 +59,31 @@ class Format:
 OPTIMISATION = "data_\n\nloop_\n_rlnTomoParticlesFile #1\n_rlnTomoTomogramsFile #2\nparticles.star tomograms.star\n"
 SET_4 = {"tomograms.star": RELION_4, "optimisation_set.star": OPTIMISATION}
 SET_5 = {"tomograms.star": RELION_5, "tilt_series/TS_01.star": TILTS_5}
-LONE = {name: FUZZED[name] for name in ("ts.xf", "ts.tlt")}
-RAW = {"ts.xf": FUZZED["ts.xf"], "ts.rawtlt": FUZZED["ts.tlt"]}
-PLOTTER = {"ctfplotter.com": FUZZED["ctfcorrection.com"].replace("ctfphaseflip", "ctfplotter")}
 DEFOCUS = {
     "1": "1 2 -60 -60 3001\n3 4 0 0 3002\n4 5 61.25 61.25 3003\n",
     "2": "1 2 -60 -60 3001 2\n3 4 0 0 3002\n4 5 61.25 61.25 3003\n",
     "3": "37 0 0. 0. 0. 3\n1 1 -60 -60 3001 2900 10 90 0\n3 3 0 0 3002 2900 30 90 0\n5 5 61.25 61.25 3003 2900 5 9 0\n",
 }
+ETOMO = {
+    "tilt.com": TILT.replace(
+        "THICKNESS",
+        "OFFSET 1 2\nSHIFT 3 4\nWIDTH 30\nFULLIMAGE 48 40\nSUBSETSTART 0 0\nXAXISTILT 1\nEXCLUDELIST 1,4-5\n"
+        "SLICE 0 39\nTHICKNESS",
+    ),
+    "newst.com": NEWST + "SizeToOutputInXandY 40,48\n",
+    "ctfcorrection.com": OPTICS,
+    "ts.defocus": DEFOCUS["3"],
+    "ts.xf": "   0.9971855  -0.0749783   0.0749783   0.9971855     -27.094      -2.191\n" * 5,
+    "ts.tlt": "".join(f"{angle}\n" for angle in ANGLES),
+    "ts.xtilt": "0.1\n" * 5,
+}
+LONE = {name: ETOMO[name] for name in ("ts.xf", "ts.tlt")}
+RAW = {"ts.xf": ETOMO["ts.xf"], "ts.rawtlt": ETOMO["ts.tlt"]}
+PLOTTER = {"ctfplotter.com": OPTICS.replace("ctfphaseflip", "ctfplotter")}
 NOTES = "PixelSpacing = 4\n\n[T = SerialEM: Digitized on some Krios]\n" + "".join(
     f"\n[ZValue = {i}]\nTiltAngle = {angle}\nExposureDose = {2 + i}\nPriorRecordDose = {10 * i}\nPixelSpacing = 4\n"
     f"SubFramePath = D:\\DATA\\TS_01_00{i}_{angle}.mrc\nDateTime = 30-Nov-15  15:{20 + (3 * i) % 5}:38\n"
-    for i, angle in enumerate((-60.0, -30.5, 0.0, 30.0, 61.25))
+    for i, angle in enumerate(ANGLES)
 )
 SUMMED = NOTES.replace("PriorRecordDose", "MagIndex")
 ARETOMO = {"TS_01.aln": ALN + LOCAL, "TS_01_CTF.txt": CTF, "TS_01_TLT.txt": TLT}
@@ -81,7 +95,7 @@ def relion(files: dict[str, str], damaged: str, source: str = "tomograms.star", 
     return Format(files, damaged, source, (3, 8, 10), ("tilts.mrcs", "even.mrcs", "odd.mrcs"), sparse=sparse)
 
 
-def imod(damaged: str, source: str = ".", files: dict[str, str] = FUZZED, **rest: object) -> Format:
+def imod(damaged: str, source: str = ".", files: dict[str, str] = ETOMO, **rest: object) -> Format:
     return Format(files, damaged, source, (5, 40, 48), ("ts.st",), **rest)  # type: ignore[arg-type]
 
 
@@ -101,12 +115,12 @@ FORMATS = {
     "tilt.com": imod("tilt.com", "tilt.com", sparse=True),
     "newst.com": imod("newst.com", sparse=True),
     "ctfcorrection.com": imod("ctfcorrection.com", sparse=True),
-    "ctfplotter.com": imod("ctfplotter.com", files=FUZZED | PLOTTER, sparse=True),
+    "ctfplotter.com": imod("ctfplotter.com", files=ETOMO | PLOTTER, sparse=True),
     ".xf": imod("ts.xf", "ts.xf", LONE),
     ".tlt": imod("ts.tlt"),
     ".rawtlt": imod("ts.rawtlt", files=RAW),
     ".xtilt": imod("ts.xtilt"),
-    **{f".defocus {v}": imod("ts.defocus", files=FUZZED | {"ts.defocus": DEFOCUS[v]}, sparse=True) for v in "123"},
+    **{f".defocus {v}": imod("ts.defocus", files=ETOMO | {"ts.defocus": DEFOCUS[v]}, sparse=True) for v in "123"},
     ".mdoc": imod("ts.mdoc", files=LONE | {"ts.mdoc": NOTES}, extras=Extras(mdoc=Path("ts.mdoc")), sparse=True),
     ".mdoc, doses": imod("ts.mdoc", files=LONE | {"ts.mdoc": SUMMED}, extras=Extras(mdoc=Path("ts.mdoc"))),
     ".aln": aretomo("TS_01.aln"),
