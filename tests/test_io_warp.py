@@ -281,6 +281,13 @@ def test_images_are_found_as_warp_lays_them(tmp_path: Path, images: NDArray[np.f
     write_stack(stack, images + 1, 4.0)
     np.testing.assert_array_equal(read_warp(path).images[2], images[2] + 1)
     stack.unlink()
+    names = "..\\frames\\TS_01_40.0.tif", "../frames/TS_01_14.0.tif"
+    edit(path, (names[0], names[1]))
+    with pytest.raises(DataError, match=r"<MoviePath>, value 2: .*14.0.mrc is the image of tilt 1 too"):
+        read_warp(path)
+    edit(path, (names[1], "/"))
+    with pytest.raises(DataError, match="<MoviePath>, value 1: no average of / "):
+        read_warp(path)
     edit(path, ("<MoviePath>", "<Other>"), ("</MoviePath>", "</Other>"))
     with pytest.raises(DataError, match=r"no stack of its name beside it, and no <MoviePath>; give the stack"):
         read_warp(path)

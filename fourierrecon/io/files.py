@@ -139,7 +139,9 @@ def find_file(name: str, *bases: Path, where: str) -> Path:
         if os.path.isfile(folder / name):
             return folder / name
     tried = "" if os.path.isabs(name) else f"; looked in {', '.join(map(str, folders))}"
-    raise DataError(f"{where}: file {name} not found{tried}. Correct the path, or run in the folder it starts from")
+    raise DataError(
+        f"{where}: file {name[:300]} not found{tried}. Correct the path, or run in the folder it starts from"
+    )
 
 
 def _target(path: str | os.PathLike[str]) -> Path:

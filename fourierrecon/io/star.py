@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +36,8 @@ SIZE = ("rlnTomoSizeX", "rlnTomoSizeY", "rlnTomoSizeZ")
 IMAGE = {"full": "rlnMicrographName", "even": "rlnMicrographNameEven", "odd": "rlnMicrographNameOdd"}
 #: No tomogram is larger, px, and no matrix or shift either: what exceeds it is a mistake.
 LARGEST = 1e7
+#: Names that a message lists at the most.
+MANY = 50
 
 
 def list_tomograms(path: str | os.PathLike[str]) -> list[str]:
@@ -164,13 +167,18 @@ def _find(path: Path, name: str | None) -> tuple[Path, str, Table, Table, bool]:
     path, overview, tables = _open_set(path)
     names = overview.words("rlnTomoName")
     if name is None and len(names) > 1:
-        raise UsageError(f"{path} holds {len(names)} tomograms; choose one of them by name: {', '.join(names)}")
+        raise UsageError(f"{path} holds {len(names)} tomograms; choose one of them by name: {_some(names)}")
     name = names[0] if name is None else name
     if names.count(name) != 1:
         problem = "unknown tomogram" if name not in names else "more than one tomogram"
-        raise UsageError(f"{problem} {name!r} in {path}; available: {', '.join(names)}")
+        raise UsageError(f"{problem} {name!r} in {path}; available: {_some(names)}")
     row = overview.row(names.index(name))
     return path, name, row, *_tilts(row, tables, name)
+
+
+def _some(names: Sequence[str]) -> str:
+    """List names in a message; not all of very many."""
+    return ", ".join(names[:MANY]) + (f" and {len(names) - MANY} more" if len(names) > MANY else "")
 
 
 def _open_set(path: Path) -> tuple[Path, Table, dict[str, Table]]:
@@ -184,7 +192,7 @@ def _open_set(path: Path) -> tuple[Path, Table, dict[str, Table]]:
             break
     overview = tables.get("global") or next((t for t in tables.values() if t.has("rlnTomoName")), None)
     if overview is None:
-        blocks = ", ".join(f"data_{name}" for name in tables) or "none"
+        blocks = _some([f"data_{name}" for name in tables]) or "none"
         raise DataError(
             f"{path} is not a tomogram set: no block data_global with column rlnTomoName (blocks: {blocks}); "
             f"give the tomograms.star of the set"
@@ -203,7 +211,7 @@ def _tilts(row: Table, tables: dict[str, Table], name: str) -> tuple[Table, bool
         tables = read_tables(path)
     tilts = tables.get(name)
     if tilts is None or tilts.has("rlnTomoName"):
-        blocks = ", ".join(f"data_{block}" for block in tables) or "none"
+        blocks = _some([f"data_{block}" for block in tables]) or "none"
         raise DataError(
             f"{path}: no block data_{name} with the tilts of tomogram {name} in {row.path} (blocks: {blocks})"
         )

@@ -115,7 +115,9 @@ class Table:
         for i, word in enumerate(self.words(label)):
             parts = word.strip().removeprefix("[").removesuffix("]").split(",")
             if len(parts) != length or not word.startswith("[") or not word.endswith("]"):
-                raise DataError(f"{self.cell(label, i)}: {word!r} is not a vector; needed: {length} numbers [a,b,...]")
+                raise DataError(
+                    f"{self.cell(label, i)}: {word[:60]!r} is not a vector; needed: {length} numbers [a,b,...]"
+                )
             rows.append([self._number(part, label, i) for part in parts])
         return np.array(rows, float).reshape(len(rows), length)
 
@@ -125,10 +127,10 @@ class Table:
         except ValueError:
             value = None
         if value is None:
-            raise DataError(f"{self.cell(label, index)}: {word!r} is not a number; correct it")
+            raise DataError(f"{self.cell(label, index)}: {word[:60]!r} is not a number; correct it")
         if not np.isfinite(value):
             raise DataError(
-                f"{self.cell(label, index)}: {word!r} is not a finite number; correct it or leave the row out"
+                f"{self.cell(label, index)}: {word[:60]!r} is not a finite number; correct it or leave the row out"
             )
         return value
 

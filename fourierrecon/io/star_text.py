@@ -26,17 +26,17 @@ class Block:
 
 def read_blocks(path: Path) -> list[Block]:
     """Split the text of a STAR file into its blocks; a list has one value a row."""
-    blocks: list[Block] = []
+    blocks: dict[str, Block] = {}
+    block = None
     for number, line in enumerate(read_lines(path, "the tomograms.star of the set"), 1):
         words, here = _words(line), f"{path}, line {number}"
-        block = blocks[-1] if blocks else None
         if not words:
             continue
         if len(words) == 1 and re.match("data_[^/]*$", words[0]):
             name = words[0].removeprefix("data_")
-            if any(name == other.name for other in blocks):
+            if name in blocks:
                 raise DataError(f"{here}: a second block data_{name}; keep one of the two")
-            blocks.append(Block(name, False, [], []))
+            block = blocks[name] = Block(name, False, [], [])
         elif block is None:
             break
         elif words == ["loop_"] and not block.loop and not block.labels:
@@ -60,7 +60,7 @@ def read_blocks(path: Path) -> list[Block]:
             raise DataError(f"{here}: {line.strip()[:60]!r} is out of place in a STAR file; correct or remove it")
     if not blocks:
         raise DataError(f"{path} is not a STAR file: it does not begin with data_...; give the set's tomograms.star")
-    return blocks
+    return list(blocks.values())
 
 
 def _words(line: str) -> list[str]:

@@ -172,16 +172,12 @@ def _average(series: WarpSeries, index: int, source: Path) -> Path:
     movie = Path(word)
     tried = []
     for base in dict.fromkeys((series.path.parent, source.parent, Path(series.movie_folder.replace("\\", "/")))):
-        for place in (
-            base / movie.parent / "average" / f"{movie.stem}.mrc",
-            base / "average" / f"{movie.stem}.mrc",
-            base / movie,
-        ):
-            if place.suffix.lower() == ".mrc":
-                tried.append(place)
-                # names that no file system takes are not there either
-                if os.path.isfile(place):
-                    return place
+        places = [folder / "average" / f"{movie.stem}.mrc" for folder in (base / movie.parent, base)]
+        for place in [*places, base / movie] if movie.suffix.lower() == ".mrc" else places:
+            tried.append(place)
+            # names that no file system takes are not there either
+            if os.path.isfile(place):
+                return place
     raise DataError(
         f"{series.path}, {series.movie_field}, value {index + 1}: no average of {word[:80]} ({tried[0]} and others "
         f"tried); give the stack, as `WarpTools ts_stack` writes it"
