@@ -224,7 +224,7 @@ def _aligned(
     if newst.entries:
         option = "ShrinkByFactor" if newst.text("ShrinkByFactor") else "BinByFactor"
         binning = newst.factor(option)
-        if tilt.text("IMAGEBINNED") and tilt.factor("IMAGEBINNED") != binning:
+        if tilt.text("IMAGEBINNED") and abs(tilt.factor("IMAGEBINNED") - binning) > 0.5:
             raise DataError(
                 f"{tilt.where('IMAGEBINNED')}: {tilt.text('IMAGEBINNED')}, but {newst.path}, {option}, makes it "
                 f"{binning:g}; correct one, or make the aligned stack and the volume anew"
@@ -261,7 +261,7 @@ def _volume(
     offset = axis_offset * unit + subset_x, subset_y
     width = (lengths("WIDTH", 1, 1, positive=True) or aligned)[0]
     rows = lengths("SLICE", 2, 3)[:2]
-    # -1 stands for all
+    # -1 twice counts as all
     first, last = (rows[0], rows[1] + unit) if rows and rows != [-unit, -unit] else (0.0, aligned[1])
     if not 0 <= first < last < aligned[1] + binning:
         raise DataError(

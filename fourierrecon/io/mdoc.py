@@ -223,7 +223,7 @@ def _section(path: Path, lines: list[str], number: int, place: int) -> tuple[int
     pairs = [(line, *(part.strip() for part in line.split("=", 1))) for line in lines if "=" in line]
     fields = [line for line, name, value in pairs if name in FIELDS and value]
     for _, name, value in pairs:
-        if name in NUMBERS and not is_plain(value):
+        if name in (*NUMBERS, "[ZValue") and not is_plain(value):
             raise DataError(f"{where}: {name} {value[:40]!r} is not a number; correct it")
     try:
         section = MdocSectionData.from_lines([lines[0], *fields])

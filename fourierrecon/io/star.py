@@ -97,7 +97,7 @@ def read_tilt_series(path: str | os.PathLike[str], name: str | None = None, *, i
     ctf, ctf_missing = _ctf(row, tilts)
     label = "rlnMicrographPreExposure"
     exposure = tilts.numbers(label, least=0, most=LARGEST) if tilts.has(label) else None
-    angles = _angles(tilts, "rlnTomoYTilt") if tilts.has("rlnTomoYTilt") else np.empty(0)
+    angles = _within(MOST_TILT, tilts, "rlnTomoYTilt") if tilts.has("rlnTomoYTilt") else np.empty(0)
     stack = _images(images, row, tilts)
 
     centre: tuple[float, float, float] | None = None
@@ -253,18 +253,18 @@ def _geometry(tilts: Table, pixel_size: float) -> NDArray[np.float64] | dict[str
             f"rlnTomoProjX/Y/Z/W (RELION 4) or rlnTomoYTilt, ZRot, XShiftAngst and YShiftAngst (RELION 5). "
             f"Was the tilt series aligned?"
         )
-    y_tilt, z_rot = (_angles(tilts, label) for label in ANGLES[:2])
+    y_tilt, z_rot = (_within(MOST_TILT, tilts, label) for label in ANGLES[:2])
     x_shift, y_shift = (tilts.numbers(label) for label in ANGLES[2:])
     with np.errstate(over="ignore"):
         shifts = np.stack([x_shift, y_shift], 1) / pixel_size
     _check_range(tilts, ANGLES[2], np.abs(shifts).max(1))
-    x_tilt = _angles(tilts, "rlnTomoXTilt", 0.0)
+    x_tilt = _within(MOST_TILT, tilts, "rlnTomoXTilt", 0.0)
     return {"tilt_angles": y_tilt, "tilt_axis_angle": z_rot, "x_tilt": x_tilt, "shifts": shifts}
 
 
-def _angles(tilts: Table, label: str, default: float | None = None) -> NDArray[np.float64]:
-    """Give a column of tilt angles, degrees, ``(n,)``."""
-    return tilts.numbers(label, default, least=-MOST_TILT, most=MOST_TILT)
+def _within(most: float, tilts: Table, label: str, default: float | None = None) -> NDArray[np.float64]:
+    """Give a column of numbers up to ``most`` either way, ``(n,)``."""
+    return tilts.numbers(label, default, least=-most, most=most)
 
 
 def _check_range(tilts: Table, label: str, largest: NDArray[np.float64]) -> None:
@@ -282,10 +282,9 @@ def _ctf(row: Table, tilts: Table) -> tuple[CtfParameters | None, tuple[str, ...
     if missing:
         return None, missing
     voltage, cs, q0 = (float(row.numbers(label)[0]) for label in OPTICS)
-    defocus_u, defocus_v = (tilts.numbers(label, least=-MOST_DEFOCUS, most=MOST_DEFOCUS) for label in DEFOCUS[:2])
-    angle = tilts.numbers(DEFOCUS[2], least=-MOST_ANGLE, most=MOST_ANGLE)
-    phase = tilts.numbers("rlnPhaseShift", 0.0, least=-MOST_ANGLE, most=MOST_ANGLE)
-    scale = tilts.numbers("rlnCtfScalefactor", 1.0, least=-MOST_SCALE, most=MOST_SCALE)
+    defocus_u, defocus_v = (_within(MOST_DEFOCUS, tilts, label) for label in DEFOCUS[:2])
+    angle, phase = _within(MOST_ANGLE, tilts, DEFOCUS[2]), _within(MOST_ANGLE, tilts, "rlnPhaseShift", 0.0)
+    scale = _within(MOST_SCALE, tilts, "rlnCtfScalefactor", 1.0)
     try:
         ctf = CtfParameters.of(
             len(tilts),
