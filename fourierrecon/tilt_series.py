@@ -11,6 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from fourierrecon.errors import DataError, UsageError
 
+#: What exceeds these is a mistake: kV, mm, Å, degrees (of defocus and phase; turns may add up), and factors.
+MOST_VOLTAGE, MOST_ABERRATION, MOST_DEFOCUS, MOST_ANGLE, MOST_SCALE = 1e4, 1e3, 1e6, 1e3, 1e3
+#: Likewise tilt angles, and those of the tilt axis, degrees.
+MOST_TILT = 360.0
+
 
 class ImageStack(Protocol):
     """Anything that gives images by number: an array, or a reader that loads one image at a time."""
@@ -75,28 +80,34 @@ class CtfParameters:
         Raises
         ------
         DataError
-            If a value is not finite, or the optics make no sense.
+            If a value makes no sense or is not finite.
         """
 
-        def per_tilt(value: ArrayLike, name: str) -> NDArray[np.float64]:
+        def per_tilt(value: ArrayLike, name: str, largest: float) -> NDArray[np.float64]:
             array = np.array(np.broadcast_to(np.asarray(value, float), n_tilts))
-            if not np.isfinite(array).all():
-                raise DataError(f"{name} of tilt {int(np.argmin(np.isfinite(array))) + 1} is not a finite number")
+            sound = np.abs(array) <= largest
+            if not sound.all():
+                bad = int(np.argmin(sound))
+                raise DataError(f"{name} of tilt {bad + 1} is {array[bad]:g}; allowed: up to {largest:g} either way")
             return array
 
-        if not voltage > 0:
-            raise DataError(f"voltage {voltage:g} kV must be positive (300 and 200 are usual)")
+        if not 0 < voltage < MOST_VOLTAGE:
+            raise DataError(f"voltage {voltage:g} kV must be positive (300 and 200 are usual), below {MOST_VOLTAGE:g}")
+        if not abs(spherical_aberration) < MOST_ABERRATION:
+            raise DataError(
+                f"spherical aberration {spherical_aberration:g} mm must be below {MOST_ABERRATION:g} (2.7 is usual)"
+            )
         if not 0 <= amplitude_contrast <= 1:
             raise DataError(f"amplitude contrast {amplitude_contrast:g} must lie in 0 to 1 (0.07 to 0.1 is usual)")
         return cls(
             float(voltage),
             float(spherical_aberration),
             float(amplitude_contrast),
-            per_tilt(defocus_u, "defocus U"),
-            per_tilt(defocus_u if defocus_v is None else defocus_v, "defocus V"),
-            per_tilt(defocus_angle, "defocus angle"),
-            per_tilt(phase_shift, "phase shift"),
-            per_tilt(scale, "CTF scale factor"),
+            per_tilt(defocus_u, "defocus U", MOST_DEFOCUS),
+            per_tilt(defocus_u if defocus_v is None else defocus_v, "defocus V", MOST_DEFOCUS),
+            per_tilt(defocus_angle, "defocus angle", MOST_ANGLE),
+            per_tilt(phase_shift, "phase shift", MOST_ANGLE),
+            per_tilt(scale, "CTF scale factor", MOST_SCALE),
         )
 
 

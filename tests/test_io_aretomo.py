@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fourierrecon.errors import DataError, FourierReconError, UsageError
+from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry import rotation
 from fourierrecon.io import write_stack
 from fourierrecon.io.aretomo import read_aretomo
@@ -187,11 +184,12 @@ def test_ctf_and_exposure_beside_it(aln: Path) -> None:
 @pytest.mark.parametrize(
     ("ending", "text", "message"),
     [
-        ("CTF", CTF.replace("30100.00", "nan"), r"line 2: .* must be 7 or 8 finite numbers"),
-        ("CTF", CTF.replace("   1\n   2", "\n   2"), r"line 3: .* must be 7 finite numbers"),
+        ("CTF", CTF.replace("30100.00", "nan"), r"line 2: .* must be 7 or 8 sensible numbers"),
+        ("CTF", CTF.replace("   1\n   2", "\n   2"), r"line 3: .* must be 7 sensible numbers"),
         ("CTF", CTF.replace("   4 30400", "   7 30400"), "the first column must be 1 to 4, each once"),
         ("CTF", CTF[: CTF.index("   4 ")], "3 rows for 4 raw images"),
         ("CTF", "", "is empty"),
+        ("CTF", CTF.replace("30100.00", "3010000.00"), "line 2: .* sensible numbers"),
         ("TLT", TLT.replace("     4 ", "     9 "), "the order of acquisition must be 1 to 4, each once"),
         ("TLT", TLT.replace("2.50", "-2.50"), "the exposure of image 4 is negative"),
         ("TLT", TLT.replace("2.50", "x"), "line 4"),
@@ -228,8 +226,9 @@ def test_local_alignment_is_named_once(aln: Path) -> None:
     ("changes", "message"),
     [
         ([("# SEC", "# S")], "no line begins with '# SEC'"),
-        ([("   18.660", "   wide")], r"line 9: '2   -95.4040 .* has not the finite numbers"),
+        ([("   18.660", "   wide")], r"line 9: '2   -95.4040 .* has not the numbers"),
         ([("   18.660", "      nan")], "line 9"),
+        ([("   18.660", "     1_8.6")], "line 9"),
         ([("   18.660", "     1e99")], "line 9"),
         ([("    1.00     0.00     47.20\n", "")], "line 11: .*cut short"),
         ([("    4 ", "  4.5 ")], "line 11"),
@@ -243,7 +242,7 @@ def test_local_alignment_is_named_once(aln: Path) -> None:
         ([("RawSize = 10 8 4", "RawSize = 8 10 4")], "RawSize: 8 x 10 px, but the stack has 10 x 8"),
         ([("NumPatches = 0", "NumPatches = few")], "header is not AreTomo's"),
         ([(OFFSETS, "# DarkFrame = 1\n" + OFFSETS)], "line 4: '# DarkFrame = 1' has not"),
-        ([("1.00200", "9.00000")], "matrix of tilt 4 magnifies by 9"),
+        ([("1.00200", "9.00000")], "line 11: .* has not the numbers"),
     ],
 )
 def test_faults(aln: Path, changes: list[tuple[str, str]], message: str) -> None:
@@ -280,57 +279,9 @@ def test_stacks_that_do_not_fit(aln: Path, images: NDArray[np.float32]) -> None:
     raw = bytearray(stack.read_bytes())
     raw[40:52] = bytes(12)
     stack.write_bytes(raw)
-    with pytest.raises(DataError, match="header has no pixel size; give pixel_size"):
+    with pytest.raises(DataError, match="header has no sensible pixel size; give pixel_size"):
         read_aretomo(aln, stack=stack)
     assert read_aretomo(aln, stack=stack, pixel_size=3).pixel_size == 3
-
-
-def damaged(text: str) -> st.SearchStrategy[bytes]:
-    """The file cut somewhere, with some bytes or words replaced, doubled or left out."""
-    raw = text.encode()
-    words = [b"\n", b" ", b"#", b"=", b"nan", b"-1", b"1e999", b"0", b"9" * 30, b"# SEC\n", b"\n# Local Alignment\n"]
-    words += [b"\n# DarkFrame = 0 0 1\n", b"\x0b", "\u2028".encode(), "\u0663".encode()]
-    place = st.integers(0, len(raw))
-    piece = st.one_of(st.binary(max_size=6), st.sampled_from(words))
-
-    def apply(edits: list[tuple[int, int, bytes]], end: int) -> bytes:
-        out = raw[:end]
-        for start, length, new in edits:
-            out = out[:start] + new + out[start + length :]
-        return out
-
-    edits = st.lists(st.tuples(place, st.integers(0, 12), piece), max_size=3)
-    return st.builds(apply, edits, st.one_of(st.just(len(raw)), place))
-
-
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(content=damaged(ALN + LOCAL), which=st.sampled_from([".aln", "_CTF.txt", "_TLT.txt"]))
-def test_damaged_files(aln: Path, content: bytes, which: str) -> None:
-    for ending, text in ((".aln", ALN), ("_CTF.txt", CTF), ("_TLT.txt", TLT)):
-        aln.with_name(f"TS_01{ending}").write_text(text)
-    aln.with_name(f"TS_01{which}").write_bytes(content)
-    read_or_complain(aln)
-
-
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(ctf=damaged(CTF), tlt=damaged(TLT))
-def test_damaged_tables(aln: Path, ctf: bytes, tlt: bytes) -> None:
-    aln.with_name("TS_01_CTF.txt").write_bytes(ctf)
-    aln.with_name("TS_01_TLT.txt").write_bytes(tlt)
-    read_or_complain(aln)
-
-
-def read_or_complain(path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        try:
-            series = read_aretomo(path, voltage=300)
-        except FourierReconError as error:
-            message = str(error)
-        else:
-            message = f"{series.n_tilts} images, {len(series.projections)} matrices"
-            assert np.isfinite(series.projections).all()
-    assert len(message) > 10
 
 
 # real files

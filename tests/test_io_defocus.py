@@ -108,6 +108,7 @@ def test_cut_on_frequencies_are_named(tmp_path: Path) -> None:
         ("1 0 0 0 0 3\n", r"line 1 \(its last\): no views"),
         ("1 0 0 0 0 3\n1 1 0 0 3000\n", "line 2: 5 values, but version 3 with flags 1 has 7"),
         ("1 1 0 0 3000 2\n\n2 2.5 0 0 3000\n", "line 3: views 2 to 2.5"),
+        ("1 1 0 0 3000 2\n2 2 0 0 300000\n", r"line 2: defocus up to 3e\+06 Å, .* allowed: 1e\+06 and 360"),
         ("1 1 0 0 3000 2\n3 2 0 0 3000\n", "line 2: views 3 to 2"),
         ("1 1 0 0 3000 2\n6 6 0 0 3000\n", "line 2: views 6 to 6, but the stack has 5"),
     ],

@@ -107,6 +107,27 @@ def test_wrong_machine_stamp_is_seen_through(stack: Path) -> None:
     np.testing.assert_array_equal(MrcStack(stack)[0], expected)
 
 
+def test_bytes_beyond_the_images_are_named(stack: Path) -> None:
+    expected = MrcStack(stack)[1]
+    with stack.open("ab") as file:
+        file.write(b"end")
+    with pytest.warns(
+        UserWarning, match=r"stack.mrcs: 3 bytes more than its header tells of \(5 x 6 x 3 in MRC mode 2"
+    ):
+        images = MrcStack(stack)
+    np.testing.assert_array_equal(images[1], expected)
+
+
+def test_pixels_that_are_not_square_have_no_size(stack: Path) -> None:
+    assert MrcStack(stack).pixel_size == pytest.approx(2.5)
+    patch(stack, 32, int32(0) + int32(0))
+    assert MrcStack(stack).pixel_size == pytest.approx(2.5)
+    patch(stack, 28, int32(50))
+    assert MrcStack(stack).pixel_size == 0
+    patch(stack, 44, bytes(4))
+    assert MrcStack(stack).pixel_size == pytest.approx(0.25)
+
+
 def test_images_are_read_one_by_one(stack: Path) -> None:
     images = MrcStack(stack)
     before = images[0]

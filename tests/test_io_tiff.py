@@ -197,7 +197,7 @@ def test_stack_of_an_alignment(tmp_path: Path, images: NDArray[np.uint16]) -> No
     np.savetxt(tmp_path / "ts.tlt", [-40.0, -20, 0, 20, 40])
     of_mrc = read_series(tmp_path / "ts.xf")
     tiff = save(tmp_path / "other.tif", images)
-    with pytest.raises(DataError, match=r"other.tif: no pixel size in its header"):
+    with pytest.raises(DataError, match=r"other.tif: no sensible pixel size in its header"):
         read_series(tmp_path / "ts.xf", extras=Extras(stack=tiff))
     given = read_series(tmp_path / "ts.xf", extras=Extras(stack=tiff, pixel_size=4.0))
     (tmp_path / "ts.st").unlink()

@@ -13,7 +13,6 @@ information only. The angles of dark frames are without ``AlphaOffset``.
 from __future__ import annotations
 
 import os
-import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,16 @@ from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry import projection_matrices
+from fourierrecon.io.files import is_plain, read_lines
 from fourierrecon.io.mrc import FileImages, open_stack
-from fourierrecon.tilt_series import CtfParameters, ImageStack, TiltSeries
+from fourierrecon.tilt_series import (
+    MOST_ANGLE,
+    MOST_DEFOCUS,
+    MOST_TILT,
+    CtfParameters,
+    ImageStack,
+    TiltSeries,
+)
 
 #: No number in these files is larger: what exceeds it is a mistake.
 LARGEST = 1e7
@@ -94,7 +101,7 @@ def read_aretomo(
         )
     pixel = pixel_size or header
     if not 1e-3 < pixel < 1e6:
-        raise DataError(f"{path}: the stack's header has no pixel size; give pixel_size, in Å")
+        raise DataError(f"{path}: the stack's header has no sensible pixel size; give pixel_size, in Å")
     projections = projection_matrices(
         (height, width),
         (0.0, 0.0, 0.0),
@@ -120,31 +127,19 @@ def read_aretomo(
     )
 
 
-def _lines(path: Path, what: str) -> list[str]:
-    """Read the lines of a text file."""
-    try:
-        raw = path.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise DataError(f"cannot read {str(path)!r}: {reason}; give {what}") from error
-    if not raw.strip():
-        raise DataError(f"{path} is empty; was its writing interrupted?")
-    if b"\0" in raw:
-        raise DataError(f"{path} is not plain text (binary, or UTF-16); give {what}, in UTF-8")
-    return re.split(r"\r\n|\n|\r", raw.decode("utf-8-sig", "replace"))
-
-
 def _alignment(path: Path) -> Any:
     """Read an ``.aln``, checked: an ``alnfile.data_model.AlnData``."""
     from alnfile.data_model import AlnData, DarkFrameInfo, PatchAlignmentParameters, TiltImageAlignmentParameters
 
-    lines = [line.strip() for line in _lines(path, "AreTomo's .aln")]
+    lines = [line.strip() for line in read_lines(path, "AreTomo's .aln")]
     if not any(line.startswith("# SEC") for line in lines):
         raise DataError(f"{path} is no .aln of AreTomo: no line begins with '# SEC'; give the .aln, not the .xf")
     # the library knows rows by what stands above them, and so does this loop, to name the line of a fault
     parse: Any = None
     for number, line in enumerate(lines, 1):
         try:
+            if not line.startswith("#") and not is_plain(line):
+                raise ValueError
             if line.startswith("# DarkFrame"):
                 _check(DarkFrameInfo.from_string(line))
             elif line.startswith("# SEC"):
@@ -157,7 +152,7 @@ def _alignment(path: Path) -> Any:
                 raise ValueError
         except (ValueError, IndexError) as error:
             raise DataError(
-                f"{path}, line {number}: {line[:60]!r} has not the finite numbers that belong there; "
+                f"{path}, line {number}: {line[:60]!r} has not the numbers that belong there; "
                 f"was the file cut short or edited?"
             ) from error
     # version 1 and 2 leave header lines out that the library wants
@@ -178,7 +173,11 @@ def _alignment(path: Path) -> Any:
 
 def _check(row: Any) -> None:
     """Raise ``ValueError`` for numbers that make no sense."""
-    if not all(abs(value) < LARGEST for value in vars(row).values()):
+    values = vars(row)
+    angles = (values.get("rot", 0.0), values.get("tilt", 0.0))
+    if not all(abs(value) < LARGEST for value in values.values()) or not all(abs(a) <= MOST_TILT for a in angles):
+        raise ValueError
+    if not 0.5 <= values.get("gmag", 1.0) <= 2:
         raise ValueError
 
 
@@ -246,22 +245,22 @@ def _images(path: Path, places: NDArray[np.intp], n: int, stack: Path | None) ->
     return FileImages([(found, int(i)) for i in places]), whole.pixel_size
 
 
-def _columns(path: Path, n: int, lengths: tuple[int, ...]) -> NDArray[np.float64]:
-    """Read a table of numbers with a row for each raw image, ``(n, columns)``."""
+def _columns(path: Path, n: int, lengths: tuple[int, ...], most: dict[int, float]) -> NDArray[np.float64]:
+    """Read a table of numbers with a row for each raw image, ``(n, columns)``; ``most`` limits some of the columns."""
     rows: list[list[float]] = []
-    for number, line in enumerate(_lines(path, "AreTomo's table, or remove it"), 1):
+    for number, line in enumerate(read_lines(path, "AreTomo's table, or remove it"), 1):
         words = line.split("#")[0].split()
         if not words:
             continue
         try:
-            values = [float(word) for word in words]
+            values = [float(word) if is_plain(word) else np.nan for word in words]
         except ValueError:
             values = []
         wanted = (len(rows[0]),) if rows else lengths
-        if len(values) not in wanted or not all(abs(value) < LARGEST for value in values):
+        if len(values) not in wanted or not all(abs(v) <= most.get(i, LARGEST) for i, v in enumerate(values)):
             raise DataError(
-                f"{path}, line {number}: {line.strip()[:60]!r} must be {' or '.join(map(str, wanted))} finite numbers; "
-                f"correct it, or remove the file"
+                f"{path}, line {number}: {line.strip()[:60]!r} must be {' or '.join(map(str, wanted))} sensible "
+                f"numbers; correct it, or remove the file"
             )
         rows.append(values)
     if len(rows) != n:
@@ -286,7 +285,7 @@ def _ctf(
     if not there or voltage is None:
         missing = [*([] if there else [f"{file.name} beside it"]), *(["voltage"] if voltage is None else [])]
         return None, tuple(missing)
-    table = _columns(file, n, (7, 8))
+    table = _columns(file, n, (7, 8), {1: MOST_DEFOCUS, 2: MOST_DEFOCUS, 3: MOST_ANGLE, 4: np.radians(MOST_ANGLE)})
     table = table[np.argsort(_ordered(file, table[:, 0], "the first column"))][places]
     try:
         ctf = CtfParameters.of(
@@ -309,7 +308,7 @@ def _exposure(path: Path, n: int, places: NDArray[np.intp]) -> NDArray[np.float6
     file = path.with_name(f"{path.stem}_TLT.txt")
     if not file.is_file():
         return None
-    table = _columns(file, n, (1, 2, 3))
+    table = _columns(file, n, (1, 2, 3), {0: MOST_TILT})
     if table.shape[1] < 3 or not table[:, 2].any():
         return None
     if table[:, 2].min() < 0:

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from fourierrecon.errors import DataError
 from fourierrecon.io.imod_files import Files
 from fourierrecon.io.imod_text import read_rows
-from fourierrecon.tilt_series import CtfParameters
+from fourierrecon.tilt_series import MOST_DEFOCUS, MOST_TILT, CtfParameters
 
 OPTICS = ("Voltage", "SphericalAberration", "AmplitudeContrast")
 ASTIGMATISM, AXIS_RADIANS, PHASE, PHASE_RADIANS, INVERTED, CUT_ON = (1 << i for i in range(6))
@@ -115,6 +115,14 @@ def read_defocus(path: Path, tilt_angles: NDArray[np.float64]) -> Defocus:
     phase = values[:, 7 if flags & ASTIGMATISM else 5] if flags & PHASE else np.zeros(len(u))
     axis = np.degrees(axis) if flags & AXIS_RADIANS else axis
     phase = np.degrees(phase) if flags & PHASE_RADIANS else phase
+    defocus, turns = np.maximum(np.abs(u), np.abs(v)), np.maximum(np.abs(axis), np.abs(phase))
+    sound = (defocus <= MOST_DEFOCUS) & (turns <= MOST_TILT)
+    if not sound.all():
+        bad = int(np.argmin(sound))
+        raise DataError(
+            f"{path}, line {rows[bad][0]}: defocus up to {defocus[bad]:g} Å, angles to {turns[bad]:g} degrees; "
+            f"allowed: {MOST_DEFOCUS:g} and {MOST_TILT:g}; correct it"
+        )
     return _spread(np.stack([u, v, axis, phase]), np.clip(views, 1, n) - 1, tilt_angles)
 
 
@@ -153,7 +161,7 @@ def read_ctf(
         return None, tuple(missing)
     defocus = read_defocus(path, angles)
     angle = defocus.angle
-    if re.search(r"(_ali\.\w+|\.ali)$", sources[1].text("InputStack")):
+    if re.search(r"[._]ali(?![A-Za-z])", re.split(r"[/\\]", sources[1].text("InputStack"))[-1]):
         angle = angle - np.degrees(np.arctan2(matrices[:, 1, 0], matrices[:, 0, 0]))
     try:
         ctf = CtfParameters.of(

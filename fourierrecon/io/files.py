@@ -1,8 +1,9 @@
-"""Finds the files that STAR files name; writes new files and folders whole or not at all, and checks early."""
+"""Reads text files and finds those that they name; writes files and folders whole or not at all, and checks early."""
 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -14,6 +15,44 @@ from fourierrecon.errors import DataError
 
 #: Files of which a folder that is a Zarr store has at least one.
 ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+#: Bytes that no text has; UTF-16 has zeros.
+_BINARY = re.compile(rb"[\0-\x08\x0e-\x1f\x7f]")
+
+
+def read_lines(path: Path, what: str) -> list[str]:
+    """Read the lines of a text file in UTF-8, with or without a byte-order mark and with the line ends of any system.
+
+    Parameters
+    ----------
+    path
+        The file.
+    what
+        What to give instead, for messages.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, empty or no text. Single letters of another encoding are no fault, but unreadable.
+    """
+    try:
+        with path.open("rb") as file:
+            # stacks are large, and their headers tell
+            raw = file.read(4096)
+            raw += b"" if _BINARY.search(raw) else file.read()
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise DataError(f"cannot read {str(path)!r}: {reason}; give {what}") from error
+    if not raw.strip():
+        raise DataError(f"{path} is empty; was its writing interrupted?")
+    if odd := _BINARY.search(raw):
+        line = len(re.split(rb"\r\n|\n|\r", raw[: odd.start()]))
+        raise DataError(f"{path}, line {line}: not plain text (binary, or UTF-16); give {what}, in UTF-8")
+    return re.split(r"\r\n|\n|\r", raw.decode("utf-8-sig", "replace"))
+
+
+def is_plain(word: str) -> bool:
+    """Tell whether a word has nothing in it that only Python takes for a part of numbers (1_000, other digits)."""
+    return word.isascii() and "_" not in word
 
 
 def check_writable(path: str | os.PathLike[str], n_bytes: int = 0, *, folder: bool = False) -> None:
@@ -142,7 +181,9 @@ def find_file(name: str, *bases: Path, where: str) -> Path:
         if os.path.isfile(folder / name):
             return folder / name
     tried = "" if os.path.isabs(name) else f"; looked in {', '.join(map(str, folders))}"
-    raise DataError(f"{where}: file {name} not found{tried}. Correct the path, or run in the folder it starts from")
+    raise DataError(
+        f"{where}: file {name[:300]} not found{tried}. Correct the path, or run in the folder it starts from"
+    )
 
 
 def _target(path: str | os.PathLike[str]) -> Path:

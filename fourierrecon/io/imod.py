@@ -31,7 +31,7 @@ from fourierrecon.io.imod_files import Files
 from fourierrecon.io.imod_text import LARGEST, Options, read_transforms
 from fourierrecon.io.mrc import FileImages, MrcStack, open_stack
 from fourierrecon.io.stacks import Stack
-from fourierrecon.tilt_series import ImageStack, TiltSeries
+from fourierrecon.tilt_series import MOST_TILT, ImageStack, TiltSeries
 
 #: No pixel is smaller, Å: what goes below it is a mistake.
 FINEST = 1e-3
@@ -102,11 +102,16 @@ def read_imod(
     named += [f"{name} ({newst.text(name)})" for name in NOT_APPLIED_2D if newst.text(name)]
     if named:
         warnings.warn(f"{tilt.path.parent}: not applied: {', '.join(named)}", stacklevel=2)
+    if files.tilt_com and not tilt.text("THICKNESS"):
+        warnings.warn(f"{tilt.path}: no THICKNESS, so the depth is not known; was the file cut short?", stacklevel=2)
     notes = _notes(images)
     pixel_size = _pixel_size(pixel_size, images, notes)
     angles = files.angles(tilt, n, _noted_angles(images, notes, n, kept))
     delta, axis_offset = (*tilt.numbers("OFFSET", 1, 2), 0.0, 0.0)[:2] if tilt.text("OFFSET") else (0.0, 0.0)
     x_tilts = files.x_tilts(tilt, n) + (tilt.numbers("XAXISTILT", 1, 1) or [0.0])[0]
+    for name, values in (("OFFSET", angles + delta), ("XAXISTILT", x_tilts)):
+        if (np.abs(values) > MOST_TILT).any():
+            raise DataError(f"{tilt.where(name)}: angles come to {np.abs(values).max():g} degrees; correct it")
     size, middle, offset = _volume(
         tilt, _aligned(files, tilt, newst, images, pixel_size), axis_offset, ASSUMED_DEPTH / pixel_size
     )
@@ -229,7 +234,7 @@ def _pixel_size(given: float | None, images: FileImages | Stack, notes: SectionN
     if notes is not None and notes.pixel_size is not None:
         warnings.warn(f"{stack.path}: pixel size from its extended header ({notes.kind})", stacklevel=3)
         return notes.pixel_size
-    raise DataError(f"{stack.path}: no pixel size in its header; give pixel_size=... (Å) of the raw images")
+    raise DataError(f"{stack.path}: no sensible pixel size in its header; give pixel_size=... (Å) of the raw images")
 
 
 def _aligned(
@@ -242,7 +247,13 @@ def _aligned(
     binning, (height, width) = tilt.factor("IMAGEBINNED"), images.shape[1:]
     stack = files.named(tilt, "InputProjections", "_ali.mrc", ".ali") if tilt.entries else None
     if newst.entries:
-        binning = newst.factor("ShrinkByFactor" if newst.text("ShrinkByFactor") else "BinByFactor")
+        option = "ShrinkByFactor" if newst.text("ShrinkByFactor") else "BinByFactor"
+        binning = newst.factor(option)
+        if tilt.text("IMAGEBINNED") and abs(tilt.factor("IMAGEBINNED") - binning) > 0.5:
+            raise DataError(
+                f"{tilt.where('IMAGEBINNED')}: {tilt.text('IMAGEBINNED')}, but {newst.path}, {option}, makes it "
+                f"{binning:g}; correct one, or make the aligned stack and the volume anew"
+            )
         if size := _lengths(newst, "SizeToOutputInXandY", 2, 2, positive=True):
             return binning, (size[0] * binning, size[1] * binning)
     elif stack:
@@ -275,7 +286,13 @@ def _volume(
     offset = axis_offset * unit + subset_x, subset_y
     width = (lengths("WIDTH", 1, 1, positive=True) or aligned)[0]
     rows = lengths("SLICE", 2, 3)[:2]
-    first, last = (rows[0], rows[1] + unit) if rows and 0 <= rows[0] <= rows[1] else (0.0, aligned[1])
+    # -1 twice counts as all
+    first, last = (rows[0], rows[1] + unit) if rows and rows != [-unit, -unit] else (0.0, aligned[1])
+    if not 0 <= first < last < aligned[1] + binning:
+        raise DataError(
+            f"{tilt.where('SLICE')}: {tilt.text('SLICE')}; allowed: first and last of {aligned[1] / unit:g} slices, "
+            f"from 0; correct it"
+        )
     shift_x, shift_z = (*lengths("SHIFT", 1, 2), 0.0, 0.0)[:2] if tilt.text("SHIFT") else (0.0, 0.0)
     thickness = lengths("THICKNESS", 1, 1, positive=True)
     known = (width, last - first, thickness[0]) if thickness else None

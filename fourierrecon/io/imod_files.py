@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
-from fourierrecon.io.imod_text import Options, beside, number, read_angles, read_command_file
+from fourierrecon.io.imod_text import Options, angle, beside, number, read_angles, read_command_file
 
 
 class Files:
@@ -102,7 +102,9 @@ class Files:
         """Find the ``.xf`` file."""
         found = self.xf or self.named(newst, "TransformFile", ".xf")
         if found is None:
-            raise DataError(f"{self.folder}: {self.base}.xf not found; was the final aligned stack not made yet?")
+            name = newst.text("TransformFile")
+            where, what = (newst.where("TransformFile"), name) if name else (self.folder, f"{self.base}.xf")
+            raise DataError(f"{where}: {what} not found; was the final aligned stack not made yet?")
         return found
 
     def angles(
@@ -112,7 +114,8 @@ class Files:
         entries = tilt.entries.get("angles", [])
         if entries:
             words = [(line, word) for line, text in entries for word in re.split(r"[,\s]+", text)]
-            angles = [number(word, f"{tilt.path}, line {line}, ANGLES") for line, word in words]
+            places = [f"{tilt.path}, line {line}, ANGLES" for line, _ in words]
+            angles = [angle(number(word, where), where) for (_, word), where in zip(words, places, strict=True)]
             if len(angles) != n:
                 raise DataError(f"{tilt.where('ANGLES')}: {len(angles)} angles for {n} views; needed: one a view")
             return np.array(angles)

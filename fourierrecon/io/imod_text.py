@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
+from fourierrecon.io.files import read_lines
+from fourierrecon.tilt_series import MOST_TILT
 
 #: No angle, shift or size is larger: what exceeds it is a mistake.
 LARGEST = 1e7
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$", re.ASCII)
 #: Short and old names of options, by program, in lower case.
 ALIASES = {
     "input": "inputfile",
@@ -33,26 +35,10 @@ ALIASES = {
 }
 
 
-def read_lines(path: Path) -> list[tuple[int, str]]:
-    """Give the lines of a text file that are not blank, with their numbers from 1, whatever the line ends.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, binary or empty.
-    """
-    try:
-        raw = path.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise DataError(f"cannot read {str(path)!r}: {reason}; give a file of IMOD") from error
-    if b"\0" in raw:
-        raise DataError(f"{path} is not a text file but a binary one; give the file that IMOD wrote")
-    text = re.split(r"\r\n|\n|\r", raw.decode("utf-8-sig", "replace"))
-    lines = [(i, line.strip()) for i, line in enumerate(text, 1) if line.strip()]
-    if not lines:
-        raise DataError(f"{path} is empty; was its writing interrupted?")
-    return lines
+def numbered_lines(path: Path) -> list[tuple[int, str]]:
+    """Give the lines of a text file that are not blank, with their numbers from 1."""
+    lines = enumerate(read_lines(path, "the file that IMOD wrote"), 1)
+    return [(number, line.strip()) for number, line in lines if line.strip()]
 
 
 def number(word: str, where: str, what: str = "a number") -> float:
@@ -60,6 +46,13 @@ def number(word: str, where: str, what: str = "a number") -> float:
     value = float(word) if _NUMBER.match(word) else math.nan
     if not abs(value) < LARGEST:
         raise DataError(f"{where}: {word[:40]!r} is not {what}; needed: a decimal number below {LARGEST:g}; correct it")
+    return value
+
+
+def angle(value: float, where: str) -> float:
+    """Refuse an absurd angle, degrees."""
+    if not abs(value) <= MOST_TILT:
+        raise DataError(f"{where}: angle {value:g}; allowed: up to {MOST_TILT:g} degrees either way; correct it")
     return value
 
 
@@ -74,7 +67,7 @@ def read_rows(path: Path, least: int, most: int, what: str) -> list[tuple[int, l
         One row of it, for messages.
     """
     rows = []
-    for line, text in read_lines(path):
+    for line, text in numbered_lines(path):
         if text.startswith("#"):
             continue
         words, where = text.replace(",", " ").split(), f"{path}, line {line}"
@@ -92,12 +85,13 @@ def read_transforms(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64
     rows = read_rows(path, 6, 6, "a transformation (A11 A12 A21 A22 DX DY)")
     values = np.array([row for _, row in rows])
     matrices = values[:, :4].reshape(-1, 2, 2)
-    area = np.abs(np.linalg.det(matrices))
-    if not ((area > 0.1) & (area < 10)).all():
-        bad = int(np.argmin((area > 0.1) & (area < 10)))
+    scale = np.linalg.svd(matrices, compute_uv=False)
+    sound = ((scale >= 0.5) & (scale <= 2)).all(1)
+    if not sound.all():
+        bad = int(np.argmin(sound))
         raise DataError(
-            f"{path}, line {rows[bad][0]}: this transformation magnifies areas by {area[bad]:.3g}; "
-            f"allowed: 0.1 to 10 (an alignment has about 1); align this view again or exclude it"
+            f"{path}, line {rows[bad][0]}: this transformation magnifies by {scale[bad, 0]:.3g} and "
+            f"{scale[bad, 1]:.3g}; allowed: 0.5 to 2 (an alignment has about 1); align this view again"
         )
     return matrices, values[:, 4:]
 
@@ -105,22 +99,20 @@ def read_transforms(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64
 def read_angles(path: Path, n: int, what: str = "tilt angle") -> NDArray[np.float64]:
     """Read a file of angles, ``(n,)`` degrees: one a line (further columns do not count), or many a line."""
     rows = read_rows(path, 1, 10_000, f"a {what}")
-    if len(rows) == n:
-        return np.array([row[0] for _, row in rows])
-    values = [value for _, row in rows for value in row]
+    values = [(line, value) for line, row in rows for value in (row[:1] if len(rows) == n else row)]
     if len(values) != n:
         raise DataError(
             f"{path}, line {rows[-1][0]} (its last): {len(values)} {what}s for {n} views of the .xf file; "
             f"needed: one a view, excluded ones too; was it cut short, or is it of another series?"
         )
-    return np.array(values)
+    return np.array([angle(value, f"{path}, line {line}") for line, value in values])
 
 
 def view_list(text: str, where: str, n: int) -> set[int]:
     """Read a list of views such as ``1-3,7`` (numbers from 1 to ``n``): their 0-based numbers."""
     views: set[int] = set()
-    for part in filter(None, re.split(r"[,\s]+", re.sub(r"\s*-\s*", "-", text))):
-        match = re.match(r"(\d{1,7})(?:-(\d{1,7}))?$", part)
+    for part in filter(None, re.split(r"[,\s]+", re.sub(r" ?- ?", "-", " ".join(text.split())))):
+        match = re.match(r"([0-9]{1,7})(?:-([0-9]{1,7}))?$", part)
         first = int(match[1]) if match else 0
         last = int(match[2] or match[1]) if match else 0
         if not 1 <= first <= last <= n:
@@ -195,7 +187,7 @@ def read_command_file(path: Path, program: str) -> Options:
     """
     lines: list[tuple[int, str]] = []
     begun = ""
-    for line, text in read_lines(path):
+    for line, text in numbered_lines(path):
         if text.startswith("#") and not begun:
             continue
         start = lines.pop()[0] if begun else line

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import warnings
+from collections import Counter
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,16 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
-from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.io.files import is_plain, read_lines
+from fourierrecon.tilt_series import MOST_TILT, TiltSeries
 
 #: No angle (degrees), exposure (e⁻/Å²) or pixel size (Å) is larger: what exceeds it is a mistake.
 LARGEST = 1e7
 #: By how much the tilt angles of a series may stray from the mdoc's, beyond a common offset, degrees.
 STRAY = 2.0
 #: Fields that are read; whatever else a section holds, in whatever form, does not matter.
-FIELDS = ("TiltAngle", "ExposureDose", "PriorRecordDose", "PixelSpacing", "SubFramePath", "DateTime")
+NUMBERS = ("TiltAngle", "ExposureDose", "PriorRecordDose", "PixelSpacing")
+FIELDS = (*NUMBERS, "SubFramePath", "DateTime")
 SECTION = re.compile(r"\[(ZValue|FrameSet|MontSection) *=")
-TIME = re.compile(r"(\d{1,2})-([A-Za-z]{3})-(\d{2,4})\s+(\d{1,2}):(\d{2}):(\d{2})$")
+TIME = re.compile(r"(\d{1,2})-([A-Za-z]{3})-(\d{2,4})\s+(\d{1,2}):(\d{2}):(\d{2})$", re.ASCII)
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
@@ -105,7 +109,7 @@ def read_mdoc(path: str | os.PathLike[str]) -> Mdoc:
         If it is no mdoc of a tilt series; the message names section and field.
     """
     path = Path(path)
-    lines = [line.strip() for line in re.split(r"\r\n|\n|\r", _text(path))]
+    lines = [line.strip() for line in read_lines(path, "SerialEM's .mdoc")]
     starts = [i for i, line in enumerate(lines) if SECTION.match(line)]
     if not starts:
         raise DataError(
@@ -114,18 +118,25 @@ def read_mdoc(path: str | os.PathLike[str]) -> Mdoc:
     montage = next((i for i in starts if lines[i].startswith("[MontSection")), None)
     if montage is not None:
         raise DataError(
-            f"{path}, line {montage + 1}: {lines[montage]} begins a montage; give the .mdoc of a tilt series"
+            f"{path}, line {montage + 1}: {lines[montage][:40]} begins a montage; give the .mdoc of a tilt series"
         )
     spans = list(zip(starts, [*starts[1:], len(lines)], strict=True))
     # a frame set that tilts follow speaks of all of them, and is no tilt itself
     spans = [span for span in spans if lines[span[0]].startswith("[ZValue")] or spans
     sections = [_section(path, lines[start:end], start + 1, place) for place, (start, end) in enumerate(spans)]
     numbers = [z for z, _ in sections]
-    twice = next((z for z in numbers if numbers.count(z) > 1), None)
+    twice = next((z for z, count in Counter(numbers).items() if count > 1), None)
     if twice is not None:
         raise DataError(f"{path}: section {twice} is there more than once; were two files joined? Keep one of each")
     times = [_time(section.DateTime or "") for _, section in sections]
     known = [time for time in times if time is not None]
+    if known and len(known) < len(times):
+        lacking = spans[times.index(None)][0] + 1
+        warnings.warn(
+            f"{path}, line {lacking}: this section has no readable DateTime, so the images count as taken in the order "
+            f"of the file; was it cut short?",
+            stacklevel=2,
+        )
     turn = sorted(range(len(times)), key=lambda i: known[i]) if len(known) == len(times) else list(range(len(times)))
     order = np.argsort(turn)
     return Mdoc(
@@ -204,26 +215,16 @@ def _match(series: TiltSeries, notes: Mdoc) -> NDArray[np.intp]:
     return by_z
 
 
-def _text(path: Path) -> str:
-    """Read a text file."""
-    try:
-        raw = path.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise DataError(f"cannot read {str(path)!r}: {reason}; give SerialEM's .mdoc") from error
-    if not raw.strip():
-        raise DataError(f"{path} is empty; was its writing interrupted?")
-    if b"\0" in raw:
-        raise DataError(f"{path} is not plain text (binary, or UTF-16); give SerialEM's .mdoc")
-    return raw.decode("utf-8-sig", "replace")
-
-
 def _section(path: Path, lines: list[str], number: int, place: int) -> tuple[int, Any]:
     """Read a section: its ``z``, and its fields as ``mdocfile.data_models.MdocSectionData``."""
     from mdocfile.data_models import MdocSectionData  # type: ignore[import-untyped]
 
     where = f"{path}, line {number}, section {lines[0][:40]}"
-    fields = [line for line in lines[1:] if line.partition("=")[0].strip() in FIELDS and line.partition("=")[2].strip()]
+    pairs = [(line, *(part.strip() for part in line.split("=", 1))) for line in lines if "=" in line]
+    fields = [line for line, name, value in pairs if name in FIELDS and value]
+    for _, name, value in pairs:
+        if name in (*NUMBERS, "[ZValue") and not is_plain(value):
+            raise DataError(f"{where}: {name} {value[:40]!r} is not a number; correct it")
     try:
         section = MdocSectionData.from_lines([lines[0], *fields])
     except ValueError as error:
@@ -236,21 +237,25 @@ def _section(path: Path, lines: list[str], number: int, place: int) -> tuple[int
         raise DataError(f"{where}: its number must be 0 or more; correct it")
     if section.TiltAngle is None:
         raise DataError(f"{where}: TiltAngle is missing; was the file cut short, or is it no tilt series?")
-    for name in ("TiltAngle", "ExposureDose", "PriorRecordDose", "PixelSpacing"):
+    for name in NUMBERS:
         value = getattr(section, name)
-        if value is not None and (not abs(value) < LARGEST or (value < 0 and name != "TiltAngle")):
+        least, most = (-MOST_TILT, MOST_TILT) if name == "TiltAngle" else (0, LARGEST)
+        if value is not None and not least <= value <= most:
             raise DataError(f"{where}: {name} {value:g} makes no sense; correct it or remove the line")
     return z, section
 
 
-def _time(text: str) -> tuple[int, ...] | None:
-    """Give year, month, day, hour, minute and second of ``30-Nov-15  15:21:38``, whatever the locale."""
+def _time(text: str) -> datetime | None:
+    """Read a time as ``30-Nov-15  15:21:38``, whatever the locale."""
     match = TIME.match(text.strip())
     if match is None or match[2].lower() not in MONTHS:
         return None
-    year = int(match[3])
-    clock = (int(match[i]) for i in (4, 5, 6))
-    return (year + 2000 if year < 100 else year, MONTHS.index(match[2].lower()), int(match[1]), *clock)
+    year, month = int(match[3]), MONTHS.index(match[2].lower()) + 1
+    day, hour, minute, second = (int(match[i]) for i in (1, 4, 5, 6))
+    try:
+        return datetime(year + 2000 if year < 100 else year, month, day, hour, minute, second)
+    except ValueError:
+        return None
 
 
 def _name(path: str) -> str:

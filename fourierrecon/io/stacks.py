@@ -36,7 +36,7 @@ class Header(NamedTuple):
     shape: tuple[int, int, int]  # (z, y, x) as stored
     dtype: np.dtype[Any]
     offset: int  # of the first pixel, bytes
-    voxel_size: float  # Å, 0 where unknown
+    voxel_size: float  # Å, 0 where unknown, or not the same along x and y
     origin: tuple[float, float, float]
     axes: tuple[int, int, int]
     labels: tuple[str, ...]
@@ -94,7 +94,7 @@ class MrcStack:
 
     @property
     def pixel_size(self) -> float:
-        """From the header, Å; 0 where it says nothing."""
+        """From the header, Å; 0 where it says nothing sensible."""
         return self._header.voxel_size
 
     @property
@@ -259,6 +259,12 @@ def read_header(path: Path) -> Header:
         raise DataError(
             f"{path} is cut short: {needed} bytes expected ({sizes} in MRC mode {mode}), {found} found; copy it again"
         )
+    if needed < found:
+        warnings.warn(
+            f"{path}: {found - needed} bytes more than its header tells of ({sizes} in MRC mode {mode}); if the images "
+            f"look sheared, its header is damaged",
+            stacklevel=3,
+        )
     if not marked:
         warnings.warn(f"{path}: no MAP mark in the header (an old MRC file); read all the same", stacklevel=3)
     return header
@@ -277,13 +283,18 @@ def _interpret(raw: bytes, order: Literal["<", ">"]) -> tuple[Header, int, bool]
     if mode == 0 and imod_stamp == IMOD_STAMP and not imod_flags & IMOD_SIGNED:
         dtype = np.dtype("u1")
     with np.errstate(all="ignore"):
-        voxel_size = float(fields["cella"]["x"]) / (int(fields["mx"]) or shape[2] or 1)
+        voxel_size, along_y = (
+            float(fields["cella"][axis]) / (int(fields[f"m{axis}"]) or side or 1)
+            for axis, side in zip("xy", shape[:0:-1], strict=True)
+        )
+        # a y that says nothing is no objection
+        square = not (np.isfinite(along_y) and along_y > 0) or abs(voxel_size - along_y) < 0.01 * along_y
     x, y, z = (float(fields["origin"][axis]) for axis in "xyz")
     header = Header(
         shape,
         dtype,
         HEADER_BYTES + int(fields["nsymbt"]),
-        voxel_size if np.isfinite(voxel_size) and voxel_size > 0 else 0.0,
+        voxel_size if np.isfinite(voxel_size) and voxel_size > 0 and square else 0.0,
         (x, y, z) if np.isfinite([x, y, z]).all() else (0.0, 0.0, 0.0),
         (int(fields["mapc"]), int(fields["mapr"]), int(fields["maps"])),
         tuple(filter(None, (label.decode("ascii", "replace").strip(" \0") for label in fields["label"].tolist()))),

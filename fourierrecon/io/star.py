@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +16,15 @@ from fourierrecon.geometry import projection_matrices
 from fourierrecon.io.files import find_file
 from fourierrecon.io.mrc import FileImages, open_stack
 from fourierrecon.io.star_table import Table, read_tables
-from fourierrecon.tilt_series import CtfParameters, ImageStack, TiltSeries
+from fourierrecon.tilt_series import (
+    MOST_ANGLE,
+    MOST_DEFOCUS,
+    MOST_SCALE,
+    MOST_TILT,
+    CtfParameters,
+    ImageStack,
+    TiltSeries,
+)
 
 Which = Literal["full", "even", "odd"]
 
@@ -27,6 +36,8 @@ SIZE = ("rlnTomoSizeX", "rlnTomoSizeY", "rlnTomoSizeZ")
 IMAGE = {"full": "rlnMicrographName", "even": "rlnMicrographNameEven", "odd": "rlnMicrographNameOdd"}
 #: No tomogram is larger, px, and no matrix or shift either: what exceeds it is a mistake.
 LARGEST = 1e7
+#: Names that a message lists at the most.
+MANY = 50
 
 
 def list_tomograms(path: str | os.PathLike[str]) -> list[str]:
@@ -78,14 +89,15 @@ def read_tilt_series(path: str | os.PathLike[str], name: str | None = None, *, i
     path, name, row, tilts, is_relion_5 = _find(Path(path), name)
 
     pixel_size = float(row.numbers("rlnTomoTiltSeriesPixelSize")[0])
-    if pixel_size <= 0:
+    if not 1e-3 < pixel_size < 1e6:
         where = row.cell("rlnTomoTiltSeriesPixelSize")
         raise DataError(f"{where}: pixel size {pixel_size:g} Å must be positive; enter that of the images on disk")
     size = _size(row)
     geometry = _geometry(tilts, pixel_size)
     ctf, ctf_missing = _ctf(row, tilts)
-    exposure = tilts.numbers("rlnMicrographPreExposure") if tilts.has("rlnMicrographPreExposure") else None
-    angles = tilts.numbers("rlnTomoYTilt") if tilts.has("rlnTomoYTilt") else np.empty(0)
+    label = "rlnMicrographPreExposure"
+    exposure = tilts.numbers(label, least=0, most=LARGEST) if tilts.has(label) else None
+    angles = _within(MOST_TILT, tilts, "rlnTomoYTilt") if tilts.has("rlnTomoYTilt") else np.empty(0)
     stack = _images(images, row, tilts)
 
     centre: tuple[float, float, float] | None = None
@@ -141,8 +153,13 @@ def read_halves(path: str | os.PathLike[str], name: str | None = None) -> dict[s
 
 
 def _hand(row: Table) -> int | None:
-    """Give ``rlnTomoHand`` if it is there and 1 or -1."""
-    return {"1": 1, "-1": -1}.get(row.words("rlnTomoHand")[0].partition(".")[0]) if row.has("rlnTomoHand") else None
+    """Give ``rlnTomoHand``, 1 or -1, if it is there."""
+    if not row.has("rlnTomoHand"):
+        return None
+    hand = float(row.numbers("rlnTomoHand")[0])
+    if hand not in (1, -1):
+        raise DataError(f"{row.cell('rlnTomoHand')}: {hand:g} is no hand; allowed: 1 and -1; correct it")
+    return int(hand)
 
 
 def _find(path: Path, name: str | None) -> tuple[Path, str, Table, Table, bool]:
@@ -150,13 +167,18 @@ def _find(path: Path, name: str | None) -> tuple[Path, str, Table, Table, bool]:
     path, overview, tables = find_set(path)
     names = overview.words("rlnTomoName")
     if name is None and len(names) > 1:
-        raise UsageError(f"{path} holds {len(names)} tomograms; choose one of them by name: {', '.join(names)}")
+        raise UsageError(f"{path} holds {len(names)} tomograms; choose one of them by name: {_some(names)}")
     name = names[0] if name is None else name
     if names.count(name) != 1:
         problem = "unknown tomogram" if name not in names else "more than one tomogram"
-        raise UsageError(f"{problem} {name!r} in {path}; available: {', '.join(names)}")
+        raise UsageError(f"{problem} {name!r} in {path}; available: {_some(names)}")
     row = overview.row(names.index(name))
     return path, name, row, *_tilts(row, tables, name)
+
+
+def _some(names: Sequence[str]) -> str:
+    """List names in a message; not all of very many."""
+    return ", ".join(names[:MANY]) + (f" and {len(names) - MANY} more" if len(names) > MANY else "")
 
 
 def find_set(path: Path) -> tuple[Path, Table, dict[str, Table]]:
@@ -170,7 +192,7 @@ def find_set(path: Path) -> tuple[Path, Table, dict[str, Table]]:
             break
     overview = tables.get("global") or next((t for t in tables.values() if t.has("rlnTomoName")), None)
     if overview is None:
-        blocks = ", ".join(f"data_{name}" for name in tables) or "none"
+        blocks = _some([f"data_{name}" for name in tables]) or "none"
         raise DataError(
             f"{path} is not a tomogram set: no block data_global with column rlnTomoName (blocks: {blocks}); "
             f"give the tomograms.star of the set"
@@ -189,8 +211,10 @@ def _tilts(row: Table, tables: dict[str, Table], name: str) -> tuple[Table, bool
         tables = read_tables(path)
     tilts = tables.get(name)
     if tilts is None or tilts.has("rlnTomoName"):
-        blocks = ", ".join(f"data_{block}" for block in tables) or "none"
-        raise DataError(f"{path}: no block data_{name} with the tilts of tomogram {name} (blocks: {blocks})")
+        blocks = _some([f"data_{block}" for block in tables]) or "none"
+        raise DataError(
+            f"{path}: no block data_{name} with the tilts of tomogram {name} in {row.path} (blocks: {blocks})"
+        )
     if not len(tilts):
         raise DataError(f"{tilts.where}: lists no tilts")
     return tilts, is_relion_5
@@ -214,6 +238,13 @@ def _geometry(tilts: Table, pixel_size: float) -> NDArray[np.float64] | dict[str
     if tilts.has(*MATRIX):
         matrices = np.stack([tilts.vectors(label, 4) for label in MATRIX], 1)
         _check_range(tilts, MATRIX[0], np.abs(matrices).max((1, 2)))
+        affine = np.isclose(matrices[:, 3], [0, 0, 0, 1]).all(1)
+        if not affine.all():
+            bad = int(np.argmin(affine))
+            raise DataError(
+                f"{tilts.cell(MATRIX[3], bad)}: {tilts.words(MATRIX[3])[bad]}; a projection has [0,0,0,1] there; "
+                f"are columns mixed up?"
+            )
         return matrices
     if not tilts.has(*ANGLES):
         begun = any(tilts.has(label) for label in MATRIX)
@@ -222,12 +253,18 @@ def _geometry(tilts: Table, pixel_size: float) -> NDArray[np.float64] | dict[str
             f"rlnTomoProjX/Y/Z/W (RELION 4) or rlnTomoYTilt, ZRot, XShiftAngst and YShiftAngst (RELION 5). "
             f"Was the tilt series aligned?"
         )
-    y_tilt, z_rot, x_shift, y_shift = (tilts.numbers(label) for label in ANGLES)
+    y_tilt, z_rot = (_within(MOST_TILT, tilts, label) for label in ANGLES[:2])
+    x_shift, y_shift = (tilts.numbers(label) for label in ANGLES[2:])
     with np.errstate(over="ignore"):
         shifts = np.stack([x_shift, y_shift], 1) / pixel_size
     _check_range(tilts, ANGLES[2], np.abs(shifts).max(1))
-    x_tilt = tilts.numbers("rlnTomoXTilt", 0.0)
+    x_tilt = _within(MOST_TILT, tilts, "rlnTomoXTilt", 0.0)
     return {"tilt_angles": y_tilt, "tilt_axis_angle": z_rot, "x_tilt": x_tilt, "shifts": shifts}
+
+
+def _within(most: float, tilts: Table, label: str, default: float | None = None) -> NDArray[np.float64]:
+    """Give a column of numbers up to ``most`` either way, ``(n,)``."""
+    return tilts.numbers(label, default, least=-most, most=most)
 
 
 def _check_range(tilts: Table, label: str, largest: NDArray[np.float64]) -> None:
@@ -245,8 +282,9 @@ def _ctf(row: Table, tilts: Table) -> tuple[CtfParameters | None, tuple[str, ...
     if missing:
         return None, missing
     voltage, cs, q0 = (float(row.numbers(label)[0]) for label in OPTICS)
-    defocus_u, defocus_v, angle = (tilts.numbers(label) for label in DEFOCUS)
-    phase, scale = tilts.numbers("rlnPhaseShift", 0.0), tilts.numbers("rlnCtfScalefactor", 1.0)
+    defocus_u, defocus_v = (_within(MOST_DEFOCUS, tilts, label) for label in DEFOCUS[:2])
+    angle, phase = _within(MOST_ANGLE, tilts, DEFOCUS[2]), _within(MOST_ANGLE, tilts, "rlnPhaseShift", 0.0)
+    scale = _within(MOST_SCALE, tilts, "rlnCtfScalefactor", 1.0)
     try:
         ctf = CtfParameters.of(
             len(tilts),
@@ -280,16 +318,21 @@ def _images(which: Which, row: Table, tilts: Table) -> ImageStack:
         wanted = "rlnTomoTiltSeriesName in data_global or " if which == "full" else ""
         remedy = "name the images there" if which == "full" else "the set has no half images; use the full ones"
         raise DataError(f"{tilts.where}: column {label} is missing ({wanted}{label} names the images); {remedy}")
-    sources: list[tuple[Path, int | None]] = []
+    sources: list[tuple[str, int | None]] = []
     found: dict[str, Path] = {}
     for i, word in enumerate(tilts.words(label)):
-        match = re.match(r"(\d{1,9})@(.*)$", word)
+        match = re.match(r"([0-9]{1,9})@(.*)$", word)
         number, file = (int(match[1]) - 1, match[2]) if match else (None, word)
         if file not in found:
             found[file] = _find_image(tilts, label, i, file, row.path)
-        sources.append((found[file], number))
+        if (file, number) in sources:
+            raise DataError(
+                f"{tilts.cell(label, i)}: {word} is the image of row {sources.index((file, number)) + 1} too; "
+                f"each image must be there once; correct the name or remove the row"
+            )
+        sources.append((file, number))
     try:
-        return FileImages(sources)
+        return FileImages([(found[file], number) for file, number in sources])
     except DataError as error:
         raise DataError(f"{tilts.where}, column {label}: {error}") from error
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
-from fourierrecon.io.files import replacing
-from fourierrecon.io.star_text import decode, encode, read_text, split_blocks
+from fourierrecon.io.files import is_plain, replacing
+from fourierrecon.io.star_text import decode, encode, read_blocks
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,9 @@ class Table:
             raise DataError(f"{self.where}: column {label} is missing; it is needed. Add it, or write the set anew")
         return self.columns[label]
 
-    def numbers(self, label: str, default: float | None = None) -> NDArray[np.float64]:
+    def numbers(
+        self, label: str, default: float | None = None, *, least: float = -np.inf, most: float = np.inf
+    ) -> NDArray[np.float64]:
         """Give a column of finite numbers, ``(n_rows,)``.
 
         Parameters
@@ -82,15 +84,24 @@ class Table:
             Column.
         default
             Used where there is no such column.
+        least, most
+            What is allowed.
 
         Raises
         ------
         DataError
-            If the column is needed and missing, or a word is no finite number.
+            If the column is needed and missing, or a word is no finite number of that range.
         """
         if default is not None and label not in self.columns:
             return np.full(len(self), default)
-        return np.array([self._number(word, label, i) for i, word in enumerate(self.words(label))], float)
+        values = np.array([self._number(word, label, i) for i, word in enumerate(self.words(label))], float)
+        sound = (values >= least) & (values <= most)
+        if not sound.all():
+            bad = int(np.argmin(sound))
+            raise DataError(
+                f"{self.cell(label, bad)}: {values[bad]:g} makes no sense; allowed: {least:g} to {most:g}; correct it"
+            )
+        return values
 
     def vectors(self, label: str, length: int) -> NDArray[np.float64]:
         """Give a column of vectors written as ``[a,b,c]``, ``(n_rows, length)``.
@@ -104,21 +115,22 @@ class Table:
         for i, word in enumerate(self.words(label)):
             parts = word.strip().removeprefix("[").removesuffix("]").split(",")
             if len(parts) != length or not word.startswith("[") or not word.endswith("]"):
-                raise DataError(f"{self.cell(label, i)}: {word!r} is not a vector; needed: {length} numbers [a,b,...]")
+                raise DataError(
+                    f"{self.cell(label, i)}: {word[:60]!r} is not a vector; needed: {length} numbers [a,b,...]"
+                )
             rows.append([self._number(part, label, i) for part in parts])
         return np.array(rows, float).reshape(len(rows), length)
 
     def _number(self, word: str, label: str, index: int) -> float:
         try:
-            # Python's own extras (1_000, non-Latin digits) are no numbers to other programs
-            value = float(word) if word.isascii() and "_" not in word else None
+            value = float(word) if is_plain(word) else None
         except ValueError:
             value = None
         if value is None:
-            raise DataError(f"{self.cell(label, index)}: {word!r} is not a number; correct it")
+            raise DataError(f"{self.cell(label, index)}: {word[:60]!r} is not a number; correct it")
         if not np.isfinite(value):
             raise DataError(
-                f"{self.cell(label, index)}: {word!r} is not a finite number; correct it or leave the row out"
+                f"{self.cell(label, index)}: {word[:60]!r} is not a finite number; correct it or leave the row out"
             )
         return value
 
@@ -179,7 +191,7 @@ def write_tables(path: Path, tables: Mapping[str, Mapping[str, object]]) -> None
 def _tidy(path: Path) -> str:
     """Check the structure of a STAR file and rewrite it so that :mod:`starfile` keeps every value as is."""
     lines = []
-    for block in split_blocks(read_text(path), path):
+    for block in read_blocks(path):
         rows = [" ".join(map(encode, row)) for row in block.rows]
         if block.loop:
             labels = [f"_{encode(label)}" for label in block.labels]

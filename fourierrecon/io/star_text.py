@@ -1,4 +1,4 @@
-"""Splits the text of STAR files into blocks, whatever its line ends, comments and quotes, and checks it."""
+"""Reads the text of STAR files as blocks, whatever its line ends, comments and quotes, and checks it."""
 
 from __future__ import annotations
 
@@ -8,24 +8,10 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from fourierrecon.errors import DataError
+from fourierrecon.io.files import read_lines
 
 #: A value: quoted, or without blanks.
 _VALUE = re.compile(r"""\"([^"]*)\"(?=\s|$)|'([^']*)'(?=\s|$)|(\S+)""")
-
-
-def read_text(path: Path) -> str:
-    """Read a text file, whatever its encoding."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(4096)
-            if b"\0" in head:
-                raise DataError(f"{path} is not a STAR file but a binary one; give the tomograms.star of the set")
-            raw = head + file.read()
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}; give the tomograms.star of the set") from error
-    if not raw.strip():
-        raise DataError(f"{path} is empty; was its writing interrupted?")
-    return raw.decode("utf-8-sig", "replace")
 
 
 @dataclass
@@ -38,19 +24,19 @@ class Block:
     rows: list[list[str]]
 
 
-def split_blocks(text: str, path: Path) -> list[Block]:
+def read_blocks(path: Path) -> list[Block]:
     """Split the text of a STAR file into its blocks; a list has one value a row."""
-    blocks: list[Block] = []
-    for number, line in enumerate(re.split(r"\r\n|\n|\r", text), 1):
+    blocks: dict[str, Block] = {}
+    block = None
+    for number, line in enumerate(read_lines(path, "the tomograms.star of the set"), 1):
         words, here = _words(line), f"{path}, line {number}"
-        block = blocks[-1] if blocks else None
         if not words:
             continue
         if len(words) == 1 and re.match("data_[^/]*$", words[0]):
             name = words[0].removeprefix("data_")
-            if any(name == other.name for other in blocks):
+            if name in blocks:
                 raise DataError(f"{here}: a second block data_{name}; keep one of the two")
-            blocks.append(Block(name, False, [], []))
+            block = blocks[name] = Block(name, False, [], [])
         elif block is None:
             break
         elif words == ["loop_"] and not block.loop and not block.labels:
@@ -74,7 +60,7 @@ def split_blocks(text: str, path: Path) -> list[Block]:
             raise DataError(f"{here}: {line.strip()[:60]!r} is out of place in a STAR file; correct or remove it")
     if not blocks:
         raise DataError(f"{path} is not a STAR file: it does not begin with data_...; give the set's tomograms.star")
-    return blocks
+    return list(blocks.values())
 
 
 def _words(line: str) -> list[str]:

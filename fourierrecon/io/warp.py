@@ -150,7 +150,14 @@ def _images(series: WarpSeries, keep: NDArray[np.intp], source: Path, stack: Pat
         return FileImages([(found, int(i)) for i in keep]), whole.pixel_size
     if len(series.movies) != len(series):
         raise DataError(f"{series.path}: no stack of its name beside it, and no {series.movie_field}; give the stack")
-    averages = FileImages([(_average(series, int(i), source), None) for i in keep])
+    files = [_average(series, int(i), source) for i in keep]
+    for i, file in enumerate(files):
+        if file in files[:i]:
+            raise DataError(
+                f"{series.path}, {series.movie_field}, value {keep[i] + 1}: {file} is the image of tilt "
+                f"{keep[files.index(file)] + 1} too; each image must be there once; correct it"
+            )
+    averages = FileImages([(file, None) for file in files])
     return averages, averages.stacks[0].pixel_size
 
 
@@ -166,16 +173,12 @@ def _average(series: WarpSeries, index: int, source: Path) -> Path:
     movie = Path(word)
     tried = []
     for base in dict.fromkeys((series.path.parent, source.parent, Path(series.movie_folder.replace("\\", "/")))):
-        for place in (
-            base / movie.parent / "average" / f"{movie.stem}.mrc",
-            base / "average" / f"{movie.stem}.mrc",
-            base / movie,
-        ):
-            if place.suffix.lower() == ".mrc":
-                tried.append(place)
-                # names that no file system takes are not there either
-                if os.path.isfile(place):
-                    return place
+        places = [folder / "average" / f"{movie.stem}.mrc" for folder in (base / movie.parent, base)]
+        for place in [*places, base / movie] if movie.suffix.lower() == ".mrc" else places:
+            tried.append(place)
+            # names that no file system takes are not there either
+            if os.path.isfile(place):
+                return place
     raise DataError(
         f"{series.path}, {series.movie_field}, value {index + 1}: no average of {word[:80]} ({tried[0]} and others "
         f"tried); give the stack, as `WarpTools ts_stack` writes it"

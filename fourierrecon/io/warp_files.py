@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
+from fourierrecon.io.files import is_plain
 from fourierrecon.io.star_table import read_tables
-from fourierrecon.tilt_series import CtfParameters
+from fourierrecon.tilt_series import MOST_TILT, CtfParameters
 
 #: No angle (degrees), exposure or shift (Å) is larger, no size (px) either: what exceeds it is a mistake.
 LARGEST = 1e7
@@ -87,11 +88,10 @@ def _read_tomostar(path: Path) -> WarpSeries:
         raise DataError(f"{path} is no .tomostar: no column wrpAngleTilt; give the .tomostar or XML of a tilt series")
     if not len(table):
         raise DataError(f"{table.where}: lists no tilts")
-    for label in ("wrpAngleTilt", "wrpAxisAngle", "wrpAxisOffsetX", "wrpAxisOffsetY", "wrpDose"):
-        values = table.numbers(label, 0.0)
-        bad = int(np.argmax(np.abs(values)))
-        if not abs(values[bad]) < LARGEST:
-            raise DataError(f"{table.cell(label, bad)}: {values[bad]:g} makes no sense; correct it")
+    angles, axis = (
+        table.numbers(label, 0.0, least=-MOST_TILT, most=MOST_TILT) for label in ("wrpAngleTilt", "wrpAxisAngle")
+    )
+    offsets = [table.numbers(f"wrpAxisOffset{a}", 0.0, least=-LARGEST, most=LARGEST) for a in "XY"]
     lacking = table.lacks("wrpAxisAngle", "wrpAxisOffsetX", "wrpAxisOffsetY")
     warnings.warn(
         f"{path}: no {path.stem}.xml beside it or in ../warp_tiltseries, so the alignment is that of the .tomostar"
@@ -100,11 +100,11 @@ def _read_tomostar(path: Path) -> WarpSeries:
     )
     return WarpSeries(
         path,
-        table.numbers("wrpAngleTilt"),
-        table.numbers("wrpAxisAngle", 0.0),
-        np.stack([table.numbers("wrpAxisOffsetX", 0.0), table.numbers("wrpAxisOffsetY", 0.0)], 1),
+        angles,
+        axis,
+        np.stack(offsets, 1),
         np.ones(len(table), bool),
-        table.numbers("wrpDose") if table.has("wrpDose") else None,
+        table.numbers("wrpDose", least=0, most=LARGEST) if table.has("wrpDose") else None,
         list(table.words("wrpMovieName")) if table.has("wrpMovieName") else [],
         ctf_missing=("Warp's XML with the fitted CTF",),
         movie_field="column wrpMovieName",
@@ -114,19 +114,25 @@ def _read_tomostar(path: Path) -> WarpSeries:
 def _read_xml(path: Path) -> WarpSeries:
     """Read the XML of a tilt series."""
     root = _root(path)
-    angles = _numbers(path, root, "Angles")
+    angles = _numbers(path, root, "Angles", largest=MOST_TILT)
     if angles is None:
         raise DataError(f"{path}: <Angles> is missing; it lists the tilt angles. Give the XML of a tilt series")
     n = len(angles)
-    lists = {name: _numbers(path, root, name, n) for name in ("AxisAngle", "AxisOffsetX", "AxisOffsetY", "Dose")}
-    axis, x, y = (lists[name] for name in ("AxisAngle", "AxisOffsetX", "AxisOffsetY"))
+    lists = {"AxisAngle": _numbers(path, root, "AxisAngle", n, MOST_TILT)}
+    lists |= {name: _numbers(path, root, name, n) for name in ("AxisOffsetX", "AxisOffsetY", "Dose")}
+    axis, x, y, dose = lists.values()
     if axis is None or x is None or y is None:
         lacking = ", ".join(f"<{name}>" for name in ("AxisAngle", "AxisOffsetX", "AxisOffsetY") if lists[name] is None)
         raise DataError(f"{path}: {lacking} missing; was the tilt series aligned, or its alignment imported?")
+    if dose is not None and dose.min() < 0:
+        raise DataError(
+            f"{path}, <Dose>, value {int(np.argmin(dose)) + 1}: {dose.min():g} is no exposure; allowed: 0 or more; "
+            f"correct it"
+        )
     truth = {"true": True, "false": False}
     use = _values(path, root, "UseTilt", lambda word: truth[word.lower()], "must be True or False", n)
     movies = _values(path, root, "MoviePath", str, "", n)
-    level_x, level_y = (_attribute(path, root, f"LevelAngle{a}", 1, (0.0,)) for a in "XY")
+    level_x, level_y = (_attribute(path, root, f"LevelAngle{a}", 1, (0.0,), MOST_TILT) for a in "XY")
     sizes = [_attribute(path, root, f"{kind}DimensionsAngstrom", k) for kind, k in (("Image", 2), ("Volume", 3))]
     for kind, lengths in zip(("Image", "Volume"), sizes, strict=True):
         if lengths is not None and min(lengths) < 0:
@@ -142,7 +148,7 @@ def _read_xml(path: Path) -> WarpSeries:
         axis,
         np.stack([x, y], 1),
         np.ones(n, bool) if use is None else np.array(use, bool),
-        lists["Dose"],
+        dose,
         movies or [],
         ((level_x or (0.0,))[0], (level_y or (0.0,))[0]),
         image_size,
@@ -181,10 +187,10 @@ def _root(path: Path) -> ElementTree.Element:
     return root
 
 
-def _number(word: str) -> float:
+def _number(word: str, largest: float = LARGEST) -> float:
     """Give a sensible number, or raise ``ValueError``."""
-    value = float(word) if word.isascii() and "_" not in word else float("nan")
-    if not abs(value) < LARGEST:
+    value = float(word) if is_plain(word) else float("nan")
+    if not abs(value) <= largest:
         raise ValueError(word)
     return value
 
@@ -214,27 +220,38 @@ def _values(
     return values
 
 
-def _numbers(path: Path, root: ElementTree.Element, name: str, n: int | None = None) -> NDArray[np.float64] | None:
+def _numbers(
+    path: Path, root: ElementTree.Element, name: str, n: int | None = None, largest: float = LARGEST
+) -> NDArray[np.float64] | None:
     """Give a list of finite numbers, ``(n,)``."""
-    values = _values(path, root, name, _number, f"must be a number below {LARGEST:g}", n)
+    values = _values(
+        path, root, name, lambda word: _number(word, largest), f"must be a number up to {largest:g} either way", n
+    )
     if values is not None and not values:
         raise DataError(f"{path}, <{name}>: holds no values; needed: one a tilt")
     return None if values is None else np.array(values, float)
 
 
 def _attribute(
-    path: Path, root: ElementTree.Element, name: str, n: int, default: tuple[float, ...] | None = None
+    path: Path,
+    root: ElementTree.Element,
+    name: str,
+    n: int,
+    default: tuple[float, ...] | None = None,
+    largest: float = LARGEST,
 ) -> tuple[float, ...] | None:
     """Give an attribute of the root, ``n`` numbers with commas between."""
     text = root.get(name, "").strip()
     if not text:
         return default
     try:
-        values = tuple(_number(word.strip()) for word in text.strip("()").split(","))
+        values = tuple(_number(word.strip(), largest) for word in text.strip("()").split(","))
     except ValueError:
         values = ()
     if len(values) != n:
-        raise DataError(f"{path}, attribute {name}: {text[:40]!r} must be {n} number{'s' * (n > 1)}; correct it")
+        raise DataError(
+            f"{path}, attribute {name}: {text[:40]!r} must be {n} number{'s' * (n > 1)} up to {largest:g}; correct it"
+        )
     return values
 
 
