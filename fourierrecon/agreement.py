@@ -51,9 +51,9 @@ class TiltAgreement:
     best_angle
         Tilt angle that fits best, degrees: correlation is measured by what neighbours of that tilt reach.
     flag
-        ``""``, ``blank`` (no contrast, or not finite), ``unseen`` (too little overlap to say), ``misaligned`` (shift far from its
-        neighbours'), ``wrong angle`` (another tilt fits better; errors of 30 degrees are found, smaller ones where
-        there is little noise), ``bad`` (low correlation beside its neighbours').
+        ``""``, ``blank`` (no contrast, or values that are not finite), ``unseen`` (too little overlap to say),
+        ``misaligned`` (shift far from its neighbours'), ``wrong angle`` (another tilt fits better; errors of 30
+        degrees are found, smaller ones where there is little noise), ``bad`` (correlation far below its neighbours').
     """
 
     number: int
