@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import isnan
 from pathlib import Path
 from shlex import quote
 from shutil import disk_usage
@@ -17,8 +18,6 @@ from rich.text import Text
 from fourierrecon.console import in_bytes, program, say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -323,7 +322,7 @@ def print_comparison(
     voxels, nm = (", ".join(f"{round(s * by, 2) + 0.0:.2f}" for s in found.shift) for by in (1, found.voxel_size / 10))
     say(console, "shift", f"of B from A (x, y, z): {voxels} voxels{f' ({nm} nm)' if known else ''}")
     line = f"B = {found.slope:.4g} A {'+' if found.offset >= 0 else '-'} {abs(found.offset):.4g}"
-    say(console, "greys", line if found.slope == found.slope else "not related")
+    say(console, "greys", "not related" if isnan(found.slope) else line)
     depth, height, width = found.a.shape
     part = "" if found.whole else f", of their middle, {width} x {height} x {depth} voxels"
     say(console, "match", f"correlation {found.correlation:.3f}{part}")

@@ -93,6 +93,14 @@ def test_an_image_of_noise_is_bad() -> None:
     assert named[0].flag in ("bad", "misaligned")
 
 
+def test_images_without_any_grey_values_are_blank() -> None:
+    series = cell(85.3).series
+    images = np.array(series.images)
+    images[3], images[7, 5, 6] = 0, np.nan
+    rows = tilt_agreement(replace(series, images=images), tomogram(series, 2), n_threads=2)
+    assert {row.number: row.flag for row in outliers(rows)} == {4: "blank", 8: "blank"}
+
+
 def test_the_order_of_the_images_does_not_matter() -> None:
     series = cell(85.3).series
     order = np.random.default_rng(0).permutation(series.n_tilts)
