@@ -135,7 +135,9 @@ def process(recipe: Recipe, name: str, progress: Progress | None = None) -> Outc
             products = products_of(recipe, name)
             missing = [product for product in products if product.reason is not None]
             if missing:
-                reconstruct_many([order_of(recipe, product) for product in missing], recipe.settings)
+                binnings = tuple(dict.fromkeys(product.region.binning for product in products))
+                settings = replace(recipe.settings, binnings=binnings)
+                reconstruct_many([order_of(recipe, product) for product in missing], settings)
         except FourierReconError as problem:
             error = str(problem)
         except MemoryError:

@@ -1,8 +1,8 @@
 """Several volumes from one reading of the images: halves and the whole, weightings, binnings.
 
-Each image is loaded once and prepared once for every pair of binning and weighting. Volumes of one binning and
-weighting that differ only in the tilts they take share the samples as well: each inserts those of its tilts. So a half
-volume is exactly what a reconstruction from those images alone gives.
+Each image is loaded once and transformed once; what depends on binning and weighting begins with the crop in Fourier
+space. Volumes of one binning and weighting that differ only in the tilts they take share the samples as well: each
+inserts those of its tilts. So a half volume is what a reconstruction from those images alone gives.
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ from fourierrecon.weighting import Weighting, Wiener
 
 @dataclass(frozen=True)
 class Settings:
-    """How to reconstruct, whatever it is: see :func:`fourierrecon.reconstruction.reconstruct`."""
+    """How to reconstruct, whatever it is: see :func:`fourierrecon.reconstruction.reconstruct`.
+
+    ``binnings`` are all that there may be volumes of, whether they are asked for at once or later: a volume does not
+    depend on which others are made along with it.
+    """
 
     ctf: bool = True
     n_threads: int | None = None
@@ -39,6 +43,7 @@ class Settings:
     memory: int | None = None
     scratch: Path | None = None
     progress: Progress | None = None
+    binnings: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +148,7 @@ def prepare(
             f"add what is missing, or switch the CTF off (--noctf, ctf=False)"
         )
     mask = mask_of(series.image_shape, region.binning, settings.taper_distance, settings.taper_falloff)
-    plan = Plan.of(series, region, strategy, mask, settings.ctf, settings.precision)
+    plan = Plan.of(series, region, strategy, mask, settings.ctf, settings.precision, settings.binnings)
     storage = choose_storage(plan, threads, settings.memory if memory is None else memory, whole=whole)
     return Task(
         series, region, strategy, plan, mask, settings.keep_mean, storage, settings.scratch, threads, settings.progress

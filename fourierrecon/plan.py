@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,8 +108,24 @@ class Plan:
     weighted: bool
 
     @classmethod
-    def of(cls, series: TiltSeries, region: Region, strategy: Weighting, mask: Mask, ctf: bool, precision: str) -> Plan:
+    def of(
+        cls,
+        series: TiltSeries,
+        region: Region,
+        strategy: Weighting,
+        mask: Mask,
+        ctf: bool,
+        precision: str,
+        binnings: Sequence[float] = (),
+    ) -> Plan:
         """Plan one reconstruction.
+
+        Parameters
+        ----------
+        series, region, strategy, mask, ctf, precision
+            What is to be reconstructed, and how.
+        binnings
+            Those that the images are prepared for. All get the same border and padding, to share a transform.
 
         Raises
         ------
@@ -125,12 +142,14 @@ class Plan:
         shape = region.shape[0], region.shape[2 - plane_axis], region.shape[1 + plane_axis]
         per_voxel = a[:, :, order] * binning
 
-        spread = _psf_radius(series, binning) if ctf else 0.0
+        others = [other for other in binnings if other >= 1.01] if binning >= 1.01 else []
+        spread = _psf_radius(series, min([binning, *others])) if ctf else 0.0
         filtered = ctf or strategy.has_filter
         last = np.array([shape[1], shape[2], shape[0]]) - 1
         # whole, unbinned images whose borders need not match a count can be filtered on their way to the samples
         for late in (filtered and binning < 1.01 and not strategy.divides_by_count, False):
-            grid = preprocess.sampling(series.image_shape, binning, mask, spread, filtered, late)
+            coarsest = max([binning, *others])
+            grid = preprocess.sampling(series.image_shape, binning, mask, spread, filtered, late, coarsest)
             matrices = per_voxel / grid.step[:, None]
             offsets = (pixel_zero + grid.border) / grid.step
             middle, reach = offsets + matrices @ (last / 2), np.abs(matrices) @ (last / 2)

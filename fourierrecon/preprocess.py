@@ -20,7 +20,7 @@ from fourierrecon.coverage import Mask
 from fourierrecon.ctf import kernel_coefficients
 from fourierrecon.ctf_kernel import transfer
 from fourierrecon.errors import DataError
-from fourierrecon.fourier import Real, fast_length
+from fourierrecon.fourier import Complex, Real, fast_length
 from fourierrecon.kernels import compiled
 from fourierrecon.memory import Scratch
 from fourierrecon.tilt_series import TiltSeries
@@ -66,7 +66,13 @@ class Sampling:
 
 
 def sampling(
-    image_shape: tuple[int, int], binning: float, mask: Mask, spread: float, filtered: bool, late: bool
+    image_shape: tuple[int, int],
+    binning: float,
+    mask: Mask,
+    spread: float,
+    filtered: bool,
+    late: bool,
+    coarsest: float | None = None,
 ) -> Sampling:
     """Choose the grid of the prepared images.
 
@@ -84,10 +90,13 @@ def sampling(
         Whether there is any 2D filter.
     late
         Filters are left to :func:`fourierrecon.slices.spectrum`, which transforms the images anyway.
+    coarsest
+        Binning that the border is made for, where images are prepared for several.
     """
     reworked = filtered or binning >= 1.01
     # a taper ends inside the image: nothing to continue
-    border = int(np.ceil(CONTINUATION * binning if reworked else -mask.start)) if mask.start < 0 else 0
+    continued = CONTINUATION * max(binning, coarsest or 0)
+    border = int(np.ceil(continued if reworked else -mask.start)) if mask.start < 0 else 0
     room = int(np.ceil(spread)) if filtered else 0
     if late or not reworked:
         padded = image_shape[0] + 2 * border, image_shape[1] + 2 * border
@@ -140,6 +149,8 @@ def prepare_image(
     filters: list[ImageFilter],
     binning: float,
     scratch: Scratch,
+    shared: dict[object, Complex],
+    share: object,
 ) -> Real:
     """Continue, filter, bin and mask one image.
 
@@ -159,24 +170,31 @@ def prepare_image(
         Voxel over bin-1 px.
     scratch
         Memory for it, and for the result.
+    shared, share
+        Transforms of this image that may be used again, under a name that stands for border and first mask. The finest
+        binning has to come first.
 
     Returns
     -------
     prepared
         ``grid.sampled``, float32; pixel ``(0, 0)`` is bin-1 pixel ``(-border, -border)``.
     """
-    extended = _continue(image, np.float32(level), grid.border, scratch)
-    extended *= masks[0]
-    if not grid.filters:
-        return extended
     height, width = grid.padded
     rows, columns = grid.sampled
     half_columns = columns // 2 + 1
-    spectrum = fourier.real_forward(extended, width, scratch)[:, :half_columns]
-    full = scratch.array("full", (height, half_columns), np.complex64)
-    full[: len(spectrum)] = spectrum
-    full[len(spectrum) :] = 0
-    fourier.transform(full, 0, backward=False)
+    name = share, level, grid.padded
+    if not grid.filters or name not in shared:
+        extended = _continue(image, np.float32(level), grid.border, scratch)
+        extended *= masks[0]
+        if not grid.filters:
+            return extended
+        spectrum = fourier.real_forward(extended, width, scratch)[:, :half_columns]
+        whole = scratch.array("full", (height, half_columns), np.complex64)
+        whole[: len(spectrum)] = spectrum
+        whole[len(spectrum) :] = 0
+        fourier.transform(whole, 0, backward=False)
+        shared[name] = whole
+    full = shared[name][:, :half_columns]
     kept = scratch.array("kept", (rows, half_columns), np.complex64)
     upper = rows // 2
     kept[:upper] = full[:upper]

@@ -138,9 +138,9 @@ def products_of(recipe: Recipe, name: str | None) -> list[Product]:
     series = recipe.offsets.apply(read_series(recipe.source, name, recipe.extras))
     parts = _parts(recipe, series)
     found = []
+    binnings = [wanted if wanted > 0 else max(-wanted / series.pixel_size, 1.0) for wanted in recipe.binnings]
     for strategy in recipe.strategies:
-        for wanted in recipe.binnings:
-            binning = wanted if wanted > 0 else max(-wanted / series.pixel_size, 1.0)
+        for binning in binnings:
             region = Region.of(series, binning=binning, origin=recipe.origin, size=recipe.size)
             tag = _tag(strategy, recipe.strategies) + f"_bin{binning:g}" * (len(recipe.binnings) > 1)
             for part, (own, tilts) in parts.items():
@@ -191,7 +191,8 @@ def _parts(recipe: Recipe, series: TiltSeries) -> dict[str, tuple[TiltSeries, tu
 def _options(recipe: Recipe, region: Region, strategy: Weighting, tilts: tuple[int, ...] | None) -> list[object]:
     """List everything but the tilt series that a volume depends on."""
     s = recipe.settings
-    how = s.ctf, s.keep_mean, s.taper_distance, s.taper_falloff, s.precision
+    # where images are prepared for several binnings, all of them leave their trace in the border
+    how = recipe.binnings, s.ctf, s.keep_mean, s.taper_distance, s.taper_falloff, s.precision
     return [region.origin, region.shape, region.binning, strategy, tilts, *how, recipe.dtype, recipe.like,
             recipe.projection]  # fmt: skip
 

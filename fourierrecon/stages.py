@@ -69,6 +69,8 @@ class Sampler:
         self._table = np.repeat(plan.row_kernel.table(), 2, axis=1).ravel()
         self._rows = np.arange(-s.half_rows, s.half_rows + 1)
         self.levels = np.zeros(len(plan.used) if task.keep_mean and strategy.divides_by_count else 0, np.float32)
+        # where there is no taper, border and mask are the same for all binnings and weightings
+        self._share = plan.sampling.border if task.mask.start < 0 else self
         self._ctf_last = plan.late and plan.filter_length == 0
         if strategy.uses_weights:
             # where slices are just close enough a grid point gets their spectra, in voxels instead of pixels
@@ -77,7 +79,14 @@ class Sampler:
             # the integral over the slice as a sum over its samples
             self._scale = 1 / (np.abs(s.matrices[:, 0, 0]) * s.period * s.row_length)
 
-    def sample(self, scratch: memory.Scratch, buffers: tuple[Complex, Real], tilt: int, image: Real) -> None:
+    def sample(
+        self,
+        scratch: memory.Scratch,
+        buffers: tuple[Complex, Real],
+        tilt: int,
+        image: Real,
+        shared: dict[object, Complex],
+    ) -> None:
         """Sample one image, if the region is seen by it.
 
         Parameters
@@ -88,6 +97,8 @@ class Sampler:
             Number of the image in the task's series.
         image
             As loaded, ``(height, width)``.
+        shared
+            What is known of this image already: see :func:`fourierrecon.preprocess.prepare_image`.
         """
         task, plan, strategy, store = self.task, self.task.plan, self.task.strategy, self.store
         if tilt not in self._places:
@@ -101,7 +112,9 @@ class Sampler:
         if len(self.levels):
             origin = np.zeros((1, 1), np.float32)
             self.levels[i] = level * np.prod([float(f(origin, origin)[0, 0]) for f in filters])
-        prepared = preprocess.prepare_image(image, plan.sampling, masks, level, early, task.region.binning, scratch)
+        prepared = preprocess.prepare_image(
+            image, plan.sampling, masks, level, early, task.region.binning, scratch, shared, self._share
+        )
         start, stop = plan.windows[i]
         a_is_x = bool(plan.along[i] == 0)
         window = preprocess.cut_window(prepared, start, stop, a_is_x)
@@ -139,7 +152,7 @@ def sample_images(samplers: Sequence[Sampler], n_threads: int, progress: Progres
         Called as ``progress("images", done, total)``.
     """
     needed: dict[tuple[int, int], list[tuple[Sampler, int]]] = {}
-    for sampler in samplers:
+    for sampler in sorted(samplers, key=lambda sampler: sampler.task.region.binning):
         for tilt in map(int, sampler.task.plan.used):
             needed.setdefault(source_of(sampler.task.series.images, tilt), []).append((sampler, tilt))
     # as they lie in the file
@@ -152,8 +165,9 @@ def sample_images(samplers: Sequence[Sampler], n_threads: int, progress: Progres
         scratch, own = buffers
         first, number = work[i][0]
         image = preprocess.load_image(first.task.series, number)
+        shared: dict[object, Complex] = {}
         for sampler, tilt in work[i]:
-            sampler.sample(scratch, own[sampler], tilt, image)
+            sampler.sample(scratch, own[sampler], tilt, image, shared)
 
     parallel.for_each(len(work), sample, state=start, n_threads=n_threads, stage="images", progress=progress)
 
