@@ -57,6 +57,7 @@ from fourierrecon.options import (
     XTilt,
     ZShift,
 )
+from fourierrecon.view import view
 
 #: The base of everything that typer says about wrong options (newer versions carry their own click).
 _PARSING_ERROR: type[Exception] = typer.BadParameter.__base__ or Exception
@@ -149,7 +150,7 @@ def reconstruct(
     Options as in relion_tomo_reconstruct_tomogram; hyphens do for underscores.
     """
     from fourierrecon import arguments, checks
-    from fourierrecon.console import Stages, say, screen, size_of
+    from fourierrecon.console import Stages, program, say, screen, size_of
     from fourierrecon.frames import Box
     from fourierrecon.io import Extras, check_writable, writing_mrc
     from fourierrecon.offsets import Offsets
@@ -210,7 +211,7 @@ def reconstruct(
     say(console, "wrote", f"{o} ({size_of(o)}) after {time.perf_counter() - started:.1f} s")
     finer = max(1.0, region.binning / 2)
     hint = f"; finer: --bin {finer:g}" if finer < region.binning else ""
-    say(console, "next", f"look at it: 3dmod {quote(str(o))}{hint}")
+    say(console, "next", f"look at it: {program()} view {quote(str(o))}{hint}")
 
 
 @app.command()
@@ -344,6 +345,7 @@ def info(
 
 app.command("import")(importing.import_series)
 app.command("convert-coords")(coordinates.convert_coords)
+app.command()(view)
 for _command in (examples.demo, examples.simulate, examples.sample):
     app.command()(_command)
 
