@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import threading
 from abc import ABC, abstractmethod
@@ -104,17 +105,18 @@ class MrcPlanes(VolumePlanes):
         self.shape, self.voxel_size, self.origin = header.shape, header.voxel_size, header.origin
         self._end = header.end
         try:
-            self._file = self.path.open("rb")
-            self.array = np.memmap(self._file, header.dtype, "r", header.offset, header.shape)
+            with self.path.open("rb") as file:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError as error:
             raise DataError(f"cannot read {path}: {error.strerror or error}") from error
-        self._data = self.array
+        self._data = np.ndarray(header.shape, header.dtype, self._map, header.offset)
+        self.array = self._data
         self._turn, self._band, self._band_start = threading.Lock(), self._data[:, :, :0], 0
 
     def mean(self, axis: Axis, first: int, last: int) -> NDArray[np.float32]:
         """Read the mean of some planes, see :meth:`VolumePlanes.mean`."""
         # to touch what is missing of a mapped file would end the process
-        if os.fstat(self._file.fileno()).st_size < self._end:
+        if self._map.size() < self._end:
             raise DataError(f"{self.path} has become shorter since it was opened; is another program writing it?")
         if axis == "x":
             return self._mean_of_columns(first, last)
