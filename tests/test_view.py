@@ -72,7 +72,7 @@ def densities(answer: Answer, shape: tuple[int, ...]) -> NDArray[np.float64]:
 
 def test_slices_are_those_of_the_array(server: ViewServer) -> None:
     # half a step of 65535, and the rounding of float32
-    step = 0.51 * np.ptp(VALUES) / 65535
+    step = 0.51 * float(np.ptp(VALUES)) / 65535
     for number, axis in enumerate(AXES):
         for index in range(SHAPE[number]):
             expected = np.take(VALUES, index, number)
@@ -116,7 +116,7 @@ def test_a_wrong_token_gets_nothing(server: ViewServer, name: str) -> None:
         line = f"/{token}/{name}".encode().decode("latin-1")
         with socket.create_connection(("127.0.0.1", server.server_address[1]), timeout=30) as connection:
             connection.sendall(f"GET {line} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode("latin-1"))
-            answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))  # noqa: B023
+            answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
         assert answer.startswith(b"HTTP/1.1 403 "), token
         assert b"volume" not in answer
 
@@ -164,7 +164,7 @@ def test_a_file_that_becomes_shorter_is_told(server: ViewServer, path: Path) -> 
 
 
 def test_numbers_stand_for_densities() -> None:
-    largest = np.finfo(np.float32).max
+    largest = float(np.finfo(np.float32).max)
     plane = np.array([[-largest, 0, largest], [np.nan, np.inf, -np.inf]], np.float32)
     numbers, low, high = quantise(plane)
     assert (low, high) == (-largest, largest)

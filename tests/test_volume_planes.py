@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import mrcfile
 import numpy as np
@@ -56,7 +57,7 @@ class InMemory:
 @pytest.mark.parametrize("band", [0, 4 * 7 * 12 * 4, 1 << 26])
 def test_planes_of_mrc_files(kind: type, band: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(volume_planes, "BAND_BYTES", band)
-    data = np.clip(10 * VALUES, 0, 100).astype(kind)
+    data: NDArray[Any] = np.clip(10 * VALUES, 0, 100).astype(kind)
     path = tmp_path / "volume.mrc"
     with mrcfile.new(path) as file:
         file.set_data(data)
