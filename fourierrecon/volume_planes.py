@@ -6,6 +6,8 @@ import mmap
 import os
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
@@ -20,7 +22,9 @@ from fourierrecon.io.stacks import read_header
 Axis: TypeAlias = Literal["z", "y", "x"]
 AXES: tuple[Axis, ...] = ("z", "y", "x")
 #: Columns that are kept in memory around the last YZ plane of an MRC file: to read it takes all of the file.
-BAND_BYTES = 1 << 26
+BAND_BYTES = 1 << 27
+#: What is asked for in advance: slabs when all of the file is read, rows before and after a wanted one.
+SLABS_AHEAD, ROWS_AROUND = 4, 8
 #: XY planes that grey values are sampled of, and values of each.
 SAMPLED_PLANES, SAMPLED_VALUES = 5, 1 << 18
 #: Steps between two percentiles.
@@ -121,6 +125,9 @@ class MrcPlanes(VolumePlanes):
         if axis == "x":
             return self._mean_of_columns(first, last)
         depth, height, width = self.shape
+        if axis == "y":
+            for z in range(depth):
+                self._fetch(z, max(first - ROWS_AROUND, 0), min(last + ROWS_AROUND, height))
         total = np.zeros((height if axis == "z" else depth, width), np.float32)
         for index in range(first, last):
             total += self._data[index] if axis == "z" else self._data[:, index]
@@ -133,15 +140,31 @@ class MrcPlanes(VolumePlanes):
         # requests come from several threads: the second one for the same columns waits for the first
         with self._turn:
             if kept <= last - first:
-                return _mean_along_rows(self._data, first, last)
+                return _mean_along_rows(self._slabs(), (depth, height), first, last)
             start = self._band_start
             if not start <= first <= last <= start + self._band.shape[2]:
                 start = min(max((first + last - kept) // 2, 0), width - kept)
                 self._band = np.empty((depth, height, kept), self._data.dtype)
-                for z in range(depth):
-                    self._band[z] = self._data[z, :, start : start + kept]
+                for z, slab in enumerate(self._slabs()):
+                    self._band[z] = slab[:, start : start + kept]
                 self._band_start = start
-            return _mean_along_rows(self._band, first - start, last - start)
+            return _mean_along_rows(self._band, (depth, height), first - start, last - start)
+
+    def _slabs(self) -> Iterator[NDArray[Any]]:
+        for z, slab in enumerate(self._data):
+            self._fetch(z, 0, SLABS_AHEAD * self.shape[1])
+            yield slab
+
+    def _fetch(self, z: int, first: int, last: int) -> None:
+        """Have rows of a slab (and after it) read soon; when they are touched, the system reads page after page."""
+        if hasattr(mmap, "MADV_WILLNEED"):
+            slab, row = self._data.strides[:2]
+            start = self._end - self._data.nbytes + z * slab + first * row
+            start -= start % mmap.PAGESIZE
+            length = min((last - first) * row + mmap.PAGESIZE, self._end - start)
+            # it is advice, nothing more
+            with suppress(OSError):
+                self._map.madvise(mmap.MADV_WILLNEED, start, length)
 
 
 class Blocks(Protocol):
@@ -241,10 +264,12 @@ def percentiles_of(volume: VolumePlanes, thickness: int = 1) -> NDArray[np.float
     return np.percentile(values.astype(np.float64), np.linspace(0, 100, 100 * STEPS + 1))
 
 
-def _mean_along_rows(data: NDArray[Any], first: int, last: int) -> NDArray[np.float32]:
-    """Average some columns, slab by slab: ``(z, y)``."""
-    mean = np.empty(data.shape[:2], np.float32)
-    for z, slab in enumerate(data):
+def _mean_along_rows(
+    slabs: Iterable[NDArray[Any]], shape: tuple[int, int], first: int, last: int
+) -> NDArray[np.float32]:
+    """Average some columns of slabs ``(y, x)``: ``(z, y)``."""
+    mean = np.empty(shape, np.float32)
+    for z, slab in enumerate(slabs):
         slab[:, first:last].mean(axis=1, dtype=np.float32, out=mean[z])
     return mean
 
