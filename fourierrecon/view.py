@@ -90,11 +90,11 @@ def _show_in_napari(console: Console, volume: VolumePlanes) -> bool:
 
         viewer = napari.Viewer(title=f"{volume.path.name} - fourierrecon")
     except ImportError as error:
-        say(console, "note", f"napari cannot be used ({error}); here is the page instead")
+        reason = " ".join(str(error).split())
+        say(console, "note", f"napari cannot be used ({reason}); here is the page instead")
         return False
     viewer.add_image(**napari_layer(volume))
     viewer.dims.axis_labels = ("z", "y", "x")
-    viewer.dims.set_point(0, viewer.dims.range[0].start + volume.shape[0] // 2 * viewer.dims.range[0].step)
     viewer.scale_bar.visible = True
     say(console, "napari", "its window is open; close it to end")
     napari.run()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import sys
 from collections.abc import Callable
 from functools import lru_cache
 from http import HTTPStatus
@@ -15,6 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
+from fourierrecon.console import fail
 from fourierrecon.errors import FourierReconError, UsageError
 from fourierrecon.volume_planes import AXES, STEPS, VolumePlanes, percentiles_of
 
@@ -69,7 +71,10 @@ class ViewServer(ThreadingHTTPServer):
         return f"http://{LOOPBACK}:{self.server_address[1]}/{self.token}/view"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: the browser has gone away in the middle of an answer."""
+        """Say in one line what went wrong; nothing if the browser has gone away in the middle of an answer."""
+        error = sys.exception()
+        if not isinstance(error, ConnectionError):
+            fail(f"the page could not be served: {error!r}")
 
 
 def quantise(plane: NDArray[np.float32]) -> tuple[NDArray[np.uint16], float, float]:
@@ -116,11 +121,14 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             kind, body, more = make(server, dict(parse_qsl(address.query)))
+        except FourierReconError as error:
+            self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
+            return
         except (LookupError, ValueError) as error:
-            if isinstance(error, FourierReconError):
-                self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
-            else:
-                self._refuse(HTTPStatus.BAD_REQUEST, f"cannot answer that: {error}")
+            self._refuse(HTTPStatus.BAD_REQUEST, f"cannot answer that: {error}")
+            return
+        except MemoryError:
+            self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "out of memory; close other programs, or take thinner slabs")
             return
         self._send(HTTPStatus.OK, kind, body, more)
 

@@ -175,13 +175,37 @@ def test_numbers_stand_for_densities() -> None:
         assert not numbers.any()
 
 
+def test_a_browser_that_goes_away_leaves_no_trace(server: ViewServer, capsys: pytest.CaptureFixture[str]) -> None:
+    for error in (BrokenPipeError(), ConnectionResetError(), RuntimeError("a bug")):
+        try:
+            raise error
+        except (OSError, RuntimeError):
+            server.handle_error(None, None)
+    assert capsys.readouterr().err == "error: the page could not be served: RuntimeError('a bug')\n"
+
+
+def test_lack_of_memory_is_told(server: ViewServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(server.volume, "mean", none_left)
+    answer = ask(server, "slice?axis=z&index=0&slab=1")
+    assert answer.status == 500
+    assert answer.body.startswith(b"out of memory")
+
+
 # the command
 
 
 def test_ctrl_c_ends_it(path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    # background jobs of a shell are started with Ctrl-C switched off
+    script = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from fourierrecon.cli import main; sys.exit(main())"
+    )
     process = subprocess.Popen(
-        [sys.executable, "-m", "fourierrecon", "view", str(path), "--no_browser"],
+        [sys.executable, "-c", script, "view", str(path), "--no_browser"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
     )  # fmt: skip
     try:

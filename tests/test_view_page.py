@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import mrcfile
@@ -40,19 +41,28 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "volume.mrc"
 
 
-@pytest.fixture
-def page(browser: Page, path: Path) -> Iterator[Page]:
+@contextmanager
+def showing(browser: Page, path: Path) -> Iterator[Page]:
+    """Serve a volume, and open its page."""
     with ViewServer(open_volume(path)) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        browser.troubles.clear()
-        browser.resize(1280, 800)
-        browser.open(server.address)
-        browser.wait(READY)
-        yield browser
-        browser.open("about:blank")
-        server.shutdown()
-        thread.join()
+        try:
+            browser.troubles.clear()
+            browser.resize(1280, 800)
+            browser.open(server.address)
+            browser.wait(READY)
+            yield browser
+        finally:
+            browser.open("about:blank")
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def page(browser: Page, path: Path) -> Iterator[Page]:
+    with showing(browser, path) as page:
+        yield page
 
 
 def picture(page: Page, axis: str) -> NDArray[np.int64]:
@@ -246,18 +256,9 @@ def test_trouble_is_told_and_forgotten(page: Page, path: Path) -> None:
 def test_a_volume_of_unknown_size_and_one_slice(browser: Page, tmp_path: Path) -> None:
     with mrcfile.new(tmp_path / "a.mrc") as file:
         file.set_data(np.full((1, 60, 80), 3, np.int8))
-    with ViewServer(open_volume(tmp_path / "a.mrc")) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        browser.troubles.clear()
-        browser.resize(1280, 800)
-        browser.open(server.address)
-        browser.wait(READY)
-        assert "does not tell their size" in browser.run("document.getElementById('facts').textContent")
-        assert browser.run("document.querySelector('[data-axis=z] .bar').textContent") == "20 voxels"
-        assert browser.run("document.querySelectorAll('#at-cross td')[3].textContent") == "unknown"
-        assert picture(browser, "z").shape == (60, 80)
-        assert browser.troubles == []
-        browser.open("about:blank")
-        server.shutdown()
-        thread.join()
+    with showing(browser, tmp_path / "a.mrc") as page:
+        assert "does not tell their size" in page.run("document.getElementById('facts').textContent")
+        assert page.run("document.querySelector('[data-axis=z] .bar').textContent") == "20 voxels"
+        assert page.run("document.querySelectorAll('#at-cross td')[3].textContent") == "unknown"
+        assert picture(page, "z").shape == (60, 80)
+        assert page.troubles == []
