@@ -73,6 +73,7 @@ from fourierrecon.options import (
     XTilt,
     ZShift,
 )
+from fourierrecon.view import view
 
 #: The base of everything that typer says about wrong options (newer versions carry their own click).
 _PARSING_ERROR: type[Exception] = typer.BadParameter.__base__ or Exception
@@ -176,10 +177,10 @@ def reconstruct(
     Options as in relion_tomo_reconstruct_tomogram; hyphens do for underscores.
     """
     from fourierrecon import arguments, checks
-    from fourierrecon.console import Stages, say, screen, size_of
+    from fourierrecon.console import Stages, program, say, screen, size_of
     from fourierrecon.frames import Box
     from fourierrecon.io import Extras
-    from fourierrecon.io.volumes import check_volume_writable, is_zarr, writing_volume
+    from fourierrecon.io.volumes import check_volume_writable, writing_volume
     from fourierrecon.offsets import Offsets
     from fourierrecon.orientation import Orientation
     from fourierrecon.passport import label_of, make_passport, write_passport
@@ -282,8 +283,7 @@ def reconstruct(
         say(console, "picture", str(picture))
     finer = max(1.0, region.binning / 2)
     hint = f"; finer: --bin {finer:g}" if finer < region.binning else ""
-    viewer = "napari" if is_zarr(o) else "3dmod"
-    say(console, "next", f"look at it: {viewer} {quote(str(o))}{hint}")
+    say(console, "next", f"look at it: {program()} view {quote(str(o))}{hint}")
 
 
 @app.command()
@@ -421,6 +421,7 @@ app.command("convert-coords")(coordinates.convert_coords)
 app.command()(converting.convert)
 app.command()(viewing.preview)
 app.command()(viewing.compare)
+app.command()(view)
 for _command in (examples.demo, examples.simulate, examples.sample):
     app.command()(_command)
 

@@ -543,7 +543,7 @@ def test_as_a_process(folder: Path) -> None:
 
 
 def test_help_and_import_load_nothing_heavy(tmp_path: Path) -> None:
-    heavy = {"numba", "numpy", "scipy", "pandas", "matplotlib", "mrcfile", "starfile", "pyfftw"}
+    heavy = {"numba", "numpy", "scipy", "pandas", "matplotlib", "mrcfile", "starfile", "pyfftw", "http.server"}
     for code in ("from fourierrecon.cli import main; main(['--help'])", "import fourierrecon"):
         script = f"import sys; {code}; print('loaded', *sorted(set(sys.modules) & {heavy!r}))"
         done = subprocess.run(
