@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import os
+import posixpath
 import re
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ ROOT = Path(__file__).parents[1]
 #: Pages of the site, by the files that they are made of.
 ELSEWHERE = {"benchmarks/README.md": "benchmarks.md", "CHANGELOG.md": "changelog.md"}
 NOTEBOOKS = {f"notebooks/{path.name}": f"notebooks/{path.stem}.md" for path in (ROOT / "notebooks").glob("*.ipynb")}
-LINK = re.compile(r"(?<=\]\()(?:\.\./)*([\w./-]+?\.(?:md|ipynb))(?=[)#])")
+MADE = ELSEWHERE | NOTEBOOKS
+LINK = re.compile(r"(?<=\]\()[\w./-]+?\.(?:md|ipynb)(?=[)#])")
+ROLE = re.compile(r":(?:py:)?(?:class|func|meth|mod|data|attr|exc):(<code>)~?(?:fourierrecon\.(?:\w+\.)*)?")
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 
 
@@ -38,24 +41,25 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Lead links to files elsewhere to their pages."""
-    up = "../" * page.file.src_uri.count("/")
+    here = page.file.src_uri
+    source = next((source for source, made in MADE.items() if made == here), f"docs/{here}")
 
     def lead(found: re.Match[str]) -> str:
-        target = found[1].removeprefix("docs/")
-        made = ELSEWHERE.get(target) or NOTEBOOKS.get(target)
-        return f"{up}{made}" if made else f"{up}{target}" if "docs/" in found[1] else found[0]
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(source), found[0]))
+        made = MADE.get(target, target.removeprefix("docs/"))
+        return posixpath.relpath(made, posixpath.dirname(here) or ".")
 
     return LINK.sub(lead, markdown)
 
 
 def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Turn formulas into MathML."""
+    """Turn formulas into MathML, and Sphinx's roles of docstrings into plain names."""
 
     def convert(found: re.Match[str]) -> str:
         display = "inline" if found[2] == "(" else "block"
         return str(latex2mathml.converter.convert(html.unescape(found[3]), display=display))
 
-    return FORMULA.sub(convert, content)
+    return ROLE.sub(r"\1", FORMULA.sub(convert, content))
 
 
 def as_markdown(path: Path) -> str:
