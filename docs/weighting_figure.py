@@ -36,7 +36,7 @@ def main() -> None:
     volumes = {"the truth": made.truth_volume(region).data}
     for strategy in (NoWeighting(), PreWeight(snr=100), Wiener(snr=100)):
         volumes[strategy.name] = reconstruct(made.series, region, strategy).data
-    figure, axes = plt.subplots(3, 4, figsize=(10, 5.3), layout="constrained", height_ratios=[208, 80, 100])
+    figure, axes = plt.subplots(3, 4, figsize=(10, 7.3), layout="constrained", height_ratios=[208, 80, 200])
     for (title, data), column in zip(volumes.items(), axes.T, strict=True):
         for axis, section in zip(column, (data[37:43].mean(0), data[:, 100:106].mean(1)), strict=False):
             black, white = np.percentile(section, (0.3, 99.7))
@@ -44,7 +44,7 @@ def main() -> None:
             axis.set(xticks=[], yticks=[])
         column[0].set_title(title)
         box = (-0.5, 0.5, 0.5, -0.5)
-        column[2].imshow(power_across_axis(data), cmap="magma", vmin=-5, vmax=0, extent=box, aspect="auto")
+        column[2].imshow(power_across_axis(data), cmap="magma", vmin=-5, vmax=0, extent=box)
         column[2].set(xlabel="$k_x$ (1/nm)", xticks=[-0.5, 0, 0.5], yticks=[])
     for axis, label in zip(axes[:, 0], ("XY", "XZ", "power: $k_z$ up"), strict=True):
         axis.set_ylabel(label)
