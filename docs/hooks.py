@@ -27,6 +27,8 @@ NOTEBOOKS = {f"notebooks/{path.name}": f"notebooks/{path.stem}.md" for path in (
 MADE = ELSEWHERE | NOTEBOOKS
 LINK = re.compile(r"(?<=\]\()[\w./-]+?\.(?:md|ipynb)(?=[)#])")
 ROLE = re.compile(r":(?:py:)?(?:class|func|meth|mod|data|attr|exc):(<code>)~?(?:fourierrecon\.(?:\w+\.)*)?")
+#: How pandas would have its tables look.
+OF_PANDAS = re.compile(r"<style.*?</style>| border=\S+ class=.dataframe.", re.DOTALL)
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 
 
@@ -86,7 +88,9 @@ def as_code(cell: Any) -> str:
         if "image/png" in data:
             parts.append(f'<img alt="figure" src="data:image/png;base64,{"".join(data["image/png"].split())}">')
         elif "text/html" in data:
-            parts.append(f"<div>{''.join(data['text/html'])}</div>")
+            parts.append(
+                re.sub(r"<style.*?</style>| border=.*? class=.dataframe.", "", data["text/html"], flags=re.DOTALL)
+            )
         elif text := output.get("text", data.get("text/plain")):
             parts.append(f"```text\n{text.rstrip()}\n```")
     return "\n\n".join(parts)

@@ -53,7 +53,8 @@ def tables(parameters: Iterable[Any]) -> str:
 def page() -> str:
     """Give the whole page."""
     commands: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    parts, seen = [HEAD], {}
+    parts = [HEAD]
+    seen: dict[str, dict[str, str]] = {}
     for name, command in commands.items():
         own = [p for p in command.params if p.name != "help" and not getattr(p, "hidden", False)]
         said = {p.opts[0]: row(p) for p in own}

@@ -36,7 +36,7 @@ def main() -> None:
     volumes = {"the truth": made.truth_volume(region).data}
     for strategy in (NoWeighting(), PreWeight(snr=100), Wiener(snr=100)):
         volumes[strategy.name] = reconstruct(made.series, region, strategy).data
-    figure, axes = plt.subplots(3, 4, figsize=(10, 7.3), layout="constrained", height_ratios=[208, 80, 200])
+    figure, axes = plt.subplots(3, 4, figsize=(10, 6.5), layout="constrained", height_ratios=[208, 80, 200])
     for (title, data), column in zip(volumes.items(), axes.T, strict=True):
         for axis, section in zip(column, (data[37:43].mean(0), data[:, 100:106].mean(1)), strict=False):
             black, white = np.percentile(section, (0.3, 99.7))

@@ -81,7 +81,7 @@ for degrees, colour in ((0, BLUE), (40, ORANGE)):
         )
         axes[0].annotate("", start, end, arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 0.7, "alpha": 0.8})
     axes[1].plot(pixels, project(degrees) + (0 if degrees else 37), color=colour, lw=1.6)
-    axes[1].text(10, 30 + (0 if degrees else 36), f"image at {degrees}°", color=colour, ha="center")
+    axes[1].text(16, 30 + (0 if degrees else 36), f"image at {degrees}°", color=colour, ha="center")
     axes[2].axline((0, 0), (c, s), color=colour, lw=1.8)
 axes[0].set(title="specimen and beams", xlim=(-64, 64), ylim=(-64, 64), xticks=[], yticks=[], xlabel="x", ylabel="z")
 axes[1].set(title="images: sums along the beams", xlabel="pixel", yticks=[], xlim=(-64, 64))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import typer
 
-from fourierrecon import Region, reconstruct
+from fourierrecon import Region, __version__, reconstruct
 from fourierrecon.cli import app
 from fourierrecon.gaussians import Gaussians
 from fourierrecon.quality import wedge_correlation, wedge_mask
@@ -101,6 +101,11 @@ def test_every_option_of_relion_has_its_row_and_ours_exist() -> None:
         exists = {f"--{option}" in ours for option in re.findall(r"`--([a-zA-Z0-9_]+)", cells[0])}
         if len(cells) == 5:  # the tables of options, not that of whole command lines
             assert exists == {not cells[4].startswith("**not ")}, cells[0]
+
+
+def test_what_to_cite_is_this_version() -> None:
+    assert f"\nversion: {__version__}\n" in (DOCS.parent / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"version = {{{__version__}}}" in (DOCS / "cite.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["index", "large", "api"])
