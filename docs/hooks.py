@@ -88,9 +88,7 @@ def as_code(cell: Any) -> str:
         if "image/png" in data:
             parts.append(f'<img alt="figure" src="data:image/png;base64,{"".join(data["image/png"].split())}">')
         elif "text/html" in data:
-            parts.append(
-                re.sub(r"<style.*?</style>| border=.*? class=.dataframe.", "", data["text/html"], flags=re.DOTALL)
-            )
+            parts.append(OF_PANDAS.sub("", data["text/html"]))
         elif text := output.get("text", data.get("text/plain")):
             parts.append(f"```text\n{text.rstrip()}\n```")
     return "\n\n".join(parts)
