@@ -1,22 +1,34 @@
-"""The code on the page about weightings works as the page says, also as an installed plug-in."""
+"""Pages of the documentation are in step with the program: options, RELION's options, code that readers copy."""
 
 from __future__ import annotations
 
 import re
+import runpy
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import typer
 
-from fourierrecon import Region, reconstruct
+from fourierrecon import Region, __version__, reconstruct
+from fourierrecon.cli import app
 from fourierrecon.gaussians import Gaussians
 from fourierrecon.quality import wedge_correlation, wedge_mask
-from fourierrecon.simulate import simulate
+from fourierrecon.simulate import simulate, write_simulation
 from fourierrecon.weighting import NoWeighting, Weighting, available, from_text
 
-PAGE = Path(__file__).parents[1] / "docs" / "weighting.md"
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = DOCS / "weighting.md"
+#: Options of `relion_tomo_reconstruct_tomogram`: of 4.0.2 and 5.0.1, of one of them, and of all programs.
+RELION = [
+    "i", "t", "tn", "o", "no_weight", "pre_weight", "Fc", "SNR", "keep_mean", "td", "tf", "x0", "y0", "z0", "w",
+    "h", "d", "bin", "j", "theme", "noctf", "ctf", "skip_wiener", "binned_angpix", "generate_split_tomograms",
+    "fourier", "lambda", "ctf_intact_first_peak", "only_do_unfinished", "tiltangle_offset", "bfactor_per_edose",
+    "do_proj", "centre_proj", "thickness_proj", "list_themes", "version", "help",
+]  # fmt: skip
 
 
 def block(language: str) -> str:
@@ -70,3 +82,39 @@ def test_the_page_is_in_step_with_the_registry() -> None:
     for name in ("none", "preweight", "wiener"):
         assert name in available()
         assert f"| `{name}` |" in page
+
+
+def test_the_page_of_options_is_that_of_the_command_line() -> None:
+    written = runpy.run_path(str(DOCS / "options_page.py"))["page"]()
+    assert (DOCS / "options.md").read_text(encoding="utf-8") == written, "run: python docs/options_page.py"
+
+
+def test_every_option_of_relion_has_its_row_and_ours_exist() -> None:
+    page = (DOCS / "relion.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| `--")]
+    listed = [option for cells in rows for option in re.findall(r"`--([a-zA-Z0-9_]+)", cells[0])]
+    assert sorted(set(RELION) - set(listed)) == []
+    command: Any = typer.main.get_command(app)
+    ours = {name for p in command.commands["reconstruct"].params for name in (*p.opts, *p.secondary_opts)}
+    ours |= {"--version", "--help"}
+    for cells in rows:
+        exists = {f"--{option}" in ours for option in re.findall(r"`--([a-zA-Z0-9_]+)", cells[0])}
+        if len(cells) == 5:  # the tables of options, not that of whole command lines
+            assert exists == {not cells[4].startswith("**not ")}, cells[0]
+
+
+def test_what_to_cite_is_this_version() -> None:
+    assert f"\nversion: {__version__}\n" in (DOCS.parent / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"version = {{{__version__}}}" in (DOCS / "cite.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["index", "large", "api"])
+def test_code_on_the_pages_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    specimen = Gaussians(np.array([[20.0, 18, 9]]), np.asarray(2.0), np.asarray(1.0))
+    write_simulation(tmp_path, simulate(specimen, (40, 36, 18), tilt_angles=(-40, 0, 40), snr=None))
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"^```python\n(.*?)^```$", (DOCS / f"{name}.md").read_text(encoding="utf-8"), re.DOTALL | re.M)
+    # the simulated series has no CTF
+    code = re.sub(r"(weighting=Wiener\(snr=10\)|memory=4_000_000_000)", r"\1, ctf=False", code)
+    exec(compile(code, name, "exec"), {})
+    assert (tmp_path / "TS_01.mrc").stat().st_size > 1024

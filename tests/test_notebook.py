@@ -1,8 +1,9 @@
-"""The notebook runs from its first to its last cell, and is saved without outputs."""
+"""The notebooks run from their first to their last cell, are what their texts say, and are saved without outputs."""
 
 from __future__ import annotations
 
 import os
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,18 @@ import pytest
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOK = ROOT / "notebooks" / "weightings.ipynb"
+#: Notebooks, and how many pictures each draws: on simulated data, and with the real cell.
+PICTURES = {
+    "first_tomogram": (4, 4),
+    "slice_theorem": (5, 5),
+    "weightings": (7, 9),
+    "ctf": (5, 5),
+    "plugin": (3, 3),
+    "frames": (3, 3),
+}
+USES_SAMPLE = ("first_tomogram", "weightings")
 
-# The notebook's kernel is a process of its own. What its client, in this one, warns of is not this package's: outdated
+# A notebook's kernel is a process of its own. What its client, in this one, warns of is not this package's: outdated
 # calls among the Jupyter packages, and sockets that they leave to the garbage collector.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -21,8 +31,8 @@ pytestmark = [
 ]
 
 
-def read_notebook() -> Any:
-    return nbformat.read(NOTEBOOK, as_version=4)
+def read_notebook(name: str) -> Any:
+    return nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
 
 
 def sample_folder() -> Path | None:
@@ -37,7 +47,6 @@ def run(notebook: Any, folder: Path, sample: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("FOURIERRECON_SAMPLE", str(sample))
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
     monkeypatch.setenv("IPYTHONDIR", str(folder / "ipython"))
-    nbformat.write(notebook, folder / NOTEBOOK.name)
     client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}})
     client.execute()
     return [output for cell in notebook.cells for output in cell.get("outputs", [])]
@@ -51,26 +60,39 @@ def text(outputs: list[Any], stream: str) -> str:
     return "".join(output.text for output in outputs if output.output_type == "stream" and output.name == stream)
 
 
-def test_saved_without_outputs() -> None:
-    notebook = read_notebook()
+def test_every_notebook_is_known() -> None:
+    assert {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")} == PICTURES.keys()
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_saved_without_outputs_as_its_text_says(name: str) -> None:
+    notebook = read_notebook(name)
     nbformat.validate(notebook)
+    notebook_of = runpy.run_path(str(ROOT / "docs" / "pair_notebooks.py"))["notebook_of"]
+    assert notebook == notebook_of(ROOT / "notebooks" / f"{name}.py"), "run: python docs/pair_notebooks.py"
     for cell in notebook.cells:
         assert not cell.get("outputs")
         assert cell.get("execution_count") is None
-    assert NOTEBOOK.stat().st_size < 50_000
 
 
-def test_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sample = sample_folder()
-    outputs = run(read_notebook(), tmp_path, sample or tmp_path / "nowhere", monkeypatch)
-    assert pictures(outputs) == (9 if sample else 7)
+@pytest.mark.parametrize("name", PICTURES)
+def test_notebook_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sample = sample_folder() if name in USES_SAMPLE else None
+    outputs = run(read_notebook(name), tmp_path, sample or tmp_path / "nowhere", monkeypatch)
+    assert pictures(outputs) == PICTURES[name][sample is not None]
     assert text(outputs, "stderr") == ""
-    if sample is None:
+    if sample is None and name in USES_SAMPLE:
         pytest.skip("the notebook ran, but the real cell is not here: get it with `fourierrecon sample`")
 
 
+def test_without_the_real_cell_it_is_simulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs = run(read_notebook("first_tomogram"), tmp_path, tmp_path / "nowhere", monkeypatch)
+    assert pictures(outputs) == PICTURES["first_tomogram"][0]
+    assert "TS_01: 41 images" in text(outputs, "stdout")
+
+
 def test_without_the_real_cell_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    notebook = read_notebook()
+    notebook = read_notebook("weightings")
     notebook.cells = [cell for cell in notebook.cells if "phantom" not in cell.metadata.get("tags", [])]
     outputs = run(notebook, tmp_path, tmp_path / "nowhere", monkeypatch)
     assert "fourierrecon sample" in text(outputs, "stdout")

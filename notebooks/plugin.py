@@ -1,0 +1,197 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # A weighting of one's own
+#
+# What is done about the uneven sampling of Fourier space is a *strategy*: a small object that `reconstruct` is given.
+# This notebook writes two and compares them with those that come with fourierrecon, on a specimen whose truth is
+# known. Nothing has to be installed for that; the last cell shows how the command line comes to know them.
+
+# %%
+from dataclasses import dataclass
+from typing import ClassVar
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from fourierrecon import Region, reconstruct
+from fourierrecon.phantom import cell_like_specimen
+from fourierrecon.quality import wedge_correlation, wedge_mask
+from fourierrecon.simulate import simulate
+from fourierrecon.weighting import NoWeighting, Views, Weighting, Wiener, available, from_text, register
+
+plt.rcParams.update({"figure.dpi": 100, "font.size": 9, "axes.titlesize": 10, "legend.frameon": False})
+SIZE = (160, 152, 64)
+simulation = simulate(cell_like_specimen(SIZE, seed=3), SIZE, snr=1.0, seed=3, tilt_axis_angle=0.0)
+series, region = simulation.series, Region.of(simulation.series)
+truth = simulation.truth_volume(region).data
+measured = wedge_mask(region.shape, series.projections)
+
+
+# %% [markdown]
+# ## First hook: a filter for each image
+#
+# Weighted back-projection, as most programs have it: a ramp. Each image is multiplied, in Fourier space, by the
+# distance from the tilt axis; where slices crowd, they count less. `views.matrices` says how all images look at the
+# specimen: the frequency `q` of image `f` is the point `q @ matrices[f]` of the specimen's Fourier space.
+
+
+# %%
+@register
+@dataclass(frozen=True)
+class Ramp(Weighting):
+    """Filter each image by the distance from the tilt axis, in cycles per voxel, and at least by `floor`."""
+
+    name: ClassVar[str] = "ramp"
+    divides_by_count: ClassVar[bool] = True  # a mean over the images that see a voxel, as in `none`
+
+    floor: float = 0.01
+
+    def image_filter(self, tilt, frequency_x, frequency_y, views):
+        slices = views.matrices
+        normals = np.cross(slices[:, 0], slices[:, 1])
+        axis = np.linalg.svd(normals)[2][2]  # the direction that all slices share
+        x, y = slices[tilt] - np.outer(slices[tilt] @ axis, axis)  # without the part along the axis
+        distance = np.linalg.norm(frequency_x[..., None] * x + frequency_y[..., None] * y, axis=-1)
+        return np.maximum(distance, self.floor).astype(np.float32)
+
+
+# %% [markdown]
+# What it does can be looked at before anything is reconstructed. On the left the factors for the image at 0°; in the
+# middle along a row, with two values of `floor`; on the right an image before and after (one with less noise, to see
+# it).
+
+# %% tags=["figure"]
+views = Views(series.projections[:, :2, :3], depth=SIZE[2], voxel_size=10.0)
+f = np.linspace(-0.5, 0.5, 201, dtype=np.float32)
+figure, axes = plt.subplots(1, 4, figsize=(10.2, 2.6), layout="constrained", width_ratios=[1, 1.3, 1, 1])
+axes[0].imshow(Ramp().image_filter(20, f[None], f[:, None], views), cmap="viridis", extent=(-0.5, 0.5, -0.5, 0.5))
+axes[0].set(
+    title="factors at 0°", xlabel="$q_x$ (1/px)", ylabel="$q_y$ (1/px)", xticks=[-0.5, 0, 0.5], yticks=[-0.5, 0, 0.5]
+)
+for floor, colour in ((0.01, "#0072B2"), (0.1, "#D55E00")):
+    row = Ramp(floor=floor).image_filter(20, f[None], np.zeros((1, 1), np.float32), views)[0]
+    axes[1].plot(f, row, color=colour, lw=1.8, label=f"floor {floor:g}")
+axes[1].set(xlabel="$q_x$ (1/px)", ylim=(0, 0.55), title="along a row")
+axes[1].spines[["top", "right"]].set_visible(False)
+axes[1].legend(loc="upper center")
+image = np.asarray(
+    simulate(cell_like_specimen(SIZE, seed=3), SIZE, snr=20, seed=3, tilt_axis_angle=0.0).series.images[20]
+)
+qx, qy = (np.fft.fftfreq(n).astype(np.float32) for n in image.shape[::-1])
+after = np.fft.ifft2(np.fft.fft2(image) * Ramp().image_filter(20, qx[None], qy[:, None], views)).real
+for axis, picture, title in ((axes[2], image, "image"), (axes[3], after, "filtered")):
+    black, white = np.percentile(picture, (0.5, 99.5))
+    axis.imshow(picture, cmap="gray", vmin=black, vmax=white)
+    axis.set(title=title, xticks=[], yticks=[])
+plt.show()
+
+
+# %% [markdown]
+# ## Second hook: the Fourier grid
+#
+# With `uses_weights = True`, `normalise` gets the grid plane by plane after all images are inserted: `data`, the sum
+# of what the slices brought, and `weights`, how much they brought. It changes `data` in place. Wiener divides by
+# `weights + 1/snr`. Here is one in between it and doing nothing: division by a power of the weights.
+
+
+# %%
+@register
+@dataclass(frozen=True)
+class Power(Weighting):
+    """Divide by a power of the weights: 0 does nothing, 1 evens all out."""
+
+    name: ClassVar[str] = "power"
+    uses_weights: ClassVar[bool] = True
+
+    power: float = 0.5
+    floor: float = 0.1
+
+    def normalise(self, data, weights):
+        data /= (weights + np.float32(self.floor)) ** np.float32(self.power)
+
+
+# %% [markdown]
+# ## Side by side
+#
+# In Python a strategy is an object. `register` made them known by name, too: `from_text` is what the command line
+# uses.
+
+# %%
+strategies = {
+    "none": NoWeighting(),
+    "ramp": Ramp(),
+    "power:power=0.5": from_text("power:power=0.5"),
+    "wiener:snr=3": Wiener(snr=3),
+}
+volumes = {name: reconstruct(series, region, s, ctf=False).data for name, s in strategies.items()}
+match = {name: wedge_correlation(v, truth, measured, max_frequency=0.25, margin=6) for name, v in volumes.items()}
+print("known by name:", ", ".join(available()))
+print("correlation with the truth, in what was measured:")
+print("  ".join(f"{name} {value:.2f}" for name, value in match.items()))
+
+# %% tags=["figure"]
+figure, axes = plt.subplots(2, 5, figsize=(10.4, 3.05), layout="constrained", height_ratios=[SIZE[1], SIZE[2]])
+for (title, data), (above, below) in zip({"truth": truth, **volumes}.items(), axes.T, strict=True):
+    for axis, section in ((above, data[30:35].mean(0)), (below, data[:, 70:75].mean(1))):
+        black, white = np.percentile(section, (0.3, 99.7))
+        axis.imshow(section, cmap="gray", vmin=black, vmax=white, interpolation="lanczos")
+        axis.set(xticks=[], yticks=[])
+    above.set_title(f"{title}\n{match[title]:.2f}" if title in match else title)
+axes[0, 0].set_ylabel("XY")
+axes[1, 0].set_ylabel("XZ")
+plt.show()
+
+# %% [markdown]
+# How does the power matter?
+
+# %%
+powers = np.linspace(0, 1.25, 6)
+found = [
+    wedge_correlation(
+        reconstruct(series, region, Power(power=p), ctf=False).data, truth, measured, max_frequency=0.25, margin=6
+    )
+    for p in powers
+]
+
+# %% tags=["figure"]
+figure, axis = plt.subplots(figsize=(5.6, 2.7), layout="constrained")
+axis.plot(powers, found, "o-", color="#009E73", lw=1.6)
+for name, colour in (("none", "0.6"), ("ramp", "#0072B2"), ("wiener:snr=3", "#D55E00")):
+    axis.axhline(match[name], color=colour, lw=1, ls="--")
+    axis.text(1.29, match[name], name.partition(":")[0], color=colour, va="center")
+axis.set(xlim=(-0.03, 1.28), xlabel="power of the weights", ylabel="correlation with the truth")
+axis.spines[["top", "right"]].set_visible(False)
+plt.show()
+
+# %% [markdown]
+# In correlation, with as much noise as signal in the images, something between is best here. That is not all that
+# counts: with a power other than 1 the volume is no density any more, whose projections are the images.
+#
+# ## For others
+#
+# To make a strategy available on the command line, put the class into a package of your own and name it in its
+# `pyproject.toml` (`register` is not needed then):
+#
+# ```toml
+# [project.entry-points."fourierrecon.weighting"]
+# ramp = "my_weightings:Ramp"
+# ```
+#
+# After `pip install`, `fourierrecon reconstruct ... --weighting ramp:floor=0.02` finds it. A wrong name or parameter
+# is an error that lists what there is:
+
+# %%
+for wrong in ("rampp", "ramp:flor=0.02"):
+    try:
+        from_text(wrong)
+    except ValueError as error:
+        print(error)
