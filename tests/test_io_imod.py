@@ -616,3 +616,43 @@ def test_real_files_with_doses_beside_the_angles(tmp_path: Path) -> None:
     np.testing.assert_allclose(series.tilt_angles, np.arange(-57, 61, 3))
     assert series.ctf is not None
     assert series.ctf.defocus_u[1] == pytest.approx(15638)
+
+
+def test_the_folder_that_aretomo_writes_for_imod(tmp_path: Path) -> None:
+    # tilt axis near x: in tilt.com the sides of the aligned images are swapped, in newst.com nothing is said
+    folder = tmp_path / "ts_Imod"
+    folder.mkdir()
+    write_stack(folder / "ts.mrc", np.random.default_rng(3).normal(size=(N, HEIGHT, WIDTH)).astype(np.float32), 4.0)
+    turn = np.radians(-85.0)
+    np.savetxt(folder / "ts_st.xf", [[np.cos(turn), -np.sin(turn), np.sin(turn), np.cos(turn), 1, -2]] * N, "%12.7f")
+    np.savetxt(folder / "ts_st.tlt", ANGLES, "%7.2f")
+    np.savetxt(folder / "ts_st.xtilt", np.zeros(N), "%8.3f")
+    (folder / "newst.com").write_text(NEWST.replace("ts.st", "ts.mrc").replace("ts.xf", "ts_st.xf"))
+    (folder / "ts_ctf.txt").write_text(DEFOCUS)
+    (folder / "tilt.com").write_text(
+        "$tilt -StandardInput\nInputProjections ts_st.ali\nOutputFile ts_st.rec\nIMAGEBINNED 1\nTILTFILE ts_st.tlt\n"
+        f"THICKNESS 20\nXAXISTILT 0.0\nPERPENDICULAR\nFULLIMAGE {HEIGHT} {WIDTH}\nSUBSETSTART 0 0\nAdjustOrigin\n"
+        "LOCALFILE ts_st.xf\nXTILTFILE ts_st.xtilt\nOFFSET 0.0\nSHIFT 0.0 0.0\nEXCLUDELIST 2\n"
+    )
+    with pytest.warns(UserWarning, match="1 of 5 views excluded: 2") as caught:
+        series = read_imod(folder, voltage=300, spherical_aberration=2.7, amplitude_contrast=0.07)
+    assert len(caught) == 1  # nothing is left out
+    assert series.size == (HEIGHT, WIDTH, 20)
+    assert series.excluded == (2,)
+    assert series.ctf is not None
+    np.testing.assert_allclose(series.ctf.defocus_u, [30000, 30020, 30030, 30040])
+    # the middle of the volume is that of the images but for the shift of the alignment
+    middle = np.array([(HEIGHT + 1) / 2, (WIDTH + 1) / 2, 10.5, 1])
+    shift = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]).T @ [-1, 2]
+    np.testing.assert_allclose(
+        series.projections[1, :2] @ middle, shift + np.array([WIDTH - 1, HEIGHT - 1]) / 2, atol=1e-6
+    )
+
+
+def test_a_box_of_any_size_is_centred_where_the_depth_is_unknown(folder: Path) -> None:
+    for path in folder.glob("*.com"):
+        path.unlink()
+    series = read_imod(folder)
+    for size in ((WIDTH, HEIGHT, 20), (31, 22, 7)):
+        region = Region.of(series, size=size)
+        np.testing.assert_allclose(region.centre, [(WIDTH + 1) / 2, (HEIGHT + 1) / 2, 375.5])

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
 from fourierrecon.io.imod_files import Files
-from fourierrecon.io.imod_text import read_rows
+from fourierrecon.io.imod_text import beside, read_rows
 from fourierrecon.tilt_series import MOST_DEFOCUS, MOST_TILT, CtfParameters
 
 OPTICS = ("Voltage", "SphericalAberration", "AmplitudeContrast")
@@ -155,6 +155,9 @@ def read_ctf(
         elif name not in optics:
             missing.append(f"{name} (ctfcorrection.com)")
     path = files.named(sources[0], "DefocusFile") or files.named(sources[1], "DefocusFile", ".defocus")
+    if path is None:
+        # so AreTomo calls the same kind of file, in its folder for IMOD
+        path = beside(files.folder, f"{files.base.removesuffix('_st')}_ctf.txt")
     if path is None:
         missing.append(f"{files.base}.defocus")
     if path is None or missing:

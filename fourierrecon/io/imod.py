@@ -98,7 +98,9 @@ def read_imod(
     if excluded:
         numbers = ", ".join(str(i + 1) for i in sorted(excluded))
         warnings.warn(f"{tilt.path}: {len(excluded)} of {n} views excluded: {numbers} (from 1)", stacklevel=2)
-    named = [f"{name} ({tilt.text(name)})" for name in NOT_APPLIED if tilt.text(name)]
+    # AreTomo names the global alignment as local one, too
+    local = {name: tilt.text(name) for name in NOT_APPLIED if tilt.text(name) not in ("", newst.text("TransformFile"))}
+    named = [f"{name} ({text})" for name, text in local.items()]
     named += [f"{name} ({newst.text(name)})" for name in NOT_APPLIED_2D if newst.text(name)]
     if named:
         warnings.warn(f"{tilt.path.parent}: not applied: {', '.join(named)}", stacklevel=2)
@@ -256,6 +258,10 @@ def _aligned(
             )
         if size := _lengths(newst, "SizeToOutputInXandY", 2, 2, positive=True):
             return binning, (size[0] * binning, size[1] * binning)
+        full = _lengths(tilt, "FULLIMAGE", 2, 2, positive=True)
+        if binning == 1 and full == [height, width] and not any(tilt.numbers("SUBSETSTART", 2, 2)):
+            # AreTomo, tilt axis near x: sides are swapped in tilt.com only, and there is no subset
+            return binning, (full[0], full[1])
     elif stack:
         # command files may be lost, but the stack that they made tells its size
         aligned = open_stack(stack)
