@@ -1,0 +1,109 @@
+"""What goes with a tomogram: how many images see each voxel, the weight of each Fourier point, the missing wedge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourierrecon.coverage import divide_by_count
+from fourierrecon.ctf import contrast_transfer
+from fourierrecon.fourier import Real
+from fourierrecon.geometry import Region
+from fourierrecon.many import Settings
+from fourierrecon.plan import Plan, mask_of
+from fourierrecon.quality import wedge_mask
+from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.weighting import NoWeighting
+
+#: What there is, and the ending of its file's name.
+COMPANIONS = ("coverage", "weight", "wedge")
+#: Side of the cubes in Fourier space, voxels: that of the boxes which programs for denoising cut out.
+SIDE = 96
+
+
+def coverage(series: TiltSeries, region: Region, settings: Settings) -> Iterator[tuple[int, Real]]:
+    """Count the images that see each voxel: slabs ``(z, (y, x))``; at the border of an image it counts in part.
+
+    Parameters
+    ----------
+    series, region, settings
+        What the volume is reconstructed from, and how.
+
+    Raises
+    ------
+    UsageError
+        If no image sees the region.
+    """
+    mask = mask_of(series.image_shape, region.binning, settings.taper_distance, settings.taper_falloff)
+    plan = Plan.of(series, region, NoWeighting(), mask, False, settings.precision)
+    depth, n_p, n_o = plan.slices.shape
+    ones, nothing, levels = np.ones((n_p, n_o), np.float32), np.zeros((n_p, n_o), np.float32), np.ones(len(plan.used))
+    share, least = np.empty_like(ones), np.empty_like(ones)
+    for z in range(depth):
+        borders = plan.borders[:, :, :3].copy()
+        borders[:, :, 0] += z * plan.borders[:, :, 3]
+        # means of ones over at least one image, and of the grey level 1 over those that there are
+        divide_by_count(ones, borders, np.zeros(0, np.float32), share)
+        divide_by_count(nothing, borders, levels.astype(np.float32), least)
+        count = np.where(least < 1, least, 1 / share).astype(np.float32)
+        yield z, count if plan.plane_axis == 1 else np.ascontiguousarray(count.T)
+
+
+def fourier_weight(
+    series: TiltSeries, voxel_size: float, thickness: float, *, ctf: bool, side: int = SIDE
+) -> NDArray[np.float32]:
+    """Weight of each Fourier point of a cube: the sum over images of CTF², faded out over one over the thickness.
+
+    ``W = sum_f max(0, 1 - |z_f|) CTF_f²`` with the distance ``z_f`` from the central slice of image ``f`` in units of
+    one over the thickness, as in :class:`~fourierrecon.weighting.PreWeight`; one slice alone has the weight 1.
+
+    Parameters
+    ----------
+    series
+        Geometry and CTF.
+    voxel_size, thickness
+        Å, and voxels.
+    ctf
+        With the CTF; else it counts as 1.
+    side
+        Voxels.
+
+    Returns
+    -------
+    weight
+        ``(side, side, side)``: z, y, x, the origin in the middle (``side // 2``), frequencies up to Nyquist's.
+    """
+    k = ((np.arange(side) - side // 2) / side).astype(np.float32)
+    rows = series.projections[:, :2, :3] / np.linalg.norm(series.projections[:, :2, :3], axis=2, keepdims=True)
+    weight = np.zeros((side, side, side), np.float32)
+    for tilt, (across, along) in enumerate(rows):
+        normal = np.cross(across, along)
+        normal /= np.linalg.norm(normal)
+
+        def at(direction: NDArray[np.float64]) -> NDArray[np.float32]:
+            x, y, z = direction.astype(np.float32)
+            return (z * k[:, None, None] + y * k[None, :, None] + x * k[None, None, :]).astype(np.float32)
+
+        near = np.maximum(1 - np.abs(at(normal)) * np.float32(thickness), 0)
+        if ctf and series.ctf is not None:
+            inside = near > 0
+            values = contrast_transfer(
+                series.ctf, tilt, at(across)[inside] / voxel_size, at(along)[inside] / voxel_size
+            )  # fmt: skip
+            near[inside] *= (values**2).astype(np.float32)
+        weight += near
+    return weight
+
+
+def wedge(series: TiltSeries, *, side: int = SIDE) -> NDArray[np.float32]:
+    """Fourier points of a cube that the tilts measured: 1, the missing wedge 0; layout as :func:`fourier_weight`."""
+    half = wedge_mask((side, side, side), series.projections)
+    # the other half: F(-k) is the conjugate of F(k)
+    full = np.zeros((side, side, side), bool)
+    full[:, :, : half.shape[2]] = half
+    rest = np.arange(half.shape[2], side)
+    mirrored = half[(-np.arange(side)) % side][:, (-np.arange(side)) % side]
+    full[:, :, rest] = mirrored[:, :, side - rest]
+    return np.asarray(np.fft.fftshift(full), np.float32)

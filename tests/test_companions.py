@@ -1,0 +1,95 @@
+"""Coverage, weights and wedges against what the geometry says; lists for denoising are read back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from reference import Geometry
+
+from fourierrecon import Region
+from fourierrecon.companions import coverage, fourier_weight, wedge
+from fourierrecon.denoising import Pair, write_lists
+from fourierrecon.io.star_table import read_tables
+from fourierrecon.many import Settings
+from fourierrecon.microscope import realistic_ctf
+
+TILTS = tuple(np.linspace(-60, 60, 13))
+
+
+@pytest.mark.parametrize("axis", [4.0, 88.0])
+def test_coverage_counts_the_images_that_see_a_voxel(axis: float) -> None:
+    geometry = Geometry(TILTS, (40, 45), axis, centre=(20, 18, 11), shape=(22, 36, 41))
+    series = geometry.series(np.ones((13, 40, 45), np.float32))
+    region = Region((-6.0, -4.0, -3.0), (15, 24, 27), 2.0)
+    count = np.full(region.shape, np.nan)
+    for number, slab in coverage(series, region, Settings()):
+        count[number] = slab
+    z, y, x = np.meshgrid(*(np.arange(n) for n in region.shape), indexing="ij")
+    world = np.stack([x, y, z], -1) * 2.0 + region.origin
+    expected = np.zeros(region.shape)
+    border = np.zeros(region.shape, bool)
+    for matrix in series.projections:
+        u, v = (world @ matrix[:2, :3].T + matrix[:2, 3]).transpose(3, 0, 1, 2)
+        inside = np.minimum(np.minimum(u, 44 - u), np.minimum(v, 39 - v))
+        expected += inside >= 0
+        border |= np.abs(inside) < 2.5
+    assert count.min() >= 0
+    assert (expected == 0).any()
+    assert (expected == 13).any()
+    np.testing.assert_allclose(count[~border], expected[~border], atol=1e-4)
+
+
+def test_the_weight_of_a_point_is_the_number_of_slices_near_it() -> None:
+    series = Geometry(TILTS, (40, 45), 0.0, centre=(20, 18, 11)).series(
+        np.ones((13, 40, 45), np.float32), ctf=realistic_ctf(13, 0)
+    )
+    weight = fourier_weight(series, 5.0, 30.0, ctf=False, side=24)
+    assert weight.shape == (24, 24, 24)
+    assert weight[12, 12, 12] == pytest.approx(13)  # all slices pass by the origin
+    assert weight[12, 20, 12] == pytest.approx(13)  # and by the tilt axis
+    assert weight[20, 12, 12] == 0  # along the beam nothing is measured
+    assert weight[12, 12, 20] == pytest.approx(1)  # across the axis only the untilted one is near
+    np.testing.assert_allclose(weight[1:, 1:, 1:], weight[1:, 1:, 1:][::-1, ::-1, ::-1], atol=1e-5)
+    with_ctf = fourier_weight(series, 5.0, 30.0, ctf=True, side=24)
+    assert (with_ctf <= weight + 1e-5).all()
+    assert with_ctf.sum() < 0.8 * weight.sum()
+
+
+def test_the_wedge() -> None:
+    series = Geometry(TILTS, (40, 45), 0.0, centre=(20, 18, 11)).series(np.ones((13, 40, 45), np.float32))
+    measured = wedge(series, side=25)
+    k = np.arange(25) - 12
+    z, _, x = np.meshgrid(k, k, k, indexing="ij")
+    angle = np.degrees(np.arctan2(np.abs(z), np.abs(x)))
+    far = np.hypot(z, x) > 6
+    assert (measured[far & (angle < 55)] == 1).all()
+    assert (measured[far & (angle > 70)] == 0).all()
+    np.testing.assert_array_equal(measured, measured[::-1, ::-1, ::-1])
+
+
+def test_lists_for_denoising(tmp_path: Path) -> None:
+    pairs = [
+        Pair(
+            name,
+            tmp_path / f"{name}.mrc",
+            tmp_path / f"{name}_half1.mrc",
+            tmp_path / f"{name}_half2.mrc",
+            12.5,
+            25000.0,
+        )
+        for name in ("TS_1", "TS_2")
+    ]
+    cryocare, isonet, dewedge = write_lists(tmp_path / "lists", pairs)
+    read = json.loads(cryocare.read_text())
+    assert read["even"] == [str(pair.half1) for pair in pairs]
+    assert read["odd"] == [str(pair.half2) for pair in pairs]
+    (table,) = read_tables(isonet).values()
+    assert list(table.words("rlnMicrographName")) == [str(pair.full) for pair in pairs]
+    assert table.numbers("rlnPixelSize").tolist() == [12.5, 12.5]
+    lines = dewedge.read_text().splitlines()
+    first, second = lines.index("  tomo0_files:"), lines.index("  tomo1_files:")
+    assert lines[first + 1 : second] == [f'    - "{pair.half1}"' for pair in pairs]
+    assert lines[second + 1 :] == [f'    - "{pair.half2}"' for pair in pairs]
