@@ -84,7 +84,7 @@ def fourier_weight(
 
         def at(direction: NDArray[np.float64]) -> NDArray[np.float32]:
             x, y, z = direction.astype(np.float32)
-            return (z * k[:, None, None] + y * k[None, :, None] + x * k[None, None, :]).astype(np.float32)
+            return np.asarray(z * k[:, None, None] + y * k[None, :, None] + x * k[None, None, :], np.float32)
 
         near = np.maximum(1 - np.abs(at(normal)) * np.float32(thickness), 0)
         if ctf and series.ctf is not None:
