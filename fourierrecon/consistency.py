@@ -25,6 +25,8 @@ from fourierrecon.slices import PAD, STOP, Slices
 HEIGHT = 6.0
 #: Over this many units of one over the breadth of the region the correction fades out.
 FADE = 4.0
+#: Columns along z over those that the band reaches.
+ROOM = 3
 #: Squared CTF below which samples are left as they are: what they lack there is mostly noise, and would be amplified.
 WEAK = 0.02
 #: Added to the weights: this division is no filter and needs only to stay finite.
@@ -44,7 +46,7 @@ class Consistency:
         self.slices = slices
         depth, _, n_o = slices.shape
         nz, no = slices.grid
-        slope = np.abs(slices.lines[:, 3, 1]) / np.maximum(np.abs(slices.lines[:, 2, 1]), 1e-9)
+        slope = np.abs(slices.lines[:, 3, 1] / _away(slices.lines[:, 2, 1]))
         self.limit = min(HEIGHT / (depth * max(float(slope.max()), 0.1)), STOP)
         self.fade = FADE / n_o
         needed = 2 * int(np.ceil((self.limit + self.fade) * no + slices.width / 2 + 2))
@@ -53,8 +55,17 @@ class Consistency:
         rows = no if self.whole else fast_length(needed)
         self.first = 0 if self.whole else PAD + no // 2 - rows // 2
         self.last = self.first + rows + (2 * PAD if self.whole else 0)
-        self.gain = _cut(slices.kernels[1], n_o, no, rows)[:, None] * _cut(slices.kernels[0], depth, nz, nz)
-        rows, columns = self.last - self.first + insertion.REACH, nz + 2 * PAD
+        # along z only what the lines reach in that band, and room, since the cut to the region widens it
+        skew = np.abs(
+            slices.lines[:, 3, 0] - slices.lines[:, 3, 1] / _away(slices.lines[:, 2, 1]) * slices.lines[:, 2, 0]
+        )
+        reach = float((skew * slices.n_planes + slope * (self.limit + self.fade)).max())
+        needed = ROOM * 2 * int(np.ceil(reach * nz + slices.width / 2 + 2))
+        self.all_columns = self.whole or needed > 0.75 * nz
+        columns = nz if self.all_columns else fast_length(needed)
+        self.left = 0 if self.all_columns else PAD + nz // 2 - columns // 2
+        self.gain = _cut(slices.kernels[1], n_o, no, rows)[:, None] * _cut(slices.kernels[0], depth, nz, columns)
+        rows, columns = self.last - self.first + insertion.REACH, columns + (2 * PAD if self.all_columns else 0)
         self.block = np.empty((rows, 4 * columns), np.float32)
         self.data = np.empty((rows, columns), np.complex64)
         self.weights = np.empty((rows, columns), np.float32)
@@ -68,32 +79,36 @@ class Consistency:
         insertion.start(s.lines, j, s.half_rows, STOP**2, reach, self.cursor)
         band = self.cursor.copy()
         insertion.spread_rows(
-            samples, weights, s.fill, s.lines, j, self.first, self.last, 0, self.cursor, self.block, nz, no,
+            samples, weights, s.fill, s.lines, j, self.first, self.last, self.left, 0, self.cursor, self.block, nz, no,
             *s.tables, s.width,
         )  # fmt: skip
-        inner = slice(0, self.last - self.first)
+        inner, columns = slice(0, self.last - self.first), slice(None)
+        if self.all_columns:
+            insertion.fold_columns(self.block, self.last - self.first, 4 * PAD)
+            columns = slice(PAD, PAD + nz)
         if self.whole:
             insertion.fold_rows(self.block[inner])
             inner = slice(PAD, PAD + no)
         grid, weight = self.data, self.weights[inner]
         insertion.separate(self.block[inner], grid[inner], weight)
         weight += np.float32(FLOOR)
-        data = grid[inner, PAD : PAD + nz]
-        data /= weight[:, PAD : PAD + nz]
+        data = grid[inner, columns]
+        data /= weight[:, columns]
         # to real space, cut to the region, and back: the alternating signs of the grid cancel
         for backward in (True, False):
             fourier.transform(data, 1, backward=backward)
             fourier.transform(data, 0, backward=backward)
             if backward:
                 data *= self.gain
-        grid[inner, :PAD] = grid[inner, nz : nz + PAD]
-        grid[inner, nz + PAD :] = grid[inner, PAD : 2 * PAD]
+        if self.all_columns:
+            grid[inner, :PAD] = grid[inner, nz : nz + PAD]
+            grid[inner, nz + PAD :] = grid[inner, PAD : 2 * PAD]
         if self.whole:
             grid[:PAD] = grid[no : no + PAD]
             grid[no + PAD : no + 2 * PAD] = grid[PAD : 2 * PAD]
         _add_lost(
-            samples, weights, s.fill, s.lines, j, self.first, band, grid, nz, no, s.tables[0], s.tables[1], s.width,
-            self.limit, 0.0 if self.whole else self.fade, np.float32(WEAK),
+            samples, weights, s.fill, s.lines, j, self.first, self.left, band, grid, nz, no, s.tables[0], s.tables[1],
+            s.width, self.limit, 0.0 if self.whole else self.fade, np.float32(WEAK),
         )  # fmt: skip
 
 
@@ -102,11 +117,18 @@ def _cut(kernel: Kernel, length: int, grid_length: int, n: int) -> NDArray[np.fl
 
     Twice, because it is used twice, to spread and to interpolate; the first time it is normalised by the weights.
     """
-    place = (np.arange(n) - n // 2) * (grid_length / n)
-    inside = (place >= -(length // 2)) & (place < length - length // 2)
+    step = grid_length / n
+    place = (np.arange(n) - n // 2) * step
+    # a coarse place counts as far as the region fills it
+    inside = np.clip((np.minimum(place + length // 2, length - length // 2 - 1 - place) + 0.5) / step + 0.5, 0, 1)
     middle = float(kernel.transform(np.zeros(1))[0])
-    shape = kernel.transform(np.where(inside, place, 0) / grid_length) / middle
-    return np.where(inside, 1 / (shape**2 * middle * n), 0).astype(np.float32)
+    shape = kernel.transform(np.where(inside > 0, place, 0) / grid_length) / middle
+    return np.asarray(inside / (shape**2 * middle * n), np.float32)
+
+
+def _away(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Keep values away from zero."""
+    return np.where(np.abs(values) < 1e-9, 1e-9, values)
 
 
 @compiled()
@@ -117,6 +139,7 @@ def _add_lost(
     lines: Any,  # (n_tilts, 4, 2)
     j: int,
     first: int,  # row of the plane where the grid begins
+    left: int,  # and column
     band: Any,  # (n_tilts, 2): first and last sample
     grid: Any,  # (rows, Nz + 2 PAD) complex64: the spectrum of the region
     nz: int,
@@ -152,7 +175,7 @@ def _add_lost(
                 for z in range(width):
                     at = 16 * z_entry + 2 * z
                     tap = along_o * (table_z[at] + z_frac * (table_z[at + 16] - table_z[at]))
-                    value = grid[o_cell - first + o, z_cell + z]
+                    value = grid[o_cell - first + o, z_cell - left + z]
                     real += tap * value.real
                     imag += tap * value.imag
             part = one

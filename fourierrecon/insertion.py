@@ -97,9 +97,10 @@ def insert_plane(
     for first in range(low, high, step):
         last = min(first + step, high)
         spread_rows(
-            samples, weights, slices.fill, slices.lines, j, first, last, done, work.cursor, work.block, nz, no,
+            samples, weights, slices.fill, slices.lines, j, first, last, 0, done, work.cursor, work.block, nz, no,
             *slices.tables, slices.width,
         )  # fmt: skip
+        fold_columns(work.block, last - first, PAD * (1 if normalise is None else 2) * 2)
         done = last - first
         used = slice(0, done)
         if wraps:
@@ -168,6 +169,7 @@ def spread_rows(
     j: int,
     first: int,  # rows [first, last) of the plane
     last: int,
+    left: int,  # column of the plane where the block begins
     done: int,  # rows of the block before, whose last taps reach into this one; 0: none
     cursor: Any,  # (n_tilts, 2): next and last sample
     block: Any,  # (rows, numbers a cell times (Nz + 2 PAD)) float32
@@ -208,7 +210,7 @@ def spread_rows(
             value = samples[tilt, el + half_rows]
             sign = np.float32(1 - 2 * ((o_cell + z_cell) & 1))
             re, im = value.real * sign, value.imag * sign
-            at = (o_cell - first) * stride + z_cell * numbers
+            at = (o_cell - first) * stride + (z_cell - left) * numbers
             o_row, z_row = 8 * o_entry, 16 * z_entry
             if weigh:
                 simd.spread_weighted4(
@@ -221,7 +223,6 @@ def spread_rows(
                 simd.spread8(grid, at, stride, data_table_z, z_row, z_frac, data_table_o, o_row, o_frac, re, im)
             el += direction
         cursor[tilt, 0] = el
-    _fold_columns(block, rows, PAD * numbers)
 
 
 @compiled(fastmath=False)
@@ -234,7 +235,7 @@ def _carry_over(block: Any, done: int, rows: int) -> None:
 
 
 @compiled(fastmath=False)
-def _fold_columns(block: Any, rows: int, pad: int) -> None:
+def fold_columns(block: Any, rows: int, pad: int) -> None:
     """Add the spare columns of a periodic grid to those they stand for."""
     columns = block.shape[1] - 2 * pad
     for row in range(rows):

@@ -26,7 +26,7 @@ from reference import (
     world_points,
 )
 
-from fourierrecon import CtfParameters, Region, TiltSeries, reconstruct
+from fourierrecon import CtfParameters, Region, TiltSeries, consistency, reconstruct
 from fourierrecon.errors import UsageError
 from fourierrecon.gaussians import Gaussians
 from fourierrecon.geometry import projection_matrices
@@ -560,3 +560,23 @@ def test_a_strategy_sees_weights_of_one_on_a_lonely_slice() -> None:
         largest.clear()
         reconstruct(geometry.series(images), geometry.region, Spy(), ctf=False, n_threads=1)
         assert 0.95 <= max(largest) <= 1.25
+
+
+@pytest.mark.parametrize("x_tilt", [0.0, 3.0])
+def test_the_correction_near_the_axis_needs_few_columns(x_tilt: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    tilts = tuple(np.linspace(-60, 60, 21))
+    geometry = Geometry(tilts, (40, 400), 2.0, x_tilt, centre=(200, 20, 100), shape=(200, 30, 400))
+    images = np.random.default_rng(4).standard_normal((21, 40, 400)).astype(np.float32)
+    series = geometry.series(images)
+
+    def volume() -> NDArray[np.float32]:
+        return reconstruct(series, geometry.region, Wiener(10), ctf=False, n_threads=1).data
+
+    few = volume()
+    monkeypatch.setattr(consistency, "ROOM", 100)  # all columns
+    every = volume()
+    monkeypatch.setattr(consistency.Consistency, "correct", lambda *_: None)
+    none = volume()
+    error, correction = np.linalg.norm(few - every), np.linalg.norm(none - every)
+    assert error > 0  # there is a difference, so few columns were used
+    assert error < 0.1 * correction
