@@ -25,8 +25,8 @@ from fourierrecon.slices import PAD, STOP, Slices
 HEIGHT = 6.0
 #: Over this many units of one over the breadth of the region the correction fades out.
 FADE = 4.0
-#: Columns along z over those that the band reaches.
-ROOM = 3
+#: Columns along z over those that the band reaches: what is lost is 2 % of the correction (half of that with 3).
+ROOM = 2
 #: Squared CTF below which samples are left as they are: what they lack there is mostly noise, and would be amplified.
 WEAK = 0.02
 #: Added to the weights: this division is no filter and needs only to stay finite.
@@ -84,7 +84,6 @@ class Consistency:
         )  # fmt: skip
         inner, columns = slice(0, self.last - self.first), slice(None)
         if self.all_columns:
-            insertion.fold_columns(self.block, self.last - self.first, 4 * PAD)
             columns = slice(PAD, PAD + nz)
         if self.whole:
             insertion.fold_rows(self.block[inner])

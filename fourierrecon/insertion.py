@@ -100,7 +100,6 @@ def insert_plane(
             samples, weights, slices.fill, slices.lines, j, first, last, 0, done, work.cursor, work.block, nz, no,
             *slices.tables, slices.width,
         )  # fmt: skip
-        fold_columns(work.block, last - first, PAD * (1 if normalise is None else 2) * 2)
         done = last - first
         used = slice(0, done)
         if wraps:
@@ -169,7 +168,7 @@ def spread_rows(
     j: int,
     first: int,  # rows [first, last) of the plane
     last: int,
-    left: int,  # column of the plane where the block begins
+    left: int,  # column of the plane where the block begins; 0: it is as wide as the plane
     done: int,  # rows of the block before, whose last taps reach into this one; 0: none
     cursor: Any,  # (n_tilts, 2): next and last sample
     block: Any,  # (rows, numbers a cell times (Nz + 2 PAD)) float32
@@ -223,6 +222,8 @@ def spread_rows(
                 simd.spread8(grid, at, stride, data_table_z, z_row, z_frac, data_table_o, o_row, o_frac, re, im)
             el += direction
         cursor[tilt, 0] = el
+    if left == 0:  # the whole width of the periodic grid
+        _fold_columns(block, rows, PAD * numbers)
 
 
 @compiled(fastmath=False)
@@ -235,7 +236,7 @@ def _carry_over(block: Any, done: int, rows: int) -> None:
 
 
 @compiled(fastmath=False)
-def fold_columns(block: Any, rows: int, pad: int) -> None:
+def _fold_columns(block: Any, rows: int, pad: int) -> None:
     """Add the spare columns of a periodic grid to those they stand for."""
     columns = block.shape[1] - 2 * pad
     for row in range(rows):
