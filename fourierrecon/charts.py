@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Literal
 
 #: Size of a chart and the room around its plot for labels: left, right, top, bottom. Units of the SVG, about px.
-WIDTH, HEIGHT = 420, 210
+WIDTH, HEIGHT = 380, 200
 LEFT, RIGHT, TOP, BOTTOM = 50, 12, 14, 40
 
 
@@ -62,22 +62,23 @@ class Trace:
 
 @dataclass(frozen=True)
 class Guide:
-    """A line across the plot, or a band, with a word at it.
+    """A line across the plot, or an upright band, with a word at it.
 
     Parameters
     ----------
-    at
-        Where: one value, or two for a band.
-    along
-        ``x`` for a horizontal line, ``y`` for an upright one.
+    low, high
+        Where; one value for a line, two for a band.
+    upright
+        At a value of x, not of y.
     word
         Beside it.
     style
         A class of the page's style sheet.
     """
 
-    at: float | tuple[float, float]
-    along: Literal["x", "y"]
+    low: float
+    high: float | None = None
+    upright: bool = True
     word: str = ""
     style: str = "guide"
 
@@ -110,7 +111,7 @@ def chart(title: str, x: Axis, y: Axis, traces: Sequence[Trace], guides: Sequenc
 
     parts = [
         f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">',
-        *(_guide_band(guide, across, up, right, bottom) for guide in guides),
+        *(_draw_guide(guide, across, up) for guide in guides),
     ]
     for value, text in y.marks(5):
         parts.append(f'<path class="grid" d="M{LEFT} {up(value):.1f}H{right}"/>')
@@ -158,29 +159,24 @@ def round_ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
     return [((first + i) * step, f"{(first + i) * step + 0.0:.6g}") for i in range(count)]
 
 
-def _guide_band(guide: Guide, across: object, up: object, right: float, bottom: float) -> str:
+def _draw_guide(guide: Guide, across: Callable[[float], float], up: Callable[[float], float]) -> str:
     """Draw a guide."""
-    assert callable(across) and callable(up)
-    ends = guide.at if isinstance(guide.at, tuple) else (guide.at, guide.at)
-    word = escape(guide.word)
-    if guide.along == "x":
-        low, high = up(ends[1]), up(ends[0])
-        text = f'<text class="word {guide.style}" x="{right - 4}" y="{low - 5:.1f}" text-anchor="end">{word}</text>'
-        if high - low < 0.1:
-            return f'<path class="{guide.style}" d="M{LEFT} {low:.1f}H{right}"/>{text}'
-        return f'<rect class="{guide.style}" x="{LEFT}" y="{low:.1f}" width="{right - LEFT}" height="{high - low:.1f}"/>{text}'
-    low, high = across(ends[0]), across(ends[1])
-    # the word stays within the plot
-    beyond = high > 0.62 * right
-    at, anchor = (low - 5, "end") if beyond and high - low < 0.1 else (min(high, right) + 5, "start")
-    if high - low >= 0.1:
+    right, bottom, word = WIDTH - RIGHT, HEIGHT - BOTTOM, escape(guide.word)
+    if not guide.upright:
+        y = up(guide.low)
+        text = f'<text class="word {guide.style}" x="{right - 4}" y="{y - 5:.1f}" text-anchor="end">{word}</text>'
+        return f'<path class="{guide.style}" d="M{LEFT} {y:.1f}H{right}"/>{text}'
+    low, high = across(guide.low), across(guide.low if guide.high is None else guide.high)
+    if guide.high is not None:
         at, anchor = (low + high) / 2, "middle"
-    text = f'<text class="word {guide.style}" x="{at:.1f}" y="{TOP + 11}" text-anchor="{anchor}">{word}</text>'
-    if high - low < 0.1:
-        return f'<path class="{guide.style}" d="M{low:.1f} {TOP}V{bottom}"/>{text}'
-    return (
-        f'<rect class="{guide.style}" x="{low:.1f}" y="{TOP}" width="{high - low:.1f}" height="{bottom - TOP}"/>{text}'
-    )
+        shape = (
+            f'<rect class="{guide.style}" x="{low:.1f}" y="{TOP}" width="{high - low:.1f}" height="{bottom - TOP}"/>'
+        )
+    else:
+        # the word stays within the plot
+        at, anchor = (low - 5, "end") if low > 0.62 * right else (low + 5, "start")
+        shape = f'<path class="{guide.style}" d="M{low:.1f} {TOP}V{bottom}"/>'
+    return f'{shape}<text class="word {guide.style}" x="{at:.1f}" y="{TOP + 11}" text-anchor="{anchor}">{word}</text>'
 
 
 def _draw(trace: Trace, points: Sequence[tuple[float, float, bool]], bottom: float) -> str:

@@ -299,7 +299,7 @@ def reconstruct(
     if page is not None:
         from fourierrecon.reporting import report_one
 
-        report_one(console, page, o, request, ctf=ctf, like=like, seconds=seconds, n_threads=j)
+        report_one(console, page, o, request, ctf=ctf, like=like, seconds=seconds, skipped=skip_bad_images, n_threads=j)
     finer = max(1.0, region.binning / 2)
     hint = f"; finer: --bin {finer:g}" if finer < region.binning else ""
     viewer = "napari" if is_zarr(o) else "3dmod"

@@ -167,7 +167,9 @@ def _entry(recipe: Recipe, outcome: Outcome) -> dict[str, Any]:
 
 
 def _record(folder: Path, name: str, entry: Mapping[str, Any]) -> Record:
-    extras = {key: Path(value) if key in ("stack", "mdoc") else value for key, value in entry["extras"].items()}
+    extras: dict[str, Any] = {
+        key: Path(value) if key in ("stack", "mdoc") else value for key, value in entry["extras"].items()
+    }
     x, y, z = entry["origin"]
     width, height, depth = entry["size"]
     return Record(

@@ -15,8 +15,8 @@ from fourierrecon.agreement import TiltAgreement, tilt_agreement
 from fourierrecon.bad_images import find_bad_images, numbers_in_source
 from fourierrecon.errors import FourierReconError
 from fourierrecon.fsc import HALF_MAPS, ShellCorrelation, shell_correlation, soft_box, tilt_range_mask
-from fourierrecon.geometry import Region
 from fourierrecon.io.volumes import map_volume
+from fourierrecon.offsets import tilt_axis
 from fourierrecon.quality import wedge_mask
 from fourierrecon.report_sources import Subject, oriented, volume_facts
 from fourierrecon.sections import Sections, sections, thickness_in_voxels
@@ -161,6 +161,16 @@ class Findings:
         return found if math.isfinite(found) else None
 
     @property
+    def levelling(self) -> tuple[float, float] | None:
+        """Tilt angle offset and x tilt, degrees, that would level the specimen; None where its tilt is not known."""
+        series, slab = self.subject.series, self.slab
+        if series is None or self.subject.region is None or slab is None or not slab.found:
+            return None
+        axis = tilt_axis(series)
+        turn = np.array([slab.tilt_x, slab.tilt_y, 0.0])
+        return float(turn @ axis), float(turn @ np.cross(axis, [0.0, 0.0, 1.0]))
+
+    @property
     def correlation(self) -> float | None:
         """Median over the images."""
         return _median([row.correlation for row in self.tilts])
@@ -197,7 +207,7 @@ def find_out(subject: Subject, *, n_threads: int | None = None) -> Findings:
         except (FourierReconError, OSError) as error:
             findings, volume = replace(findings, error=f"{subject.path}: {error}"), None
     if subject.series is not None:
-        rows, problem = _tilts(subject.series, subject.region, volume, n_threads)
+        rows, problem = _tilts(subject, subject.series, volume, n_threads)
         findings = replace(findings, tilts=rows, no_agreement=problem)
     return replace(findings, seconds=time.perf_counter() - started)
 
@@ -245,9 +255,10 @@ def _of_volume(findings: Findings, volume: Volume) -> Findings:
 
 
 def _tilts(
-    series: TiltSeries, region: Region | None, volume: Volume | None, n_threads: int | None
+    subject: Subject, series: TiltSeries, volume: Volume | None, n_threads: int | None
 ) -> tuple[tuple[TiltRow, ...], str]:
     """Make the rows of all images, and say why they were not compared with the volume, if so."""
+    region = subject.region
     bad: dict[int, str] = {}
     agreement: dict[int, TiltAgreement] = {}
     problem = "" if volume is not None else "there is no tomogram to compare them with"
@@ -277,7 +288,9 @@ def _tilts(
                 None if coverage is None else float(coverage[tilt]),
                 found,
                 flag,
-                _words(flag, bad.get(tilt, ""), found, series.pixel_size),
+                _words(
+                    flag, bad.get(tilt, "") + "; left out" * (tilt in bad and subject.skipped), found, series.pixel_size
+                ),
             )
         )
     rows_of += [TiltRow(number, flag="excluded", words=WORDS["excluded"]) for number in series.excluded]
@@ -290,7 +303,7 @@ def _words(flag: str, reason: str, found: TiltAgreement | None, pixel_size: floa
         return reason
     if flag == "misaligned":
         pixels = math.hypot(*found.shift) / pixel_size
-        return f"misaligned: lies {pixels:.1f} px ({math.hypot(*found.shift):.0f} Å) aside of its reprojection"
+        return f"misaligned: lies {pixels:.1f} px ({math.hypot(*found.shift):.0f} Å) or more aside of its reprojection"
     if flag == "wrong angle":
         return f"wrong angle: {found.best_angle:.0f}° fits better than {found.tilt_angle:.0f}°"
     return WORDS.get(flag, flag)

@@ -39,7 +39,7 @@ def tilt_chart(found: Findings) -> str:
     high = max(1.15 * max(shifts), 10.0)
     flags = {row.flag: None for row in rows if row.flag not in ("", "excluded")}
     legend = "".join(f'<li class="badge {flag_class(flag)}">× {escape(flag)}</li>' for flag in flags)
-    parts = []
+    parts: list[str] = []
     for title, y, values, none in (
         ("Agreement with the reprojection", Axis("correlation", low, 1.0), [r.correlation for r in rows], low),
         ("Residual shift", Axis("shift, Å", 0.0, high), [r.shift for r in rows], 0.0),
@@ -53,7 +53,8 @@ def tilt_chart(found: Findings) -> str:
         traces += [
             Trace([angles[i]], [numbers[i] if values[i] is not None else none], "crosses", flag_class(row.flag),
                   [_title(row)])
-            for i, row in enumerate(rows) if row.flag not in ("", "unseen", "excluded")
+            for i, row in enumerate(rows)
+            if row.flag not in ("", "unseen", "excluded") and not (values[i] is None and parts)
         ]  # fmt: skip
         drawn = chart(f"{title} over tilt angle, {len(known)} images", x, y, traces)
         below = f"<ul class=legend>{legend}</ul>" if flags and not parts else ""
@@ -98,9 +99,9 @@ def _fsc(found: Findings) -> str:
     curve = found.curve
     shown = [float(c) if math.isfinite(c) else math.nan for c in curve.correlation]
     x = Axis("period, Å", 0.0, curve.limit, _periods(curve.limit))
-    guides = [Guide(HALF_MAPS, "x", f"{HALF_MAPS:g}")]
+    guides = [Guide(HALF_MAPS, upright=False, word=f"{HALF_MAPS:g}")]
     if found.resolution is not None:
-        guides.append(Guide(1 / found.resolution, "y", f"{found.resolution:.1f} Å", "found"))
+        guides.append(Guide(1 / found.resolution, word=f"{found.resolution:.1f} Å", style="found"))
     lowest = min([c for c in shown if c == c], default=0.0)
     y = Axis("correlation", min(0.0, math.floor(10 * lowest) / 10), 1.0)
     drawn = chart("Fourier shell correlation of the half volumes", x, y, [Trace(list(curve.frequency), shown)], guides)
@@ -125,7 +126,7 @@ def _profile(found: Findings) -> str:
             1, math.tan(math.radians(slab.tilt_x)), math.tan(math.radians(slab.tilt_y))
         )  # fmt: skip
         middle = slab.centre / 10
-        guides.append(Guide((middle - half, middle + half), "y", f"specimen, {slab.thickness / 10:.0f} nm", "slab"))
+        guides.append(Guide(middle - half, middle + half, word=f"specimen, {slab.thickness / 10:.0f} nm", style="slab"))
     y = Axis("local variance", 0.0, 1.2 * float(np.nanmax(slab.profile)))
     drawn = chart("Local variance along z", x, y, [Trace(list(nm), list(slab.profile), "area")], guides)
     said = "Contrast at each depth, the slab's tilt taken out; the plateau is 1."

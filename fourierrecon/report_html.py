@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from html import escape
@@ -15,8 +16,10 @@ from fourierrecon.report_data import Findings, TiltRow
 from fourierrecon.report_figures import charts_of, flag_class, tilt_chart
 from fourierrecon.report_views import thumbnail, views_of
 
+#: A slab that is tilted by less, degrees, is level.
+LEVEL = 2.0
 #: What becomes of a tomogram, in words.
-STATUS = {"fine": "fine", "look": "look at it", "failed": "failed"}
+STATUS = {"fine": "fine", "look": "to look at", "failed": "failed"}
 
 
 def write_report(path: str | os.PathLike[str], title: str, found: Sequence[Findings], advice: str = "") -> None:
@@ -42,11 +45,12 @@ def write_report(path: str | os.PathLike[str], title: str, found: Sequence[Findi
     several = len(found) > 1
     body = "".join(
         [
-            f"<header><h1>{escape(title)}</h1>{_summary(found)}</header><main id=main tabindex=-1>",
+            f"<header><h1>{escape(title if several else 'Tomogram report')}</h1>{_summary(found)}</header>",
+            "<main id=main tabindex=-1>",
             _table(found) if several else "",
             *(_tomogram(each, number, opened=not several) for number, each in enumerate(found)),
-            "</main>",
-            f"<footer><p>{escape(advice)}</p>" if advice else "<footer>",
+            "</main><footer>",
+            f"<p>{_text(advice)}</p>" if advice else "",
             f"<p>fourierrecon {__version__}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. Flags come from comparing each "
             "image with the reprojection of its tomogram; look at an image before you exclude it.</p></footer>",
         ]
@@ -64,12 +68,11 @@ def finding_words(found: Findings) -> str:
     found
         Its figures.
     """
-    if found.error:
-        return found.error
     groups: dict[str, list[str]] = {}
     for row in found.flagged:
         groups.setdefault(row.flag, []).append(str(row.number))
-    return "; ".join(f"{flag}: image{'s' * (len(rows) > 1)} {', '.join(rows)}" for flag, rows in groups.items())
+    words = [f"{flag}: image{'s' * (len(rows) > 1)} {', '.join(rows)}" for flag, rows in groups.items()]
+    return "; ".join([*filter(None, [found.error]), *words])
 
 
 def _summary(found: Sequence[Findings]) -> str:
@@ -88,9 +91,9 @@ def _table(found: Sequence[Findings]) -> str:
     """Give the table of the set: every row leads to its tomogram."""
     # heading, unit, kind, and what else is said of the cell on a narrow screen
     heads = [
-        ("Tomogram", "", "text"), ("Status", "", "text"), ("Tilts", "", "number"), ("Resolution", "Å", "number"),
-        ("Correlation", "", "number"), ("Largest shift", "Å", "number"), ("Thickness", "nm", "number"),
-        ("Slab tilt", "°", "number"), ("Flagged", "", "number"), ("Time", "s", "number"),
+        ("Tomogram", "", "text"), ("Status", "", "text"), ("Findings", "", "number"), ("Tilts", "", "number"),
+        ("Resolution", "Å", "number"), ("Agreement", "", "number"), ("Largest shift", "Å", "number"),
+        ("Thickness", "nm", "number"), ("Slab tilt", "°", "number"), ("Time", "s", "number"),
     ]  # fmt: skip
     head = "".join(
         f"<th scope=col class={kind} data-kind={kind}><button type=button>{name}"
@@ -117,11 +120,10 @@ def _row(found: Findings, number: int) -> str:
     numbers = [
         ("tilts", len(_used(found)) or None, "{:.0f}"),
         ("resolution, Å", found.resolution, "{:.1f}"),
-        ("correlation", found.correlation, "{:.2f}"),
+        ("agreement", found.correlation, "{:.2f}"),
         ("largest shift, Å", found.largest_shift, "{:.0f}"),
         ("thickness, nm", slab.thickness / 10 if slab else None, "{:.0f}"),
         ("slab tilt, °", max(abs(slab.tilt_x), abs(slab.tilt_y)) if slab else None, "{:.1f}"),
-        ("flagged", None if found.error else len(found.flagged), "{:.0f}"),
         ("time, s", found.subject.seconds, "{:.1f}"),
     ]
     cells = "".join(
@@ -130,13 +132,36 @@ def _row(found: Findings, number: int) -> str:
         for label, value, shape in numbers
     )
     image = thumbnail(found)
+    said = "".join(f"<div>{_finding(flag, found)}</div>" for flag in found.counts) or "<span class=quiet>none</span>"
+    if found.error:
+        said = f"<div>{_text(_without_source(found))}</div>"
     order = list(STATUS).index(status)
     return (
         f'<tr data-status={status} data-text="{text}" data-for=t{number}>'
         f"<td class='text thumb'>{image}</td>"
         f"<td class='text name'><a href=#t{number}>{escape(name)}</a></td>"
-        f"<td class='text status' data-value={order}><span class='badge {status}'>{STATUS[status]}</span></td>{cells}</tr>"
+        f"<td class='text status' data-value={order}><span class='badge {status}'>{STATUS[status]}</span></td>"
+        f"<td class='text findings' data-value={len(found.flagged) + 1000 * bool(found.error)}>{said}</td>{cells}</tr>"
     )
+
+
+def _text(words: str) -> str:
+    """Write a text so that options in it are not broken over lines."""
+    return re.sub(r"--[a-zA-Z_]+( -?[0-9.]+)?", lambda option: f"<span class=option>{option[0]}</span>", escape(words))
+
+
+def _without_source(found: Findings) -> str:
+    """Give the error without the name of the set, which is that of all others."""
+    series = found.subject.series
+    return found.error if series is None else found.error.removeprefix(f"{series.source}: ")
+
+
+def _finding(flag: str, found: Findings) -> str:
+    """Say which images have a flag."""
+    numbers = [str(row.number) for row in found.flagged if row.flag == flag]
+    more = f" and {len(numbers) - 6} more" if len(numbers) > 7 else ""
+    shown = numbers[:6] if more else numbers
+    return f"<b class='{flag_class(flag)}'>{escape(flag)}</b> {', '.join(shown)}{more}"
 
 
 def _tomogram(found: Findings, number: int, *, opened: bool) -> str:
@@ -169,7 +194,7 @@ def _messages(found: Findings) -> str:
     """Say what is wrong, and what to do about it."""
     parts = []
     if found.error:
-        parts.append(f"<div class=message role=note><p><b>Failed.</b> {escape(found.error)}</p></div>")
+        parts.append(f"<div class=message role=note><p><b>Failed.</b> {_text(found.error)}</p></div>")
     if found.flagged:
         items = "".join(f"<li>{_about(row)}</li>" for row in found.flagged)
         count = len(found.flagged)
@@ -205,8 +230,7 @@ def _figures(found: Findings) -> str:
             items.append(("Resolution", "–", "no half volumes; make them: --o FOLDER/ --halves tilts"))
         if slab is not None and slab.found:
             items.append(("Specimen", f"{slab.thickness / 10:.0f} nm", "thickness of its slab"))
-            level = f"{slab.tilt_x:+.1f}° / {slab.tilt_y:+.1f}°"
-            items.append(("Slab tilt", level, "about x / about y"))
+            items.append(("Slab tilt", f"{slab.tilt_x:+.1f}°, {slab.tilt_y:+.1f}°", _level(found)))
         else:
             items.append(("Specimen", "–", found.no_slab))
     if found.tilts:
@@ -223,10 +247,18 @@ def _figures(found: Findings) -> str:
     if subject.seconds is not None:
         items.append(("Reconstruction", f"{subject.seconds:.1f} s", f"this report {found.seconds:.1f} s"))
     cells = "".join(
-        f"<div><dt>{escape(label)}</dt><dd>{escape(value)}<small>{escape(more)}</small></dd></div>"
+        f"<div><dt>{escape(label)}</dt><dd>{escape(value)}<small>{_text(more)}</small></dd></div>"
         for label, value, more in items
     )
     return f"<dl class=figures>{cells}</dl>" if items else ""
+
+
+def _level(found: Findings) -> str:
+    """Say what the two tilts of the slab are, and how to level it where that is worth while."""
+    by = found.levelling
+    if by is None or max(map(abs, by)) < LEVEL:
+        return "about x, about y"
+    return f"about x, about y; level with --tiltangle_offset {by[0]:.1f} --x_tilt {by[1]:.1f}"
 
 
 def _used(found: Findings) -> list[TiltRow]:
@@ -242,8 +274,8 @@ def _tilts(found: Findings) -> str:
         "<th scope=col>Image</th><th scope=col>Tilt <span class=unit>°</span></th>"
         "<th scope=col>Defocus <span class=unit>µm</span></th><th scope=col>Exposure <span class=unit>e⁻/Å²</span></th>"
         "<th scope=col>Sees <span class=unit>%</span></th><th scope=col>Correlation</th>"
-        "<th scope=col>Shift <span class=unit>Å (x, y)</span></th><th scope=col>Best tilt <span class=unit>°</span></th>"
-        "<th scope=col class=text>Finding</th>"
+        "<th scope=col>Shift <span class=unit>Å (x, y)</span></th>"
+        "<th scope=col>Best tilt <span class=unit>°</span></th><th scope=col class=text>Finding</th>"
     )
     rows = "".join(_tilt(row) for row in found.tilts)
     return (

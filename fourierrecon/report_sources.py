@@ -50,6 +50,8 @@ class Subject:
         That the reconstruction took, if it is known.
     facts
         What else to tell, ``(label, value)``.
+    skipped
+        Images that are blank or not finite were left out.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Subject:
     notes: tuple[str, ...] = ()
     seconds: float | None = None
     facts: tuple[tuple[str, str], ...] = ()
+    skipped: bool = False
 
 
 def subjects_in(folder: Path) -> list[Subject]:
@@ -163,7 +166,9 @@ def _locate(word: str, star: Path, where: str) -> Path:
 def _subject(folder: Path, name: str, record: Record | None, listed: dict[str, Path]) -> Subject:
     volumes = dict(record.volumes) if record and record.volumes else listed
     error = record.error if record else ""
-    notes = record.notes if record else ()
+    skipped = bool(record and "bad images" in record.how)
+    # what was left out is told image by image
+    notes = tuple(note for note in record.notes if not (skipped and note.endswith("; left out"))) if record else ()
     facts = list(record.how.items()) if record else []
     series = None
     try:
@@ -174,7 +179,9 @@ def _subject(folder: Path, name: str, record: Record | None, listed: dict[str, P
     path = volumes.get("")
     if not error and (path is None or not path.exists()):
         error = f"the volume {path or name} is gone; reconstruct again"
-    subject = Subject(name, None if error else path, series, error=error, notes=notes, facts=tuple(facts))
+    subject = Subject(
+        name, None if error else path, series, error=error, notes=notes, facts=tuple(facts), skipped=skipped
+    )
     if record:
         seconds = record.seconds if record.seconds > 0 else None
         facts += [("finished", record.finished.replace("T", " ").replace("+00:00", " UTC"))]
@@ -223,7 +230,7 @@ def _passport_facts(passport: dict[str, Any]) -> list[tuple[str, str]]:
         ("z", frame.get("z")),
         ("hand", hand.get("evidence")),
         ("weighting", f"{weighting.pop('name', '')} {', '.join(f'{k} {v}' for k, v in weighting.items())}".strip()),
-        ("CTF", {True: "corrected", False: "not corrected"}.get(passport.get("ctf_corrected"))),
+        ("CTF", {"True": "corrected", "False": "not corrected"}.get(str(passport.get("ctf_corrected")))),
         *(("made from", f"{each.get('file')}, sha256 {str(each.get('sha256'))[:16]}…")
           for each in passport.get("sources", [])),
     ]  # fmt: skip

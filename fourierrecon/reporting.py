@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from fourierrecon.arguments import Request
     from fourierrecon.report_data import Findings
-    from fourierrecon.tilt_series import TiltSeries
 
 
 def report(
@@ -79,8 +78,7 @@ def report_folder(console: Console, folder: Path, page: Path | None = None, *, n
         found.append(findings)
         say(console, "report", describe(findings))
     with arguments.folders_of(page):
-        title = f"{subjects[0].name}: tomogram" if len(subjects) == 1 else f"Tomograms in {folder.resolve().name}"
-        write_report(page, title, found, _advice(found))
+        write_report(page, f"Tomograms in {folder.resolve().name}", found, _advice(found))
         table = write_metrics(page.with_name("metrics.csv"), found)
     say(console, "table", str(table))
     say(console, "wrote", f"{page} ({size_of(page)}) after {time.perf_counter() - started:.1f} s")
@@ -96,6 +94,7 @@ def report_one(
     ctf: bool,
     like: str | None,
     seconds: float,
+    skipped: bool = False,
     n_threads: int | None = None,
 ) -> None:
     """Write the report on one tomogram that was just made, and say what was found.
@@ -114,6 +113,8 @@ def report_one(
         As for ``reconstruct``.
     seconds
         That it took.
+    skipped
+        Whether images that are blank or not finite were left out.
     n_threads
         Default: the cores available to the process.
 
@@ -133,10 +134,10 @@ def report_one(
         ("CTF", "corrected" if ctf else "not corrected"),
         ("source", str(request.source.absolute())),
     )
-    subject = Subject(series.name, path, series, request.region, like, seconds=seconds, facts=facts)
+    subject = Subject(series.name, path, series, request.region, like, seconds=seconds, facts=facts, skipped=skipped)
     found = find_out(subject, n_threads=n_threads)
     say(console, "report", describe(found))
-    write_report(page, f"{series.name}: tomogram", [found], _advice([found]))
+    write_report(page, f"Tomogram {series.name}", [found], _advice([found]))
     say(console, "page", f"{page} ({size_of(page)}){_remedy([found])}")
 
 
@@ -152,7 +153,7 @@ def describe(found: Findings) -> str:
 
     name = found.subject.name
     if found.error:
-        return f"{name}: failed: {found.error}"
+        return f"{name}: failed: {finding_words(found)}"
     parts = []
     if found.resolution is not None:
         parts.append(f"resolution {found.resolution:.1f} Å")

@@ -160,8 +160,8 @@ def _edges(n: int) -> NDArray[np.int64]:
 def _model(parameters: Array, x: Array, y: Array, z: Array) -> Array:
     """Variance of each tile at each z, its plateau 1.
 
-    Parameters are the slopes of the slab along x and y, the z of both surfaces in the middle, the softness of the edges,
-    and the level outside.
+    Parameters are the slopes of the slab along x and y, the z of both surfaces in the middle, the softness of the
+    edges, and the level outside.
     """
     slope_x, slope_y, low, high, soft, base = parameters
     level = z - (slope_x * x + slope_y * y)[:, None]
