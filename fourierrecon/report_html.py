@@ -96,7 +96,7 @@ def _table(found: Sequence[Findings]) -> str:
         ("Thickness", "nm", "number"), ("Slab tilt", "°", "number"), ("Time", "s", "number"),
     ]  # fmt: skip
     head = "".join(
-        f"<th scope=col class={kind} data-kind={kind}><button type=button>{name}"
+        f"<th scope=col class={'text' if name == 'Findings' else kind} data-kind={kind}><button type=button>{name}"
         f"{f' <span class=unit>{unit}</span>' if unit else ''}</button></th>"
         for name, unit, kind in heads
     )

@@ -85,6 +85,41 @@ def report_folder(console: Console, folder: Path, page: Path | None = None, *, n
     say(console, "next", f"open {quote(str(page))} in a browser{_remedy(found)}")
 
 
+def report_set(console: Console, source: Path, folder: Path, *, n_threads: int | None = None) -> None:
+    """Reconstruct a set without binning, with half volumes of even and odd frames, and report on it.
+
+    Parameters
+    ----------
+    console
+        Where to say what goes on.
+    source
+        RELION set that names the images of both halves.
+    folder
+        For the products.
+    n_threads
+        Default: the cores available to the process.
+
+    Raises
+    ------
+    UsageError, DataError
+        If nothing can be done at all.
+    """
+    from fourierrecon.io import Extras
+    from fourierrecon.many import Settings
+    from fourierrecon.offsets import Offsets
+    from fourierrecon.products import Recipe
+    from fourierrecon.sets import reconstruct_set
+    from fourierrecon.weighting import Wiener
+
+    anything = (None, None, None)
+    recipe = Recipe(
+        source, Extras(), Offsets(), folder, (Wiener(),), (1.0,), anything, anything, Settings(n_threads=n_threads),
+        halves="frames",
+    )  # fmt: skip
+    reconstruct_set(console, recipe, [])
+    report_folder(console, folder, n_threads=n_threads)
+
+
 def report_one(
     console: Console,
     page: Path,
