@@ -155,7 +155,7 @@ def round_ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * (1 - 1e-9))
     first = math.ceil(low / step - 1e-9)
-    count = int(math.floor(high / step + 1e-9)) - first + 1
+    count = math.floor(high / step + 1e-9) - first + 1
     return [((first + i) * step, f"{(first + i) * step + 0.0:.6g}") for i in range(count)]
 
 

@@ -161,6 +161,11 @@ class Findings:
         return found if math.isfinite(found) else None
 
     @property
+    def at_limit(self) -> bool:
+        """Whether half volumes agree up to the finest that voxels show."""
+        return self.curve is not None and self.resolution == 1 / self.curve.limit
+
+    @property
     def levelling(self) -> tuple[float, float] | None:
         """Tilt angle offset and x tilt, degrees, that would level the specimen; None where its tilt is not known."""
         series, slab = self.subject.series, self.slab

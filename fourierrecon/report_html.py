@@ -223,7 +223,8 @@ def _figures(found: Findings) -> str:
         kind = {"tilts": "halves of even and odd tilts", "frames": "halves of even and odd frames"}
         how = kind.get(subject.halves_of, "half volumes")
         if found.resolution is not None:
-            items.append(("Resolution", f"{found.resolution:.1f} Å", f"FSC 0.143, {how}"))
+            limit = "; the limit of the voxels, a finer --bin may tell more" if found.at_limit else ""
+            items.append(("Resolution", f"{found.resolution:.1f} Å", f"FSC 0.143, {how}{limit}"))
         elif found.curve is not None:
             items.append(("Resolution", "–", f"{how} do not correlate"))
         else:
@@ -271,11 +272,11 @@ def _tilts(found: Findings) -> str:
     if not found.tilts:
         return ""
     head = (
-        "<th scope=col>Image</th><th scope=col>Tilt <span class=unit>°</span></th>"
+        "<th scope=col>Image</th><th scope=col>Tilt <span class=unit>°</span></th><th scope=col class=text>Finding</th>"
         "<th scope=col>Defocus <span class=unit>µm</span></th><th scope=col>Exposure <span class=unit>e⁻/Å²</span></th>"
         "<th scope=col>Sees <span class=unit>%</span></th><th scope=col>Correlation</th>"
         "<th scope=col>Shift <span class=unit>Å (x, y)</span></th>"
-        "<th scope=col>Best tilt <span class=unit>°</span></th><th scope=col class=text>Finding</th>"
+        "<th scope=col>Best tilt <span class=unit>°</span></th><th scope=col class=text>In words</th>"
     )
     rows = "".join(_tilt(row) for row in found.tilts)
     return (
@@ -293,16 +294,17 @@ def _tilt(row: TiltRow) -> str:
     shift = "–" if agreement is None or row.shift is None else f"{agreement.shift[0]:+.0f}, {agreement.shift[1]:+.0f}"
     best = agreement.best_angle if agreement is not None else None
     cells = [
-        _number(row.angle, 1), _number(row.defocus, 2), _number(row.exposure, 1),
+        _number(row.defocus, 2), _number(row.exposure, 1),
         _number(None if row.coverage is None else 100 * row.coverage, 0), f"{_number(correlation, 2)}{meter}", shift,
         _number(best, 1),
     ]  # fmt: skip
-    badge = f"<span class='badge {flag_class(row.flag)}'>{escape(row.flag)}</span> " if row.flag else ""
+    badge = f"<span class='badge {flag_class(row.flag)}'>{escape(row.flag)}</span>" if row.flag else ""
     words = row.words.partition(": ")[2] or row.words
     said = "" if words == row.flag else escape(words)
     return (
-        f"<tr class='flag-{flag_class(row.flag)}'><td>{row.number}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}"
-        f"<td class='text words'>{badge}{said}</td></tr>"
+        f"<tr class='flag-{flag_class(row.flag)}'><td>{row.number}</td><td>{_number(row.angle, 1)}</td>"
+        f"<td class=text>{badge}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}"
+        f"<td class='text words'>{said}</td></tr>"
     )
 
 
