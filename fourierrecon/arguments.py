@@ -121,6 +121,7 @@ def read_recipe(
     like: str | None,
     passport: bool,
     resume: bool,
+    skip_bad_images: bool = False,
 ) -> Recipe:
     """Find out what the options ask for of every tomogram of a set.
 
@@ -134,7 +135,7 @@ def read_recipe(
         Likewise, with any number of ``--weighting`` and ``--bin``.
     settings
         Of the reconstruction.
-    halves, projection, dtype, ending, like, passport, resume
+    halves, projection, dtype, ending, like, passport, resume, skip_bad_images
         As for :class:`~fourierrecon.products.Recipe`.
 
     Raises
@@ -177,6 +178,7 @@ def read_recipe(
         like,
         passport,
         resume,
+        skip_bad_images,
     )
 
 
@@ -397,6 +399,25 @@ def picture_of(output: Path) -> Path:
     if picture == output:
         raise UsageError(f"--o {output}: with --preview, .png is the name of the picture; name the tomogram .mrc")
     return picture
+
+
+def report_of(output: Path) -> Path:
+    """Give the name of the report on a tomogram: beside it, as HTML.
+
+    Parameters
+    ----------
+    output
+        The tomogram's file.
+
+    Raises
+    ------
+    UsageError
+        If that is the tomogram's own name.
+    """
+    page = output.with_suffix(".html")
+    if page == output:
+        raise UsageError(f"--o {output}: with --report, .html is the name of the report; name the tomogram .mrc")
+    return page
 
 
 def choose_dtype(dtype: str | None, float16: bool) -> str:

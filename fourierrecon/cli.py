@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from fourierrecon import converting, coordinates, examples, importing, viewing
+from fourierrecon import converting, coordinates, examples, importing, reporting, viewing
 from fourierrecon.errors import FourierReconError
 from fourierrecon.options import (
     FLAG,
@@ -52,9 +52,11 @@ from fourierrecon.options import (
     ProjectionCentre,
     ProjectionThickness,
     Quiet,
+    Report,
     Resume,
     ScratchFolder,
     Shard,
+    SkipBadImages,
     Snr,
     SplitTomograms,
     Stack,
@@ -136,6 +138,7 @@ def reconstruct(
     like: Like = None,
     passport: Passport = False,
     preview: Preview = False,
+    report: Report = False,
     dtype: Dtype = None,
     float16: Float16 = False,
     no_weight: NoWeight = False,
@@ -144,6 +147,7 @@ def reconstruct(
     snr: Snr = None,
     ctf: Ctf = True,
     keep_mean: KeepMean = False,
+    skip_bad_images: SkipBadImages = False,
     td: TaperDistance = 0.0,
     tf: TaperFalloff = 0.0,
     tiltangle_offset: TiltOffset = 0.0,
@@ -213,8 +217,14 @@ def reconstruct(
             like=like,
             passport=passport,
             resume=resume or only_do_unfinished,
+            skip_bad_images=skip_bad_images,
         )
-        raise typer.Exit(reconstruct_set(console, recipe, tn or [], part=part, quiet=quiet))
+        status = reconstruct_set(console, recipe, tn or [], part=part, quiet=quiet)
+        if report:
+            from fourierrecon.reporting import report_folder
+
+            report_folder(console, recipe.folder)
+        raise typer.Exit(status)
     for_sets = {"--halves": halves, "--generate_split_tomograms": generate_split_tomograms, "--do_proj": do_proj}
     arguments.refuse_for_one(for_sets | {"--shard": part})
     o = Path(output)
@@ -230,13 +240,18 @@ def reconstruct(
     )
     series, region = request.series, request.region
     picture = arguments.picture_of(o) if preview else None
-    for option, path in (("--o", o), ("--preview", picture)):
+    page = arguments.report_of(o) if report else None
+    for option, path in (("--o", o), ("--preview", picture), ("--report", page)):
         if path is not None:
             arguments.protect(path, request.source, series, option)
     if quiet:
         console.quiet = True
     describe_request(console, request, ctf)
     print_warnings(console, checks.warnings_of(series, region))
+    if skip_bad_images:
+        from fourierrecon.bad_images import without_bad_images
+
+        series, _ = without_bad_images(series, n_threads=j)
 
     orientation = Orientation.like(like, series)
     folder = scratch if scratch is not None else o.absolute().parent
@@ -274,13 +289,18 @@ def reconstruct(
                 o, series, region, request.strategy, ctf=ctf, like=like, source=request.source, options=options
             )
             say(console, "passport", str(write_passport(o, made)))
-    say(console, "wrote", f"{o} ({size_of(o)}) after {time.perf_counter() - started:.1f} s")
+    seconds = time.perf_counter() - started
+    say(console, "wrote", f"{o} ({size_of(o)}) after {seconds:.1f} s")
     if picture is not None:
         from fourierrecon.io import map_volume
         from fourierrecon.preview import preview_png
 
         preview_png(picture, [(o.name, map_volume(o))])
         say(console, "picture", str(picture))
+    if page is not None:
+        from fourierrecon.reporting import report_one
+
+        report_one(console, page, o, request, ctf=ctf, like=like, seconds=seconds, skipped=skip_bad_images, n_threads=j)
     finer = max(1.0, region.binning / 2)
     hint = f"; finer: --bin {finer:g}" if finer < region.binning else ""
     say(console, "next", f"look at it: {program()} view {quote(str(o))}{hint}")
@@ -422,6 +442,7 @@ app.command()(converting.convert)
 app.command()(viewing.preview)
 app.command()(viewing.compare)
 app.command()(view)
+app.command()(reporting.report)
 for _command in (examples.demo, examples.simulate, examples.sample):
     app.command()(_command)
 

@@ -17,6 +17,9 @@ def demo(
     o: Annotated[Path, output_option("FOLDER", "Where to. Default: fourierrecon-demo", "--o")] = Path(
         "fourierrecon-demo"
     ),
+    report: Annotated[
+        bool, output_option(FLAG, "Half volumes, too, and a report on all in one HTML file", "--report")
+    ] = False,
     j: Threads = None,
 ) -> None:
     """Simulate a tilt series of a cell, reconstruct it, and compare with the truth."""
@@ -28,8 +31,13 @@ def demo(
     from fourierrecon.demo import run_demo
 
     with Stages(console) as stages:
-        report = run_demo(o, n_threads=j, progress=stages)
-    report_demo(console, report)
+        made = run_demo(o, n_threads=j, progress=stages)
+    report_demo(console, made)
+    if report:
+        from fourierrecon.reporting import report_set
+
+        # as reconstruct --bin 1 --halves frames --report does it
+        report_set(console, made.tomogram_set, o / "reconstructed", n_threads=j)
 
 
 def simulate(

@@ -134,6 +134,14 @@ Dtype = Annotated[
 ]
 Float16 = Annotated[bool, output_option(FLAG, "The same as --dtype float16", "--float16")]
 Preview = Annotated[bool, output_option(FLAG, "Draw its central sections too, into a PNG file beside it", "--preview")]
+Report = Annotated[
+    bool,
+    output_option(
+        FLAG,
+        "Write a report, one HTML file: NAME.html beside the tomogram, of a set FOLDER/report.html (see report)",
+        "--report",
+    ),
+]
 OutputToBe = Annotated[
     Path | None, output_option("FILE", "Tomogram that reconstruct would write; nothing is written here", "--o")
 ]
@@ -162,6 +170,14 @@ Ctf = Annotated[
     weighting_option(FLAG, "Correct for the contrast transfer function, or not. Default: --ctf", "--ctf/--noctf"),
 ]
 KeepMean = Annotated[bool, images_option(FLAG, "Keep the mean of each image, do not zero it", "--keep_mean")]
+SkipBadImages = Annotated[
+    bool,
+    images_option(
+        FLAG,
+        "Leave images out that are blank or not finite, with a warning; else they are an error",
+        "--skip_bad_images",
+    ),
+]
 TaperDistance = Annotated[
     float,
     images_option("PX", "Use nothing this near to an image's border, binned pixels. Default: 0", "--td", least=0),

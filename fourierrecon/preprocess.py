@@ -129,10 +129,10 @@ def load_image(series: TiltSeries, tilt: int) -> Real:
         y, x = np.argwhere(~np.isfinite(image))[0] if bad else (0, 0)
         raise DataError(
             f"{_name(series, tilt)} holds {bad} NaN or infinite pixels, the first at x = {x}, y = {y}; "
-            f"repair the image or take this tilt out of the set"
+            f"repair the image, or leave such images out (--skip_bad_images)"
         )
     if not image.any():
-        raise DataError(f"{_name(series, tilt)} is blank: every pixel is 0; take this tilt out of the set")
+        raise DataError(f"{_name(series, tilt)} is blank: every pixel is 0; leave such images out (--skip_bad_images)")
     return image
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from fourierrecon.bad_images import without_bad_images
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.fourier import Real
 from fourierrecon.frames import Box
@@ -25,7 +26,7 @@ from fourierrecon.orientation import Orientation
 from fourierrecon.passport import label_of, make_passport, write_passport
 from fourierrecon.reconstruction import describe
 from fourierrecon.stages import Write
-from fourierrecon.tilt_series import ImageStack, TiltSeries
+from fourierrecon.tilt_series import ImageStack, TiltSeries, chosen_images
 from fourierrecon.weighting import Weighting
 
 Halves = Literal["frames", "tilts"]
@@ -78,6 +79,8 @@ class Recipe:
         Type of voxels, ``.mrc`` or ``.zarr``, orientation, and whether a passport is written.
     resume
         Leave what is there and fits its key.
+    skip_bad_images
+        Leave images out that are blank or not finite, with a warning; else they are an error.
     """
 
     source: Path
@@ -96,6 +99,7 @@ class Recipe:
     like: str | None = None
     passport: bool = False
     resume: bool = True
+    skip_bad_images: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +140,10 @@ def products_of(recipe: Recipe, name: str | None) -> list[Product]:
         If the tilt series cannot be used.
     """
     series = recipe.offsets.apply(read_series(recipe.source, name, recipe.extras))
-    parts = _parts(recipe, series)
+    kept: list[int] | None = None
+    if recipe.skip_bad_images:
+        series, kept = without_bad_images(series, n_threads=recipe.settings.n_threads)
+    parts = _parts(recipe, series, kept)
     found = []
     binnings = [wanted if wanted > 0 else max(-wanted / series.pixel_size, 1.0) for wanted in recipe.binnings]
     for strategy in recipe.strategies:
@@ -166,7 +173,9 @@ def _tag(strategy: Weighting, strategies: tuple[Weighting, ...]) -> str:
     return f"_{strategy.name}" + "".join(f"_{key}{value}" for key, value in parameters.items())
 
 
-def _parts(recipe: Recipe, series: TiltSeries) -> dict[str, tuple[TiltSeries, tuple[int, ...] | None]]:
+def _parts(
+    recipe: Recipe, series: TiltSeries, kept: list[int] | None
+) -> dict[str, tuple[TiltSeries, tuple[int, ...] | None]]:
     """Give the whole tilt series and its halves."""
     parts: dict[str, tuple[TiltSeries, tuple[int, ...] | None]] = {"": (series, None)}
     if recipe.halves == "tilts":
@@ -184,6 +193,8 @@ def _parts(recipe: Recipe, series: TiltSeries) -> dict[str, tuple[TiltSeries, tu
                 f"{recipe.source}: {series.name} has no images of even and odd frames (rlnMicrographNameEven, "
                 f"rlnMicrographNameOdd); add them, or use --halves tilts"
             )
+        if kept is not None:
+            images = {half: chosen_images(stack, kept) for half, stack in images.items()}
         parts |= {half: (replace(series, images=stack), None) for half, stack in images.items()}
     return parts
 

@@ -363,4 +363,6 @@ def report_demo(console: Console, report: DemoReport) -> None:
             "",
             f"{program()} reconstruct --t {source} {'' if name == 'binned' else '--bin 1 '}{rest}",
         )
+    halves = f"--bin 1 --halves frames --report --o {quote(str(folder / 'reconstructed'))}/"
+    say(console, "", f"{program()} reconstruct --t {source} {halves}")
     say(console, "", f"{program()} sample mycoplasma      (a real tilt series, 56 MB to download)")

@@ -17,6 +17,7 @@ from fourierrecon.importing import entry_of
 from fourierrecon.io import read_series
 from fourierrecon.io.relion import Entry
 from fourierrecon.io.set_list import BINNING, PICTURES, SIZES, VOLUMES, write_set_list
+from fourierrecon.outcomes import keep_outcomes
 from fourierrecon.parallel import Progress
 from fourierrecon.products import Recipe, products_of
 
@@ -95,6 +96,7 @@ def reconstruct_set(
         speaker = Speaker(console, len(names), quiet=quiet)
         outcomes = batch.run(recipe, names, speaker)
         path = write_list(recipe, outcomes)
+        keep_outcomes(recipe, outcomes, part)
     return sum_up(console, recipe, outcomes, path, part)
 
 

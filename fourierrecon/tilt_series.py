@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -254,6 +255,11 @@ class TiltSeries:
         )
 
 
+def chosen_images(images: ImageStack, tilts: Sequence[int]) -> ImageStack:
+    """Give some images of a stack, by 0-based number; they stay on disk if they are there."""
+    return _Selection(images, np.asarray(tilts, int))
+
+
 def source_of(images: ImageStack, i: int) -> tuple[int, int]:
     """Tell images apart: the same for image ``i`` of two stacks if one is a selection of the other."""
     if isinstance(images, _Selection):
@@ -271,6 +277,17 @@ class _Selection:
     @property
     def shape(self) -> tuple[int, ...]:
         return (len(self.index), *self.images.shape[1:])
+
+    @property
+    def places(self) -> list[tuple[Path, int]] | None:
+        """File and number of each image, if they come from files."""
+        places = getattr(self.images, "places", None)
+        return None if places is None else [places[int(i)] for i in self.index]
+
+    @property
+    def stacks(self) -> tuple[ImageStack, ...]:
+        """Stacks in files that the images come from."""
+        return tuple(getattr(self.images, "stacks", ()))
 
     def __getitem__(self, i: int, /) -> NDArray[np.generic]:
         return self.images[int(self.index[i])]

@@ -1,0 +1,206 @@
+"""What became of the tomograms of a set, kept in the folder of the products: errors, times, and what they are made of.
+
+Each run writes one file, whole: ``outcomes.json``, or of a shard ``outcomes-I-of-N.json``, as shards run side by side.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fourierrecon.errors import DataError
+from fourierrecon.io import Extras
+from fourierrecon.io.files import replacing
+from fourierrecon.offsets import Offsets
+
+if TYPE_CHECKING:
+    from fourierrecon.batch import Outcome
+    from fourierrecon.products import Recipe
+
+FORMAT = "fourierrecon outcomes 1"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of one tomogram.
+
+    Parameters
+    ----------
+    name
+        Its name.
+    status
+        ``failed``, ``there`` or ``done``.
+    finished
+        When, ISO 8601.
+    seconds
+        That its reconstruction took.
+    error, notes
+        What went wrong, and warnings.
+    volumes
+        Files by part, a key of :data:`fourierrecon.products.PARTS`; of several weightings and binnings the first.
+    source, extras, offsets
+        Where its tilt series comes from.
+    binning, origin, size
+        Of its region, as for :meth:`fourierrecon.geometry.Region.of`; the binning is 0 where it failed.
+    like
+        Orientation of its volumes.
+    halves
+        What they are halves of, ``tilts`` or ``frames``; empty if there are none.
+    how
+        What else to tell people, by label.
+    """
+
+    name: str
+    status: str
+    finished: str
+    seconds: float
+    source: Path
+    error: str = ""
+    notes: tuple[str, ...] = ()
+    volumes: Mapping[str, Path] = field(default_factory=dict)
+    extras: Extras = field(default_factory=Extras)
+    offsets: Offsets = field(default_factory=Offsets)
+    binning: float = 0.0
+    origin: tuple[float | None, float | None, float | None] = (None, None, None)
+    size: tuple[Any, Any, Any] = (None, None, None)
+    like: str | None = None
+    halves: str = ""
+    how: Mapping[str, str] = field(default_factory=dict)
+
+
+def keep_outcomes(recipe: Recipe, outcomes: Iterable[Outcome], part: str | None = None) -> Path:
+    """Write what became of tomograms; what earlier runs wrote of others stays.
+
+    Parameters
+    ----------
+    recipe
+        What was to be made.
+    outcomes
+        What became of it.
+    part
+        ``i/n`` of a shard.
+
+    Raises
+    ------
+    DataError
+        If it cannot be written.
+    """
+    path = recipe.folder / ("outcomes.json" if part is None else f"outcomes-{part.replace('/', '-of-')}.json")
+    found = _read(path) if path.exists() else {}
+    for outcome in outcomes:
+        entry = _entry(recipe, outcome)
+        before = found.get(outcome.name, {})
+        if outcome.status == "there" and before.get("volumes") == entry["volumes"]:
+            # nothing was made: how long it took, and what was said, is known from then
+            entry |= {key: before[key] for key in ("seconds", "finished", "notes") if key in before}
+        found[outcome.name] = entry
+    with replacing(path) as file:
+        file.write(json.dumps({"format": FORMAT, "tomograms": found}, indent=1, default=str).encode())
+    return path
+
+
+def read_outcomes(folder: Path) -> dict[str, Record]:
+    """Read what became of the tomograms in a folder; of several runs the last counts.
+
+    Parameters
+    ----------
+    folder
+        That a set was reconstructed into.
+
+    Raises
+    ------
+    DataError
+        If a file there is no such list.
+    """
+    records: dict[str, Record] = {}
+    for path in sorted(folder.glob("outcomes*.json")):
+        for name, entry in _read(path).items():
+            try:
+                record = _record(folder, name, entry)
+            except (KeyError, TypeError, ValueError) as error:
+                raise DataError(
+                    f"{path}, {name}: not whole ({error}); remove the file, or reconstruct again"
+                ) from error
+            if name not in records or records[name].finished < record.finished:
+                records[name] = record
+    return records
+
+
+def _entry(recipe: Recipe, outcome: Outcome) -> dict[str, Any]:
+    first = outcome.made[0] if outcome.made else None
+    volumes: dict[str, str] = {}
+    for product in outcome.made:
+        volumes.setdefault(product.part, str(product.path.relative_to(recipe.folder)))
+    settings = recipe.settings
+    how = {
+        "weighting": ", ".join(map(repr, recipe.strategies)),
+        "CTF": "corrected" if settings.ctf else "not corrected",
+        "threads": str(settings.n_threads or "all cores"),
+        "corrections": str(recipe.offsets),
+        "bad images": "left out" if recipe.skip_bad_images else "",
+        "other volumes": ", ".join(
+            product.path.name for product in outcome.made if str(product.path.relative_to(recipe.folder)) not in
+            volumes.values()
+        ),
+    }  # fmt: skip
+    return {
+        "status": outcome.status,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(outcome.seconds, 3),
+        "error": outcome.error,
+        "notes": list(outcome.notes),
+        "volumes": volumes,
+        "source": str(recipe.source.absolute()),
+        "extras": {key: value for key, value in asdict(recipe.extras).items() if value is not None},
+        "offsets": asdict(recipe.offsets),
+        "binning": first.binning if first else 0.0,
+        "origin": list(recipe.origin),
+        "size": list(recipe.size),
+        "like": recipe.like,
+        "halves": recipe.halves or "",
+        "how": {label: value for label, value in how.items() if value},
+    }
+
+
+def _record(folder: Path, name: str, entry: Mapping[str, Any]) -> Record:
+    extras: dict[str, Any] = {
+        key: Path(value) if key in ("stack", "mdoc") else value for key, value in entry["extras"].items()
+    }
+    x, y, z = entry["origin"]
+    width, height, depth = entry["size"]
+    return Record(
+        name,
+        str(entry["status"]),
+        str(entry["finished"]),
+        float(entry["seconds"]),
+        Path(entry["source"]),
+        str(entry["error"]),
+        tuple(map(str, entry["notes"])),
+        {part: folder / path for part, path in entry["volumes"].items()},
+        Extras(**extras),
+        Offsets(**entry["offsets"]),
+        float(entry["binning"]),
+        (x, y, z),
+        (width, height, depth),
+        entry["like"],
+        str(entry["halves"]),
+        {str(label): str(value) for label, value in entry["how"].items()},
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        if found["format"] != FORMAT:
+            raise DataError(f"{path}: format is {found['format']!r}; this version reads {FORMAT!r}")
+        return dict(found["tomograms"])
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path}: not a list of outcomes of fourierrecon; remove it") from error
