@@ -50,6 +50,8 @@ class Record:
         Orientation of its volumes.
     halves
         What they are halves of, ``tilts`` or ``frames``; empty if there are none.
+    skipped
+        Images that are blank or not finite were left out.
     how
         What else to tell people, by label.
     """
@@ -69,6 +71,7 @@ class Record:
     size: tuple[Any, Any, Any] = (None, None, None)
     like: str | None = None
     halves: str = ""
+    skipped: bool = False
     how: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -141,7 +144,6 @@ def _entry(recipe: Recipe, outcome: Outcome) -> dict[str, Any]:
         "CTF": "corrected" if settings.ctf else "not corrected",
         "threads": str(settings.n_threads or "all cores"),
         "corrections": str(recipe.offsets),
-        "bad images": "left out" if recipe.skip_bad_images else "",
         "other volumes": ", ".join(
             product.path.name for product in outcome.made if str(product.path.relative_to(recipe.folder)) not in
             volumes.values()
@@ -162,6 +164,7 @@ def _entry(recipe: Recipe, outcome: Outcome) -> dict[str, Any]:
         "size": list(recipe.size),
         "like": recipe.like,
         "halves": recipe.halves or "",
+        "skip_bad_images": recipe.skip_bad_images,
         "how": {label: value for label, value in how.items() if value},
     }
 
@@ -188,6 +191,7 @@ def _record(folder: Path, name: str, entry: Mapping[str, Any]) -> Record:
         (width, height, depth),
         entry["like"],
         str(entry["halves"]),
+        bool(entry["skip_bad_images"]),
         {str(label): str(value) for label, value in entry["how"].items()},
     )
 

@@ -291,7 +291,7 @@ def _tilt(row: TiltRow) -> str:
     meter = ""
     if correlation is not None:
         meter = f"<span class=meter><i style='width:{100 * max(correlation, 0):.0f}%'></i></span>"
-    shift = "–" if agreement is None or row.shift is None else f"{agreement.shift[0]:+.0f}, {agreement.shift[1]:+.0f}"
+    shift = "–" if agreement is None or row.shift is None else ", ".join(f"{round(s):+d}" for s in agreement.shift)
     best = agreement.best_angle if agreement is not None else None
     cells = [
         _number(row.defocus, 2), _number(row.exposure, 1),

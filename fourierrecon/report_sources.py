@@ -164,34 +164,32 @@ def _locate(word: str, star: Path, where: str) -> Path:
 
 
 def _subject(folder: Path, name: str, record: Record | None, listed: dict[str, Path]) -> Subject:
-    volumes = dict(record.volumes) if record and record.volumes else listed
-    error = record.error if record else ""
-    skipped = bool(record and "bad images" in record.how)
-    # what was left out is told image by image
-    notes = tuple(note for note in record.notes if not (skipped and note.endswith("; left out"))) if record else ()
-    facts = list(record.how.items()) if record else []
-    series = None
+    subject, volumes = Subject(name), listed
+    if record is not None:
+        volumes = dict(record.volumes) or listed
+        facts = [*record.how.items(), ("source", str(record.source))]
+        facts.append(("finished", record.finished.replace("T", " ").replace("+00:00", " UTC")))
+        # what was left out is told image by image
+        notes = tuple(note for note in record.notes if not (record.skipped and note.endswith("; left out")))
+        subject = Subject(
+            name, like=record.like, halves_of=record.halves, error=record.error, notes=notes,
+            seconds=record.seconds or None, facts=tuple(facts), skipped=record.skipped,
+        )  # fmt: skip
     try:
-        series = _series(folder, name, record)
+        subject = replace(subject, series=_series(folder, name, record))
     except (FourierReconError, OSError) as problem:
-        if not error:
-            notes = (*notes, f"its tilt series cannot be read: {problem}")
-    path = volumes.get("")
-    if not error and (path is None or not path.exists()):
-        error = f"the volume {path or name} is gone; reconstruct again"
-    subject = Subject(
-        name, None if error else path, series, error=error, notes=notes, facts=tuple(facts), skipped=skipped
-    )
-    if record:
-        seconds = record.seconds if record.seconds > 0 else None
-        facts += [("finished", record.finished.replace("T", " ").replace("+00:00", " UTC"))]
-        facts += [("source", str(record.source))]
-        subject = replace(subject, like=record.like, halves_of=record.halves, seconds=seconds, facts=tuple(facts))
-    if error or path is None:
+        if not subject.error:
+            subject = replace(subject, notes=(*subject.notes, f"its tilt series cannot be read: {problem}"))
+    path, even, odd = (volumes.get(part) for part in ("", "Even", "Odd"))
+    if subject.error:
         return subject
-    even, odd = volumes.get("Even"), volumes.get("Odd")
+    if path is None or not path.exists():
+        return replace(subject, error=f"the volume {path or ''} is gone; reconstruct again")
     halves = (even, odd) if even and odd and even.exists() and odd.exists() else None
-    return replace(subject, halves=halves, region=_region(subject, path, record))
+    try:
+        return replace(subject, path=path, halves=halves, region=_region(subject, path, record))
+    except FourierReconError as problem:
+        return replace(subject, error=str(problem))
 
 
 def _series(folder: Path, name: str, record: Record | None) -> TiltSeries:

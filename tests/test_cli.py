@@ -263,7 +263,7 @@ def test_demo_says_how_well_it_did_and_what_to_try(tmp_path: Path, run: Run, mon
     assert Path("fourierrecon-demo/demo.png").is_file()
     assert re.search(r"correlation .*Wiener 0\.\d\d", out)
     commands = [line.partition("fourierrecon ")[2] for line in out.splitlines() if "fourierrecon reconstruct" in line]
-    assert len(commands) == 3
+    assert len(commands) == 4
     for command in commands:
         status, _, err = run(command)
         assert status == 0, err

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -348,6 +349,17 @@ def test_a_tomogram_too_small_to_say_much(run: Run, two_sets: Path, tmp_path: Pa
     assert "images were not compared with the tomogram" in page
     assert "too few to find the specimen" in page
     assert page.count("<details") == 2
+
+
+def test_the_demo_makes_one(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from fourierrecon import demo
+
+    monkeypatch.setattr(demo, "run_demo", partial(demo.run_demo, size=(104, 112, 48)))
+    status, out, _ = run(f"demo --report --j 2 --o {tmp_path}/d")
+    assert status == 0
+    assert re.search(r"^report +TS_01: resolution [\d.]+ Å, .*nothing stands out$", out, re.MULTILINE)
+    page = (tmp_path / "d/reconstructed/report.html").read_text("utf-8")
+    assert "halves of even and odd frames" in page
 
 
 def test_a_page_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def check(slab: Slab, thickness: float, tilt_x: float, tilt_y: float, centre: fl
     [
         ((160, 176, 90), 400.0, 0.0, 0.0, 0.1),
         ((161, 143, 91), 300.0, -5.0, 3.0, 0.3),
-        ((176, 160, 97), 550.0, 4.0, -7.0, 0.3),
+        ((176, 160, 130), 550.0, 4.0, -7.0, 0.3),
     ],
 )
 def test_slabs_in_tomograms(
