@@ -117,6 +117,7 @@ def read_recipe(
     halves: str | None,
     projection: Projection | None,
     dtype: str,
+    companions: Sequence[str],
     ending: str,
     like: str | None,
     passport: bool,
@@ -143,6 +144,7 @@ def read_recipe(
     UsageError
         If an option makes no sense, or two contradict each other.
     """
+    from fourierrecon.companions import VOLUMES
     from fourierrecon.orientation import LIKE
     from fourierrecon.products import Recipe
 
@@ -154,6 +156,12 @@ def read_recipe(
         raise UsageError(f"--binned_angpix {voxel_size:g} must be above 0 (Å)")
     if halves not in (None, "frames", "tilts"):
         raise UsageError(f"--halves {halves}: unknown; available: frames, tilts")
+    known = (*VOLUMES, "denoising")
+    for name in companions:
+        if name not in known:
+            raise UsageError(f"--companions {name}: unknown; available: {', '.join(known)}")
+    if "denoising" in companions and halves is None:
+        raise UsageError("--companions denoising lists half volumes; give --halves frames or --halves tilts, too")
     if ending not in ("mrc", "zarr"):
         raise UsageError(f"--format {ending}: unknown; available: mrc, zarr")
     if like is not None and like not in LIKE:
@@ -179,6 +187,7 @@ def read_recipe(
         passport,
         resume,
         skip_bad_images,
+        tuple(dict.fromkeys(companions)),
     )
 
 

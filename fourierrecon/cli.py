@@ -25,6 +25,7 @@ from fourierrecon.options import (
     Aberration,
     Binning,
     Binnings,
+    Companions,
     Contrast,
     Ctf,
     Depth,
@@ -167,6 +168,7 @@ def reconstruct(
     do_proj: DoProjection = False,
     centre_proj: ProjectionCentre = 0,
     thickness_proj: ProjectionThickness = 10,
+    companions: Companions = None,
     ending: Ending = "mrc",
     resume: Resume = True,
     only_do_unfinished: OnlyUnfinished = False,
@@ -213,6 +215,7 @@ def reconstruct(
             halves="frames" if generate_split_tomograms else halves,
             projection=Projection(centre_proj, thickness_proj) if do_proj else None,
             dtype=kind,
+            companions=companions or [],
             ending=ending,
             like=like,
             passport=passport,
@@ -226,7 +229,7 @@ def reconstruct(
             report_folder(console, recipe.folder)
         raise typer.Exit(status)
     for_sets = {"--halves": halves, "--generate_split_tomograms": generate_split_tomograms, "--do_proj": do_proj}
-    arguments.refuse_for_one(for_sets | {"--shard": part})
+    arguments.refuse_for_one(for_sets | {"--shard": part, "--companions": companions})
     o = Path(output)
     request = arguments.read_request(
         (t, i),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +12,16 @@ from fourierrecon.coverage import divide_by_count
 from fourierrecon.ctf import contrast_transfer
 from fourierrecon.fourier import Real
 from fourierrecon.geometry import Region
+from fourierrecon.io.mrc import write_mrc, writing_mrc
 from fourierrecon.many import Settings
 from fourierrecon.plan import Plan, mask_of
 from fourierrecon.quality import wedge_mask
 from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.volume import Volume
 from fourierrecon.weighting import NoWeighting
 
-#: What there is, and the ending of its file's name.
-COMPANIONS = ("coverage", "weight", "wedge")
+#: What there is: the ending of its file's name.
+VOLUMES = ("coverage", "weight", "wedge")
 #: Side of the cubes in Fourier space, voxels: that of the boxes which programs for denoising cut out.
 SIDE = 96
 
@@ -107,3 +110,49 @@ def wedge(series: TiltSeries, *, side: int = SIDE) -> NDArray[np.float32]:
     mirrored = half[(-np.arange(side)) % side][:, (-np.arange(side)) % side]
     full[:, :, rest] = mirrored[:, :, side - rest]
     return np.asarray(np.fft.fftshift(full), np.float32)
+
+
+def companion_path(volume: Path, name: str) -> Path:
+    """Give the file of a companion: ``NAME_coverage.mrc`` beside ``NAME.mrc``."""
+    return volume.with_name(f"{volume.stem}_{name}.mrc")
+
+
+def companion_shape(region: Region, name: str) -> tuple[int, int, int]:
+    """Give the shape of a companion, ``(z, y, x)``."""
+    return region.shape if name == "coverage" else (SIDE, SIDE, SIDE)
+
+
+def write_companion(
+    name: str, volume: Path, series: TiltSeries, region: Region, settings: Settings, label: str
+) -> None:
+    """Write one companion of a volume; its axes are those of the tilt series, whatever those of the volume's file are.
+
+    Parameters
+    ----------
+    name
+        One of :data:`VOLUMES`.
+    volume
+        File of the volume.
+    series, region, settings
+        What the volume is reconstructed from, and how.
+    label
+        Lines for the header.
+
+    Raises
+    ------
+    DataError
+        If it cannot be written.
+    """
+    voxel_size = series.pixel_size * region.binning
+    path, label = companion_path(volume, name), f"{name} of {volume.name}\n{label}"
+    if name == "coverage":
+        x, y, z = (float(c) * series.pixel_size for c in region.origin)
+        with writing_mrc(path, region.shape, voxel_size, (x, y, z), label) as write:
+            for number, slab in coverage(series, region, settings):
+                write(number, slab)
+        return
+    if name == "weight":
+        cube = fourier_weight(series, voxel_size, float(region.shape[0]), ctf=settings.ctf)
+    else:
+        cube = wedge(series)
+    write_mrc(path, Volume(cube, voxel_size, (0.0, 0.0, 0.0), label))

@@ -272,6 +272,15 @@ ProjectionCentre = Annotated[
     int, set_option("VOXELS", "Its middle slice, from that of the tomogram. Default: 0", "--centre_proj")
 ]
 ProjectionThickness = Annotated[int, set_option("VOXELS", "Its thickness. Default: 10", "--thickness_proj", least=1)]
+Companions = Annotated[
+    list[str] | None,
+    set_option(
+        "NAME",
+        "What goes with each tomogram; may be repeated: coverage (images that see a voxel), weight (of Fourier "
+        "points), wedge (what the tilts measured); denoising (lists of half volumes for cryoCARE, IsoNet, DeepDeWedge)",
+        "--companions",
+    ),
+]
 Ending = Annotated[str, set_option("FORMAT", "mrc or zarr. Default: mrc", "--format")]
 Resume = Annotated[
     bool,

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from fourierrecon.bad_images import without_bad_images
+from fourierrecon.companions import VOLUMES, companion_path, companion_shape, write_companion
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.fourier import Real
 from fourierrecon.frames import Box
@@ -81,6 +82,8 @@ class Recipe:
         Leave what is there and fits its key.
     skip_bad_images
         Leave images out that are blank or not finite, with a warning; else they are an error.
+    companions
+        What goes with each whole volume: :data:`fourierrecon.companions.VOLUMES`; and ``denoising``.
     """
 
     source: Path
@@ -100,6 +103,7 @@ class Recipe:
     passport: bool = False
     resume: bool = True
     skip_bad_images: bool = False
+    companions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,8 +163,16 @@ def products_of(recipe: Recipe, name: str | None) -> list[Product]:
                 reason = why_to_make(path, key, shape) if recipe.resume else "asked for"
                 if reason is None and picture is not None:
                     reason = why_to_make(picture, key, (1, *region.shape[1:]))
+                for name in _companions(recipe) if part == "" and reason is None else ():
+                    companion = companion_path(path, name), key, companion_shape(region, name)
+                    reason = reason or (why_to_make(*companion) and f"its {name} is missing or stale")
                 found.append(Product(path, picture, part, own, region, strategy, tilts, key, reason))
     return found
+
+
+def _companions(recipe: Recipe) -> list[str]:
+    """Give those companions that are volumes."""
+    return [name for name in recipe.companions if name in VOLUMES]
 
 
 def _tag(strategy: Weighting, strategies: tuple[Weighting, ...]) -> str:
@@ -237,6 +249,9 @@ def order_of(recipe: Recipe, product: Product) -> Order:
         if picture is not None and product.picture is not None:
             with writing_mrc(product.picture, (1, *region.shape[1:]), voxel_size, origin, label) as write_picture:
                 write_picture(0, picture.total)
+        if product.part == "":
+            for name in _companions(recipe):
+                write_companion(name, product.path, series, region, settings, label)
         if recipe.passport:
             made = make_passport(
                 product.path, series, region, product.strategy, ctf=settings.ctf, like=recipe.like,

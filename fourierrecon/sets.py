@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 
+import numpy as np
 from rich.console import Console
 
 from fourierrecon import batch
 from fourierrecon.batch import Outcome
 from fourierrecon.console import Stages, program, say
+from fourierrecon.denoising import Pair, write_lists
 from fourierrecon.errors import FourierReconError
 from fourierrecon.importing import entry_of
 from fourierrecon.io import read_series
@@ -96,6 +98,8 @@ def reconstruct_set(
         speaker = Speaker(console, len(names), quiet=quiet)
         outcomes = batch.run(recipe, names, speaker)
         path = write_list(recipe, outcomes)
+        if "denoising" in recipe.companions:
+            write_denoising_lists(recipe, outcomes)
         keep_outcomes(recipe, outcomes, part)
     return sum_up(console, recipe, outcomes, path, part)
 
@@ -119,6 +123,24 @@ def write_list(recipe: Recipe, outcomes: Sequence[Outcome]) -> Path | None:
             return None
         entries = [entry]
     return write_set_list(recipe.folder, recipe.source, results, entries)
+
+
+def write_denoising_lists(recipe: Recipe, outcomes: Sequence[Outcome]) -> list[Path]:
+    """List the half volumes for programs that denoise; of several binnings and weightings the first."""
+    pairs = []
+    for outcome in outcomes:
+        files: dict[str, Path] = {}
+        for product in outcome.made:
+            files.setdefault(product.part, product.path)
+        if {"", "Even", "Odd"} <= files.keys():
+            series = read_series(recipe.source, outcome.name, recipe.extras)
+            least = int(np.argmin(np.abs(series.tilt_angles)))
+            defocus = (
+                0.0 if series.ctf is None else float(series.ctf.defocus_u[least] + series.ctf.defocus_v[least]) / 2
+            )
+            voxel_size = series.pixel_size * outcome.made[0].binning
+            pairs.append(Pair(outcome.name, files[""], files["Even"], files["Odd"], voxel_size, defocus))
+    return write_lists(recipe.folder / "denoising", pairs) if pairs else []
 
 
 def _found(recipe: Recipe, name: str) -> dict[str, str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ from reference import Geometry
 from fourierrecon import Region
 from fourierrecon.companions import coverage, fourier_weight, wedge
 from fourierrecon.denoising import Pair, write_lists
+from fourierrecon.io import read_mrc_volume
 from fourierrecon.io.star_table import read_tables
 from fourierrecon.many import Settings
 from fourierrecon.microscope import realistic_ctf
 
+Run = Callable[..., tuple[int, str, str]]
 TILTS = tuple(np.linspace(-60, 60, 13))
 
 
@@ -93,3 +96,33 @@ def test_lists_for_denoising(tmp_path: Path) -> None:
     first, second = lines.index("  tomo0_files:"), lines.index("  tomo1_files:")
     assert lines[first + 1 : second] == [f'    - "{pair.half1}"' for pair in pairs]
     assert lines[second + 1 :] == [f'    - "{pair.half2}"' for pair in pairs]
+
+
+def test_a_set_with_companions(run: Run, two_sets: Path) -> None:
+    line = f"reconstruct --t {two_sets}/tomograms.star --noctf --bin 2 --halves tilts --o {two_sets}/out/ --j 1"
+    companions = "--companions coverage --companions weight --companions wedge --companions denoising"
+    status, _, err = run(f"{line} {companions}")
+    assert (status, err) == (0, "")
+    folder = two_sets / "out" / "tomograms"
+    count = read_mrc_volume(folder / "rec_TS_01_coverage.mrc").data
+    assert count.shape == read_mrc_volume(folder / "rec_TS_01.mrc").data.shape
+    assert count.max() == pytest.approx(5)
+    assert read_mrc_volume(folder / "rec_TS_01_wedge.mrc").data.max() == 1
+    assert read_mrc_volume(folder / "rec_TS_02_weight.mrc").data.max() == pytest.approx(5)
+    lists = json.loads((two_sets / "out" / "denoising" / "cryocare.json").read_text())
+    assert all(Path(path).is_file() for half in ("even", "odd") for path in lists[half])
+    _, out, _ = run(f"{line} {companions}")
+    assert "0 done; 2 there already" in out
+    (folder / "rec_TS_02_weight.mrc").unlink()
+    _, out, _ = run(f"{line} {companions}")
+    assert "its weight is missing or stale" in out
+    assert (folder / "rec_TS_02_weight.mrc").is_file()
+
+
+def test_companions_that_make_no_sense(run: Run, two_sets: Path) -> None:
+    line = f"reconstruct --t {two_sets}/tomograms.star --noctf --o {two_sets}/out/"
+    assert (
+        "--companions mask: unknown; available: coverage, weight, wedge, denoising"
+        in run(f"{line} --companions mask")[2]
+    )
+    assert "give --halves frames or --halves tilts" in run(f"{line} --companions denoising")[2]
