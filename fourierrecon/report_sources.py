@@ -85,6 +85,11 @@ def subjects_in(folder: Path) -> list[Subject]:
         raise DataError(f"{folder} is no folder; give the one that reconstruct --o FOLDER/ made")
     records, listed = read_outcomes(folder), _listed(folder / "tomograms.star")
     names = sorted({*records, *listed})
+    if names and not records and not any(listed.values()):
+        raise DataError(
+            f"{folder / 'tomograms.star'} names no tomograms ({VOLUMES['']}): give the folder that reconstruct --o "
+            f"FOLDER/ made"
+        )
     if not names:
         raise DataError(
             f"{folder} holds neither tomograms.star nor outcomes.json; make them: reconstruct --t SET --o {folder}/"

@@ -619,3 +619,10 @@ def test_the_real_cell(run: Run, tmp_path: Path) -> None:
     assert named == {13: "misaligned", 19: "wrong angle", 31: "blank"}
     assert bad.resolution is not None
     assert bad.resolution > 1.5 * good.resolution
+
+
+def test_a_set_without_tomograms_is_no_folder_of_results(run: Run, two_sets: Path) -> None:
+    status, _, err = run(f"report {two_sets}")
+    assert status == 1
+    assert "tomograms.star names no tomograms (rlnTomoReconstructedTomogram): give the folder" in err
+    assert not (two_sets / "report.html").exists()
