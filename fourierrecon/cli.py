@@ -25,6 +25,7 @@ from fourierrecon.options import (
     Aberration,
     Binning,
     Binnings,
+    ClusterKind,
     Contrast,
     Ctf,
     Depth,
@@ -52,6 +53,7 @@ from fourierrecon.options import (
     ProjectionThickness,
     Quiet,
     Resume,
+    Scheduler,
     ScratchFolder,
     Shard,
     Snr,
@@ -61,6 +63,9 @@ from fourierrecon.options import (
     TaperFalloff,
     Threads,
     TiltOffset,
+    TlsAuthority,
+    TlsCertificate,
+    TlsKey,
     TomogramName,
     TomogramNames,
     TomogramSet,
@@ -69,6 +74,7 @@ from fourierrecon.options import (
     Weightings,
     WeightingText,
     Width,
+    Workers,
     XTilt,
     ZShift,
 )
@@ -168,6 +174,12 @@ def reconstruct(
     memory: Memory = None,
     scratch: ScratchFolder = None,
     quiet: Quiet = False,
+    scheduler: Scheduler = None,
+    cluster: ClusterKind = None,
+    workers: Workers = None,
+    tls_ca: TlsAuthority = None,
+    tls_cert: TlsCertificate = None,
+    tls_key: TlsKey = None,
 ) -> None:
     """Reconstruct a tomogram, or all of a set (--o FOLDER/), from tilt series of any program.
 
@@ -211,9 +223,15 @@ def reconstruct(
             passport=passport,
             resume=resume or only_do_unfinished,
         )
-        raise typer.Exit(reconstruct_set(console, recipe, tn or [], part=part, quiet=quiet))
+        place: Cluster | None = None
+        if scheduler is not None or cluster is not None or workers is not None or tls_ca or tls_cert or tls_key:
+            from fourierrecon.cluster import Cluster
+
+            place = Cluster(scheduler, cluster, workers, (tls_ca, tls_cert, tls_key))
+        raise typer.Exit(reconstruct_set(console, recipe, tn or [], part=part, quiet=quiet, cluster=place))
     for_sets = {"--halves": halves, "--generate_split_tomograms": generate_split_tomograms, "--do_proj": do_proj}
-    arguments.refuse_for_one(for_sets | {"--shard": part})
+    for_sets |= {"--shard": part, "--scheduler": scheduler, "--cluster": cluster, "--workers": workers}
+    arguments.refuse_for_one(for_sets)
     o = Path(output)
     request = arguments.read_request(
         (t, i),
