@@ -31,6 +31,8 @@ SHARE = 0.7
 DEATHS = 3
 #: How often to look for new workers, and how long to wait for the scheduler, s.
 LOOK, PATIENCE = 1.0, 30.0
+#: How long to wait for an orderly end of a connection, s.
+FAREWELL = 5.0
 
 _alone = threading.Lock()
 
@@ -142,7 +144,10 @@ def work(recipe: Recipe, name: str, folder: str, version: str) -> Outcome:
             stack.enter_context(chdir(folder))
         except OSError as error:
             return Outcome(name, error=f"{where}: {folder}: {error.strerror}; workers need the same files as here")
-        return batch.process(replace(recipe, settings=settings), name)
+        try:
+            return batch.process(replace(recipe, settings=settings), name)
+        except Exception as error:  # Dask's clients stumble over some that they cannot unpickle
+            return Outcome(name, error=f"{where}: {type(error).__name__}: {_one_line(error)}")
 
 
 @contextmanager
@@ -165,7 +170,14 @@ def _connect(cluster: Cluster, recipe: Recipe, distributed: Any) -> Iterator[Any
                 f"--scheduler {address}: {_one_line(error)}; is a Dask scheduler running there, and are the --tls "
                 f"options right?"
             ) from error
-        yield stack.enter_context(client)
+        stack.callback(_close, client)
+        yield client
+
+
+def _close(client: Any) -> None:
+    """End a connection, which may be broken."""
+    with suppress(Exception):
+        client.close(timeout=FAREWELL)
 
 
 def _security(tls: tuple[Path | None, Path | None, Path | None], distributed: Any) -> Any:
@@ -253,6 +265,8 @@ def _share_out(
 def _workers(client: Any, run: str) -> Mapping[str, bool]:
     """Give the workers that are there, and whether they have something of this run to do."""
     try:
+        if client.status not in ("running", "connecting"):
+            raise OSError("the connection is closed")
         return {
             address: any(str(key).endswith(run) for key in keys) for address, keys in client.processing().items()
         }

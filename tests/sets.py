@@ -51,6 +51,16 @@ def command(line: str, *, cwd: Path, **more: Any) -> subprocess.Popen[str]:
     )
 
 
+def finish(line: str, *, cwd: Path, seconds: float = 120, **more: Any) -> tuple[int, str]:
+    """Run a command line as a process of its own: ``(exit status, output)``."""
+    process = command(line, cwd=cwd, **more)
+    try:
+        out, _ = process.communicate(timeout=seconds)
+    finally:
+        process.kill()
+    return process.returncode, out
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     """Give all files but the lock's, by their path."""
     return {
