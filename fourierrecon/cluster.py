@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, chdir, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from queue import Empty, Queue
+from queue import Empty, SimpleQueue
 from typing import Any
 from uuid import uuid4
 
@@ -153,11 +155,8 @@ def work(recipe: Recipe, name: str, folder: str, version: str) -> Outcome:
 @contextmanager
 def _connect(cluster: Cluster, recipe: Recipe, distributed: Any) -> Iterator[Any]:
     """Connect to the scheduler that runs, or start one with its workers."""
-    import dask
-
     with ExitStack() as stack:
         if cluster.kind is not None:
-            stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": DEATHS - 1}))
             started = _start_local if cluster.kind == "local" else _start_queue
             address: Any = stack.enter_context(started(cluster, recipe, distributed))
             security = None
@@ -190,6 +189,8 @@ def _security(tls: tuple[Path | None, Path | None, Path | None], distributed: An
 @contextmanager
 def _start_local(cluster: Cluster, recipe: Recipe, distributed: Any) -> Iterator[Any]:
     """Start workers on this machine, which share its cores and its memory; nobody else can reach them."""
+    import dask
+
     n = cluster.workers or 1
     with distributed.LocalCluster(
         n_workers=n,
@@ -199,6 +200,7 @@ def _start_local(cluster: Cluster, recipe: Recipe, distributed: Any) -> Iterator
         host="127.0.0.1",
         dashboard_address=None,
         silence_logs=logging.CRITICAL,
+        preload=[*dask.config.get("distributed.worker.preload"), __name__],
     ) as local:
         yield local
 
@@ -224,75 +226,102 @@ def _start_queue(cluster: Cluster, recipe: Recipe, distributed: Any) -> Iterator
         yield queue
 
 
+@dataclass(frozen=True)
+class _Task:
+    """One try at a tomogram."""
+
+    name: str
+    worker: str
+
+
 def _share_out(
     client: Any, recipe: Recipe, names: Sequence[str], finished: Callable[[Outcome], None], say: Callable[[str], None]
 ) -> dict[str, Outcome]:
-    """Give each free worker a tomogram, till all are done."""
+    """Give each free worker a tomogram, till all are done; one whose worker dies goes to another.
+
+    Dask could do all of that but for two things: it gives a worker of many threads as many tasks at once, and tasks that
+    may go only or rather to some workers stay where they are when all workers die and come back.
+    """
     recipe = replace(recipe, settings=replace(recipe.settings, progress=None))
-    run, waiting, done = uuid4().hex, list(names), Queue[Any]()
-    running: dict[Any, tuple[str, str]] = {}
+    run, waiting, done = uuid4().hex, deque(names), SimpleQueue[Any]()
+    running: dict[Any, _Task] = {}
     outcomes: dict[str, Outcome] = {}
+    deaths: Counter[str] = Counter()
     lonely = False
+
+    def close(name: str, outcome: Outcome | None) -> None:
+        """Note what became of a try."""
+        if outcome is None:
+            deaths[name] += 1
+            if deaths[name] < DEATHS:
+                waiting.append(name)
+                return
+            outcome = Outcome(name, error=f"{DEATHS} workers died of it; out of memory? Use larger ones, or --memory")
+        outcomes[name] = outcome
+        finished(outcome)
+
     try:
         while waiting or running:
-            workers = _workers(client, run)
+            workers = _workers(client)
             if not workers and not lonely:
-                say(f"no workers yet at {client.scheduler.address}; waiting for them")
+                say(f"no workers at {client.scheduler.address}; waiting for them")
             lonely = not workers
-            taken = {address for _, address in running.values()}
-            for address in [address for address, busy in workers.items() if not busy and address not in taken]:
+            for future, task in [*running.items()]:
+                if task.worker not in workers and not future.done():
+                    del running[future]
+                    client.cancel([future], force=True)
+                    close(task.name, None)
+            for worker in set(workers).difference(task.worker for task in running.values()):
                 if waiting:
-                    name = waiting.pop(0)
-                    # if this worker dies, any other one will do
+                    name = waiting.popleft()
+                    key = f"fourierrecon-{name}-{deaths[name]}-{run}"
                     future = client.submit(
-                        work, recipe, name, os.getcwd(), __version__,
-                        key=f"fourierrecon-{name}-{run}", workers=[address], allow_other_workers=True, pure=False,
-                    )  # fmt: skip
-                    running[future] = name, address
+                        work, recipe, name, os.getcwd(), __version__, key=key, workers=[worker], pure=False
+                    )
+                    running[future] = _Task(name, worker)
                     future.add_done_callback(done.put)
             with suppress(Empty):
                 future = done.get(timeout=LOOK)
-                name, _ = running.pop(future)
-                outcomes[name] = _outcome(future, name)
-                finished(outcomes[name])
+                if future in running:
+                    name = running.pop(future).name
+                    close(name, _outcome(future, name))
     except BaseException:
         with suppress(Exception):
-            client.cancel(list(running), force=True)
+            client.cancel([*running], force=True)
         raise
     return outcomes
 
 
-def _workers(client: Any, run: str) -> Mapping[str, bool]:
-    """Give the workers that are there, and whether they have something of this run to do."""
+def _workers(client: Any) -> list[str]:
+    """Give the addresses of the workers that are there."""
     try:
         if client.status not in ("running", "connecting"):
             raise OSError("the connection is closed")
-        return {
-            address: any(str(key).endswith(run) for key in keys) for address, keys in client.processing().items()
-        }
+        return list(client.nthreads())
     except (OSError, ValueError) as error:
         raise DataError(
             f"the Dask scheduler is gone ({_one_line(error)}); run the same command again: what is done stays"
         ) from error
 
 
-def _outcome(future: Any, name: str) -> Outcome:
-    """Give what a task came to, whatever became of its workers."""
+def _outcome(future: Any, name: str) -> Outcome | None:
+    """Give what a task that is done came to; None if its worker died."""
     from distributed.scheduler import KilledWorker
 
     if future.cancelled():
         return Outcome(name, error="the task was cancelled, or lost with the scheduler; run the same command again")
-    error = future.exception()
-    if isinstance(error, KilledWorker):
-        return Outcome(
-            name,
-            error=f"{error.allowed_failures + 1} workers died of it, one after the other; out of memory? Use workers "
-            f"with more of it, or --memory",
-        )
-    if error is not None:
+    try:
+        outcome: Outcome = future.result(timeout=PATIENCE)
+    except (KilledWorker, TimeoutError):
+        return None  # in the second case, before its answer was fetched
+    except Exception as error:
         return Outcome(name, error=f"on the worker: {type(error).__name__}: {_one_line(error)}")
-    outcome: Outcome = future.result()
     return outcome
+
+
+def dask_setup(_: object) -> None:
+    """Prepare a worker on this machine: a Ctrl-C on the terminal is for the one who started it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _one_line(error: BaseException) -> str:

@@ -54,7 +54,8 @@ class Dask:
     def worker(self, address: str, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a worker that nobody starts anew."""
         where = "--local-directory", str(self.folder)
-        return self.start("worker", address, "--no-nanny", "--no-dashboard", "--nthreads", "1", *where, *arguments)
+        threads = () if "--nthreads" in arguments else ("--nthreads", "1")
+        return self.start("worker", address, "--no-nanny", "--no-dashboard", *threads, *where, *arguments)
 
     def stop(self) -> None:
         """End all."""
@@ -156,15 +157,17 @@ def test_a_tomogram_that_kills_workers(run: Run, here: Path) -> None:
 
 
 def test_workers_give_threads_and_memory(run: Run, cluster: Dask, here: Path) -> None:
-    # too little memory for anything, which only the worker knows; options win over what it has
-    write_small_set(here / "set", 3, scale=6)
+    write_small_set(here / "set", 3)
+    what = "s = recipe.settings; open('found', 'w').write(f'{s.n_threads} {s.memory}')"
     address = cluster.scheduler()
-    cluster.worker(address, "--memory-limit", "1MB")
-    line = f"reconstruct --t set/tomograms.star {OPTIONS} --o out/ --scheduler {address}"
-    status, out, _ = run(line)
-    assert status == 1
-    assert "memory" in out
-    assert run(f"{line} --memory 2GB")[0] == 0
+    preload = before_process(here, what)
+    cluster.worker(address, "--nthreads", "3", "--memory-limit", "1GB", "--preload", str(preload))
+    line = f"reconstruct --t set/tomograms.star {OPTIONS} --o out/ --scheduler {address} --tn TS_03"
+    assert run(line)[0] == 0
+    assert (here / "found").read_text() == "3 700000000"
+    # what the options say wins
+    assert run(f"{line} --j 2 --memory 600MB")[0] == 0
+    assert (here / "found").read_text() == "2 600000000"
 
 
 def test_one_bad_series_and_another_folder(run: Run, cluster: Dask, here: Path) -> None:
