@@ -70,7 +70,9 @@ class Cluster:
         if self.scheduler is not None and self.kind is not None:
             raise UsageError("--scheduler and --cluster exclude each other; give one of them")
         if self.scheduler is not None and "://" not in self.scheduler:
-            raise UsageError(f"--scheduler {self.scheduler}: no address; write it as tcp://HOST:PORT or tls://HOST:PORT")
+            raise UsageError(
+                f"--scheduler {self.scheduler}: no address; write it as tcp://HOST:PORT or tls://HOST:PORT"
+            )
         if self.kind is not None and self.kind not in ("local", *QUEUES):
             raise UsageError(f"--cluster {self.kind}: unknown; available: local, {', '.join(QUEUES)}")
         if self.kind is not None and self.workers is None:
@@ -78,7 +80,9 @@ class Cluster:
         if self.kind is None and self.workers is not None:
             raise UsageError("--workers goes with --cluster; a scheduler has its own")
         if self.scheduler is None and any(self.tls):
-            raise UsageError("--tls_ca, --tls_cert and --tls_key go with --scheduler; --cluster has Dask's configuration")
+            raise UsageError(
+                "--tls_ca, --tls_cert and --tls_key go with --scheduler; --cluster has Dask's configuration"
+            )
 
     def run(
         self,
@@ -210,16 +214,19 @@ def _start_queue(cluster: Cluster, recipe: Recipe, distributed: Any) -> Iterator
     """Have a queueing system start workers, as Dask's configuration files say."""
     kind = str(cluster.kind)
     try:
+        import dask
         import dask_jobqueue
     except ModuleNotFoundError as error:
         raise UsageError(f"--cluster {kind} needs dask-jobqueue: pip install 'fourierrecon[cluster]'") from error
-    try:
-        queue = getattr(dask_jobqueue, QUEUES[kind])(silence_logs=logging.CRITICAL)
-    except ValueError as error:
+    settings = dask.config.get(f"jobqueue.{kind}")
+    if missing := [name for name in ("cores", "memory") if settings.get(name) is None]:
         raise UsageError(
-            f"--cluster {kind}: {_one_line(error)} Set it in Dask's configuration, jobqueue.{kind} in "
-            f"~/.config/dask/jobqueue.yaml"
-        ) from error
+            f"--cluster {kind}: {' and '.join(missing)} of a job are not known; set jobqueue.{kind} in Dask's "
+            f"configuration, ~/.config/dask/jobqueue.yaml"
+        )
+    # a page on what goes on is for those who ask for it
+    options = {"dashboard_address": None} | (settings.get("scheduler-options") or {})
+    queue = getattr(dask_jobqueue, QUEUES[kind])(scheduler_options=options, silence_logs=logging.CRITICAL)
     with queue:
         # jobs that end before their time are started anew
         queue.adapt(minimum=cluster.workers, maximum=cluster.workers)
@@ -330,11 +337,10 @@ def _one_line(error: BaseException) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Dask's own reports of what it repairs off the screen."""
-    logger = logging.getLogger("distributed")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    """Keep Dask's own reports off the screen: what it repairs, and what goes wrong in the end is said here."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        logging.disable(before)

@@ -186,7 +186,7 @@ def test_one_bad_series_and_another_folder(run: Run, cluster: Dask, here: Path) 
 
 def test_an_interrupt_cancels(cluster: Dask, here: Path) -> None:
     write_small_set(here / "set", 4)
-    preload = before_process(here, "open('taken', 'w').close(); time.sleep(5)")
+    preload = before_process(here, "open('taken', 'w').close(); time.sleep(3)")
     address = cluster.scheduler()
     cluster.worker(address, "--preload", str(preload))
     process = command(f"reconstruct --t set/tomograms.star {OPTIONS} --o out/ --scheduler {address}", cwd=here)
@@ -197,22 +197,29 @@ def test_an_interrupt_cancels(cluster: Dask, here: Path) -> None:
     assert out.endswith("error: interrupted\n")
     assert "Traceback" not in out
     # nothing goes on but what had begun
-    time.sleep(6)
+    time.sleep(4)
     assert "tomograms/rec_TS_04.mrc" not in volumes(here / "out")
 
 
-def test_the_scheduler_goes_away(cluster: Dask, here: Path) -> None:
+def test_the_scheduler_goes_away(run: Run, cluster: Dask, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_small_set(here / "set", 4)
-    preload = before_process(here, "open('taken', 'w').close(); time.sleep(5)")
+    preload = before_process(here, "open('taken', 'w').close(); time.sleep(3)")
     address = cluster.scheduler()
     cluster.worker(address, "--preload", str(preload))
-    process = command(f"reconstruct --t set/tomograms.star {OPTIONS} --o out/ --scheduler {address}", cwd=here)
-    wait_for(lambda: (here / "taken").exists())
-    cluster.started[0].kill()
-    out, _ = process.communicate(timeout=90)
-    assert process.returncode == 1
-    assert "scheduler" in out.splitlines()[-1]
-    assert "Traceback" not in out
+    monkeypatch.setattr("fourierrecon.cluster.PATIENCE", 2)
+
+    def kill() -> None:
+        wait_for(lambda: (here / "taken").exists())
+        cluster.started[0].kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    status, out, err = run(f"reconstruct --t set/tomograms.star {OPTIONS} --o out/ --scheduler {address}")
+    killer.join()
+    assert status == 1
+    assert "rec_TS_02.mrc (made: new)" in out
+    assert err.startswith("error: the Dask scheduler is gone")
+    assert len(err.splitlines()) == 1
 
 
 def test_no_scheduler(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,6 +280,7 @@ def test_a_queueing_system(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch
         status, _, err = run(line)
     assert status == 2
     assert "jobqueue.yaml" in err
+    assert "cores and memory" in err
     found = {"cores": 1, "processes": 1, "memory": "2GB", "interface": "lo", "local-directory": str(here)}
     with dask.config.set({f"jobqueue.slurm.{name}": value for name, value in found.items()}):
         status, out, err = run(line)
