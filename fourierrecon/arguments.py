@@ -234,7 +234,7 @@ def refuse_for_one(options: Mapping[str, object]) -> None:
     """
     given = [option for option, value in options.items() if value]
     if given:
-        raise UsageError(f"{', '.join(given)} make several files, which need a folder: --o FOLDER/")
+        raise UsageError(f"{', '.join(given)}: for sets, which need a folder: --o FOLDER/")
 
 
 def repeat(extras: Extras) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -11,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TextIO
 
 from fourierrecon.errors import DataError, FourierReconError, UsageError
 from fourierrecon.io import Extras
@@ -21,6 +23,8 @@ from fourierrecon.parallel import Progress
 from fourierrecon.products import Product, Recipe, order_of, products_of
 
 LOCK = ".fourierrecon.lock"
+#: What file systems without locks say.
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,8 @@ def process(recipe: Recipe, name: str, progress: Progress | None = None) -> Outc
         except OSError as problem:
             where = f"{problem.filename}: " if problem.filename is not None else ""
             error = f"{where}{problem.strerror or problem}"
+        except Exception as problem:  # a mistake in this program must not keep the others from being made
+            error = f"{type(problem).__name__}: {problem}; this should not happen, please report it"
     notes = tuple(dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught))
     made = () if error else tuple(map(made_of, products))
     return Outcome(name, made, error, notes, time.perf_counter() - started)
@@ -180,7 +186,8 @@ def run(recipe: Recipe, names: Sequence[str], follow: Callable[[Outcome], Progre
 def locked(folder: Path, part: str | None = None) -> Iterator[None]:
     """Have a folder of products for this process alone, or, of a shard, for processes with other shards as well.
 
-    The lock goes with the process, however it ends. What a process that was killed left half written is removed.
+    The lock goes with the process, however it ends. What processes that were killed left half written is removed, as
+    soon as nobody else works there.
 
     Raises
     ------
@@ -190,30 +197,76 @@ def locked(folder: Path, part: str | None = None) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _hold(stack, folder / LOCK, shared=part is not None, what=str(folder))
+            if part is not None:
+                own = _open(stack, folder / f"{LOCK}-{part.replace('/', '-of-')}")
+                if not _lock(own, fcntl.LOCK_EX):
+                    raise _busy(own, f"{folder}, part {part}")
+                _sign(own)
+            with taking_turns(folder):
+                file = _open(stack, folder / LOCK)
+                if _lock(file, fcntl.LOCK_EX):
+                    _clean(folder)
+                    _sign(file)
+                elif part is None:
+                    raise _busy(file, str(folder))
+                if part is not None and not _lock(file, fcntl.LOCK_SH):
+                    raise _busy(file, str(folder))
             if part is None:
-                for place in (folder, folder / "tomograms", folder / "projections"):
-                    remove_leftovers(place)
-            else:
-                _hold(stack, folder / f"{LOCK}-{part.replace('/', '-of-')}", shared=False, what=f"{folder}, {part}")
+                # of workers that were killed meanwhile
+                stack.callback(_clean, folder)
         except OSError as error:
-            raise DataError(f"{folder}: {error.strerror or error}; choose another folder (--o)") from error
+            if error.errno not in NO_LOCKS:
+                raise DataError(f"{folder}: {error.strerror or error}; choose another folder (--o)") from error
+            warnings.warn(
+                f"{folder} is on a file system without locks: nothing keeps a second run from working there",
+                stacklevel=3,
+            )
         yield
 
 
-def _hold(stack: ExitStack, path: Path, *, shared: bool, what: str) -> None:
-    """Lock a file until the stack closes; it stays, so that nobody locks another one of its name."""
-    file = stack.enter_context(path.open("a+"))
+@contextmanager
+def taking_turns(folder: Path) -> Iterator[None]:
+    """Wait until no other process is in such a block for this folder; it should be short."""
+    with (folder / f"{LOCK}-turn").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+        yield
+
+
+def _open(stack: ExitStack, path: Path) -> TextIO:
+    """Open a lock file until the stack closes; it stays, so that nobody locks another one of its name."""
+    return stack.enter_context(path.open("a+"))
+
+
+def _lock(file: TextIO, kind: int) -> bool:
+    """Lock a file, or turn the lock into one of another kind; tell whether that could be done at once."""
     try:
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
-        file.seek(0)
-        holder = file.read().strip()
-        raise DataError(
-            f"{what}: another process works there{f' ({holder})' if holder else ''}; wait for it, or choose another "
-            f"folder (--o)"
-        ) from None
-    if not shared:
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {os.uname().nodename}")
-        file.flush()
+        return False
+    return True
+
+
+def _sign(file: TextIO) -> None:
+    """Write down who holds the lock."""
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {os.uname().nodename}")
+    file.flush()
+
+
+def _busy(file: TextIO, what: str) -> DataError:
+    file.seek(0)
+    holder = file.read().strip()
+    return DataError(
+        f"{what}: another process works there{f' ({holder})' if holder else ''}; wait for it, or choose another "
+        f"folder (--o)"
+    )
+
+
+def _clean(folder: Path) -> None:
+    """Remove what is half written; only where nobody else is at work."""
+    for place in ("", "tomograms", "projections", "tilt_series"):
+        remove_leftovers(folder / place)

@@ -25,6 +25,7 @@ from fourierrecon.options import (
     Aberration,
     Binning,
     Binnings,
+    ClusterKind,
     Companions,
     Contrast,
     Ctf,
@@ -55,6 +56,7 @@ from fourierrecon.options import (
     Quiet,
     Report,
     Resume,
+    Scheduler,
     ScratchFolder,
     Shard,
     SkipBadImages,
@@ -65,6 +67,9 @@ from fourierrecon.options import (
     TaperFalloff,
     Threads,
     TiltOffset,
+    TlsAuthority,
+    TlsCertificate,
+    TlsKey,
     TomogramName,
     TomogramNames,
     TomogramSet,
@@ -73,6 +78,7 @@ from fourierrecon.options import (
     Weightings,
     WeightingText,
     Width,
+    Workers,
     XTilt,
     ZShift,
 )
@@ -177,6 +183,12 @@ def reconstruct(
     memory: Memory = None,
     scratch: ScratchFolder = None,
     quiet: Quiet = False,
+    scheduler: Scheduler = None,
+    cluster: ClusterKind = None,
+    workers: Workers = None,
+    tls_ca: TlsAuthority = None,
+    tls_cert: TlsCertificate = None,
+    tls_key: TlsKey = None,
 ) -> None:
     """Reconstruct a tomogram, or all of a set (--o FOLDER/), from tilt series of any program.
 
@@ -222,14 +234,28 @@ def reconstruct(
             resume=resume or only_do_unfinished,
             skip_bad_images=skip_bad_images,
         )
-        status = reconstruct_set(console, recipe, tn or [], part=part, quiet=quiet)
+        place: Cluster | None = None
+        if scheduler is not None or cluster is not None or workers is not None or tls_ca or tls_cert or tls_key:
+            from fourierrecon.cluster import Cluster
+
+            place = Cluster(scheduler, cluster, workers, (tls_ca, tls_cert, tls_key))
+        status = reconstruct_set(console, recipe, tn or [], part=part, quiet=quiet, cluster=place)
         if report:
             from fourierrecon.reporting import report_folder
 
             report_folder(console, recipe.folder)
         raise typer.Exit(status)
-    for_sets = {"--halves": halves, "--generate_split_tomograms": generate_split_tomograms, "--do_proj": do_proj}
-    arguments.refuse_for_one(for_sets | {"--shard": part, "--companions": companions})
+    for_sets: dict[str, object] = {
+        "--halves": halves,
+        "--generate_split_tomograms": generate_split_tomograms,
+        "--do_proj": do_proj,
+        "--companions": companions,
+        "--shard": part,
+        "--scheduler": scheduler,
+        "--cluster": cluster,
+        "--workers": workers,
+    }
+    arguments.refuse_for_one(for_sets)
     o = Path(output)
     request = arguments.read_request(
         (t, i),

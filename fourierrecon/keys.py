@@ -80,11 +80,10 @@ def _facts(series: TiltSeries) -> list[object]:
     """List what a tilt series is, without reading its images."""
     ctf: tuple[object, ...] = () if series.ctf is None else astuple(series.ctf)
     facts: list[object] = [series.name, series.pixel_size, series.projections, series.image_shape, *ctf]
-    places = getattr(series.images, "places", None)
-    for path in sorted({Path(path) for path, _ in places or ()}):
-        state = path.stat()
-        facts += [path.name, state.st_size, state.st_mtime_ns]
-    facts += [number for _, number in places or ()]
-    if places is None:
-        facts += [np.asarray(series.images[i]) for i in range(series.n_tilts)]
+    sections = getattr(series.images, "sections", None)
+    if sections is None:
+        return facts + [np.asarray(series.images[i]) for i in range(series.n_tilts)]
+    states = {path: path.stat() for path, _ in sections}
+    for path, number in sections:
+        facts += [path.name, number, states[path].st_size, states[path].st_mtime_ns]
     return facts

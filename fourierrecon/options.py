@@ -296,3 +296,28 @@ Shard = Annotated[
     set_option("I/N", "Only every N-th tomogram, from the I-th on: for job arrays; may run side by side", "--shard"),
 ]
 Quiet = Annotated[bool, running_option(FLAG, "Say only what is wrong, and a summary of a set", "--quiet")]
+
+cluster_option = partial(option, "Clusters (Dask; with --o FOLDER/)")
+Scheduler = Annotated[
+    str | None,
+    cluster_option(
+        "ADDRESS",
+        "Share the tomograms out to the workers of this Dask scheduler, tcp://HOST:PORT or tls://; they need the same "
+        "files under the same paths",
+        "--scheduler",
+    ),
+]
+ClusterKind = Annotated[
+    str | None,
+    cluster_option(
+        "KIND",
+        "Start such workers: local (on this machine), or slurm, pbs, lsf, as Dask's jobqueue.yaml says",
+        "--cluster",
+    ),
+]
+Workers = Annotated[int | None, cluster_option("N", "How many to start", "--workers", least=1)]
+TlsAuthority = Annotated[
+    Path | None, cluster_option("PEM", "Authority for --scheduler tls://. Default: of Dask's configuration", "--tls_ca")
+]
+TlsCertificate = Annotated[Path | None, cluster_option("PEM", "Own certificate, likewise", "--tls_cert")]
+TlsKey = Annotated[Path | None, cluster_option("PEM", "Its key, likewise", "--tls_key")]

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from fourierrecon.arguments import protect
 from fourierrecon.bad_images import without_bad_images
 from fourierrecon.companions import VOLUMES, companion_path, companion_shape, write_companion
 from fourierrecon.errors import DataError, UsageError
@@ -24,7 +25,7 @@ from fourierrecon.keys import make_key, why_to_make
 from fourierrecon.many import Order, Settings
 from fourierrecon.offsets import Offsets
 from fourierrecon.orientation import Orientation
-from fourierrecon.passport import label_of, make_passport, write_passport
+from fourierrecon.passport import label_of, make_passport, passport_path, read_passport, write_passport
 from fourierrecon.reconstruction import describe
 from fourierrecon.stages import Write
 from fourierrecon.tilt_series import ImageStack, TiltSeries, chosen_images
@@ -157,15 +158,18 @@ def products_of(recipe: Recipe, name: str | None) -> list[Product]:
             for part, (own, tilts) in parts.items():
                 stem = f"rec_{series.name}{tag}{PARTS[part]}"
                 path = recipe.folder / "tomograms" / f"{stem}{recipe.ending}"
+                protect(path, recipe.source, own)
                 picture = recipe.folder / "projections" / f"{stem}.mrc" if recipe.projection else None
                 key = make_key(own, _options(recipe, region, strategy, tilts))
                 shape = Orientation.like(recipe.like, own).shape(region.shape)
                 reason = why_to_make(path, key, shape) if recipe.resume else "asked for"
                 if reason is None and picture is not None:
-                    reason = why_to_make(picture, key, (1, *region.shape[1:]))
+                    reason = _of(why_to_make(picture, key, (1, *region.shape[1:])), "its projection")
                 for name in _companions(recipe) if part == "" and reason is None else ():
                     companion = companion_path(path, name), key, companion_shape(region, name)
-                    reason = reason or (why_to_make(*companion) and f"its {name} is missing or stale")
+                    reason = reason or _of(why_to_make(*companion), f"its {name}")
+                if reason is None and recipe.passport and not _has_passport(path, key):
+                    reason = "its passport is missing, or that of another volume"
                 found.append(Product(path, picture, part, own, region, strategy, tilts, key, reason))
     return found
 
@@ -173,6 +177,19 @@ def products_of(recipe: Recipe, name: str | None) -> list[Product]:
 def _companions(recipe: Recipe) -> list[str]:
     """Give those companions that are volumes."""
     return [name for name in recipe.companions if name in VOLUMES]
+
+
+def _of(reason: str | None, what: str) -> str | None:
+    """Say what it is that a reason is about."""
+    return None if reason is None else f"{what}: {reason}"
+
+
+def _has_passport(path: Path, key: str) -> bool:
+    """Tell whether the passport of just this volume lies beside it."""
+    try:
+        return (read_passport(path) or {}).get("key") == key
+    except DataError:
+        return False
 
 
 def _tag(strategy: Weighting, strategies: tuple[Weighting, ...]) -> str:
@@ -257,7 +274,10 @@ def order_of(recipe: Recipe, product: Product) -> Order:
                 product.path, series, region, product.strategy, ctf=settings.ctf, like=recipe.like,
                 source=recipe.source,
             )  # fmt: skip
-            write_passport(product.path, made)
+            write_passport(product.path, made | {"key": product.key})
+        else:
+            # that of an older volume would be wrong now
+            passport_path(product.path).unlink(missing_ok=True)
 
     return Order(series, open_volume, region, product.strategy, product.tilts)
 

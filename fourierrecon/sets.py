@@ -12,13 +12,15 @@ from rich.console import Console
 
 from fourierrecon import batch
 from fourierrecon.batch import Outcome
+from fourierrecon.cluster import Cluster
 from fourierrecon.console import Stages, program, say
 from fourierrecon.denoising import Pair, write_lists
-from fourierrecon.errors import FourierReconError
+from fourierrecon.errors import FourierReconError, UsageError
 from fourierrecon.importing import entry_of
 from fourierrecon.io import read_series
 from fourierrecon.io.relion import Entry
 from fourierrecon.io.set_list import BINNING, PICTURES, SIZES, VOLUMES, write_set_list
+from fourierrecon.io.star import find_set
 from fourierrecon.outcomes import keep_outcomes
 from fourierrecon.parallel import Progress
 from fourierrecon.products import Recipe, products_of
@@ -44,11 +46,8 @@ class Speaker:
     def __call__(self, outcome: Outcome) -> Progress | None:
         """Say that a tomogram begins (an outcome of nothing), or what became of it."""
         if not outcome.made and not outcome.error:
-            self._number += 1
-            if self._quiet:
-                return None
-            say(self._console, f"{self._number}/{self._total}", outcome.name)
-            if not self._console.is_terminal:
+            self._count(outcome)
+            if self._quiet or not self._console.is_terminal:
                 return None
             self._stages = Stages(self._console).__enter__()
             return self._stages
@@ -57,6 +56,16 @@ class Speaker:
             self._stages = None
         self.tell(outcome)
         return None
+
+    def finished(self, outcome: Outcome) -> None:
+        """Say what became of a tomogram that was made elsewhere."""
+        self._count(outcome)
+        self.tell(outcome)
+
+    def _count(self, outcome: Outcome) -> None:
+        self._number += 1
+        if not self._quiet:
+            say(self._console, f"{self._number}/{self._total}", outcome.name)
 
     def tell(self, outcome: Outcome) -> None:
         """Say what became of a tomogram."""
@@ -71,7 +80,13 @@ class Speaker:
 
 
 def reconstruct_set(
-    console: Console, recipe: Recipe, patterns: Sequence[str], *, part: str | None = None, quiet: bool = False
+    console: Console,
+    recipe: Recipe,
+    patterns: Sequence[str],
+    *,
+    part: str | None = None,
+    quiet: bool = False,
+    cluster: Cluster | None = None,
 ) -> int:
     """Reconstruct a set, and give the exit status: 0, or 1 if a tomogram failed.
 
@@ -87,6 +102,8 @@ def reconstruct_set(
         ``i/n``, if other processes do the rest.
     quiet
         Say only what is wrong, and the summary.
+    cluster
+        Where to make them; default: here.
 
     Raises
     ------
@@ -94,14 +111,35 @@ def reconstruct_set(
         If nothing can be done at all.
     """
     names = batch.shard(batch.choose_names(recipe.source, patterns, recipe.extras), part)
+    protect_set(recipe)
     with batch.locked(recipe.folder, part):
         speaker = Speaker(console, len(names), quiet=quiet)
-        outcomes = batch.run(recipe, names, speaker)
-        path = write_list(recipe, outcomes)
-        if "denoising" in recipe.companions:
-            write_denoising_lists(recipe, outcomes)
+        if cluster is None:
+            outcomes = batch.run(recipe, names, speaker)
+        else:
+            outcomes = cluster.run(recipe, names, speaker.finished, lambda text: say(console, "cluster", text))
+        with batch.taking_turns(recipe.folder):
+            path = write_list(recipe, outcomes)
+            if "denoising" in recipe.companions:
+                write_denoising_lists(recipe, outcomes)
         keep_outcomes(recipe, outcomes, part)
     return sum_up(console, recipe, outcomes, path, part)
+
+
+def protect_set(recipe: Recipe) -> None:
+    """Refuse to write the list of tomograms over the one that is read.
+
+    Raises
+    ------
+    UsageError
+        If it would be.
+    """
+    target = recipe.folder / "tomograms.star"
+    read = [recipe.source]
+    if recipe.source.suffix.lower() == ".star":
+        read.append(find_set(recipe.source)[0])
+    if target.exists() and any(path.exists() and target.samefile(path) for path in read):
+        raise UsageError(f"--o {recipe.folder}: {target} is the set that is read; give another folder")
 
 
 def write_list(recipe: Recipe, outcomes: Sequence[Outcome]) -> Path | None:

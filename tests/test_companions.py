@@ -115,7 +115,7 @@ def test_a_set_with_companions(run: Run, two_sets: Path) -> None:
     assert "0 done; 2 there already" in out
     (folder / "rec_TS_02_weight.mrc").unlink()
     _, out, _ = run(f"{line} {companions}")
-    assert "its weight is missing or stale" in out
+    assert "its weight: new" in out
     assert (folder / "rec_TS_02_weight.mrc").is_file()
 
 

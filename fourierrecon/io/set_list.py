@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from fourierrecon.errors import DataError
 from fourierrecon.io.files import find_file
 from fourierrecon.io.relion import Entry, write_entries
-from fourierrecon.io.star import find_set
+from fourierrecon.io.star import IMAGE, find_set
 from fourierrecon.io.star_table import Table, write_tables
 
 #: Columns that name files.
@@ -53,7 +55,7 @@ def write_set_list(
         for entry in entries:
             entry.overview.update({label: [word] for label, word in results[entry.name].items()})
         return write_entries(folder, entries)
-    found, overview, tables = find_set(source)
+    _, overview, tables = find_set(source)
     names = overview.words("rlnTomoName")
     rows = [i for i, name in enumerate(names) if name in results]
     added = list(dict.fromkeys(label for words in results.values() for label in words))
@@ -64,16 +66,29 @@ def write_set_list(
     }
     for label in FILES:
         if label in columns:
-            columns[label] = [_reachable(word, found, overview.cell(label, i)) for i, word in enumerate(columns[label])]
+            columns[label] = [_reachable(overview, label, i) for i in rows]
     columns |= {label: [results[names[i]].get(label, "") for i in rows] for label in added}
-    kept: dict[str, Table] = {name: table for name, table in tables.items() if name in results}
-    write_tables(path, {"global": columns, **{name: dict(table.columns) for name, table in kept.items()}})
+    kept = {name: _with_files(table) for name, table in tables.items() if name in results}
+    write_tables(path, {"global": columns, **kept})
     return path
 
 
-def _reachable(word: str, source: Path, where: str) -> str:
+def _with_files(table: Table) -> dict[str, list[str]]:
+    """Give the columns of a table, its images named so that they are found from another folder, too."""
+    columns = {label: list(words) for label, words in table.columns.items()}
+    for label in IMAGE.values():
+        if label in columns:
+            columns[label] = [_reachable(table, label, i) for i in range(len(table))]
+    return columns
+
+
+def _reachable(table: Table, label: str, index: int) -> str:
     """Name a file so that it is found from another folder, too; as it is, if it is found from the working directory."""
-    name = word.partition("@")[2] or word
+    word = table.columns[label][index]
+    name = re.sub(r"^\d{1,9}@|:(mrcs?|st)$", "", word)
     if Path(name).exists():
         return word
-    return word.replace(name, str(find_file(name.removesuffix(":mrcs").removesuffix(":mrc"), source, where=where)))
+    try:
+        return word.replace(name, str(find_file(name, table.path, where=table.cell(label, index))))
+    except DataError:
+        return word  # nothing was made from it: half images that are named, and not there
