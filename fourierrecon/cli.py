@@ -229,7 +229,11 @@ def reconstruct(
 
             place = Cluster(scheduler, cluster, workers, (tls_ca, tls_cert, tls_key))
         raise typer.Exit(reconstruct_set(console, recipe, tn or [], part=part, quiet=quiet, cluster=place))
-    for_sets = {"--halves": halves, "--generate_split_tomograms": generate_split_tomograms, "--do_proj": do_proj}
+    for_sets: dict[str, object] = {
+        "--halves": halves,
+        "--generate_split_tomograms": generate_split_tomograms,
+        "--do_proj": do_proj,
+    }
     for_sets |= {"--shard": part, "--scheduler": scheduler, "--cluster": cluster, "--workers": workers}
     arguments.refuse_for_one(for_sets)
     o = Path(output)

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from fourierrecon import batch
 from fourierrecon.batch import Outcome
-from fourierrecon.console import Stages, program, say
 from fourierrecon.cluster import Cluster
+from fourierrecon.console import Stages, program, say
 from fourierrecon.errors import FourierReconError, UsageError
 from fourierrecon.importing import entry_of
 from fourierrecon.io import read_series

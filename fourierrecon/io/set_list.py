@@ -55,7 +55,7 @@ def write_set_list(
         for entry in entries:
             entry.overview.update({label: [word] for label, word in results[entry.name].items()})
         return write_entries(folder, entries)
-    found, overview, tables = find_set(source)
+    _, overview, tables = find_set(source)
     names = overview.words("rlnTomoName")
     rows = [i for i, name in enumerate(names) if name in results]
     added = list(dict.fromkeys(label for words in results.values() for label in words))
