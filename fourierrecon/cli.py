@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from fourierrecon import converting, coordinates, examples, importing, reporting, viewing
+from fourierrecon import converting, coordinates, examples, importing, reporting, viewing, watching
 from fourierrecon.errors import FourierReconError
 from fourierrecon.options import (
     FLAG,
@@ -465,6 +465,7 @@ def info(
     )
 
 
+app.command()(watching.watch)
 app.command("import")(importing.import_series)
 app.command("convert-coords")(coordinates.convert_coords)
 app.command()(converting.convert)

@@ -246,8 +246,8 @@ def _share_out(
 ) -> dict[str, Outcome]:
     """Give each free worker a tomogram, till all are done; one whose worker dies goes to another.
 
-    Dask could do all of that but for two things: it gives a worker of many threads as many tasks at once, and tasks
-    that may go only or rather to some workers stay where they are when all workers die and come back.
+    Dask alone would give a worker of many threads as many tasks at once; and tasks that are to go to some worker rather
+    than to others stay where they are if all workers die and come back.
     """
     recipe = replace(recipe, settings=replace(recipe.settings, progress=None))
     run, waiting, done = uuid4().hex, deque(names), SimpleQueue[Any]()

@@ -118,10 +118,14 @@ def reconstruct_set(
             outcomes = batch.run(recipe, names, speaker)
         else:
             outcomes = cluster.run(recipe, names, speaker.finished, lambda text: say(console, "cluster", text))
-        with batch.taking_turns(recipe.folder):
-            path = write_list(recipe, outcomes)
-            if "denoising" in recipe.companions:
-                write_denoising_lists(recipe, outcomes)
+        path = None
+        try:
+            with batch.taking_turns(recipe.folder):
+                path = write_list(recipe, outcomes)
+                if "denoising" in recipe.companions:
+                    write_denoising_lists(recipe, outcomes)
+        except UsageError as error:
+            say(console, "note", f"no {recipe.folder / 'tomograms.star'}: {error}")
         keep_outcomes(recipe, outcomes, part)
     return sum_up(console, recipe, outcomes, path, part)
 
@@ -144,7 +148,7 @@ def protect_set(recipe: Recipe) -> None:
 
 def write_list(recipe: Recipe, outcomes: Sequence[Outcome]) -> Path | None:
     """Write ``tomograms.star`` of all tomograms that are there, those of other runs into this folder included."""
-    results = {outcome.name: _words(outcome) for outcome in outcomes if outcome.made}
+    results = {outcome.name: words_of(outcome) for outcome in outcomes if outcome.made}
     done = {outcome.name for outcome in outcomes}
     for name in batch.choose_names(recipe.source, (), recipe.extras):
         if name not in done:
@@ -189,10 +193,10 @@ def _found(recipe: Recipe, name: str) -> dict[str, str] | None:
         return None
     if any(product.reason is not None for product in products):
         return None
-    return _words(Outcome(name, tuple(map(batch.made_of, products))))
+    return words_of(Outcome(name, tuple(map(batch.made_of, products))))
 
 
-def _words(outcome: Outcome) -> dict[str, str]:
+def words_of(outcome: Outcome) -> dict[str, str]:
     """Give the columns of a tomogram in the list; of several binnings and weightings the first counts."""
     first = outcome.made[0]
     words = dict(zip(SIZES, (f"{n:.10g}" for n in first.size), strict=True))

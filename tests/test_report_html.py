@@ -588,6 +588,7 @@ def test_a_single_tomogram_is_open(browser: Page, figures: dict[str, Findings], 
     assert browser.troubles == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CELL.is_file(), reason="no shared data beside this checkout")
 def test_the_real_cell(run: Run, tmp_path: Path) -> None:
     line = f"reconstruct --t {CELL} --bin 2 --SNR 100 --halves tilts --o {tmp_path}/out/"

@@ -1,0 +1,306 @@
+"""Tilt series as they come: looks into a folder again and again, and reconstructs each as soon as it is complete.
+
+Complete is what can be read, with all its images, and has not changed since the look before. What is made already is
+known by the keys of the products, so that a new start makes nothing twice.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from fourierrecon import batch
+from fourierrecon.batch import Outcome
+from fourierrecon.console import say
+from fourierrecon.errors import FourierReconError, UsageError
+from fourierrecon.importing import entry_of
+from fourierrecon.io import Extras, read_series
+from fourierrecon.io.set_list import write_set_list
+from fourierrecon.io.sources import ARETOMO, IMOD, NOTHING, WARP, names_in
+from fourierrecon.io.star import find_set
+from fourierrecon.products import Recipe
+from fourierrecon.sets import words_of
+
+#: How many folders below the one that is watched are looked into.
+DEPTH = 3
+#: Files of IMOD that a reconstruction depends on.
+IMOD_FILES = (".com", ".xf", ".tlt", ".rawtlt", ".xtilt", ".defocus")
+#: Name, size and time of the last change of files.
+State = tuple[tuple[str, int, int], ...]
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A tilt series that is complete.
+
+    Parameters
+    ----------
+    source
+        File that names it.
+    name
+        Its own name.
+    state
+        Of all its files.
+    """
+
+    source: Path
+    name: str
+    state: State
+
+
+@dataclass
+class Watcher:
+    """What is known of a folder.
+
+    Parameters
+    ----------
+    recipe
+        What is to be made; its source is the folder.
+    """
+
+    recipe: Recipe
+    #: What is worth a line, each once.
+    news: list[str] = field(default_factory=list)
+    #: Whether anything was new or other at the last look.
+    changed: bool = False
+    _seen: dict[tuple[str, str], State] = field(default_factory=dict)
+    _tried: dict[tuple[str, str], State] = field(default_factory=dict)
+    _failed: set[tuple[str, str]] = field(default_factory=set)
+    _settled: dict[str, State] = field(default_factory=dict)
+    _owners: dict[str, str] = field(default_factory=dict)
+    _told: set[str] = field(default_factory=set)
+
+    def look(self) -> list[Arrival]:
+        """Look once; give what is complete and was not tried as it is now."""
+        self.changed = False
+        found: list[Arrival] = []
+        with warnings.catch_warnings():
+            # they are told when a tomogram is made
+            warnings.simplefilter("ignore")
+            self._look(found)
+        return found
+
+    def _look(self, found: list[Arrival]) -> None:
+        for owner, source in sources_in(self.recipe.source, self.recipe.folder).items():
+            try:
+                state = state_of(files_of(source))
+                if self._settled.get(owner) == state:
+                    continue
+                arrivals = list(self._arrivals(owner, source, state))
+            except (FourierReconError, OSError) as error:
+                self._tell(f"waiting for {source}: {error}")
+                continue
+            found += arrivals
+
+    def _arrivals(self, owner: str, source: Path, state: State) -> Iterator[Arrival]:
+        """Give the tilt series of one file that are complete; note what is on its way."""
+        extras = extras_for(source, self.recipe.extras)
+        settled = True
+        for name in names_in(source, extras):
+            if self._owners.setdefault(name, owner) != owner:
+                self._tell(f"{name} of {source} is left out: there was one of that name before")
+                continue
+            try:
+                images = getattr(read_series(source, name, extras).images, "sections", ())
+                now = state + state_of(path for path, _ in images)
+            except (FourierReconError, OSError) as error:
+                # another file may know better
+                del self._owners[name]
+                self._tell(f"waiting for {name}: {error}")
+                settled = False
+                continue
+            key = owner, name
+            if self._tried.get(key) == now:
+                settled = settled and key not in self._failed
+                continue
+            settled = False
+            if self._seen.get(key) == now:
+                yield Arrival(source, name, now)
+            else:
+                self._seen[key], self.changed = now, True
+        if settled:
+            self._settled[owner] = state
+
+    def note(self, arrival: Arrival, outcome: Outcome) -> None:
+        """Note that a tilt series was tried: it is tried again when its files change."""
+        key = owner_of(arrival.source), arrival.name
+        self._tried[key] = arrival.state
+        (self._failed.add if outcome.error else self._failed.discard)(key)
+
+    def _tell(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self.news.append(text)
+
+
+def sources_in(folder: Path, own: Path) -> dict[str, Path]:
+    """Find the files in a folder, and in those below it, that name tilt series; by :func:`owner_of`.
+
+    Parameters
+    ----------
+    folder
+        To look into.
+    own
+        Folder of the products, which is left out.
+    """
+    found: dict[str, Path] = {}
+    own = own.resolve()
+    for place, folders, files in os.walk(folder):
+        here = Path(place)
+        deep = len(here.relative_to(folder).parts) >= DEPTH
+        folders[:] = [
+            name for name in sorted(folders) if not (deep or name.startswith(".") or (here / name).resolve() == own)
+        ]
+        imod = [name for name in files if name == "tilt.com"]
+        if not imod:
+            stems = {Path(name).stem for name in files if name.endswith((".tlt", ".rawtlt"))}
+            imod = [name for name in files if name.endswith(".xf") and Path(name).stem in stems]
+        known = [name for name in files if Path(name).suffix.lower() in (*ARETOMO, *WARP, ".star")]
+        for path in sorted(here / name for name in (*imod, *known)):
+            # Warp's XML takes the place of its .tomostar
+            if names_tilt_series(path) and (path.suffix.lower() != ".tomostar" or owner_of(path) not in found):
+                found[owner_of(path)] = path
+    return found
+
+
+def owner_of(source: Path) -> str:
+    """Give what stays the same of a source: of Warp's two files for one tilt series, the name."""
+    return f"warp:{source.stem}" if source.suffix.lower() in WARP else str(source)
+
+
+def names_tilt_series(path: Path) -> bool:
+    """Tell by what it says whether a file names tilt series; others have the same endings."""
+    mark = {".star": b"_rlnTomoName", ".xml": b"<TiltSeries"}.get(path.suffix.lower())
+    try:
+        return mark is None or mark in path.read_bytes()
+    except OSError:
+        return False  # it has just gone
+
+
+def files_of(source: Path) -> list[Path]:
+    """List the files that describe the tilt series of a source, without their images."""
+    ending = source.suffix.lower()
+    if ending in IMOD:
+        return [path for path in sorted(source.parent.iterdir()) if path.suffix.lower() in IMOD_FILES]
+    if ending != ".star":
+        # AreTomo's NAME_CTF.txt and NAME_TLT.txt; both files of Warp
+        beside = {*source.parent.glob(f"{source.stem}_*.txt"), *source.parent.glob(f"{source.stem}.*o*star")}
+        return [source, *sorted(beside - {source})]
+    _, overview, _ = find_set(source)
+    label = "rlnTomoTiltSeriesStarFile"
+    tilts = [Path(word) for word in overview.words(label)] if overview.has(label) else []
+    folders = [Path(), *source.absolute().parents]
+    return [source, *(place / tilt for tilt in tilts for place in folders if (place / tilt).is_file())]
+
+
+def state_of(files: Iterable[Path]) -> State:
+    """Say how files are now."""
+    states = [(path, path.stat()) for path in dict.fromkeys(files)]
+    return tuple((str(path), state.st_size, state.st_mtime_ns) for path, state in states)
+
+
+def extras_for(source: Path, extras: Extras) -> Extras:
+    """Give what a source may lack of what was given for all."""
+    if source.suffix.lower() == ".star":
+        return NOTHING
+    return Extras(pixel_size=extras.pixel_size) if source.suffix.lower() in WARP else extras
+
+
+def watch_folder(console: Console, recipe: Recipe, *, every: float, idle: float | None, quiet: bool = False) -> int:
+    """Reconstruct what comes into a folder, until Ctrl-C or until nothing comes any more; give the exit status.
+
+    Parameters
+    ----------
+    console
+        Where to say what goes on.
+    recipe
+        What is to be made; its source is the folder.
+    every
+        Time between looks, s.
+    idle
+        End after so many seconds without anything new; None: never.
+    quiet
+        Say only what is wrong, and the summary.
+
+    Raises
+    ------
+    UsageError, DataError
+        If the folder of the products cannot be used.
+    """
+    if recipe.folder.resolve() == recipe.source.resolve():
+        raise UsageError(
+            f"--o {recipe.folder} is the folder that is watched; give one of its own, as {recipe.folder}/out"
+        )
+    watcher = Watcher(recipe)
+    results: dict[str, tuple[Recipe, Outcome]] = {}
+    path: Path | None = None
+    interrupted = False
+    with batch.locked(recipe.folder):
+        say(console, "watching", f"{recipe.source}, every {every:g} s; Ctrl-C ends it")
+        last = time.monotonic()
+        try:
+            while idle is None or time.monotonic() < last + idle:
+                arrivals = watcher.look()
+                for text in watcher.news if not quiet else ():
+                    say(console, "note", text)
+                watcher.news.clear()
+                for arrival in arrivals:
+                    mine = replace(recipe, source=arrival.source, extras=extras_for(arrival.source, recipe.extras))
+                    outcome = batch.process(mine, arrival.name)
+                    watcher.note(arrival, outcome)
+                    tell(console, outcome, known=arrival.name in results, quiet=quiet)
+                    results[arrival.name] = mine, outcome
+                if arrivals:
+                    path = _write_list(console, recipe.folder, results)
+                if arrivals or watcher.changed:
+                    last = time.monotonic()
+                time.sleep(every)
+        except KeyboardInterrupt:
+            interrupted = True
+    failed = [outcome for _, outcome in results.values() if outcome.error]
+    say(console, "summary", f"{len(results) - len(failed)} done; {len(failed)} failed")
+    for outcome in failed:
+        say(console, "failed", f"{outcome.name}: {outcome.error}")
+    if path is not None:
+        say(console, "wrote", f"{path}: the list of tomograms, as RELION 5 reads it")
+    return 1 if failed and not interrupted else 0
+
+
+def tell(console: Console, outcome: Outcome, *, known: bool, quiet: bool) -> None:
+    """Say in a line what became of a tilt series; nothing if it is known and was left as it is."""
+    for note in outcome.notes:
+        say(console, "warning", f"{outcome.name}: {note}")
+    if outcome.error:
+        say(console, "failed", f"{outcome.name}: {outcome.error}; tried again when its files change")
+    elif not quiet and not (known and outcome.status == "there"):
+        first = outcome.made[0]
+        more = f" and {len(outcome.made) - 1} more" if len(outcome.made) > 1 else ""
+        why = next((made.reason for made in outcome.made if made.reason), "")
+        say(console, outcome.status, f"{first.path}{more}" + (f" in {outcome.seconds:.1f} s ({why})" if why else ""))
+
+
+def _write_list(console: Console, folder: Path, results: dict[str, tuple[Recipe, Outcome]]) -> Path | None:
+    """Write the list of tomograms: from the set that they come from, or from scratch if they come from alignments."""
+    made = {name: (recipe, outcome) for name, (recipe, outcome) in results.items() if not outcome.error}
+    words = {name: words_of(outcome) for name, (_, outcome) in made.items()}
+    sources = {recipe.source for recipe, _ in made.values()}
+    sets = [source for source in sources if source.suffix.lower() == ".star"]
+    try:
+        if not made:
+            return None
+        if len(sources) == len(sets) == 1:
+            return write_set_list(folder, sets[0], words)
+        if sets:
+            raise UsageError("tilt series come from several sets")
+        series = [recipe.offsets.apply(read_series(recipe.source, None, recipe.extras)) for recipe, _ in made.values()]
+        entries = [entry for one in series if (entry := entry_of(folder, one)) is not None]
+        return write_set_list(folder, folder, words, entries) if entries else None
+    except (FourierReconError, OSError) as error:
+        say(console, "note", f"no {folder / 'tomograms.star'}: {error}")
+        return None
