@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import shutil
@@ -14,6 +15,8 @@ from fourierrecon.errors import DataError
 
 #: Files of which a folder that is a Zarr store has at least one.
 ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+#: Folders outside of the data that a name led to, and that were said.
+_noticed: set[Path] = set()
 
 
 def check_writable(path: str | os.PathLike[str], n_bytes: int = 0, *, folder: bool = False) -> None:
@@ -140,9 +143,28 @@ def find_file(name: str, *bases: Path, where: str) -> Path:
     folders = list(dict.fromkeys(folders))
     for folder in folders:
         if os.path.isfile(folder / name):
+            _notice(folder / name, [Path.cwd(), *(base.absolute().parent for base in bases), folder], where)
             return folder / name
     tried = "" if os.path.isabs(name) else f"; looked in {', '.join(map(str, folders))}"
     raise DataError(f"{where}: file {name} not found{tried}. Correct the path, or run in the folder it starts from")
+
+
+def _notice(path: Path, folders: list[Path], where: str) -> None:
+    """Say once for each folder if a name leads outside of the folders that it may be expected in.
+
+    Parameters
+    ----------
+    path
+        What was found.
+    folders
+        Working directory, those of the STAR files, and the one that the name starts from.
+    where
+        Which file, block and column names it.
+    """
+    place = Path(os.path.normpath(path)).parent
+    if place not in _noticed and not any(place.is_relative_to(folder) for folder in folders):
+        _noticed.add(place)
+        logging.getLogger("fourierrecon").warning("%s: leads outside of its data, to %s", where, place)
 
 
 def _target(path: str | os.PathLike[str]) -> Path:
