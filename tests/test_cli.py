@@ -371,7 +371,7 @@ BAD_DATA: dict[str, tuple[Callable[[], object], str, list[str]]] = {
     "empty STAR file": (lambda: STAR.write_bytes(b""), "", ["set/tomograms.star", "empty"]),
     "folder as output": (lambda: Path("out.mrc").mkdir(exist_ok=True), "--o out.mrc", ["out.mrc", "folder"]),
     "file as folder": (lambda: Path("file").write_text(""), "--o file/x.mrc", ["file/x.mrc"]),
-    "larger than the disk": (lambda: None, "--w 99000 --h 99000 --d 99000", ["GB left", "binning"]),
+    "larger than the disk": (lambda: None, "--w 180000 --h 180000 --d 180000", ["GB left", "binning"]),
     "larger than the memory": (lambda: None, "--memory 50MB", ["memory", "allowed", "--memory", "--bin"]),
 }
 

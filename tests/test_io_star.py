@@ -19,6 +19,7 @@ from fourierrecon.io import (
     write_relion5_set,
     write_stack,
 )
+from fourierrecon.io.files import find_file
 from fourierrecon.io.star import Which
 from fourierrecon.tilt_series import CtfParameters, TiltSeries
 
@@ -690,3 +691,22 @@ def test_odd_headers_of_real_stacks() -> None:
         with pytest.warns(UserWarning, match="no MAP mark"):
             images = MrcStack(path)
         assert images[0].shape == images.shape[1:]
+
+
+def test_names_that_lead_elsewhere_are_logged_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tmp_path = tmp_path / "somewhere"
+    for folder in ("project/set", "elsewhere", "work"):
+        (tmp_path / folder).mkdir(parents=True)
+    for file in ("project/a.mrc", "project/set/a.mrc", "elsewhere/a.mrc", "elsewhere/b.mrc", "work/a.mrc"):
+        (tmp_path / file).touch()
+    monkeypatch.chdir(tmp_path / "work")
+    star = tmp_path / "project/set/tomograms.star"
+    # below the working directory, the STAR file's folder, or where a path of RELION's starts from
+    for name in ("a.mrc", "set/a.mrc", str(tmp_path / "project/set/a.mrc"), str(tmp_path / "work/a.mrc")):
+        find_file(name, star, where="here")
+    assert caplog.messages == []
+    for name in (str(tmp_path / "elsewhere/a.mrc"), "../../elsewhere/b.mrc", str(tmp_path / "elsewhere/a.mrc")):
+        find_file(name, star, where="here")
+    assert caplog.messages == [f"here: leads outside of its data, to {tmp_path / 'elsewhere'}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import secrets
@@ -17,6 +18,8 @@ from fourierrecon.errors import DataError
 ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 #: Bytes that no text has; UTF-16 has zeros.
 _BINARY = re.compile(rb"[\0-\x08\x0e-\x1f\x7f]")
+#: Folders outside of the data that a name led to, and that were said.
+_noticed: set[Path] = set()
 
 
 def read_lines(path: Path, what: str) -> list[str]:
@@ -179,11 +182,30 @@ def find_file(name: str, *bases: Path, where: str) -> Path:
     folders = list(dict.fromkeys(folders))
     for folder in folders:
         if os.path.isfile(folder / name):
+            _notice(folder / name, [Path.cwd(), *(base.absolute().parent for base in bases), folder], where)
             return folder / name
     tried = "" if os.path.isabs(name) else f"; looked in {', '.join(map(str, folders))}"
     raise DataError(
         f"{where}: file {name[:300]} not found{tried}. Correct the path, or run in the folder it starts from"
     )
+
+
+def _notice(path: Path, folders: list[Path], where: str) -> None:
+    """Say once for each folder if a name leads outside of the folders that it may be expected in.
+
+    Parameters
+    ----------
+    path
+        What was found.
+    folders
+        Working directory, those of the STAR files, and the one that the name starts from.
+    where
+        Which file, block and column names it.
+    """
+    place = Path(os.path.normpath(path)).parent
+    if place not in _noticed and not any(place.is_relative_to(folder) for folder in folders):
+        _noticed.add(place)
+        logging.getLogger("fourierrecon").warning("%s: leads outside of its data, to %s", where, place)
 
 
 def _target(path: str | os.PathLike[str]) -> Path:
