@@ -150,8 +150,10 @@ def write_list(recipe: Recipe, outcomes: Sequence[Outcome]) -> Path | None:
     """Write ``tomograms.star`` of all tomograms that are there, those of other runs into this folder included."""
     results = {outcome.name: words_of(outcome) for outcome in outcomes if outcome.made}
     done = {outcome.name for outcome in outcomes}
+    files = [path.name for path in (recipe.folder / "tomograms").glob("rec_*")]
     for name in batch.choose_names(recipe.source, (), recipe.extras):
-        if name not in done:
+        # of many tomograms, most are not there yet: nothing to be read for these
+        if name not in done and any(file.startswith(f"rec_{name}") for file in files):
             found = _found(recipe, name)
             if found is not None:
                 results[name] = found

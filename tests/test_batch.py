@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import random
 import resource
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -442,17 +440,17 @@ def check_kills(run: Run, here: Path, moments: int) -> None:
     clean = volumes(here / "out")
     listed = (here / "out/tomograms.star").read_bytes()
     shutil.rmtree("out")
-    # now that all loops are compiled
-    started = time.monotonic()
     assert finish(line, cwd=here)[0] == 0
-    took = time.monotonic() - started
     generator = random.Random(moments)
     n_killed = n_begun = n_left = 0
     for _ in range(moments):
         shutil.rmtree("out")
         process = command(line, cwd=here)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(generator.uniform(0.2, 0.9) * took)
+        # a moment after some of the files are there, however fast the machine is
+        some, pause = generator.randrange(len(clean)), generator.uniform(0, 0.03)
+        while process.poll() is None and len(list((here / "out").rglob("*.mrc"))) < some:
+            time.sleep(0.001)
+        time.sleep(pause if some else 20 * pause)
         n_killed += process.poll() is None
         process.kill()
         process.communicate()

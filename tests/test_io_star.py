@@ -21,6 +21,7 @@ from fourierrecon.io import (
 )
 from fourierrecon.io.files import find_file
 from fourierrecon.io.star import Which
+from fourierrecon.io.star_table import read_tables
 from fourierrecon.tilt_series import CtfParameters, TiltSeries
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -710,3 +711,15 @@ def test_names_that_lead_elsewhere_are_logged_once(
     for name in (str(tmp_path / "elsewhere/a.mrc"), "../../elsewhere/b.mrc", str(tmp_path / "elsewhere/a.mrc")):
         find_file(name, star, where="here")
     assert caplog.messages == [f"here: leads outside of its data, to {tmp_path / 'elsewhere'}"]
+
+
+def test_a_file_that_changes_is_read_anew(tmp_path: Path) -> None:
+    path = tmp_path / "a.star"
+    path.write_text("data_a\n\nloop_\n_x\n1\n")
+    first = read_tables(path)
+    assert read_tables(path)["a"] is first["a"]  # asked for again and again, for each tomogram of a set
+    path.write_text("data_a\n\nloop_\n_x\n1\n2\n")
+    assert read_tables(path)["a"].numbers("x").tolist() == [1, 2]
+    path.unlink()
+    with pytest.raises(DataError, match=r"a\.star"):
+        read_tables(path)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +147,16 @@ def read_tables(path: Path) -> dict[str, Table]:
     DataError
         If the file is missing, empty or no STAR file, or a row has not one value for each column.
     """
+    try:
+        state = os.stat(path)
+    except (OSError, ValueError):
+        return dict(_read_tables.__wrapped__(path, ()))  # which says what is wrong
+    return dict(_read_tables(path, (state.st_ino, state.st_size, state.st_mtime_ns)))
+
+
+@lru_cache(maxsize=8)
+def _read_tables(path: Path, _: tuple[int, ...]) -> dict[str, Table]:
+    """Read a file in this state; a set of many tomograms is asked for each of them."""
     import starfile
 
     tidy = _tidy(path)
