@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from fourierrecon.errors import DataError
 from fourierrecon.io.files import is_plain, replacing
 from fourierrecon.io.star_text import decode, encode, read_blocks
+
+#: A file that changed within so many seconds may change again without looking other, s.
+FRESH = 2.0
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,8 @@ class Table:
 def read_tables(path: Path) -> dict[str, Table]:
     """Read the blocks of a STAR file, by name, in their order.
 
-    Line ends of any system, a byte-order mark, comments and empty lines anywhere, and quoted values are fine.
+    Line ends of any system, a byte-order mark, comments and empty lines anywhere, and quoted values are fine. A file
+    that is read again, as a set is for each of its tomograms, is not parsed again unless it has changed.
 
     Raises
     ------
@@ -148,15 +152,21 @@ def read_tables(path: Path) -> dict[str, Table]:
         If the file is missing, empty or no STAR file, or a row has not one value for each column.
     """
     try:
-        state = os.stat(path)
+        state = path.stat()
     except (OSError, ValueError):
-        return dict(_read_tables.__wrapped__(path, ()))  # which says what is wrong
-    return dict(_read_tables(path, (state.st_ino, state.st_size, state.st_mtime_ns)))
+        return _parse(path)  # which says what is wrong
+    if time.time() - state.st_mtime < FRESH:
+        return _parse(path)
+    return dict(_remembered(path, state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns))
 
 
-@lru_cache(maxsize=8)
-def _read_tables(path: Path, _: tuple[int, ...]) -> dict[str, Table]:
-    """Read a file in this state; a set of many tomograms is asked for each of them."""
+@lru_cache(maxsize=4)
+def _remembered(path: Path, *_state: int) -> dict[str, Table]:
+    """Read a file that looks as it did when it was read last."""
+    return _parse(path)
+
+
+def _parse(path: Path) -> dict[str, Table]:
     import starfile
 
     tidy = _tidy(path)
