@@ -224,10 +224,17 @@ def _start_queue(cluster: Cluster, recipe: Recipe, distributed: Any) -> Iterator
             f"--cluster {kind}: {' and '.join(missing)} of a job are not known; set jobqueue.{kind} in Dask's "
             f"configuration, ~/.config/dask/jobqueue.yaml"
         )
-    # a page on what goes on is for those who ask for it
-    options = {"dashboard_address": None} | (settings.get("scheduler-options") or {})
-    queue = getattr(dask_jobqueue, QUEUES[kind])(scheduler_options=options, silence_logs=logging.CRITICAL)
-    with queue:
+    # a page on what goes on, at a port that may be taken, is for those who ask for it
+    options = {"dashboard": False, "dashboard_address": ":0"} | (settings.get("scheduler-options") or {})
+    with getattr(dask_jobqueue, QUEUES[kind])(scheduler_options=options, silence_logs=logging.CRITICAL) as queue:
+        try:
+            # the first job by hand: in the background, where Dask submits the others, nobody hears of what fails
+            queue.worker_spec.update(queue.new_worker_spec())
+            queue.sync(queue._correct_state)
+        except (OSError, RuntimeError, ValueError) as error:
+            for job in queue.workers.values():
+                job.status = distributed.Status.closed  # nothing is left to be closed
+            raise DataError(f"--cluster {kind}: the jobs cannot be submitted: {_one_line(error)}") from error
         # jobs that end before their time are started anew
         queue.adapt(minimum=cluster.workers, maximum=cluster.workers)
         yield queue

@@ -281,8 +281,15 @@ def test_a_queueing_system(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch
     assert status == 2
     assert "jobqueue.yaml" in err
     assert "cores and memory" in err
+    submit = (here / "bin/sbatch").read_text()
     found = {"cores": 1, "processes": 1, "memory": "2GB", "interface": "lo", "local-directory": str(here)}
     with dask.config.set({f"jobqueue.slurm.{name}": value for name, value in found.items()}):
+        (here / "bin/sbatch").write_text("#!/bin/bash\necho no such partition >&2; exit 1\n")
+        status, _, err = run(line)
+        assert status == 1
+        assert "no such partition" in err
+        assert len(err.splitlines()) == 1
+        (here / "bin/sbatch").write_text(submit)
         status, out, err = run(line)
     assert (status, err) == (0, "")
     assert "3 done" in out
