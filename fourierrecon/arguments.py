@@ -1,11 +1,9 @@
-"""What the options of the command line come to: series, region and strategy, and an output that harms nothing."""
+"""What the options of the command line come to: series, region and strategy, of one tomogram or of a set."""
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -205,12 +203,6 @@ def choose_source(sets: tuple[Path | None, Path | None]) -> Path:
     return source
 
 
-def is_folder(output: str) -> bool:
-    """Tell whether ``--o`` names a folder for the products of a set: it ends in a slash, or is there already."""
-    path = Path(output)
-    return output.endswith(("/", os.sep)) or (path.is_dir() and not path.suffix)
-
-
 def only_one(values: Sequence[T] | None, option: str) -> T | None:
     """Give the value of an option that may be repeated for sets, not for one file.
 
@@ -363,72 +355,6 @@ def choose_binning(binning: float | None, voxel_size: float | None, series: Tilt
     return max(ratio, 1.0)
 
 
-def protect(output: Path, source: Path, series: TiltSeries, option: str = "--o") -> None:
-    """Refuse to write over what is read.
-
-    Parameters
-    ----------
-    output
-        File to be written.
-    source
-        The set that was given.
-    series
-        What was read from it.
-    option
-        That names the output.
-
-    Raises
-    ------
-    UsageError
-        If the output is the set or one of its image files.
-    """
-    stacks = getattr(series.images, "stacks", ())
-    read = [source, *filter(None, [series.source]), *(stack.path for stack in stacks)]
-    # an output may be a folder, which is replaced with all that is in it
-    if output.exists() and any(
-        output.samefile(path) or Path(path).resolve().is_relative_to(output.resolve()) for path in read
-    ):
-        raise UsageError(f"{option} {output} is one of the files that are read; give another name")
-
-
-def picture_of(output: Path) -> Path:
-    """Give the name of the preview of a tomogram: beside it, as PNG.
-
-    Parameters
-    ----------
-    output
-        The tomogram's file.
-
-    Raises
-    ------
-    UsageError
-        If that is the tomogram's own name.
-    """
-    picture = output.with_suffix(".png")
-    if picture == output:
-        raise UsageError(f"--o {output}: with --preview, .png is the name of the picture; name the tomogram .mrc")
-    return picture
-
-
-def report_of(output: Path) -> Path:
-    """Give the name of the report on a tomogram: beside it, as HTML.
-
-    Parameters
-    ----------
-    output
-        The tomogram's file.
-
-    Raises
-    ------
-    UsageError
-        If that is the tomogram's own name.
-    """
-    page = output.with_suffix(".html")
-    if page == output:
-        raise UsageError(f"--o {output}: with --report, .html is the name of the report; name the tomogram .mrc")
-    return page
-
-
 def choose_dtype(dtype: str | None, float16: bool) -> str:
     """Give the type of voxels that ``--dtype`` or ``--float16`` asks for.
 
@@ -450,22 +376,3 @@ def choose_dtype(dtype: str | None, float16: bool) -> str:
     if float16 and chosen != "float16":
         raise UsageError(f"--float16 and --dtype {chosen} exclude each other; give one of them")
     return chosen
-
-
-@contextmanager
-def folders_of(path: Path) -> Iterator[None]:
-    """Remove the folders that were made for a file, if it was not written after all.
-
-    Parameters
-    ----------
-    path
-        The file.
-    """
-    missing = [folder for folder in path.absolute().parents if not folder.exists()]
-    try:
-        yield
-    except BaseException:
-        for folder in missing:
-            with suppress(OSError):
-                folder.rmdir()
-        raise

@@ -6,7 +6,6 @@ import gc
 import io
 import os
 import sys
-import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from fourierrecon import converting, coordinates, examples, importing, reporting, viewing, watching
+from fourierrecon import converting, coordinates, examples, importing, reconstructing, reporting, viewing, watching
 from fourierrecon.errors import FourierReconError
 from fourierrecon.options import (
     FLAG,
@@ -24,61 +23,37 @@ from fourierrecon.options import (
     Z0,
     Aberration,
     Binning,
-    Binnings,
-    ClusterKind,
-    Companions,
     Contrast,
     Ctf,
     Depth,
-    DoProjection,
     Dtype,
-    Ending,
     FlipHand,
     Float16,
-    HalfVolumes,
     Height,
     KeepMean,
     Like,
     Memory,
     Notes,
     NoWeight,
-    OnlyUnfinished,
     OptimisationSet,
-    Output,
     OutputToBe,
     Passport,
     Picture,
     PixelSize,
-    Preview,
     PreWeight,
-    ProjectionCentre,
-    ProjectionThickness,
-    Quiet,
-    Report,
-    Resume,
-    Scheduler,
     ScratchFolder,
-    Shard,
-    SkipBadImages,
     Snr,
-    SplitTomograms,
     Stack,
     TaperDistance,
     TaperFalloff,
     Threads,
     TiltOffset,
-    TlsAuthority,
-    TlsCertificate,
-    TlsKey,
     TomogramName,
-    TomogramNames,
     TomogramSet,
     Voltage,
     VoxelSize,
-    Weightings,
     WeightingText,
     Width,
-    Workers,
     XTilt,
     ZShift,
 )
@@ -128,211 +103,7 @@ def _everything(
     pass
 
 
-@app.command()
-def reconstruct(
-    context: typer.Context,
-    *,
-    i: OptimisationSet = None,
-    t: TomogramSet = None,
-    tn: TomogramNames = None,
-    stack: Stack = None,
-    angpix: PixelSize = None,
-    mdoc: Notes = None,
-    voltage: Voltage = None,
-    cs: Aberration = None,
-    q0: Contrast = None,
-    output: Output,
-    like: Like = None,
-    passport: Passport = False,
-    preview: Preview = False,
-    report: Report = False,
-    dtype: Dtype = None,
-    float16: Float16 = False,
-    no_weight: NoWeight = False,
-    pre_weight: PreWeight = False,
-    weighting: Weightings = None,
-    snr: Snr = None,
-    ctf: Ctf = True,
-    keep_mean: KeepMean = False,
-    skip_bad_images: SkipBadImages = False,
-    td: TaperDistance = 0.0,
-    tf: TaperFalloff = 0.0,
-    tiltangle_offset: TiltOffset = 0.0,
-    x_tilt: XTilt = 0.0,
-    z_shift: ZShift = 0.0,
-    flip_hand: FlipHand = False,
-    x0: X0 = None,
-    y0: Y0 = None,
-    z0: Z0 = None,
-    w: Width = None,
-    h: Height = None,
-    d: Depth = None,
-    binning: Binnings = None,
-    binned_angpix: VoxelSize = None,
-    halves: HalfVolumes = None,
-    generate_split_tomograms: SplitTomograms = False,
-    do_proj: DoProjection = False,
-    centre_proj: ProjectionCentre = 0,
-    thickness_proj: ProjectionThickness = 10,
-    companions: Companions = None,
-    ending: Ending = "mrc",
-    resume: Resume = True,
-    only_do_unfinished: OnlyUnfinished = False,
-    part: Shard = None,
-    j: Threads = None,
-    memory: Memory = None,
-    scratch: ScratchFolder = None,
-    quiet: Quiet = False,
-    scheduler: Scheduler = None,
-    cluster: ClusterKind = None,
-    workers: Workers = None,
-    tls_ca: TlsAuthority = None,
-    tls_cert: TlsCertificate = None,
-    tls_key: TlsKey = None,
-) -> None:
-    """Reconstruct a tomogram, or all of a set (--o FOLDER/), from tilt series of any program.
-
-    Options as in relion_tomo_reconstruct_tomogram; hyphens do for underscores.
-    """
-    from fourierrecon import arguments, checks
-    from fourierrecon.console import Stages, program, say, screen, size_of
-    from fourierrecon.frames import Box
-    from fourierrecon.io import Extras
-    from fourierrecon.io.volumes import check_volume_writable, writing_volume
-    from fourierrecon.offsets import Offsets
-    from fourierrecon.orientation import Orientation
-    from fourierrecon.passport import label_of, make_passport, write_passport
-    from fourierrecon.report import describe_request, print_warnings
-
-    started = time.perf_counter()
-    kind = arguments.choose_dtype(dtype, float16)
-    extras = Extras(stack, angpix, mdoc, voltage, cs, q0)
-    offsets = Offsets(tiltangle_offset, x_tilt, z_shift, flip_hand)
-    console = screen()
-    if arguments.is_folder(output):
-        from fourierrecon.many import Settings
-        from fourierrecon.products import Projection
-        from fourierrecon.sets import reconstruct_set
-
-        recipe = arguments.read_recipe(
-            (t, i),
-            extras,
-            offsets,
-            Path(output),
-            (no_weight, pre_weight, weighting or [], snr),
-            (binning or [], binned_angpix),
-            (x0, y0, z0),
-            (w, h, d),
-            Settings(ctf, j, keep_mean, td, tf, memory=memory, scratch=scratch),
-            halves="frames" if generate_split_tomograms else halves,
-            projection=Projection(centre_proj, thickness_proj) if do_proj else None,
-            dtype=kind,
-            companions=companions or [],
-            ending=ending,
-            like=like,
-            passport=passport,
-            resume=resume or only_do_unfinished,
-            skip_bad_images=skip_bad_images,
-        )
-        place: Cluster | None = None
-        if scheduler is not None or cluster is not None or workers is not None or tls_ca or tls_cert or tls_key:
-            from fourierrecon.cluster import Cluster
-
-            place = Cluster(scheduler, cluster, workers, (tls_ca, tls_cert, tls_key))
-        status = reconstruct_set(console, recipe, tn or [], part=part, quiet=quiet, cluster=place)
-        if report:
-            from fourierrecon.reporting import report_folder
-
-            report_folder(console, recipe.folder)
-        raise typer.Exit(status)
-    for_sets: dict[str, object] = {
-        "--halves": halves,
-        "--generate_split_tomograms": generate_split_tomograms,
-        "--do_proj": do_proj,
-        "--companions": companions,
-        "--shard": part,
-        "--scheduler": scheduler,
-        "--cluster": cluster,
-        "--workers": workers,
-    }
-    arguments.refuse_for_one(for_sets)
-    o = Path(output)
-    request = arguments.read_request(
-        (t, i),
-        arguments.only_one(tn, "--tn"),
-        extras,
-        offsets,
-        (no_weight, pre_weight, arguments.only_one(weighting, "--weighting"), snr),
-        (arguments.only_one(binning, "--bin"), binned_angpix),
-        (x0, y0, z0),
-        (w, h, d),
-    )
-    series, region = request.series, request.region
-    picture = arguments.picture_of(o) if preview else None
-    page = arguments.report_of(o) if report else None
-    for option, path in (("--o", o), ("--preview", picture), ("--report", page)):
-        if path is not None:
-            arguments.protect(path, request.source, series, option)
-    if quiet:
-        console.quiet = True
-    describe_request(console, request, ctf)
-    print_warnings(console, checks.warnings_of(series, region))
-    if skip_bad_images:
-        from fourierrecon.bad_images import without_bad_images
-
-        series, _ = without_bad_images(series, n_threads=j)
-
-    orientation = Orientation.like(like, series)
-    folder = scratch if scratch is not None else o.absolute().parent
-    with arguments.folders_of(o):
-        check_volume_writable(o, region.shape, kind, scratch)
-        from fourierrecon.reconstruction import describe, reconstruct_to
-
-        voxel_size, _, label = describe(series, region, request.strategy, ctf=ctf)
-        header = voxel_size, orientation.origin(region, Box.of(series, region)), label_of(label, series, region, like)
-        shape = orientation.shape(region.shape)
-        with (
-            Stages(console) as stages,
-            writing_volume(
-                o, shape, *header, kind, scratch=scratch, n_threads=j, memory=memory, progress=stages
-            ) as write,
-            orientation.writing(write, region.shape, folder) as write_slab,
-        ):
-            reconstruct_to(
-                write_slab,
-                series,
-                region,
-                request.strategy,
-                ctf=ctf,
-                n_threads=j,
-                keep_mean=keep_mean,
-                taper_distance=td,
-                taper_falloff=tf,
-                memory=memory,
-                scratch=folder,
-                progress=stages,
-            )
-        if passport:
-            options = {name: value for name, value in context.params.items() if value is not None}
-            made = make_passport(
-                o, series, region, request.strategy, ctf=ctf, like=like, source=request.source, options=options
-            )
-            say(console, "passport", str(write_passport(o, made)))
-    seconds = time.perf_counter() - started
-    say(console, "wrote", f"{o} ({size_of(o)}) after {seconds:.1f} s")
-    if picture is not None:
-        from fourierrecon.io import map_volume
-        from fourierrecon.preview import preview_png
-
-        preview_png(picture, [(o.name, map_volume(o))])
-        say(console, "picture", str(picture))
-    if page is not None:
-        from fourierrecon.reporting import report_one
-
-        report_one(console, page, o, request, ctf=ctf, like=like, seconds=seconds, skipped=skip_bad_images, n_threads=j)
-    finer = max(1.0, region.binning / 2)
-    hint = f"; finer: --bin {finer:g}" if finer < region.binning else ""
-    say(console, "next", f"look at it: {program()} view {quote(str(o))}{hint}")
+app.command()(reconstructing.reconstruct)
 
 
 @app.command()
@@ -386,6 +157,8 @@ def plan(
     from fourierrecon.forecast import forecast
     from fourierrecon.io import Extras
     from fourierrecon.offsets import Offsets
+    from fourierrecon.orientation import Orientation
+    from fourierrecon.outputs import folders_of, protect
     from fourierrecon.report import describe_request, print_coverage, print_forecast, print_warnings
 
     kind = arguments.choose_dtype(dtype, float16)
@@ -400,9 +173,10 @@ def plan(
         (w, h, d),
     )
     series, region = request.series, request.region
+    Orientation.like(like, series)  # refuses what is unknown
     for option, path in (("--o", o), ("--png", png)):
         if path is not None:
-            arguments.protect(path, request.source, series, option)
+            protect(path, request.source, series, option)
     console = screen()
     describe_request(console, request, ctf)
     sees = checks.visibility(series, region)
@@ -411,7 +185,7 @@ def plan(
     if png is not None:
         from fourierrecon.picture import footprint_png
 
-        with arguments.folders_of(png):
+        with folders_of(png):
             footprint_png(png, series, region)
         say(console, "picture", str(png))
     with announcing_compilation(console):

@@ -41,9 +41,9 @@ def convert(
 
     Voxel size, origin and labels are kept. Integers keep their numbers where the new type has them.
     """
-    from fourierrecon.arguments import folders_of
     from fourierrecon.console import Stages, say, screen, size_of
     from fourierrecon.io.volumes import VOLUME_TYPES, check_volume_writable, open_volume
+    from fourierrecon.outputs import folders_of
 
     started = time.perf_counter()
     if dtype is not None and dtype not in VOLUME_TYPES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -144,6 +145,13 @@ def write_passport(volume: Path, passport: Mapping[str, Any]) -> Path:
     return path
 
 
+def remove_passport(volume: Path) -> None:
+    """Remove the passport of a volume, if it has one."""
+    path = passport_path(volume)
+    if os.path.exists(path):
+        path.unlink()
+
+
 def read_passport(volume: Path) -> dict[str, Any] | None:
     """Read the passport of a volume; None if it has none.
 
@@ -153,7 +161,7 @@ def read_passport(volume: Path) -> dict[str, Any] | None:
         If there is a file, but no passport in it.
     """
     path = passport_path(volume)
-    if not path.exists():
+    if not os.path.exists(path):  # nor can it be, where its name would be too long
         return None
     try:
         passport = json.loads(path.read_text("utf-8"))

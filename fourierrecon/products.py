@@ -10,25 +10,23 @@ from typing import Literal
 
 import numpy as np
 
-from fourierrecon.arguments import protect
 from fourierrecon.bad_images import without_bad_images
 from fourierrecon.companions import VOLUMES, companion_path, companion_shape, write_companion
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.fourier import Real
-from fourierrecon.frames import Box
 from fourierrecon.geometry import Length, Region
 from fourierrecon.io import Extras, read_series
 from fourierrecon.io.mrc import writing_mrc
 from fourierrecon.io.star import read_halves
-from fourierrecon.io.volumes import check_volume_writable, writing_volume
 from fourierrecon.keys import make_key, why_to_make
 from fourierrecon.many import Order, Settings
 from fourierrecon.offsets import Offsets
 from fourierrecon.orientation import Orientation
-from fourierrecon.passport import label_of, make_passport, passport_path, read_passport, write_passport
-from fourierrecon.reconstruction import describe
+from fourierrecon.outputs import protect
+from fourierrecon.passport import read_passport
 from fourierrecon.stages import Write
 from fourierrecon.tilt_series import ImageStack, TiltSeries, chosen_images
+from fourierrecon.tomogram_file import TomogramFile
 from fourierrecon.weighting import Weighting
 
 Halves = Literal["frames", "tilts"]
@@ -240,44 +238,25 @@ def _options(recipe: Recipe, region: Region, strategy: Weighting, tilts: tuple[i
 def order_of(recipe: Recipe, product: Product) -> Order:
     """Give the order for a product, which writes it and what goes with it."""
     series, region, settings = product.series, product.region, recipe.settings
-    taken = series if product.tilts is None else series.select(product.tilts)
-    voxel_size, _, making = describe(taken, region, product.strategy, ctf=settings.ctf)
-    making += {"": "", "Even": ", even half", "Odd": ", odd half"}[product.part]
-    label = f"{label_of(making, series, region, recipe.like)}\n{product.key}"
-    orientation = Orientation.like(recipe.like, series)
-    origin = orientation.origin(region, Box.of(series, region))
+    file = TomogramFile(
+        product.path, series, region, product.strategy, settings, recipe.like, recipe.dtype, product.tilts,
+        {"": "", "Even": "even half", "Odd": "odd half"}[product.part], product.key,
+    )  # fmt: skip
 
     @contextmanager
     def open_volume() -> Iterator[Write]:
-        check_volume_writable(product.path, region.shape, recipe.dtype, settings.scratch)
+        file.check()
         picture = _Picture(recipe.projection, region) if recipe.projection else None
-        scratch = settings.scratch or product.path.absolute().parent
-        with (
-            writing_volume(
-                product.path, orientation.shape(region.shape), voxel_size, origin, label, recipe.dtype,
-                scratch=settings.scratch, n_threads=settings.n_threads, memory=settings.memory,
-            ) as write,
-            orientation.writing(write, region.shape, scratch) as write_slab,
-        ):  # fmt: skip
-            if picture is None:
-                yield write_slab
-            else:
-                yield picture.watching(write_slab)
+        with file.writing() as write:
+            yield write if picture is None else picture.watching(write)
+        voxel_size, origin, label = file.header
         if picture is not None and product.picture is not None:
             with writing_mrc(product.picture, (1, *region.shape[1:]), voxel_size, origin, label) as write_picture:
                 write_picture(0, picture.total)
         if product.part == "":
             for name in _companions(recipe):
                 write_companion(name, product.path, series, region, settings, label)
-        if recipe.passport:
-            made = make_passport(
-                product.path, series, region, product.strategy, ctf=settings.ctf, like=recipe.like,
-                source=recipe.source,
-            )  # fmt: skip
-            write_passport(product.path, made | {"key": product.key})
-        else:
-            # that of an older volume would be wrong now
-            passport_path(product.path).unlink(missing_ok=True)
+        file.finish_passport(recipe.passport, recipe.source)
 
     return Order(series, open_volume, region, product.strategy, product.tilts)
 

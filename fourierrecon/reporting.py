@@ -60,8 +60,8 @@ def report_folder(console: Console, folder: Path, page: Path | None = None, *, n
     DataError
         If there are no tomograms, or the page cannot be written.
     """
-    from fourierrecon import arguments
     from fourierrecon.console import say, size_of
+    from fourierrecon.outputs import folders_of
     from fourierrecon.report_csv import write_metrics
     from fourierrecon.report_data import find_out
     from fourierrecon.report_html import write_report
@@ -77,7 +77,7 @@ def report_folder(console: Console, folder: Path, page: Path | None = None, *, n
         findings = find_out(subject, n_threads=n_threads)
         found.append(findings)
         say(console, "report", describe(findings))
-    with arguments.folders_of(page):
+    with folders_of(page):
         write_report(page, f"Tomograms in {folder.resolve().name}", found, _advice(found))
         table = write_metrics(page.with_name("metrics.csv"), found)
     say(console, "table", str(table))

@@ -33,9 +33,9 @@ def preview(
     ] = None,
 ) -> None:
     """Draw the central XY, XZ and YZ sections of volumes, or walk through one. Of large files only slabs are read."""
-    from fourierrecon import arguments
     from fourierrecon.console import say, screen, size_of
     from fourierrecon.io import map_volume
+    from fourierrecon.outputs import folders_of
     from fourierrecon.preview import MOVIES, preview_movie, preview_png
 
     started = time.perf_counter()
@@ -50,7 +50,7 @@ def preview(
     if o.exists() and any(path.exists() and o.samefile(path) for path in volumes):
         raise UsageError(f"--o {o} is one of the volumes; give another name")
     named = [(path.name, map_volume(path)) for path in volumes]
-    with arguments.folders_of(o):
+    with folders_of(o):
         if moves:
             frames, _ = preview_movie(o, *named[0], thickness)
         else:
@@ -78,10 +78,10 @@ def compare(
     """
     from json import dumps
 
-    from fourierrecon import arguments
     from fourierrecon.comparison import compare_volumes
     from fourierrecon.console import say, screen
     from fourierrecon.io import map_volume
+    from fourierrecon.outputs import folders_of
     from fourierrecon.report import print_comparison
 
     if o is not None:
@@ -99,7 +99,7 @@ def compare(
     if o is not None:
         from fourierrecon.comparison_picture import comparison_png
 
-        with arguments.folders_of(o):
+        with folders_of(o):
             comparison_png(o, found, (a.name, b.name))
         if not json:
             say(console, "picture", str(o))

@@ -93,3 +93,21 @@ def test_like_says_what_there_is(run: Run, two_sets: Path) -> None:
     assert status == 2
     assert "--like eman2: unknown; available: relion, imod, imod-tilt, aretomo, aretomo-flipvol, warp" in err
     assert not (two_sets / "a.mrc").exists()
+
+
+def test_the_passport_of_an_older_volume_goes(run: Run, two_sets: Path) -> None:
+    line = f"reconstruct --t {two_sets}/tomograms.star --tn TS_01 --noctf --j 1 --o {two_sets}/a.mrc"
+    assert run(f"{line} --bin 2 --passport")[0] == 0
+    assert read_passport(two_sets / "a.mrc") is not None
+    assert run(f"{line} --bin 4")[0] == 0
+    assert read_passport(two_sets / "a.mrc") is None
+
+
+def test_plan_refuses_the_same_orientations(run: Run, two_sets: Path) -> None:
+    status, _, err = run(f"plan --t {two_sets}/tomograms.star --tn TS_01 --noctf --like eman2")
+    assert (status, "--like eman2: unknown" in err) == (2, True)
+
+
+def test_certificates_are_for_sets(run: Run, two_sets: Path) -> None:
+    status, _, err = run(f"reconstruct --t {two_sets}/tomograms.star --tn TS_01 --o {two_sets}/a.mrc --tls_ca ca.pem")
+    assert (status, "--tls_ca: for sets" in err) == (2, True)

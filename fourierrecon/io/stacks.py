@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +56,43 @@ class Header(NamedTuple):
         return self.offset + self.shape[0] * self.shape[1] * self.shape[2] * self.dtype.itemsize
 
 
-class MrcStack:
+class FileStack:
+    """What stacks in one file have in common.
+
+    Parameters
+    ----------
+    path
+        The file.
+    shape
+        ``(n_images, height, width)``.
+    """
+
+    path: Path
+    shape: tuple[int, int, int]
+
+    @property
+    def sections(self) -> list[tuple[Path, int]]:
+        """File of each image, and its 0-based number there, however it is read."""
+        return [(self.path, i) for i in range(len(self))]
+
+    @property
+    def stacks(self) -> tuple[Self, ...]:
+        """The files that hold the images: this one."""
+        return (self,)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def _number(self, index: int) -> int:
+        """Give the 0-based number of an image; negative ones count from the end."""
+        n = len(self)
+        number = index + n if index < 0 else index
+        if not 0 <= number < n:
+            raise IndexError(f"{self.path} holds {n} images; there is no image {index}")
+        return number
+
+
+class MrcStack(FileStack):
     """Images of an MRC file, each read when it is asked for. Safe to pickle and to share among threads.
 
     Parameters
@@ -76,16 +112,12 @@ class MrcStack:
         self.path = Path(path).absolute()
         self._header = read_header(self.path)
         self._turned = as_imod and self._header.upside_down
+        self.shape = self._header.shape
 
     @property
     def header(self) -> Header:
         """What is known of the file."""
         return self._header
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """``(n_images, height, width)``."""
-        return self._header.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -102,25 +134,10 @@ class MrcStack:
         """File of each image, and its 0-based number there; None where it is turned upside down in reading."""
         return None if self._turned else [(self.path, i) for i in range(len(self))]
 
-    @property
-    def sections(self) -> list[tuple[Path, int]]:
-        """File of each image, and its 0-based number there, however it is read."""
-        return [(self.path, i) for i in range(len(self))]
-
-    @property
-    def stacks(self) -> tuple[MrcStack, ...]:
-        """The files that hold the images: this one."""
-        return (self,)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
     def __getitem__(self, index: int, /) -> NDArray[Any]:
         """Read image ``index`` (0-based) from disk, ``(height, width)``."""
-        n, height, width = self.shape
-        number = index + n if index < 0 else index
-        if not 0 <= number < n:
-            raise IndexError(f"{self.path} holds {n} images; there is no image {index}")
+        _, height, width = self.shape
+        number = self._number(index)
         image = read_pixels(self.path, self._header, number * height * width, height * width).reshape(height, width)
         return np.ascontiguousarray(image[::-1]) if self._turned else image
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
+from fourierrecon.io.stacks import FileStack
 
 #: Compressions of EER movies: events of electrons, no images.
 EER = (65000, 65001, 65002)
@@ -28,7 +29,7 @@ LARGEST_PIXEL = 1000.0
 CENTIMETRE = 3
 
 
-class TiffStack:
+class TiffStack(FileStack):
     """Images of a TIFF file, each read when it is asked for. Safe to pickle and to share among threads.
 
     Parameters
@@ -75,18 +76,13 @@ class TiffStack:
                         f"{self.path} is cut short: {needed} bytes expected ({count} images), {found} found; "
                         f"copy it again"
                     )
-            self._shape = (count, int(first.shape[0]), int(first.shape[1]))
+            self.shape = (count, int(first.shape[0]), int(first.shape[1]))
             self._pixel_size = _pixel_size(file)
             try:
                 # one strip is enough to know whether the compression can be undone
                 next(iter(first.segments()))
             except Exception as error:
                 raise self._unreadable(error, 1) from error
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """``(n_images, height, width)``."""
-        return self._shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -107,25 +103,10 @@ class TiffStack:
         """No other program is led to these files: the images have to be copied."""
         return
 
-    @property
-    def sections(self) -> list[tuple[Path, int]]:
-        """File of each image, and its 0-based number there."""
-        return [(self.path, i) for i in range(len(self))]
-
-    @property
-    def stacks(self) -> tuple[TiffStack, ...]:
-        """The files that hold the images: this one."""
-        return (self,)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
     def __getitem__(self, index: int, /) -> NDArray[Any]:
         """Read image ``index`` (0-based) from disk, ``(height, width)``, the bottom row first."""
-        n, height, width = self.shape
-        number = index + n if index < 0 else index
-        if not 0 <= number < n:
-            raise IndexError(f"{self.path} holds {n} images; there is no image {index}")
+        _, height, width = self.shape
+        number = self._number(index)
         try:
             if self._offset is not None:
                 size = height * width

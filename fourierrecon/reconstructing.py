@@ -1,0 +1,305 @@
+"""The command ``reconstruct``: one tomogram into a file, or those of a set into a folder."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING
+
+import typer
+
+from fourierrecon.options import (
+    X0,
+    Y0,
+    Z0,
+    Aberration,
+    Binnings,
+    ClusterKind,
+    Companions,
+    Contrast,
+    Ctf,
+    Depth,
+    DoProjection,
+    Dtype,
+    Ending,
+    FlipHand,
+    Float16,
+    HalfVolumes,
+    Height,
+    KeepMean,
+    Like,
+    Memory,
+    Notes,
+    NoWeight,
+    OnlyUnfinished,
+    OptimisationSet,
+    Output,
+    Passport,
+    PixelSize,
+    Preview,
+    PreWeight,
+    ProjectionCentre,
+    ProjectionThickness,
+    Quiet,
+    Report,
+    Resume,
+    Scheduler,
+    ScratchFolder,
+    Shard,
+    SkipBadImages,
+    Snr,
+    SplitTomograms,
+    Stack,
+    TaperDistance,
+    TaperFalloff,
+    Threads,
+    TiltOffset,
+    TlsAuthority,
+    TlsCertificate,
+    TlsKey,
+    TomogramNames,
+    TomogramSet,
+    Voltage,
+    VoxelSize,
+    Weightings,
+    Width,
+    Workers,
+    XTilt,
+    ZShift,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.console import Console
+
+    from fourierrecon.arguments import Request
+    from fourierrecon.cluster import Cluster
+    from fourierrecon.many import Settings
+
+
+def reconstruct(
+    context: typer.Context,
+    *,
+    i: OptimisationSet = None,
+    t: TomogramSet = None,
+    tn: TomogramNames = None,
+    stack: Stack = None,
+    angpix: PixelSize = None,
+    mdoc: Notes = None,
+    voltage: Voltage = None,
+    cs: Aberration = None,
+    q0: Contrast = None,
+    output: Output,
+    like: Like = None,
+    passport: Passport = False,
+    preview: Preview = False,
+    report: Report = False,
+    dtype: Dtype = None,
+    float16: Float16 = False,
+    no_weight: NoWeight = False,
+    pre_weight: PreWeight = False,
+    weighting: Weightings = None,
+    snr: Snr = None,
+    ctf: Ctf = True,
+    keep_mean: KeepMean = False,
+    skip_bad_images: SkipBadImages = False,
+    td: TaperDistance = 0.0,
+    tf: TaperFalloff = 0.0,
+    tiltangle_offset: TiltOffset = 0.0,
+    x_tilt: XTilt = 0.0,
+    z_shift: ZShift = 0.0,
+    flip_hand: FlipHand = False,
+    x0: X0 = None,
+    y0: Y0 = None,
+    z0: Z0 = None,
+    w: Width = None,
+    h: Height = None,
+    d: Depth = None,
+    binning: Binnings = None,
+    binned_angpix: VoxelSize = None,
+    halves: HalfVolumes = None,
+    generate_split_tomograms: SplitTomograms = False,
+    do_proj: DoProjection = False,
+    centre_proj: ProjectionCentre = 0,
+    thickness_proj: ProjectionThickness = 10,
+    companions: Companions = None,
+    ending: Ending = "mrc",
+    resume: Resume = True,
+    only_do_unfinished: OnlyUnfinished = False,
+    part: Shard = None,
+    j: Threads = None,
+    memory: Memory = None,
+    scratch: ScratchFolder = None,
+    quiet: Quiet = False,
+    scheduler: Scheduler = None,
+    cluster: ClusterKind = None,
+    workers: Workers = None,
+    tls_ca: TlsAuthority = None,
+    tls_cert: TlsCertificate = None,
+    tls_key: TlsKey = None,
+) -> None:
+    """Reconstruct a tomogram, or all of a set (--o FOLDER/), from tilt series of any program.
+
+    Options as in relion_tomo_reconstruct_tomogram; hyphens do for underscores.
+    """
+    from fourierrecon import arguments
+    from fourierrecon.console import screen
+    from fourierrecon.io import Extras
+    from fourierrecon.many import Settings
+    from fourierrecon.offsets import Offsets
+    from fourierrecon.outputs import is_folder
+
+    kind = arguments.choose_dtype(dtype, float16)
+    extras = Extras(stack, angpix, mdoc, voltage, cs, q0)
+    offsets = Offsets(tiltangle_offset, x_tilt, z_shift, flip_hand)
+    settings = Settings(ctf, j, keep_mean, td, tf, memory=memory, scratch=scratch)
+    console = screen()
+    if is_folder(output):
+        from fourierrecon.products import Projection
+        from fourierrecon.sets import reconstruct_set
+
+        recipe = arguments.read_recipe(
+            (t, i),
+            extras,
+            offsets,
+            Path(output),
+            (no_weight, pre_weight, weighting or [], snr),
+            (binning or [], binned_angpix),
+            (x0, y0, z0),
+            (w, h, d),
+            settings,
+            halves="frames" if generate_split_tomograms else halves,
+            projection=Projection(centre_proj, thickness_proj) if do_proj else None,
+            dtype=kind,
+            companions=companions or [],
+            ending=ending,
+            like=like,
+            passport=passport,
+            resume=resume or only_do_unfinished,
+            skip_bad_images=skip_bad_images,
+        )
+        place: Cluster | None = None
+        if scheduler is not None or cluster is not None or workers is not None or tls_ca or tls_cert or tls_key:
+            from fourierrecon.cluster import Cluster
+
+            place = Cluster(scheduler, cluster, workers, (tls_ca, tls_cert, tls_key))
+        status = reconstruct_set(console, recipe, tn or [], part=part, quiet=quiet, cluster=place)
+        if report:
+            from fourierrecon.reporting import report_folder
+
+            report_folder(console, recipe.folder)
+        raise typer.Exit(status)
+    for_sets: dict[str, object] = {
+        "--halves": halves,
+        "--generate_split_tomograms": generate_split_tomograms,
+        "--do_proj": do_proj,
+        "--companions": companions,
+        "--shard": part,
+        "--scheduler": scheduler,
+        "--cluster": cluster,
+        "--workers": workers,
+        "--tls_ca": tls_ca,
+        "--tls_cert": tls_cert,
+        "--tls_key": tls_key,
+    }
+    arguments.refuse_for_one(for_sets)
+    request = arguments.read_request(
+        (t, i),
+        arguments.only_one(tn, "--tn"),
+        extras,
+        offsets,
+        (no_weight, pre_weight, arguments.only_one(weighting, "--weighting"), snr),
+        (arguments.only_one(binning, "--bin"), binned_angpix),
+        (x0, y0, z0),
+        (w, h, d),
+    )
+    if quiet:
+        console.quiet = True
+    options = {name: value for name, value in context.params.items() if value is not None} if passport else None
+    _reconstruct_one(
+        console, request, Path(output), settings, like=like, dtype=kind, passport=options, preview=preview,
+        report=report, skip_bad_images=skip_bad_images,
+    )  # fmt: skip
+
+
+def _reconstruct_one(
+    console: Console,
+    request: Request,
+    o: Path,
+    settings: Settings,
+    *,
+    like: str | None,
+    dtype: str,
+    passport: Mapping[str, object] | None,
+    preview: bool,
+    report: bool,
+    skip_bad_images: bool,
+) -> None:
+    """Reconstruct one tomogram into a file, say what goes on, and make what goes with it.
+
+    ``passport`` are the options to be written into it; None: there is to be none.
+    """
+    from dataclasses import replace
+
+    from fourierrecon import checks
+    from fourierrecon.console import Stages, program, say, size_of
+    from fourierrecon.outputs import beside, folders_of, protect
+    from fourierrecon.report import describe_request, print_warnings
+    from fourierrecon.tomogram_file import TomogramFile
+
+    started = time.perf_counter()
+    series, region = request.series, request.region
+    picture = beside(o, ".png", "--preview") if preview else None
+    page = beside(o, ".html", "--report") if report else None
+    for option, path in (("--o", o), ("--preview", picture), ("--report", page)):
+        if path is not None:
+            protect(path, request.source, series, option)
+    describe_request(console, request, settings.ctf)
+    print_warnings(console, checks.warnings_of(series, region))
+    if skip_bad_images:
+        from fourierrecon.bad_images import without_bad_images
+
+        series, _ = without_bad_images(series, n_threads=settings.n_threads)
+    with folders_of(o), Stages(console) as stages:
+        file = TomogramFile(o, series, region, request.strategy, replace(settings, progress=stages), like, dtype)
+        file.check()
+        from fourierrecon.reconstruction import reconstruct_to
+
+        with file.writing() as write:
+            reconstruct_to(
+                write,
+                series,
+                region,
+                request.strategy,
+                ctf=settings.ctf,
+                n_threads=settings.n_threads,
+                keep_mean=settings.keep_mean,
+                taper_distance=settings.taper_distance,
+                taper_falloff=settings.taper_falloff,
+                memory=settings.memory,
+                scratch=file.scratch,
+                progress=stages,
+            )
+        written = file.finish_passport(passport is not None, request.source, passport)
+    if written is not None:
+        say(console, "passport", str(written))
+    seconds = time.perf_counter() - started
+    say(console, "wrote", f"{o} ({size_of(o)}) after {seconds:.1f} s")
+    if picture is not None:
+        from fourierrecon.io import map_volume
+        from fourierrecon.preview import preview_png
+
+        preview_png(picture, [(o.name, map_volume(o))])
+        say(console, "picture", str(picture))
+    if page is not None:
+        from fourierrecon.reporting import report_one
+
+        report_one(
+            console, page, o, request, ctf=settings.ctf, like=like, seconds=seconds, skipped=skip_bad_images,
+            n_threads=settings.n_threads,
+        )  # fmt: skip
+    finer = max(1.0, region.binning / 2)
+    hint = f"; finer: --bin {finer:g}" if finer < region.binning else ""
+    say(console, "next", f"look at it: {program()} view {quote(str(o))}{hint}")
