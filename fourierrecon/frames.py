@@ -1,7 +1,7 @@
 """Frames of points: where the programs of the field count the same place of a tomogram from, in which unit, which way.
 
-All of it is said relative to **reference voxels**: the unbinned voxels, from 0, of the tomogram as IMOD computes it
-and RELION takes it over (``z`` is the direction of IMOD's THICKNESS, as after ``trimvol -yz``). With the size
+All of it is said relative to **reference voxels**: the unbinned voxels, from 0, of the tomogram as eTomo has it in the
+end and RELION takes it over (rotated about x, ``trimvol -rx``). With the size
 ``(w, h, d)`` of that tomogram, the pixel size ``p`` and the binning ``B`` of the volume that points were picked in, a
 reference voxel ``(x, y, z)`` is
 
@@ -12,12 +12,11 @@ volume          px   voxels of our volumes, from 0: ``(x, y, z) / B``; also of R
 relion4         px   ``rlnCoordinateX/Y/Z``, unbinned, from 1: ``(x, y, z) + 1``
 relion5         Å    ``rlnCenteredCoordinateX/Y/ZAngst``: ``p ((x, y, z) - (int(w/2), int(h/2), int(d/2)))``
 relion5-px      px   ``rlnCoordinateX/Y/Z`` of RELION 5, unbinned, from 0: ``(x, y, z)``
-imod            px   points of a model (.mod) on eTomo's final tomogram, which is rotated about x
-                     (``trimvol -rx``): ``z`` counts from the other side, the middle of the first voxel is
+imod            px   points of a model (.mod) on eTomo's final tomogram: the middle of the first voxel is
                      (1/2, 1/2, 0), and a binned voxel is the mean of ``B x B x B``
 imod-voxel      px   the same, as numbers of voxels from 1, as 3dmod shows them
-imod-tilt       px   points of a model on what the program tilt writes: x, then z, then y
-aretomo         px   voxels, from 0, of AreTomo's volume with ``-FlipVol 1``; it looks like IMOD's
+imod-tilt       px   points of a model on what the program tilt writes: x, then ``z`` from the other side, then y
+aretomo         px   voxels, from 0, of AreTomo's volume with ``-FlipVol 1``: ``z`` counts from the other side
 aretomo-middle  px   unbinned, from the middle of the volume: ``X`` of AreTomo's geometry
 warp            px   Warp's volume: ``(x, y, d - 1/2 - z) / B``, but see below
 copick          Å    ``location`` of copick: voxels of the volume, from 0, times their size
@@ -137,8 +136,8 @@ def _middle(box: Box) -> NDArray[np.float64]:
     return np.array([int(n / 2) for n in box.size], float)
 
 
-def _rotated(box: Box) -> Matrix:
-    """Turn z around, as a volume does when it is turned about x after y and z were exchanged."""
+def _upside_down(box: Box) -> Matrix:
+    """Count z from the other side."""
     return affine((1, 1, -1), (0, 0, box.size[2] - 1))
 
 
@@ -169,9 +168,11 @@ FRAMES: dict[str, Frame] = {
     "relion4": Frame("px", False, lambda box, _: affine(1, 1)),
     "relion5": Frame("Å", False, lambda box, _: affine(box.pixel_size, -box.pixel_size * _middle(box))),
     "relion5-px": Frame("px", False, lambda box, _: np.eye(4)),
-    "imod": Frame("px", True, lambda box, b: affine(1, (0.5, 0.5, 0)) @ _mean_binned(b) @ _rotated(box)),
-    "imod-voxel": Frame("px", True, lambda box, b: affine(1, 1) @ _mean_binned(b) @ _rotated(box)),
-    "imod-tilt": Frame("px", True, lambda box, b: affine(1, (0.5, 0.5, 0)) @ SWAP @ _mean_binned(b)),
+    "imod": Frame("px", True, lambda box, b: affine(1, (0.5, 0.5, 0)) @ _mean_binned(b)),
+    "imod-voxel": Frame("px", True, lambda box, b: affine(1, 1) @ _mean_binned(b)),
+    "imod-tilt": Frame(
+        "px", True, lambda box, b: affine(1, (0.5, 0.5, 0)) @ SWAP @ _mean_binned(b) @ _upside_down(box)
+    ),
     "aretomo": Frame("px", True, _aretomo),
     "aretomo-middle": Frame("px", False, lambda box, _: affine(1, -_middle(box))),
     "warp": Frame("px", True, _warp),

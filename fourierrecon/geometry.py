@@ -238,10 +238,12 @@ def _note(asked: tuple[Length, Length, Length], known: bool, laid: list[bool], d
 
 
 def rotation_centre(series: TiltSeries) -> NDArray[np.float64]:
-    """World point that corrections of the alignment turn about: the frame's, else the middle of the tomogram.
+    """World point that corrections of the alignment turn about: the source's, else the middle of the tomogram.
 
     Where the tomogram's size is unknown too, the point whose projections lie nearest to all image centres.
     """
+    if series.pivot is not None:
+        return np.asarray(series.pivot, float)
     if series.middle is not None:
         return np.asarray(series.middle, float)
     if series.rotation_centre is None and series.size is not None:

@@ -21,10 +21,11 @@ class Offsets:
     tilt_angle
         Added to every tilt angle, degrees: as the first value of IMOD's ``OFFSET``.
     x_tilt
-        Turn about the axis of the specimen plane that is perpendicular to the tilt axis, degrees, right-handed about
+        Turn about the axis of the specimen plane that is perpendicular to the tilt axis, degrees, left-handed about
         world x where the tilt axis is y: as IMOD's ``XAXISTILT``. It acts on the specimen before the tilt.
     z_shift
-        What is in the tomogram moves by this much towards larger z, bin-1 px: as the second value of IMOD's ``SHIFT``.
+        What is in the tomogram moves by this much towards smaller z, bin-1 px: as the second value of IMOD's ``SHIFT``,
+        which counts in the slices of the program tilt, upside down to the final tomogram.
     flip_hand
         Take every tilt angle with the other sign: the tomogram is mirrored, z for -z about the rotation centre. Images
         cannot tell which of the two is right; the CTF, which has no gradient over an image here, stays as it is.
@@ -64,16 +65,18 @@ class Offsets:
             angles = -angles
         axis = tilt_axis(series)
         across = np.cross(axis, [0.0, 0.0, 1.0])
-        turn[:3, :3] = _about(axis, self.tilt_angle) @ _about(across, self.x_tilt) @ turn[:3, :3]
+        turn[:3, :3] = _about(axis, self.tilt_angle) @ _about(across, -self.x_tilt) @ turn[:3, :3]
         moved = np.eye(4)
         moved[:3, 3] = centre
         back = np.eye(4)
         back[:3, 3] = -centre
-        back[2, 3] -= self.z_shift
+        back[2, 3] += self.z_shift
+        x, y, z = series.pivot or (0.0, 0.0, 0.0)
         return replace(
             series,
             projections=series.projections @ moved @ turn @ back,
             tilt_angles=angles,
+            pivot=(x, y, z - self.z_shift) if series.pivot else None,
             frame=f"{series.frame}; {text}",
         )
 

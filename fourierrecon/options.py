@@ -191,11 +191,13 @@ TiltOffset = Annotated[
 ]
 XTilt = Annotated[
     float,
-    alignment_option("DEGREES", "Turn the specimen about its x axis (IMOD: XAXISTILT). Default: 0", "--x_tilt"),
+    alignment_option("DEGREES", "Turn the specimen about its x axis, as IMOD's XAXISTILT. Default: 0", "--x_tilt"),
 ]
 ZShift = Annotated[
     float,
-    alignment_option("PX", "Move what is in the tomogram to larger z, unbinned (IMOD: SHIFT). Default: 0", "--z_shift"),
+    alignment_option(
+        "PX", "Move what is in the tomogram to smaller z, unbinned, as IMOD's SHIFT. Default: 0", "--z_shift"
+    ),
 ]
 FlipHand = Annotated[
     bool,

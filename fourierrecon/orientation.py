@@ -6,15 +6,16 @@ The volumes of these programs show the same specimen with axes in another order 
 ``--like``      axes of the file, the fastest first
 =============== ===================================================================================
 relion          x, y, z
-imod            x, y, -z: eTomo's final tomogram, rotated about x (``trimvol -rx``)
-imod-tilt       x, z, y: what the program tilt writes
+imod            x, y, z: eTomo's final tomogram, rotated about x (``trimvol -rx``)
+imod-tilt       x, -z, y: what the program tilt writes
 aretomo         x, z, y: what AreTomo writes if not told otherwise
 aretomo-flipvol x, y, -z: with ``-FlipVol 1``
 warp            x, y, -z
 =============== ===================================================================================
 
-Here z is the direction of IMOD's THICKNESS. A tilt series of Warp has its z the other way from the beginning: what is
-written for it then looks like that of the program nevertheless. Voxels stay where they are: only their order changes.
+Here z is that of eTomo's final tomogram and of RELION. A tilt series of Warp has its z the other way from the
+beginning: what is written for it then looks like that of the program nevertheless. Voxels stay where they are: only
+their order changes.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
 #: Whether z is turned around, and whether y and z are exchanged after that.
 LIKE: dict[str, tuple[bool, bool]] = {
     "relion": (False, False),
-    "imod": (True, False),
-    "imod-tilt": (False, True),
+    "imod": (False, False),
+    "imod-tilt": (True, True),
     "aretomo": (False, True),
     "aretomo-flipvol": (True, False),
     "warp": (True, False),

@@ -77,7 +77,7 @@ def make_passport(
         },
         "frame": {
             "name": series.frame,
-            "z": "Warp's direction" if series.z_reversed else "direction of IMOD's THICKNESS, as in RELION",
+            "z": "Warp's direction" if series.z_reversed else "as in eTomo's final tomogram and in RELION",
             "z_reversed": series.z_reversed,
             "tomogram_size_px": list(box.size),
             "first_voxel_of_region_in_tomogram_px": list(box.corner),
@@ -119,7 +119,7 @@ def label_of(making: str, series: TiltSeries, region: Region, like: str | None) 
     box = Box.of(series, region)
     corner = " ".join(f"{c:g}" for c in box.corner)
     size = " x ".join(f"{n:g}" for n in box.size)
-    z = "z as Warp" if series.z_reversed else "z as IMOD's THICKNESS"
+    z = "z as Warp" if series.z_reversed else "z as IMOD (trimvol -rx)"
     lines = [
         making,
         f"axes {' '.join(Orientation.like(like, series).axes)} (fastest first), {z}; like {like or 'the tilt series'}",

@@ -173,7 +173,8 @@ class Findings:
             return None
         axis = tilt_axis(series)
         turn = np.array([slab.tilt_x, slab.tilt_y, 0.0])
-        return float(turn @ axis), float(turn @ np.cross(axis, [0.0, 0.0, 1.0]))
+        # --x_tilt turns by the left hand, as IMOD's XAXISTILT
+        return float(turn @ axis), -float(turn @ np.cross(axis, [0.0, 0.0, 1.0]))
 
     @property
     def correlation(self) -> float | None:

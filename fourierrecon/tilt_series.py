@@ -157,6 +157,9 @@ class TiltSeries:
     middle
         World coordinates ``(x, y, z)`` of the middle of a tomogram of any size, where the source does not know the
         size and matrices carry their frame with them (IMOD without THICKNESS).
+    pivot
+        World coordinates ``(x, y, z)`` that the tilt axis goes through, where the source tells them and they need not
+        be the middle of the tomogram (IMOD).
     """
 
     images: ImageStack
@@ -176,6 +179,7 @@ class TiltSeries:
     excluded: tuple[int, ...] = ()
     z_reversed: bool = False
     middle: tuple[float, float, float] | None = None
+    pivot: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
         where = f"{self.source}: " if self.source else ""

@@ -29,10 +29,11 @@ def test_frames_count_as_their_programs_do() -> None:
     assert at("volume", "relion5", (20, 18, 10)) == [0, 0, 0]
     assert at("volume", "relion5", first) == [-200, -180, -100]
     assert at("volume", "relion5-px", last) == [40, 35, 20]
-    # the first voxel of what eTomo rotates about x is the last in z; a model has its middle at (1/2, 1/2, 0)
-    assert at("volume", "imod", (0, 0, 20)) == [0.5, 0.5, 0]
-    assert at("volume", "imod-voxel", (0, 0, 20)) == [1, 1, 1]
-    assert at("volume", "imod-tilt", (3, 5, 7)) == [3.5, 7.5, 5]
+    # what eTomo has in the end lies as ours; a model has the middle of the first voxel at (1/2, 1/2, 0)
+    assert at("volume", "imod", first) == [0.5, 0.5, 0]
+    assert at("volume", "imod-voxel", first) == [1, 1, 1]
+    # rows of the slices that tilt writes count from the other side
+    assert at("volume", "imod-tilt", (3, 5, 7)) == [3.5, 13.5, 5]
     np.testing.assert_allclose(at("volume", "warp", first), [-0.09, 0, 20.5])
     assert at("volume", "copick", (1, 2, 3)) == [10, 20, 30]
     assert at("volume", "aretomo-middle", (20, 18, 10)) == [0, 0, 0]
@@ -43,7 +44,8 @@ def test_binned_voxels() -> None:
     # ours sit on every second voxel, IMOD's are the means of two
     assert at("volume", "relion5-px", (3, 4, 5), source_binning=2) == [6, 8, 10]
     x, y, z = at("imod-voxel", "relion5-px", (1, 1, 1), source_binning=2)
-    assert (x, y, z) == (0.5, 0.5, 20 - 0.5)
+    assert (x, y, z) == (0.5, 0.5, 0.5)
+    assert at("imod-tilt", "relion5-px", (0.5, 0.5, 0), source_binning=2) == [0.5, 0.5, 20 - 0.5]
     assert at("volume", "volume", (6, 8, 10), source_binning=1, target_binning=2) == [3, 4, 5]
     assert at("volume", "copick", (3, 4, 5), source_binning=2) == [60, 80, 100]
 
@@ -59,7 +61,7 @@ def test_conversions_are_a_groupoid(box: Box, names: tuple[str, str, str]) -> No
 
 def test_mirrors() -> None:
     mirrored = {name for name in FRAMES if mirrors(conversion("relion4", name, BOX))}
-    assert mirrored == {"imod", "imod-voxel", "imod-tilt", "aretomo", "warp"}
+    assert mirrored == {"aretomo", "warp"}
 
 
 def test_relion_coordinates_project_through_relions_matrices() -> None:
@@ -141,8 +143,9 @@ def test_a_volume_in_another_orientation_holds_the_same_voxels(program: str, z_r
         x, y, z, _ = (matrix @ [i, j, k, 1]).astype(int)
         assert out[k, j, i] == data[z, y, x]
     # what is written looks like the program's volume whichever way the series has its z
-    frame = {"relion": "relion5-px", "aretomo": "imod-tilt", "aretomo-flipvol": "imod"}.get(program, program)
-    along = conversion("volume", frame, Box.of(series))[:3, :3] @ matrix[:3, :3]
+    frame = {"relion": "relion5-px", "aretomo": "relion5-px", "aretomo-flipvol": "aretomo"}.get(program, program)
+    order = [0, 2, 1] if program == "aretomo" else [0, 1, 2]
+    along = conversion("volume", frame, Box.of(series))[order, :3] @ matrix[:3, :3]
     np.testing.assert_allclose(along, np.eye(3), atol=1e-12)
 
 
@@ -164,7 +167,7 @@ def test_the_origin_of_a_file_is_the_place_of_its_first_voxel(program: str | Non
         np.testing.assert_allclose(origin, [5, 7, 3])  # in the world
         return
     voxel = orientation.matrix(region.shape)[None, :3, 3]
-    frame, first = ("imod-tilt", (0.5, 0.5, 0)) if orientation.swap else ("imod-voxel", (1, 1, 1))
-    unbinned = convert(convert(voxel, conversion("volume", "relion5-px", box, source_binning=2)), np.eye(4))
-    expected = convert(unbinned, conversion("relion5-px", frame, box)) - first
-    np.testing.assert_allclose(origin, expected[0])
+    ((x, y, z),) = convert(voxel, conversion("volume", "relion5-px", box, source_binning=2))
+    up = BOX.size[2] - 1 - z  # from the other side
+    wanted = {"imod-tilt": (x, up, y), "aretomo": (x, z, y), "aretomo-flipvol": (x, y, up), "warp": (x, y, up)}
+    np.testing.assert_allclose(origin, wanted[str(program)])

@@ -70,18 +70,18 @@ def test_reconstruct_writes_a_passport(run: Run, two_sets: Path) -> None:
     assert (status, err) == (0, "")
     assert "turned.passport.json" in out
     plain, turned = (read_mrc_volume(two_sets / f"{name}.mrc") for name in ("plain", "turned"))
-    np.testing.assert_array_equal(turned.data, plain.data.transpose(1, 0, 2))
+    np.testing.assert_array_equal(turned.data, plain.data[::-1].transpose(1, 0, 2))
     passport = read_passport(two_sets / "turned.mrc")
     assert passport is not None
     assert passport["options"]["like"] == "imod-tilt"
     assert passport["weighting"] == {"name": "none"}
-    assert passport["volume"]["axes_fastest_first"] == ["x", "z", "y"]
+    assert passport["volume"]["axes_fastest_first"] == ["x", "-z", "y"]
     read = {Path(source["file"]).name: source["sha256"] for source in passport["sources"]}
     assert read["tomograms.star"] == sha256((two_sets / "tomograms.star").read_bytes()).hexdigest()
     assert "TS_01.mrcs" in read
     status, out, err = run(f"info {two_sets}/turned.mrc")
     assert (status, err) == (0, "")
-    for text in ("20 x 8 x 18 voxels", "x, z, y of the frame", "like imod-tilt", "--flip_hand", "not corrected"):
+    for text in ("20 x 8 x 18 voxels", "x, -z, y of the frame", "like imod-tilt", "--flip_hand", "not corrected"):
         assert text in out
     _, out, _ = run(f"info {two_sets}/plain.mrc")
     assert "--passport writes one" in out

@@ -5,13 +5,14 @@ IMOD's geometry, as facts. All lengths in px of the raw stack; points relative t
 
 * Alignment: ``a = A (u - u_c) + d`` takes a raw pixel ``u`` to the aligned image.
 * Tilt: ``a = (Ry(tilt) Rx(x tilt) (X - C))[:2] + (DELX + s_x, s_y)``, rotations right-handed, for column vectors,
-  ``tilt`` = ``.tlt`` + ``OFFSET``, ``x tilt`` = ``.xtilt`` + ``XAXISTILT``; ``DELX`` is ``OFFSET``'s second value,
+  ``tilt`` = ``.tlt`` + ``OFFSET``, ``x tilt`` = ``.xtilt`` - ``XAXISTILT``; ``DELX`` is ``OFFSET``'s second value,
   ``s = (FULLIMAGE - aligned size) / 2 - SUBSETSTART``.
-* ``C = ((WIDTH + 1) / 2 + DELX + s_x + SHIFT x, (height + 1) / 2 + s_y, (THICKNESS + 1) / 2 + SHIFT z)``, where
-  world points count from 1, as RELION 4 has them on import of such a set.
+* ``C = ((WIDTH + 1) / 2 + DELX + s_x + SHIFT x, (height + 1) / 2 + s_y, (THICKNESS + 1) / 2 - SHIFT z)``, where
+  world points count from 1, as RELION 4 has them on import of such a set. These are for even sizes; how odd and binned
+  ones are rounded is said in :mod:`fourierrecon.io.imod_volume`.
 
-So ``u = A^-1 (a - d) + u_c``. ``z`` is the direction of ``THICKNESS`` as the program tilt computes its slices (the
-volume with ``y`` and ``z`` swapped, ``trimvol -yz``); in a volume rotated about x (``trimvol -rx``) it is reversed.
+So ``u = A^-1 (a - d) + u_c``. ``z`` is that of eTomo's final volume, which is rotated about x (``trimvol -rx``): the
+program tilt counts the rows of its slices, and so ``SHIFT z``, the other way.
 """
 
 from __future__ import annotations
@@ -29,19 +30,18 @@ from fourierrecon.io.defocus import OPTICS, read_ctf
 from fourierrecon.io.extended_header import SectionNotes, read_extended_header
 from fourierrecon.io.imod_files import Files
 from fourierrecon.io.imod_text import LARGEST, Options, read_transforms
+from fourierrecon.io.imod_volume import aligned_stack, place_volume
 from fourierrecon.io.mrc import FileImages, MrcStack, open_stack
 from fourierrecon.io.stacks import Stack
-from fourierrecon.tilt_series import MOST_TILT, ImageStack, TiltSeries
+from fourierrecon.tilt_series import MOST_TILT, TiltSeries
 
 #: No pixel is smaller, Å: what goes below it is a mistake.
 FINEST = 1e-3
 STACK_ENDINGS = (".st", ".mrc", ".mrcs", ".tif", ".tiff")
 EXCLUDED = ("EXCLUDELIST", "EXCLUDELIST2", "EXCLUDE")
 #: Options that bend images or rays in a way that no 4 x 4 matrix can: named, and left out.
-NOT_APPLIED = ("LOCALFILE", "ZFACTORFILE")
+NOT_APPLIED = ("LOCALFILE", "ZFACTORFILE", "COMPRESS")
 NOT_APPLIED_2D = ("DistortionField", "GradientFile")
-#: Options that would move the images and are not known here.
-UNKNOWN_2D = ("OffsetsInXandY", "RotateByAngle", "ExpandByFactor", "ReorderByTiltAngle")
 
 
 def read_imod(
@@ -109,16 +109,15 @@ def read_imod(
     notes = _notes(images)
     pixel_size = _pixel_size(pixel_size, images, notes)
     angles = files.angles(tilt, n, _noted_angles(images, notes, n, kept))
-    delta, axis_offset = (*tilt.numbers("OFFSET", 1, 2), 0.0, 0.0)[:2] if tilt.text("OFFSET") else (0.0, 0.0)
-    x_tilts = files.x_tilts(tilt, n) + (tilt.numbers("XAXISTILT", 1, 1) or [0.0])[0]
+    delta = tilt.numbers("OFFSET", 1, 2)[0] if tilt.text("OFFSET") else 0.0
+    x_tilts = files.x_tilts(tilt, n) - (tilt.numbers("XAXISTILT", 1, 1) or [0.0])[0]
     for name, values in (("OFFSET", angles + delta), ("XAXISTILT", x_tilts)):
         if (np.abs(values) > MOST_TILT).any():
             raise DataError(f"{tilt.where(name)}: angles come to {np.abs(values).max():g} degrees; correct it")
-    size, middle, offset = _volume(
-        tilt, _aligned(files, tilt, newst, images, pixel_size), axis_offset, ASSUMED_DEPTH / pixel_size
-    )
+    aligned = aligned_stack(files, tilt, newst, images, pixel_size)
+    placed = place_volume(tilt, aligned, ASSUMED_DEPTH / pixel_size)
     projections = imod_matrices(
-        (images.shape[1], images.shape[2]), matrices, shifts, angles + delta, x_tilts, middle, offset
+        aligned.raw_middle, matrices, shifts, angles + delta, x_tilts, placed.axes, placed.offset
     )
     optics = dict(zip(OPTICS, (voltage, spherical_aberration, amplitude_contrast), strict=True))
     given = {name: value for name, value in optics.items() if value is not None}
@@ -130,18 +129,19 @@ def read_imod(
         files.base,
         ctf,
         tilt_angles=(angles + delta)[kept],
-        size=size,
+        size=placed.size,
         world_origin=1.0,
         frame="IMOD alignment (1-based world, as RELION 4)",
         source=str(files.source),
         ctf_missing=missing,
         excluded=tuple(i + 1 for i in sorted(excluded)),
-        middle=middle if size is None else None,
+        middle=placed.middle if placed.size is None else None,
+        pivot=placed.axes,
     )
 
 
 def imod_matrices(
-    image_shape: tuple[int, int],
+    image_middle: tuple[float, float],
     matrices: NDArray[np.float64],
     shifts: NDArray[np.float64],
     tilt_angles: NDArray[np.float64],
@@ -153,8 +153,8 @@ def imod_matrices(
 
     Parameters
     ----------
-    image_shape
-        ``(height, width)`` of the raw images, px.
+    image_middle
+        Pixel ``(x, y)`` of the raw images that the alignment is about, from 0.
     matrices, shifts
         Of the ``.xf`` file, ``(n_tilts, 2, 2)`` and ``(n_tilts, 2)`` px.
     tilt_angles, x_tilts
@@ -166,12 +166,11 @@ def imod_matrices(
     """
     turn = rotation("y", tilt_angles) @ rotation("x", x_tilts)
     inverse = np.linalg.inv(matrices)
-    centre = np.array([(image_shape[1] - 1) / 2, (image_shape[0] - 1) / 2])
     made = np.zeros((len(matrices), 4, 4))
     made[:, :2, :3] = inverse @ turn[:, :2]
     made[:, 2, :3] = turn[:, 2]
     made[:, :3, 3] = -made[:, :3, :3] @ np.asarray(middle)
-    made[:, :2, 3] += np.einsum("nij,nj->ni", inverse, np.asarray(offset) - shifts) + centre
+    made[:, :2, 3] += np.einsum("nij,nj->ni", inverse, np.asarray(offset) - shifts) + image_middle
     made[:, 3, 3] = 1
     return made
 
@@ -237,82 +236,3 @@ def _pixel_size(given: float | None, images: FileImages | Stack, notes: SectionN
         warnings.warn(f"{stack.path}: pixel size from its extended header ({notes.kind})", stacklevel=3)
         return notes.pixel_size
     raise DataError(f"{stack.path}: no sensible pixel size in its header; give pixel_size=... (Å) of the raw images")
-
-
-def _aligned(
-    files: Files, tilt: Options, newst: Options, images: ImageStack, pixel_size: float
-) -> tuple[float, tuple[float, float]]:
-    """Give the binning of the aligned stack, and its size ``(width, height)``, raw px."""
-    for name in UNKNOWN_2D:
-        if newst.text(name).lstrip("-0., "):
-            raise DataError(f"{newst.where(name)}: not supported; make the aligned stack without it")
-    binning, (height, width) = tilt.factor("IMAGEBINNED"), images.shape[1:]
-    stack = files.named(tilt, "InputProjections", "_ali.mrc", ".ali") if tilt.entries else None
-    if newst.entries:
-        option = "ShrinkByFactor" if newst.text("ShrinkByFactor") else "BinByFactor"
-        binning = newst.factor(option)
-        if tilt.text("IMAGEBINNED") and abs(tilt.factor("IMAGEBINNED") - binning) > 0.5:
-            raise DataError(
-                f"{tilt.where('IMAGEBINNED')}: {tilt.text('IMAGEBINNED')}, but {newst.path}, {option}, makes it "
-                f"{binning:g}; correct one, or make the aligned stack and the volume anew"
-            )
-        if size := _lengths(newst, "SizeToOutputInXandY", 2, 2, positive=True):
-            return binning, (size[0] * binning, size[1] * binning)
-        full = _lengths(tilt, "FULLIMAGE", 2, 2, positive=True)
-        if binning == 1 and full == [height, width] and not any(tilt.numbers("SUBSETSTART", 2, 2)):
-            # AreTomo, tilt axis near x: sides are swapped in tilt.com only, and there is no subset
-            return binning, (full[0], full[1])
-    elif stack:
-        # command files may be lost, but the stack that they made tells its size
-        aligned = open_stack(stack)
-        binning = max(1.0, float(round(aligned.pixel_size / pixel_size))) if aligned.pixel_size else binning
-        return binning, (aligned.shape[2] * binning, aligned.shape[1] * binning)
-    return binning, (width // binning * binning, height // binning * binning)
-
-
-def _volume(
-    tilt: Options, alignment: tuple[float, tuple[float, float]], axis_offset: float, depth: float
-) -> tuple[tuple[float, float, float] | None, tuple[float, float, float], tuple[float, float]]:
-    """Give the volume's size, the world point of the axes, and where it lies in the aligned images; raw px.
-
-    The size is None where no THICKNESS is known; the point is then in the middle of ``depth``.
-    """
-    binning, aligned = alignment
-    # lengths in tilt.com are those of the aligned stack times IMAGEBINNED
-    unit = binning / tilt.factor("IMAGEBINNED")
-
-    def lengths(option: str, least: int, most: int, positive: bool = False) -> list[float]:
-        return [value * unit for value in _lengths(tilt, option, least, most, positive)]
-
-    full = lengths("FULLIMAGE", 2, 2, positive=True) or aligned
-    start = lengths("SUBSETSTART", 2, 2) or [(f - a) / 2 for f, a in zip(full, aligned, strict=True)]
-    subset = [(f - a) / 2 - s for f, a, s in zip(full, aligned, start, strict=True)]
-    # sizes that the binning does not divide are rounded: that is no shift
-    subset_x, subset_y = (0.0 if binning > 1 and abs(s) < binning else s for s in subset)
-    offset = axis_offset * unit + subset_x, subset_y
-    width = (lengths("WIDTH", 1, 1, positive=True) or aligned)[0]
-    rows = lengths("SLICE", 2, 3)[:2]
-    # -1 twice counts as all
-    first, last = (rows[0], rows[1] + unit) if rows and rows != [-unit, -unit] else (0.0, aligned[1])
-    if not 0 <= first < last < aligned[1] + binning:
-        raise DataError(
-            f"{tilt.where('SLICE')}: {tilt.text('SLICE')}; allowed: first and last of {aligned[1] / unit:g} slices, "
-            f"from 0; correct it"
-        )
-    shift_x, shift_z = (*lengths("SHIFT", 1, 2), 0.0, 0.0)[:2] if tilt.text("SHIFT") else (0.0, 0.0)
-    thickness = lengths("THICKNESS", 1, 1, positive=True)
-    known = (width, last - first, thickness[0]) if thickness else None
-    middle = (
-        (width + 1) / 2 + offset[0] + shift_x,
-        (aligned[1] + 1) / 2 + subset_y - first,
-        ((thickness or [float(round(depth))])[0] + 1) / 2 + shift_z,
-    )
-    return known, middle, offset
-
-
-def _lengths(options: Options, name: str, least: int, most: int, positive: bool = False) -> list[float]:
-    """Give lengths, px, which may have to be positive."""
-    values = options.numbers(name, least, most)
-    if positive and values and min(values) < 1:
-        raise DataError(f"{options.where(name)}: {min(values):g} px; allowed: 1 or more; correct it")
-    return values

@@ -17,6 +17,8 @@ from fourierrecon.tilt_series import MOST_TILT
 
 #: No angle, shift or size is larger: what exceeds it is a mistake.
 LARGEST = 1e7
+#: One comma between digits and no sign nor point: nobody can tell a decimal comma from two whole numbers.
+_DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+([eEdD][-+]?\d+)?$", re.ASCII)
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$", re.ASCII)
 #: Short and old names of options, by program, in lower case.
 ALIASES = {
@@ -31,6 +33,7 @@ ALIASES = {
     "ampcontrast": "amplitudecontrast",
     "deffn": "defocusfile",
     "pixelsize": "pixelsize",
+    "antialias": "antialiasfilter",
     "stack": "inputstack",
 }
 
@@ -70,7 +73,14 @@ def read_rows(path: Path, least: int, most: int, what: str) -> list[tuple[int, l
     for line, text in numbered_lines(path):
         if text.startswith("#"):
             continue
-        words, where = text.replace(",", " ").split(), f"{path}, line {line}"
+        where = f"{path}, line {line}"
+        for word in text.split():
+            if _DECIMAL_COMMA.match(word):
+                raise DataError(
+                    f"{where}: {word[:40]!r} has a decimal comma; needed: a point ({word[:40].replace(',', '.')}), or "
+                    f"a space between two numbers; correct it"
+                )
+        words = text.replace(",", " ").split()
         if not least <= len(words) <= most:
             allowed = f"{least}" if least == most else f"{least} to {most}"
             raise DataError(f"{where}: {len(words)} values, but {what} has {allowed}; was the file cut short?")
