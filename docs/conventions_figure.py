@@ -41,12 +41,12 @@ def as_stored(series: TiltSeries, like: str) -> NDArray[np.float32]:
 
 
 def main() -> None:
-    """Draw the three orientations that there are into one picture."""
+    """Draw the orientations that there are into one picture."""
     series = simulate(phantom(), SIZE, tilt_axis_angle=0.0, tilt_angles=np.arange(-70.0, 71, 2), snr=None).series
     looks: dict[Orientation, list[str]] = {}
     for like in LIKE:
         looks.setdefault(Orientation.like(like, series), []).append(like)
-    figure, axes = plt.subplots(1, 3, figsize=(11, 4.4), layout="constrained")
+    figure, axes = plt.subplots(1, len(looks), figsize=(3.3 * len(looks), 4.2), layout="constrained")
     colours = mpl.colormaps["turbo"]
     for panel, (orientation, names) in zip(axes, looks.items(), strict=True):
         data = -as_stored(series, names[0])  # dark is dense

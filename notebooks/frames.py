@@ -59,7 +59,7 @@ pd.DataFrame(rows).T
 # depth and the third upwards, the helix climbs like a screw (blue) or like its mirror image (orange):
 
 # %% tags=["figure"]
-shown = ["volume", "aretomo-middle", "imod", "imod-tilt"]
+shown = ["volume", "imod-tilt", "aretomo", "warp"]
 figure = plt.figure(figsize=(10.2, 3.0))
 for number, name in enumerate(shown):
     matrix = conversion("relion5-px", name, box)
@@ -104,15 +104,22 @@ def as_stored(volume, orientation):
     return turned.transpose(1, 0, 2) if orientation.swap else turned
 
 
-#: The frame that counts voxels of a program's own volume, from 0, and what its numbers are off by.
+#: The frame that counts voxels of a program's own volume, and the place of the first one.
 COUNTS = {
     "relion": ("volume", 0.0),
-    "imod": ("imod-voxel", -1.0),
-    "imod-tilt": ("imod-tilt", np.array([-0.5, -0.5, 0])),
-    "aretomo": ("imod-tilt", np.array([-0.5, -0.5, 0])),
+    "imod": ("imod-voxel", 1.0),
+    "imod-tilt": ("imod-tilt", np.array([0.5, 0.5, 0])),
+    "aretomo": ("volume", 0.0),
     "aretomo-flipvol": ("aretomo", 0.0),
     "warp": ("warp", 0.0),
 }
+
+
+def voxels_in(like, points):
+    """Give voxels, from 0 and the fastest axis first, of the volume of a program."""
+    frame, first = COUNTS[like]
+    found = convert(points, conversion("relion5-px", frame, box)) - first
+    return found[:, [0, 2, 1]] if like == "aretomo" else found  # no frame of its own: as -FlipVol 0 stores it
 
 
 # %% tags=["figure"]
@@ -128,8 +135,7 @@ figure, axes = plt.subplots(2, 3, figsize=(9.4, 5.6), layout="constrained")
 order = ["relion", "imod", "imod-tilt", "warp", "aretomo-flipvol", "aretomo"]
 for axis, like in zip(axes.flat, order, strict=True):
     orientation = Orientation.like(like, series)
-    frame, offset = COUNTS[like]
-    points = convert(helix[::6], conversion("relion5-px", frame, box)) + offset
+    points = voxels_in(like, helix[::6])
     axis.imshow(depth_colours(as_stored(volume, orientation)), origin="lower", interpolation="bilinear")
     axis.plot(points[:, 0], points[:, 1], "o", mfc="none", mec="white", ms=6, mew=0.9)
     fast, middle, slow = orientation.axes
@@ -144,9 +150,8 @@ plt.show()
 
 # %%
 for like in LIKE:
-    frame, offset = COUNTS[like]
     stored = -as_stored(volume, Orientation.like(like, series))
-    i, j, k = np.rint(convert(helix, conversion("relion5-px", frame, box)) + offset).astype(int).T
+    i, j, k = np.rint(voxels_in(like, helix)).astype(int).T
     print(f"{like:16} {stored[k, j, i].mean() / np.percentile(stored, 99):.2f}")
 i, j, k = np.rint(helix).astype(int).T
 print(f"{'wrong frame':16} {stored[k, j, i].mean() / np.percentile(stored, 99):.2f}")

@@ -244,6 +244,11 @@ def test_a_subset_that_does_not_tell_it(setup: Setup, tmp_path: Path) -> None:
         read_imod(path)
 
 
+def test_a_thickness_below_the_binning(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"THICKNESS: 1 px, less than IMAGEBINNED 2; give unbinned px"):
+        read_imod(Setup(binning=2, thickness=1).write(tmp_path))
+
+
 # what IMOD wrote
 
 

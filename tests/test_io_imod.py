@@ -484,10 +484,13 @@ def test_optics_that_make_no_sense(folder: Path) -> None:
         ("ts.tlt", "", "ts.tlt is empty"),
         ("ts.tlt", "-60\n0\n60\n", r"ts.tlt, line 3 \(its last\): 3 tilt angles for 5 views"),
         ("ts.tlt", "-60\nx\n", "ts.tlt, line 2: 'x' is not a number"),
+        ("ts.tlt", "-60,01\n-30,5\n0,0\n30,5\n60,2\n", r"ts.tlt, line 1: '-60,01' has a decimal comma; .* \(-60.01\)"),
+        ("ts.tlt", "-60\n-30\n,5\n30\n60\n", "ts.tlt, line 3: ',5' has a decimal comma"),
+        ("ts.xtilt", "0,5 " * 5, "ts.xtilt, line 1: '0,5' has a decimal comma"),
+        ("ts.xf", "0,98 -0,17 0,17 0,98 2,5 -1,0\n", "ts.xf, line 1: '0,98' has a decimal comma"),
         ("ts.xtilt", "1\n2\n", r"ts.xtilt, line 2 \(its last\): 2 x tilts for 5 views"),
         ("ts.st", "no stack", "ts.st is not an MRC file"),
         ("tilt.com", "", "tilt.com is empty"),
-        ("tilt.com", TILT.replace("THICKNESS 20", "THICKNESS 0"), "tilt.com, line 8, THICKNESS: 0 px; allowed: 1"),
         ("tilt.com", TILT.replace("THICKNESS 20", "THICKNESS big"), "line 8, THICKNESS: 'big' is not a number"),
         ("tilt.com", TILT.replace("THICKNESS 20", "THICKNESS 2 0"), "line 8, THICKNESS: 2 values, but it takes 1"),
         ("tilt.com", TILT.replace("BINNED 1", "BINNED 0"), "line 5, IMAGEBINNED: binning 0; allowed: 1 to 1000"),
@@ -559,6 +562,14 @@ def test_old_command_files(folder: Path) -> None:
     check(read_imod(folder), folder)
     (folder / "bare.com").write_text("THICKNESS 7\n")
     assert read_command_file(folder / "bare.com", "tilt").numbers("Thickness", 1, 1) == [7]
+
+
+@pytest.mark.parametrize(
+    "text", ["-60,-30.5,0,30,61.25\n", "-60, -30.5, 0, 30, 61.25", "-60\n-30.5, 3\n0.0,6\n30\n61.25"]
+)
+def test_commas_between_angles(folder: Path, text: str) -> None:
+    (folder / "ts.tlt").write_text(text)
+    np.testing.assert_allclose(read_imod(folder).tilt_angles, ANGLES)
 
 
 def test_view_lists() -> None:

@@ -106,6 +106,12 @@ def read_imod(
         warnings.warn(f"{tilt.path.parent}: not applied: {', '.join(named)}", stacklevel=2)
     if files.tilt_com and not tilt.text("THICKNESS"):
         warnings.warn(f"{tilt.path}: no THICKNESS, so the depth is not known; was the file cut short?", stacklevel=2)
+    elif tilt.text("THICKNESS") and tilt.numbers("THICKNESS", 1, 1)[0] < 1:
+        # AreTomo writes its -VolZ, where 0 stands for no volume and -1 for a depth that it is to find
+        warnings.warn(
+            f"{tilt.where('THICKNESS')}: {tilt.text('THICKNESS')}, so the depth is not known; choose it (--d)",
+            stacklevel=2,
+        )
     notes = _notes(images)
     pixel_size = _pixel_size(pixel_size, images, notes)
     angles = files.angles(tilt, n, _noted_angles(images, notes, n, kept))

@@ -177,10 +177,13 @@ def place_volume(tilt: Options, aligned: Aligned, depth: float) -> Placement:
     shift_x, shift_z = (*tilt.numbers("SHIFT", 1, 2), 0.0, 0.0)[:2] if tilt.text("SHIFT") else (0.0, 0.0)
     first, rows = _slices(tilt, i, ny)
     width = _voxels(tilt, "WIDTH", i) or nx
-    thickness = _voxels(tilt, "THICKNESS", i)
+    # below 1 it stands for a depth that nobody chose (AreTomo)
+    chosen = [value >= 1 for value in lengths(tilt, "THICKNESS", 1, 1)]
+    thickness = _voxels(tilt, "THICKNESS", i) if all(chosen) else None
     image_x, image_y = whole_x / 2 + 0.5 - sub_x + axis / i, whole_y / 2 + 0.5 - sub_y
     subset = int((nx * i - (full[0] if full else nx * i)) / 2) + start[0]
-    x = width // 2 + 0.5 + (axis + shift_x - subset) / i
+    # without a THICKNESS there is no volume of tilt whose rounding could matter: a box of any size is centred
+    x = (width / 2 if thickness is None else width // 2) + 0.5 + (axis + shift_x - subset) / i
 
     def world(c: float) -> float:
         return b * (c - 0.5) + 0.5
