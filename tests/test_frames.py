@@ -149,6 +149,24 @@ def test_a_volume_in_another_orientation_holds_the_same_voxels(program: str, z_r
     np.testing.assert_allclose(along, np.eye(3), atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("program", "frame", "first"),
+    [("relion", "relion5-px", 0), ("imod", "imod-voxel", 1), ("imod-tilt", "imod-tilt", (0.5, 0.5, 0))],
+)
+@pytest.mark.parametrize("binning", [1, 2])
+def test_voxels_of_the_file_are_those_of_its_frame(
+    program: str, frame: str, first: float | tuple[float, ...], binning: int
+) -> None:
+    series = a_series(size=(40, 36, 20))
+    region = Region.of(series, binning=binning)
+    index = np.array([[0, 0, 0], [3, 5, 7], [19, 9, 1]])
+    matrix = conversion("volume", frame, Box.of(series, region), source_binning=binning)
+    turned = convert(convert(index, Orientation.like(program, series).matrix(region.shape)), matrix) - first
+    # unbinned ones: those binned in Fourier space lie at the first of each two, from whichever side it is counted
+    expected = index * binning + (binning - 1) * (np.array(Orientation.like(program, series).axes) == "-z")
+    np.testing.assert_allclose(turned, expected)
+
+
 def test_without_a_program_nothing_changes() -> None:
     series = a_series(size=BOX.size)
     assert Orientation.like(None, series) == Orientation()

@@ -234,14 +234,30 @@ def test_a_subset_tells_the_aligned_stack(output: tuple[int, int], start: tuple[
     assert series.size == whole.size == (*output, 32)
 
 
-@pytest.mark.parametrize("setup", [Setup(full=(120, 100), start=(2, 1)), Setup(full=(96, 88), start=(50, 2))])
+@pytest.mark.parametrize(
+    "setup",
+    [Setup(full=(120, 100), start=(2, 1)), Setup(full=(60, 50), start=(0, 0)), Setup(full=(96, 88), start=(50, 2))],
+)
 def test_a_subset_that_does_not_tell_it(setup: Setup, tmp_path: Path) -> None:
     path = setup.write(tmp_path, newst=False)
-    with pytest.raises(DataError, match=r"SUBSETSTART: it and FULLIMAGE, .* do not fit raw images of 96 x 88 px"):
+    with pytest.raises(DataError, match=r"FULLIMAGE: it and SUBSETSTART.* do not fit raw images of 96 x 88 px"):
         read_imod(path)
     path.write_text(path.read_text().replace("FULLIMAGE", "#FULLIMAGE"))
-    with pytest.raises(DataError, match=r"SUBSETSTART: a subset without FULLIMAGE"):
-        read_imod(path)
+    if any(setup.start or ()):
+        with pytest.raises(DataError, match=r"SUBSETSTART: a subset without FULLIMAGE"):
+            read_imod(path)
+
+
+@pytest.mark.parametrize(
+    "name", ["binned", "binned with a filter, odd", "binned by 3", "binned by 4, with a remainder", "swapped axes"]
+)
+def test_the_aligned_stack_tells_its_size(name: str, tmp_path: Path) -> None:
+    setup = SETUPS[name]
+    whole = read_imod(setup.write(tmp_path))
+    (tmp_path / "newst.com").unlink()
+    columns, _, lines = shape_of_tilt(setup)
+    write_stack(tmp_path / "ts.ali", np.zeros((len(ANGLES), lines, columns), np.float32), 2.0 * setup.binning)
+    np.testing.assert_allclose(read_imod(tmp_path / "tilt.com").projections, whole.projections, atol=1e-9)
 
 
 def test_a_thickness_below_the_binning(tmp_path: Path) -> None:

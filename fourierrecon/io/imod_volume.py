@@ -104,18 +104,23 @@ def aligned_stack(files: Files, tilt: Options, newst: Options, images: ImageStac
         # command files may be lost, but the stack that they made tells its size
         made = open_stack(stack)
         binning = max(1.0, float(round(made.pixel_size / pixel_size))) if made.pixel_size else binning
-        return Aligned(binning, (made.shape[2], made.shape[1]), middle)
+        size = made.shape[2], made.shape[1]
+        # its size tells which reduction made it, where they differ
+        (m, x), (n, y) = (_reduced(side, binning, filtered=False) for side in (width, height))
+        filtered = size == (int(width / binning), int(height / binning)) or size != (m, n)
+        return Aligned(binning, size, middle if filtered else (x, y))
     full = lengths(tilt, "FULLIMAGE", 2, 2, positive=True)
     start = lengths(tilt, "SUBSETSTART", 2, 2) or [0.0, 0.0]
     if not full:
         return Aligned(binning, (int(width / binning), int(height / binning)), middle)
-    size = [int((f - 2 * s) / binning) for f, s in zip(full, start, strict=True)]
-    if any(start) and (sorted(full) != sorted((width, height)) or min(size) < 1):
+    # aligned images are centred on the raw ones; a subset of anything else may lie anywhere
+    m, n = (int((f - 2 * s) / binning) for f, s in zip(full, start, strict=True))
+    if sorted(full) != sorted((width, height)) or min(m, n) < 1:
         raise DataError(
-            f"{tilt.where('SUBSETSTART')}: it and FULLIMAGE, {full[0]:g} x {full[1]:g}, do not fit raw images of "
+            f"{tilt.where('FULLIMAGE')}: it and SUBSETSTART ({start[0]:g} {start[1]:g}) do not fit raw images of "
             f"{width} x {height} px, so the aligned stack is not known; put newst.com or the aligned stack beside it"
         )
-    return Aligned(binning, (size[0], size[1]), middle)
+    return Aligned(binning, (m, n), middle)
 
 
 def _by_newstack(tilt: Options, newst: Options, width: int, height: int) -> Aligned:
