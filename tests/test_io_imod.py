@@ -327,12 +327,13 @@ def test_excluded_on_the_command_line(folder: Path) -> None:
 
 
 def test_what_is_not_applied_is_named_once(folder: Path) -> None:
-    add(folder, "LOCALFILE tslocal.xf", "ZFACTORFILE ts.zfac")
+    add(folder, "LOCALFILE tslocal.xf", "ZFACTORFILE ts.zfac", "COMPRESS 1 0.98 1 1 1")
     add(folder, "GradientFile ts.maggrad", name="newst.com")
     with pytest.warns(UserWarning, match="not applied") as caught:
         read_imod(folder)
     assert len(caught) == 1
-    assert "LOCALFILE (tslocal.xf), ZFACTORFILE (ts.zfac), GradientFile (ts.maggrad)" in str(caught[0].message)
+    listed = "LOCALFILE (tslocal.xf), ZFACTORFILE (ts.zfac), COMPRESS (1 0.98 1 1 1), GradientFile (ts.maggrad)"
+    assert listed in str(caught[0].message)
 
 
 def test_windows_lines_comments_and_case(folder: Path) -> None:
