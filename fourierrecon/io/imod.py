@@ -106,6 +106,12 @@ def read_imod(
         warnings.warn(f"{tilt.path.parent}: not applied: {', '.join(named)}", stacklevel=2)
     if files.tilt_com and not tilt.text("THICKNESS"):
         warnings.warn(f"{tilt.path}: no THICKNESS, so the depth is not known; was the file cut short?", stacklevel=2)
+    elif tilt.text("THICKNESS") and tilt.numbers("THICKNESS", 1, 1)[0] < 1:
+        # AreTomo writes its -VolZ, where 0 stands for no volume and -1 for a depth that it is to find
+        warnings.warn(
+            f"{tilt.where('THICKNESS')}: {tilt.text('THICKNESS')}, so the depth is not known; choose it (--d)",
+            stacklevel=2,
+        )
     notes = _notes(images)
     pixel_size = _pixel_size(pixel_size, images, notes)
     angles = files.angles(tilt, n, _noted_angles(images, notes, n, kept))
@@ -236,7 +242,9 @@ def _pixel_size(given: float | None, images: FileImages | Stack, notes: SectionN
     if notes is not None and notes.pixel_size is not None:
         warnings.warn(f"{stack.path}: pixel size from its extended header ({notes.kind})", stacklevel=3)
         return notes.pixel_size
-    raise DataError(f"{stack.path}: no sensible pixel size in its header; give pixel_size=... (Å) of the raw images")
+    raise DataError(
+        f"{stack.path}: no sensible pixel size in its header (0 or 1 Å); give that of the raw images, in Å (--angpix)"
+    )
 
 
 def _aligned(
@@ -300,7 +308,7 @@ def _volume(
             f"from 0; correct it"
         )
     shift_x, shift_z = (*lengths("SHIFT", 1, 2), 0.0, 0.0)[:2] if tilt.text("SHIFT") else (0.0, 0.0)
-    thickness = lengths("THICKNESS", 1, 1, positive=True)
+    thickness = [value for value in lengths("THICKNESS", 1, 1) if value >= unit]
     known = (width, last - first, thickness[0]) if thickness else None
     middle = (
         (width + 1) / 2 + offset[0] + shift_x,
