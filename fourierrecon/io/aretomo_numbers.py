@@ -35,6 +35,13 @@ def places_in_stack(path: Path, alignment: Any) -> tuple[NDArray[np.intp], list[
     alignment
         Its contents, an ``alnfile.data_model.AlnData``.
 
+    Returns
+    -------
+    rows
+        In the order of the file.
+    dark
+        Sorted.
+
     Raises
     ------
     DataError
@@ -86,7 +93,20 @@ def _count(sections: list[int], dark: list[int], n: int) -> tuple[list[int], lis
 
 
 def version_1_places(path: Path, alignment: Any, n: int) -> tuple[NDArray[np.intp], list[int]]:
-    """Do the same for AreTomo 1, which does not list the images that it found dark; the stack holds ``n``."""
+    """Do the same for AreTomo 1, which does not list the images that it found dark.
+
+    Parameters
+    ----------
+    path, alignment
+        As for :func:`places_in_stack`.
+    n
+        Number of images in the stack.
+
+    Raises
+    ------
+    DataError
+        If the rows name no images of this stack.
+    """
     sections = np.array([row.sec for row in alignment.GlobalAlignments])
     if len(set(sections)) == len(sections) == n:
         # the stack may have lost its dark images since
@@ -101,7 +121,22 @@ def version_1_places(path: Path, alignment: Any, n: int) -> tuple[NDArray[np.int
 
 
 def places_by_tilt(alignment: Any, tilts: NDArray[np.float64], n: int) -> NDArray[np.intp]:
-    """Give the 0-based place of images in the order of tilts, dark ones counted; ``tilts`` are theirs."""
+    """Give the 0-based places of images in the order of tilts, dark ones counted.
+
+    Parameters
+    ----------
+    alignment
+        As for :func:`places_in_stack`.
+    tilts
+        Angles of the images that are not dark, in any order, degrees, ``(m,)``.
+    n
+        Number of all images.
+
+    Returns
+    -------
+    ``(m,)``
+        In the order of ``tilts``.
+    """
     dark = {frame.section_idx for frame in alignment.DarkFrames}
     kept = np.array(sorted(set(range(n)) - dark), int)[: len(tilts)]
     # equal angles come in the order of the stack

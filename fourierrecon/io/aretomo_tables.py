@@ -55,7 +55,33 @@ def _ordered(path: Path, numbers: NDArray[np.float64], what: str) -> NDArray[np.
 def read_ctf(
     path: Path, n: int, by_tilt: NDArray[np.intp], voltage: float | None, cs: float, amplitude: float
 ) -> tuple[CtfParameters | None, tuple[str, ...], int | None]:
-    """Read ``NAME_CTF.txt``: number, defocus 1 and 2 (Å), azimuth (degrees), phase shift (radians), quality, hand."""
+    """Read ``NAME_CTF.txt``: number, defocus 1 and 2 (Å), azimuth (degrees), phase shift (radians), quality, hand.
+
+    Parameters
+    ----------
+    path
+        Of the ``.aln``, beside which it lies.
+    n
+        Number of all images.
+    by_tilt
+        Places along the tilts, from 0, of the images that are wanted, ``(m,)``.
+    voltage, cs, amplitude
+        kV, mm and fraction, which the file lacks.
+
+    Returns
+    -------
+    ctf
+        In the order of ``by_tilt``; None where something is missing.
+    missing
+        What is missing, for messages.
+    hand
+        1 or -1; None where the file does not say it.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be used.
+    """
     file = path.with_name(f"{path.stem}_CTF.txt")
     if not file.is_file():
         return None, (f"{file.name} beside it", *(["voltage"] if voltage is None else [])), None
@@ -87,7 +113,22 @@ def read_ctf(
 def read_exposure(
     path: Path, n: int, tilts: NDArray[np.float64], places: NDArray[np.intp], by_tilt: NDArray[np.intp]
 ) -> NDArray[np.float64] | None:
-    """Read ``NAME_TLT.txt``: angle, order of acquisition, exposure of this image; give that before each image."""
+    """Read ``NAME_TLT.txt``: angle, order of acquisition, exposure of this image; give that before each image.
+
+    Parameters
+    ----------
+    path, n, by_tilt
+        As for :func:`read_ctf`.
+    tilts
+        Angles of the images that are wanted, degrees, ``(m,)``.
+    places
+        Their places in the stack, from 0, ``(m,)``.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be used, or is of another series.
+    """
     file = path.with_name(f"{path.stem}_TLT.txt")
     if not file.is_file():
         return None

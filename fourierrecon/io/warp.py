@@ -236,14 +236,15 @@ def _pixel_size(series: WarpSeries, image: tuple[int, int], header: float) -> fl
     pixel = known[0] if known else None
     if series.image_size is not None:
         x, y = (length / pixels for length, pixels in zip(series.image_size, image, strict=True))
+        # single precision, as above
+        known.append(round((x + y) / 2, 6))
         fitting = [pixel for pixel in known if _fits(series.image_size, image, pixel)]
         if not fitting and not abs(x - y) < 0.01 * max(x, y):
             raise DataError(
                 f"{series.path}, ImageDimensionsAngstrom: {series.image_size[0]:g} x {series.image_size[1]:g} Å do not "
                 f"fit images of {image[0]} x {image[1]} px; are they of another series, or turned? Else give --angpix"
             )
-        # single precision, as above
-        pixel = fitting[0] if fitting else round((x + y) / 2, 6)
+        pixel = (fitting or known[-1:])[0]
     if pixel is None or not 1e-3 < pixel < 1e6:
         found = "not known" if pixel is None else f"{pixel:g} Å"
         raise DataError(f"{series.path}: the pixel size of the images is {found}; give it, in Å (--angpix)")

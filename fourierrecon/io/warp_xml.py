@@ -22,7 +22,22 @@ _Value = TypeVar("_Value")
 
 
 def truth(path: Path, root: ElementTree.Element, name: str) -> bool:
-    """Give an attribute of the root that is True or False; False where there is none, as in Warp."""
+    """Give an attribute of the root that is True or False; False where there is none, as in Warp.
+
+    Parameters
+    ----------
+    path
+        Of the XML, for messages.
+    root
+        Its root.
+    name
+        Of the attribute.
+
+    Raises
+    ------
+    DataError
+        If it is something else; the message names file and field.
+    """
     word = root.get(name, "").strip()
     if word and word.lower() not in TRUTH:
         raise DataError(f"{path}, attribute {name}: {word[:40]!r} must be True or False; correct it")
@@ -30,7 +45,18 @@ def truth(path: Path, root: ElementTree.Element, name: str) -> bool:
 
 
 def read_root(path: Path) -> ElementTree.Element:
-    """Parse an XML file in UTF-8 or UTF-16, with or without a byte-order mark."""
+    """Parse the XML of a tilt series in UTF-8 or UTF-16, with or without a byte-order mark; give its root.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read, or is the XML of something else.
+    """
     try:
         raw = path.read_bytes()
     except (OSError, ValueError) as error:
@@ -72,7 +98,28 @@ def values_of(
     allowed: str,
     n: int | None = None,
 ) -> list[_Value] | None:
-    """Give a list of one value a line, or None if there is no such element."""
+    """Give a list of one value a line, or None if there is no such element.
+
+    Parameters
+    ----------
+    path
+        Of the XML, for messages.
+    root
+        Its root.
+    name
+        Of the element.
+    convert
+        What makes a value of a word, or raises ``ValueError`` or ``KeyError``.
+    allowed
+        What a word must be, for messages.
+    n
+        How many there must be; None: any number.
+
+    Raises
+    ------
+    DataError
+        If it is something else; the message names file and field.
+    """
     element = root.find(name)
     if element is None:
         return None
@@ -92,7 +139,24 @@ def values_of(
 def numbers_of(
     path: Path, root: ElementTree.Element, name: str, n: int | None = None, largest: float = LARGEST
 ) -> NDArray[np.float64] | None:
-    """Give a list of finite numbers, ``(n,)``."""
+    """Give a list of finite numbers, ``(n,)``, or None if there is no such element.
+
+    Parameters
+    ----------
+    path
+        Of the XML, for messages.
+    root
+        Its root.
+    name, n
+        As for :func:`values_of`.
+    largest
+        Limit of their size.
+
+    Raises
+    ------
+    DataError
+        If it is something else; the message names file and field.
+    """
     values = values_of(
         path, root, name, lambda word: number(word, largest), f"must be a number up to {largest:g} either way", n
     )
@@ -109,7 +173,28 @@ def attribute(
     default: tuple[float, ...] | None = None,
     largest: float = LARGEST,
 ) -> tuple[float, ...] | None:
-    """Give an attribute of the root, ``n`` numbers (or one of several counts) with commas between."""
+    """Give an attribute of the root that holds numbers with commas between.
+
+    Parameters
+    ----------
+    path
+        Of the XML, for messages.
+    root
+        Its root.
+    name
+        Of the attribute.
+    n
+        How many there must be: one count, or several.
+    default
+        Where there is no such attribute.
+    largest
+        Limit of their size.
+
+    Raises
+    ------
+    DataError
+        If it is something else; the message names file and field.
+    """
     counts = (n,) if isinstance(n, int) else n
     text = root.get(name, "").strip()
     if not text:
