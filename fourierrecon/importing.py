@@ -141,7 +141,10 @@ def write_set(
     """
     from fourierrecon.io.mrc import write_stack
     from fourierrecon.io.relion import check_entries, write_entries
+    from fourierrecon.io.warp import unstretched
 
+    if version == "relion5":
+        found = [(unstretched(series), halves) for series, halves in found]
     # everything is worked out before anything is written
     copies: list[tuple[Path, TiltSeries, ImageStack]] = []
     entries = [_entry(folder, series, halves, version, copy, copies) for series, halves in found]
@@ -168,11 +171,8 @@ def _entry(
 ) -> Entry:
     """Make the entry of one tilt series, and note which stacks have to be written for it."""
     from fourierrecon.io.relion import relion4_entry, relion5_entry
-    from fourierrecon.io.warp import unstretched
 
     hand = series.hand or HAND
-    if version == "relion5":
-        series = unstretched(series)
     names: dict[str, list[str]] = {}
     stacks: dict[str, str] = {}
     for half, images in {"": series.images, **halves}.items():

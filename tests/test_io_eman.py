@@ -226,7 +226,7 @@ def test_ctf(source: Path, tmp_path: Path) -> None:
         ({"tlt_params": [[1, 2, 3, 4, float("nan")]] * 5}, "tlt_params, tilt 1: .* makes no sense"),
         ({"ali_loss": [1.0, 2.0]}, r"ali_loss: an array of \(2,\); needed: 5 numbers, one a tilt"),
         ({"ali_loss": [1.0, 2.0, None, 1.0, 1.0]}, "ali_loss, tilt 3"),
-        ({"apix_unbin": None}, r"apix_unbin: not there, 0 or 1 Å; give .* \(--angpix\)"),
+        ({"apix_unbin": None}, r"apix_unbin: not there, 0 or 1 Å; give pixel_size="),
         ({"apix_unbin": "big"}, "apix_unbin: 'big'; needed: a positive number"),
         ({"apix_unbin": 0}, "apix_unbin: not there, 0 or 1 Å"),
         ({"apix_unbin": 1.0}, "apix_unbin: not there, 0 or 1 Å"),

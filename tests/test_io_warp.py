@@ -192,7 +192,7 @@ def test_pixel_size_of_the_ctf_where_the_header_has_none(xml: Path, images: NDAr
     edit(xml, ('<Param Name="PixelSize" Value="4" />', ""))
     assert read_warp(xml).pixel_size == 3.5
     edit(xml, ('<Param Name="PixelSize" Value="3.5" />', ""))
-    with pytest.raises(DataError, match=r"pixel size of the images is not known; give it, in Å \(--angpix\)"):
+    with pytest.raises(DataError, match=r"pixel size of the images is not known; give pixel_size=\.\.\. in Å"):
         read_warp(xml)
 
 

@@ -107,7 +107,7 @@ def read_aretomo(
         )
     pixel = pixel_size or whole.pixel_size
     if not 1e-3 < pixel < 1e6:
-        raise DataError(f"{whole.path}: no sensible pixel size in its header (0 or 1 Å); give it, in Å (--angpix)")
+        raise DataError(f"{whole.path}: no sensible pixel size in its header (0 or 1 Å); give pixel_size=... in Å")
     projections = projection_matrices(
         (height, width),
         (0.0, 0.0, 0.0),
@@ -214,7 +214,7 @@ def _stack(path: Path, stack: str | os.PathLike[str] | None) -> Stack:
     found = stack or next((place for place in beside if place.is_file()), None)
     if found is None:
         names = ", ".join(place.name for place in beside)
-        raise DataError(f"{path}: none of {names} lies beside it; give the stack of the raw images (--stack)")
+        raise DataError(f"{path}: none of {names} lies beside it; give the raw images, stack=...")
     return open_stack(Path(found))
 
 

@@ -114,8 +114,8 @@ def version_1_places(path: Path, alignment: Any, n: int) -> tuple[NDArray[np.int
     places = sections - int(sections.max() == n)
     if len(set(places)) < len(places) or places.min() < 0 or places.max() >= n:
         raise DataError(
-            f"{path}, column SEC: it does not number images of the stack, which holds {n}, each once; give the stack "
-            f"that was aligned (--stack)"
+            f"{path}, column SEC: it does not number images of the stack, which holds {n}, each once; give the one "
+            f"that was aligned, stack=..."
         )
     return places, sorted(set(range(n)) - set(places.tolist()))
 

@@ -92,7 +92,7 @@ def read_eman(
     unknown = info.get("apix_unbin") in (0, 1)
     unbinned = None if unknown else _number(path, info, "apix_unbin")
     if unbinned is None and pixel_size is None:
-        raise DataError(f"{path}, apix_unbin: not there, 0 or 1 Å; give the pixel size of the images, in Å (--angpix)")
+        raise DataError(f"{path}, apix_unbin: not there, 0 or 1 Å; give pixel_size=... in Å")
     binning = _binning(path, pixel_size, unbinned)
     pixel = float(pixel_size or unbinned or 0.0)
 

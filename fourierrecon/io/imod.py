@@ -109,7 +109,7 @@ def read_imod(
     elif tilt.text("THICKNESS") and tilt.numbers("THICKNESS", 1, 1)[0] < 1:
         # AreTomo writes its -VolZ, where 0 stands for no volume and -1 for a depth that it is to find
         warnings.warn(
-            f"{tilt.where('THICKNESS')}: {tilt.text('THICKNESS')}, so the depth is not known; choose it (--d)",
+            f"{tilt.where('THICKNESS')}: {tilt.text('THICKNESS')}, so the depth is not known; choose one",
             stacklevel=2,
         )
     notes = _notes(images)
@@ -243,7 +243,7 @@ def _pixel_size(given: float | None, images: FileImages | Stack, notes: SectionN
         warnings.warn(f"{stack.path}: pixel size from its extended header ({notes.kind})", stacklevel=3)
         return notes.pixel_size
     raise DataError(
-        f"{stack.path}: no sensible pixel size in its header (0 or 1 Å); give that of the raw images, in Å (--angpix)"
+        f"{stack.path}: no sensible pixel size in its header (0 or 1 Å); give pixel_size=... (Å) of the raw images"
     )
 
 

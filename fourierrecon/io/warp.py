@@ -171,8 +171,8 @@ def unstretched(series: TiltSeries) -> TiltSeries:
     missed = (np.abs(stretch[0] - 1) * middle).max()
     if missed >= NOTICED:
         warnings.warn(
-            f"{series.source}: Warp stretched these images to even sides; without that, pixels at their borders are "
-            f"up to {missed:.2g} px off",
+            f"{series.source}: Warp stretched these images to even sides, which RELION 5 sets cannot say: pixels at "
+            f"their borders are up to {missed:.2g} px off (RELION 4 sets say it)",
             stacklevel=2,
         )
     return replace(series, projections=projections)
@@ -242,12 +242,13 @@ def _pixel_size(series: WarpSeries, image: tuple[int, int], header: float) -> fl
         if not fitting and not abs(x - y) < 0.01 * max(x, y):
             raise DataError(
                 f"{series.path}, ImageDimensionsAngstrom: {series.image_size[0]:g} x {series.image_size[1]:g} Å do not "
-                f"fit images of {image[0]} x {image[1]} px; are they of another series, or turned? Else give --angpix"
+                f"fit images of {image[0]} x {image[1]} px; are they of another series, or turned? "
+                f"Else give pixel_size=..."
             )
         pixel = (fitting or known[-1:])[0]
     if pixel is None or not 1e-3 < pixel < 1e6:
         found = "not known" if pixel is None else f"{pixel:g} Å"
-        raise DataError(f"{series.path}: the pixel size of the images is {found}; give it, in Å (--angpix)")
+        raise DataError(f"{series.path}: the pixel size of the images is {found}; give pixel_size=... in Å")
     return pixel
 
 
