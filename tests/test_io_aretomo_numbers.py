@@ -27,11 +27,13 @@ class Series:
     path: Path
     tilts: list[float]
     dark: set[int]
+    #: Whether AreTomo sorted the tilts before it worked on them: up to some version it left that to the user.
+    sorts: bool = True
 
     @property
     def order(self) -> list[int]:
-        """Numbers in the stack, along the tilts."""
-        return [int(i) for i in np.argsort(self.tilts)]
+        """Numbers in the stack, in the order that AreTomo worked in."""
+        return [int(i) for i in np.argsort(self.tilts)] if self.sorts else list(range(len(self.tilts)))
 
     @property
     def kept(self) -> list[int]:
@@ -74,13 +76,20 @@ def acquired(n: int) -> list[float]:
 
 # where SEC does not count dark images, it does not tell of a stack in another order, see below
 @pytest.mark.parametrize(
-    ("version", "is_sorted"), [*((v, True) for v in VERSIONS), *((v, False) for v in VERSIONS if v != "1.0")]
+    ("version", "is_sorted", "sorts"),
+    [
+        *((version, True, True) for version in VERSIONS),
+        *((version, False, True) for version in VERSIONS if version != "1.0"),
+        *((version, False, False) for version in VERSIONS),
+    ],
 )
 @pytest.mark.parametrize("dark", [(), (0,), (6,), (2, 5), (0, 1, 6)])
 @pytest.mark.filterwarnings("ignore:.*left out as dark")
-def test_every_row_has_its_image(version: str, dark: tuple[int, ...], is_sorted: bool, tmp_path: Path) -> None:
+def test_every_row_has_its_image(
+    version: str, dark: tuple[int, ...], is_sorted: bool, sorts: bool, tmp_path: Path
+) -> None:
     tilts = sorted(acquired(7)) if is_sorted else acquired(7)
-    series = Series(tmp_path / "ts.aln", tilts, set(dark))
+    series = Series(tmp_path / "ts.aln", tilts, set(dark), sorts)
     series.write(version, alpha=5.0)
     series.write_ctf()
     found = read_aretomo(series.path, voltage=300)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry import projection_matrices
-from fourierrecon.io.aretomo_numbers import places_by_tilt, places_in_stack, version_1_places
+from fourierrecon.io.aretomo_numbers import places_in_order, places_in_stack, version_1_places
 from fourierrecon.io.aretomo_tables import LARGEST, read_ctf, read_exposure
 from fourierrecon.io.files import is_plain, read_lines
 from fourierrecon.io.mrc import FileImages, open_stack
@@ -95,7 +95,7 @@ def read_aretomo(
         places, dark = places_in_stack(path, alignment)
     order = np.argsort(places)
     table = {c: np.array([getattr(row, c) for row in alignment.GlobalAlignments], float)[order] for c in COLUMNS}
-    by_tilt = places_by_tilt(alignment, table["tilt"], n)
+    in_order = places_in_order(alignment, n)[order]
     places = places[order]
     _name_the_rest(path, alignment, dark, n)
 
@@ -116,14 +116,14 @@ def read_aretomo(
         shifts=np.stack([table["tx"], table["ty"]], 1) + np.array([width % 2, height % 2]) / 2,
         magnification=table["gmag"],
     )
-    ctf, missing, hand = read_ctf(path, n, by_tilt, voltage, spherical_aberration, amplitude_contrast)
+    ctf, missing, hand = read_ctf(path, n, in_order, voltage, spherical_aberration, amplitude_contrast)
     return TiltSeries(
         images,
         projections,
         float(pixel),
         path.stem,
         ctf,
-        read_exposure(path, n, table["tilt"], places, by_tilt),
+        read_exposure(path, n, table["tilt"], places, in_order),
         table["tilt"],
         rotation_centre=(0.0, 0.0, 0.0),
         frame="AreTomo (world about the rotation centre, the middle of the volume)",

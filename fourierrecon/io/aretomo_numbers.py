@@ -2,12 +2,11 @@
 
 As facts, from its own readers and writers (those of AreTomo 2 and 3 are public):
 
-* Rows are in the order of tilts, ``SEC`` is the image's number in the raw stack: from 0 up to AreTomo 3 2.0.6, from 1
-  later. Before 2.0.7 dark images may not have been counted.
-* ``DarkFrame`` has the place in the order of tilts, from 0, and the number in the raw stack, from 0, or from 1 since
-  2.0.10.
-* ``_CTF.txt`` lists images in the order of tilts, dark ones among them (before 1.0.10 not always); its eighth column is
-  the sign by which the defocus grows with the depth along the beam, for ``ROT`` as it stands in the ``.aln``.
+* Rows come in the order that it works in, as a rule that of tilts. ``SEC`` is the image's number in the raw stack: from
+  0 up to AreTomo 3 2.0.6, from 1 later. Before 2.0.7 dark images may not have been counted.
+* ``DarkFrame`` has the place in that order, from 0, and the number in the raw stack, from 0, or from 1 since 2.0.10.
+* ``_CTF.txt`` lists images in that order, dark ones among them (before 1.0.10 not always); its eighth column is the
+  sign by which the defocus grows with the depth along the beam, for ``ROT`` as it stands in the ``.aln``.
 * ``_TLT.txt`` lists images in the order of the raw stack.
 * AreTomo 1 has one line instead of ``RawSize`` and ``NumPatches``: the numbers of tilts and patches.
 """
@@ -120,24 +119,15 @@ def version_1_places(path: Path, alignment: Any, n: int) -> tuple[NDArray[np.int
     return places, sorted(set(range(n)) - set(places.tolist()))
 
 
-def places_by_tilt(alignment: Any, tilts: NDArray[np.float64], n: int) -> NDArray[np.intp]:
-    """Give the 0-based places of images in the order of tilts, dark ones counted.
+def places_in_order(alignment: Any, n: int) -> NDArray[np.intp]:
+    """Give the 0-based place of each row in the order that AreTomo worked in, dark images counted, ``(rows,)``.
 
     Parameters
     ----------
     alignment
         As for :func:`places_in_stack`.
-    tilts
-        Angles of the images that are not dark, in any order, degrees, ``(m,)``.
     n
         Number of all images.
-
-    Returns
-    -------
-    ``(m,)``
-        In the order of ``tilts``.
     """
     dark = {frame.section_idx for frame in alignment.DarkFrames}
-    kept = np.array(sorted(set(range(n)) - dark), int)[: len(tilts)]
-    # equal angles come in the order of the stack
-    return np.asarray(kept[np.argsort(np.argsort(tilts, kind="stable"), kind="stable")], np.intp)
+    return np.array(sorted(set(range(n)) - dark), np.intp)[: len(alignment.GlobalAlignments)]

@@ -53,7 +53,7 @@ def _ordered(path: Path, numbers: NDArray[np.float64], what: str) -> NDArray[np.
 
 
 def read_ctf(
-    path: Path, n: int, by_tilt: NDArray[np.intp], voltage: float | None, cs: float, amplitude: float
+    path: Path, n: int, in_order: NDArray[np.intp], voltage: float | None, cs: float, amplitude: float
 ) -> tuple[CtfParameters | None, tuple[str, ...], int | None]:
     """Read ``NAME_CTF.txt``: number, defocus 1 and 2 (Å), azimuth (degrees), phase shift (radians), quality, hand.
 
@@ -63,15 +63,15 @@ def read_ctf(
         Of the ``.aln``, beside which it lies.
     n
         Number of all images.
-    by_tilt
-        Places along the tilts, from 0, of the images that are wanted, ``(m,)``.
+    in_order
+        Places in the order that AreTomo worked in, from 0, of the images that are wanted, ``(m,)``.
     voltage, cs, amplitude
         kV, mm and fraction, which the file lacks.
 
     Returns
     -------
     ctf
-        In the order of ``by_tilt``; None where something is missing.
+        In the order of ``in_order``; None where something is missing.
     missing
         What is missing, for messages.
     hand
@@ -86,10 +86,10 @@ def read_ctf(
     if not file.is_file():
         return None, (f"{file.name} beside it", *(["voltage"] if voltage is None else [])), None
     most = {1: MOST_DEFOCUS, 2: MOST_DEFOCUS, 3: MOST_ANGLE, 4: np.radians(MOST_ANGLE)}
-    table = _columns(file, (n, len(by_tilt)), (7, 8), most)
+    table = _columns(file, (n, len(in_order)), (7, 8), most)
     table = table[np.argsort(_ordered(file, table[:, 0], "the first column"))]
-    # a table without the dark images has the others in the order of tilts
-    table = table[by_tilt if len(table) == n else np.argsort(np.argsort(by_tilt))]
+    # a table without the dark images has the others in that order
+    table = table[in_order if len(table) == n else np.argsort(np.argsort(in_order))]
     hands = set(table[:, 7]) if table.shape[1] == 8 else set()
     hand = int(hands.pop()) if hands in ({1.0}, {-1.0}) else None
     if voltage is None:
@@ -111,13 +111,13 @@ def read_ctf(
 
 
 def read_exposure(
-    path: Path, n: int, tilts: NDArray[np.float64], places: NDArray[np.intp], by_tilt: NDArray[np.intp]
+    path: Path, n: int, tilts: NDArray[np.float64], places: NDArray[np.intp], in_order: NDArray[np.intp]
 ) -> NDArray[np.float64] | None:
     """Read ``NAME_TLT.txt``: angle, order of acquisition, exposure of this image; give that before each image.
 
     Parameters
     ----------
-    path, n, by_tilt
+    path, n, in_order
         As for :func:`read_ctf`.
     tilts
         Angles of the images that are wanted, degrees, ``(m,)``.
@@ -138,7 +138,7 @@ def read_exposure(
     if table[:, 2].min() < 0:
         raise DataError(f"{file}: the exposure of image {int(np.argmin(table[:, 2])) + 1} is negative; correct it")
     # angles differ by AlphaOffset; they tell if somebody sorted the table
-    rows = min((places, by_tilt), key=lambda rows: np.ptp(tilts - table[rows, 0]))
+    rows = min((places, in_order), key=lambda rows: np.ptp(tilts - table[rows, 0]))
     if np.ptp(tilts - table[rows, 0]) > SAME_ANGLE:
         raise DataError(f"{file}: its tilt angles are not those of {path.name}; give that of this series or remove it")
     order = np.argsort(_ordered(file, table[:, 1], "the order of acquisition"))
