@@ -27,6 +27,7 @@ from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry import projection_matrices
 from fourierrecon.io.aretomo_numbers import places_in_order, places_in_stack, version_1_places
 from fourierrecon.io.aretomo_tables import LARGEST, read_ctf, read_exposure
+from fourierrecon.io.extended_header import pixel_size_of
 from fourierrecon.io.files import is_plain, read_lines
 from fourierrecon.io.mrc import FileImages, open_stack
 from fourierrecon.io.stacks import Stack
@@ -105,7 +106,7 @@ def read_aretomo(
         raise DataError(
             f"{path}, RawSize: {width} x {height} px, but the stack has {found}; give the stack that was aligned"
         )
-    pixel = pixel_size or whole.pixel_size
+    pixel = pixel_size or pixel_size_of(whole)
     if not 1e-3 < pixel < 1e6:
         raise DataError(f"{whole.path}: no sensible pixel size in its header (0 or 1 Å); give pixel_size=... in Å")
     projections = projection_matrices(

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
-from fourierrecon.io.stacks import HEADER_BYTES, MrcStack
+from fourierrecon.io.stacks import HEADER_BYTES, MrcStack, Stack
 from fourierrecon.tilt_series import TiltSeries
 
 #: Flag and bytes of SerialEM's fields: tilt angle, piece of a montage, stage, magnification, intensity, exposure.
@@ -112,6 +112,21 @@ def read_extended_header(stack: MrcStack) -> SectionNotes | None:
         records = np.frombuffer(raw, f"{header.order}f4", n * (nint + nreal)).reshape(n, -1)[:, nint:]
         return _agard(records.astype(float))
     return None
+
+
+def pixel_size_of(stack: Stack) -> float:
+    """Give the pixel size of a stack, Å: from its header, else from its extended header, with a warning; 0: unknown.
+
+    Parameters
+    ----------
+    stack
+        MRC or TIFF.
+    """
+    notes = read_extended_header(stack) if isinstance(stack, MrcStack) and not stack.pixel_size else None
+    if notes is None or notes.pixel_size is None:
+        return stack.pixel_size
+    warnings.warn(f"{stack.path}: pixel size from its extended header ({notes.kind})", stacklevel=3)
+    return notes.pixel_size
 
 
 def with_notes(series: TiltSeries) -> TiltSeries:

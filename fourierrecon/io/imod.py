@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry import ASSUMED_DEPTH, rotation
 from fourierrecon.io.defocus import OPTICS, read_ctf
-from fourierrecon.io.extended_header import SectionNotes, read_extended_header
+from fourierrecon.io.extended_header import SectionNotes, pixel_size_of, read_extended_header
 from fourierrecon.io.imod_files import Files
 from fourierrecon.io.imod_text import LARGEST, Options, read_transforms
 from fourierrecon.io.mrc import FileImages, MrcStack, open_stack
@@ -113,7 +113,7 @@ def read_imod(
             stacklevel=2,
         )
     notes = _notes(images)
-    pixel_size = _pixel_size(pixel_size, images, notes)
+    pixel_size = _pixel_size(pixel_size, images)
     angles = files.angles(tilt, n, _noted_angles(images, notes, n, kept))
     delta, axis_offset = (*tilt.numbers("OFFSET", 1, 2), 0.0, 0.0)[:2] if tilt.text("OFFSET") else (0.0, 0.0)
     x_tilts = files.x_tilts(tilt, n) + (tilt.numbers("XAXISTILT", 1, 1) or [0.0])[0]
@@ -230,18 +230,15 @@ def _noted_angles(
     return f"{images.stacks[0].path}, its extended header ({notes.kind})", angles
 
 
-def _pixel_size(given: float | None, images: FileImages | Stack, notes: SectionNotes | None) -> float:
+def _pixel_size(given: float | None, images: FileImages | Stack) -> float:
     """Give the pixel size of the raw images, Å."""
     if given is not None:
         if not FINEST < given < LARGEST:
             raise UsageError(f"pixel_size={given:g} Å of the raw images must be positive")
         return float(given)
     stack = images.stacks[0]
-    if FINEST < stack.pixel_size < LARGEST:
-        return stack.pixel_size
-    if notes is not None and notes.pixel_size is not None:
-        warnings.warn(f"{stack.path}: pixel size from its extended header ({notes.kind})", stacklevel=3)
-        return notes.pixel_size
+    if FINEST < (size := pixel_size_of(stack)) < LARGEST:
+        return size
     raise DataError(
         f"{stack.path}: no sensible pixel size in its header (0 or 1 Å); give pixel_size=... (Å) of the raw images"
     )
