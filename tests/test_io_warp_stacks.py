@@ -159,6 +159,10 @@ def test_a_series_that_was_taken_out_in_warp(xml: Path, tmp_path: Path, capsys: 
     other = tmp_path / "TS_02.xml"
     other.write_text(xml.read_text("utf-8-sig"))
     other.with_suffix(".st").write_bytes(xml.with_suffix(".st").read_bytes())
+    for word in ("", "null", "False"):
+        edit(xml, ("UnselectFilter", f'UnselectManual="{word}" UnselectFilter'))
+        assert passed_over(xml) is None
+        edit(xml, (f'UnselectManual="{word}" ', ""))
     edit(xml, ("UnselectFilter", 'UnselectManual="True" UnselectFilter'))
     assert passed_over(xml) is not None
     assert passed_over(xml.with_suffix(".tomostar")) is not None

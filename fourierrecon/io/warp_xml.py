@@ -39,6 +39,8 @@ def truth(path: Path, root: ElementTree.Element, name: str) -> bool:
         If it is something else; the message names file and field.
     """
     word = root.get(name, "").strip()
+    # what nobody has set is empty, or null
+    word = "" if word.lower() == "null" else word
     if word and word.lower() not in TRUTH:
         raise DataError(f"{path}, attribute {name}: {word[:40]!r} must be True or False; correct it")
     return TRUTH.get(word.lower(), False)
