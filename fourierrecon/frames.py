@@ -42,7 +42,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.errors import UsageError
-from fourierrecon.geometry import Region, tilt_axis_angle
+from fourierrecon.geometry import Region, centre_voxel, tilt_axis_angle
 from fourierrecon.tilt_series import TiltSeries
 
 Matrix = NDArray[np.float64]
@@ -91,7 +91,7 @@ class Box:
             x, y, z = (m - (n - 1) / 2 for m, n in zip(series.middle, (width, height, depth), strict=True))
             first = x, y, z
         elif series.rotation_centre is not None:
-            halves = int(width / 2), int(height / 2), int(depth / 2)
+            halves = centre_voxel((width, height, depth), z_reversed=series.z_reversed)
             x, y, z = (c - h for c, h in zip(series.rotation_centre, halves, strict=True))
             first = x, y, z
         x, y, z = (float(a - b) for a, b in zip(region.origin, first, strict=True))

@@ -11,7 +11,8 @@
   sits at world point (1, 1, 1) by default in the one and (0, 0, 0) in the other, the same point of the specimen.
 * RELION 5's frame hangs on the size of the tomogram: its rotation centre is world point
   ``(int(w/2), int(h/2), int(d/2))``. Another size moves the frame, so that a region stays centred on the rotation
-  centre. With RELION 4's matrices a size only cuts.
+  centre. So does Warp's, whose centre is ``(w/2, h/2, d/2)``, also between voxels. With RELION 4's matrices a size only
+  cuts.
 * Arrays are ``(z, y, x)``, C order.
 """
 
@@ -209,8 +210,8 @@ class Region:
         shape = int(depth / binning), int(height / binning + 0.5), int(width / binning + 0.5)
         start = origin or (None, None, None)
         if series.rotation_centre is not None:
-            # the frame of this size: its rotation centre is the voxel (int(w/2), int(h/2), int(d/2))
-            half = int(width / 2), int(height / 2), int(depth / 2)
+            # the frame of this size
+            half = centre_voxel((width, height, depth), z_reversed=series.z_reversed)
             world = tuple((s or 0.0) - h + c for s, h, c in zip(start, half, series.rotation_centre, strict=True))
         else:
             world = tuple(c if s is None else s for s, c in zip(start, corner, strict=True))
@@ -235,6 +236,15 @@ def _note(asked: tuple[Length, Length, Length], known: bool, laid: list[bool], d
     if None not in asked:
         return "size as asked for"
     return "size from the set" if asked == (None, None, None) else "size as asked for, the rest from the set"
+
+
+def centre_voxel(size: tuple[float, float, float], *, z_reversed: bool = False) -> tuple[float, float, float]:
+    """Voxel ``(x, y, z)`` of a tomogram, bin-1 px from 0, that lies on the rotation centre of a frame that hangs on it.
+
+    RELION 5 takes ``(int(w/2), int(h/2), int(d/2))``, Warp (``z_reversed``) half of the size, whatever that is.
+    """
+    x, y, z = (side / 2 if z_reversed else float(int(side / 2)) for side in size)
+    return x, y, z
 
 
 def rotation_centre(series: TiltSeries) -> NDArray[np.float64]:

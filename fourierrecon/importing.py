@@ -68,6 +68,7 @@ def import_series(
     """
     from fourierrecon.console import program, say, screen
     from fourierrecon.io import Extras, read_all_series, read_series
+    from fourierrecon.io.sources import passed_over
     from fourierrecon.io.star import read_halves
     from fourierrecon.offsets import Offsets
     from fourierrecon.report import describe_ctf, describe_images
@@ -82,6 +83,9 @@ def import_series(
     offsets = Offsets(tiltangle_offset, x_tilt, z_shift, flip_hand)
     found: list[tuple[TiltSeries, Mapping[str, ImageStack]]] = []
     for source in sources:
+        if len(sources) > 1 and (reason := passed_over(source)):
+            say(console, "left out", f"{source}: {reason}")
+            continue
         if target.exists() and source.exists() and source.samefile(target):
             raise UsageError(f"{source} is what would be replaced; give another folder")
         for read in [read_series(source, tn, extras)] if tn is not None else read_all_series(source, extras):
@@ -93,6 +97,8 @@ def import_series(
             say(console, "CTF", describe_ctf(series))
             if series.excluded:
                 say(console, "excluded", f"images {', '.join(map(str, series.excluded))} of the source")
+    if not found:
+        raise DataError("nothing is left to import; a tilt series that is named alone is taken all the same")
     path, copied = write_set(o, found, "relion4" if version == "relion4" else "relion5", copy=copy)
     if copied and not copy:
         say(console, "note", f"RELION 4 needs the images of a series in one stack: copied {', '.join(copied)}")
@@ -135,7 +141,10 @@ def write_set(
     """
     from fourierrecon.io.mrc import write_stack
     from fourierrecon.io.relion import check_entries, write_entries
+    from fourierrecon.io.warp import unstretched
 
+    if version == "relion5":
+        found = [(unstretched(series), halves) for series, halves in found]
     # everything is worked out before anything is written
     copies: list[tuple[Path, TiltSeries, ImageStack]] = []
     entries = [_entry(folder, series, halves, version, copy, copies) for series, halves in found]

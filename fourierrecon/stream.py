@@ -22,7 +22,7 @@ from fourierrecon.errors import FourierReconError, UsageError
 from fourierrecon.importing import entry_of
 from fourierrecon.io import Extras, read_series
 from fourierrecon.io.set_list import write_set_list
-from fourierrecon.io.sources import ARETOMO, IMOD, NOTHING, WARP, names_in
+from fourierrecon.io.sources import ARETOMO, IMOD, NOTHING, WARP, names_in, passed_over
 from fourierrecon.io.star import find_set
 from fourierrecon.products import Recipe
 from fourierrecon.sets import words_of
@@ -102,6 +102,10 @@ class Watcher:
         """Give the tilt series of one file that are complete; note what is on its way."""
         extras = extras_for(source, self.recipe.extras)
         settled = True
+        if reason := passed_over(source):
+            self._tell(f"{source} is left out: {reason}")
+            self._settled[owner] = state
+            return
         for name in names_in(source, extras):
             if self._owners.setdefault(name, owner) != owner:
                 self._tell(f"{name} of {source} is left out: there was one of that name before")

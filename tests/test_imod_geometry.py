@@ -287,6 +287,7 @@ def beads(volume: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.array(sorted(found))
 
 
+@pytest.mark.filterwarnings("ignore:.*its header says 1 Å a pixel:UserWarning")
 @pytest.mark.skipif(not CASES.is_dir(), reason="no shared cases beside this checkout")
 @pytest.mark.parametrize(
     ("case", "places"),

@@ -278,15 +278,16 @@ def test_exposures_in_unknown_order_are_named(tmp_path: Path) -> None:
 def test_pixel_sizes_that_differ_are_named(tmp_path: Path) -> None:
     bare = fei(without=("Dose", "Defocus"))
     source = aligned(tmp_path, angles=True)
-    stack(tmp_path / "ts.st", bare, b"FEI1", pixel=1.0)
-    with pytest.warns(UserWarning, match=r"\(FEI1\) says 2 Å a pixel, 1 Å is used; if that is wrong, give --angpix"):
-        assert read_series(source).pixel_size == 1
+    stack(tmp_path / "ts.st", bare, b"FEI1", pixel=1.5)
+    with pytest.warns(UserWarning, match=r"\(FEI1\) says 2 Å a pixel, 1.5 Å is used; if that is wrong, give --angpix"):
+        assert read_series(source).pixel_size == 1.5
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert read_series(source, extras=Extras(pixel_size=2.0)).pixel_size == 2
-    stack(tmp_path / "ts.st", bare, b"FEI1", pixel=0.0)
-    with pytest.warns(UserWarning, match=r"pixel size from its extended header \(FEI1\)"):
-        assert read_series(source).pixel_size == pytest.approx(2)
+    for unknown in (0.0, 1.0):
+        stack(tmp_path / "ts.st", bare, b"FEI1", pixel=unknown)
+        with pytest.warns(UserWarning, match=r"pixel size from its extended header \(FEI1\)"):
+            assert read_series(source).pixel_size == pytest.approx(2)
 
 
 def test_fei1_is_upside_down_for_imod(tmp_path: Path) -> None:

@@ -217,3 +217,15 @@ def test_what_names_tilt_series(here: Path) -> None:
         "warp/xml/TS_03.xml",
         "xf/TS_02.xf",
     ]
+
+
+def test_what_somebody_took_out_in_warp_is_passed_over(run: Run, here: Path) -> None:
+    write_aln(here / "in", "TS_01")
+    write_images(here / "in/TS_01.mrc")
+    (here / "in/TS_02.xml").write_text('<?xml version="1.0"?><TiltSeries UnselectManual="True" />')
+    status, out, _ = run(f"{WATCH} --d 16 --idle 0.05")
+    assert status == 0
+    assert "1 done; 0 failed" in out
+    assert [text for text in lines(out, "note") if "TS_02" in text] == [
+        "in/TS_02.xml is left out: somebody took it out in Warp (UnselectManual)"
+    ]

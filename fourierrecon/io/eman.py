@@ -88,9 +88,11 @@ def read_eman(
     if table is None:
         raise DataError(f"{path}, tlt_params: not there; align the tilt series with e2tomogram.py first")
     n = len(table)
-    unbinned = _number(path, info, "apix_unbin")
+    # EMAN2 writes 1 where the header of the images says nothing
+    unknown = info.get("apix_unbin") in (0, 1)
+    unbinned = None if unknown else _number(path, info, "apix_unbin")
     if unbinned is None and pixel_size is None:
-        raise DataError(f"{path}, apix_unbin: not there; give pixel_size, in Å")
+        raise DataError(f"{path}, apix_unbin: not there, 0 or 1 Å; give pixel_size=... in Å")
     binning = _binning(path, pixel_size, unbinned)
     pixel = float(pixel_size or unbinned or 0.0)
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
-from fourierrecon.io.stacks import HEADER_BYTES, MrcStack
+from fourierrecon.io.stacks import HEADER_BYTES, MrcStack, Stack
 from fourierrecon.tilt_series import TiltSeries
 
 #: Flag and bytes of SerialEM's fields: tilt angle, piece of a montage, stage, magnification, intensity, exposure.
@@ -112,6 +112,35 @@ def read_extended_header(stack: MrcStack) -> SectionNotes | None:
         records = np.frombuffer(raw, f"{header.order}f4", n * (nint + nreal)).reshape(n, -1)[:, nint:]
         return _agard(records.astype(float))
     return None
+
+
+def pixel_size_of(stack: Stack, *, ctf: bool) -> float:
+    """Give the pixel size of a stack, Å: from its header, else from its extended header, with a warning; 0: unknown.
+
+    A header of 1 Å says as little as one of 0. It is taken, with a warning, where all lengths are in pixels; a CTF
+    would be wrong with it.
+
+    Parameters
+    ----------
+    stack
+        MRC or TIFF.
+    ctf
+        The pixel size is needed for a CTF.
+    """
+    if not isinstance(stack, MrcStack) or stack.pixel_size:
+        return stack.pixel_size
+    notes = read_extended_header(stack)
+    if notes is not None and notes.pixel_size is not None:
+        warnings.warn(f"{stack.path}: pixel size from its extended header ({notes.kind})", stacklevel=3)
+        return notes.pixel_size
+    if not stack.says_one or ctf:
+        return 0.0
+    warnings.warn(
+        f"{stack.path}: its header says 1 Å a pixel, as headers do that nobody filled in; if that is wrong, give the "
+        f"pixel size of the images",
+        stacklevel=3,
+    )
+    return 1.0
 
 
 def with_notes(series: TiltSeries) -> TiltSeries:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry import ASSUMED_DEPTH, rotation
 from fourierrecon.io.defocus import OPTICS, read_ctf
-from fourierrecon.io.extended_header import SectionNotes, read_extended_header
+from fourierrecon.io.extended_header import SectionNotes, pixel_size_of, read_extended_header
 from fourierrecon.io.imod_files import Files
 from fourierrecon.io.imod_text import LARGEST, Options, read_transforms
 from fourierrecon.io.imod_volume import aligned_stack, place_volume
@@ -109,12 +109,15 @@ def read_imod(
     elif tilt.text("THICKNESS") and tilt.numbers("THICKNESS", 1, 1)[0] < 1:
         # AreTomo writes its -VolZ, where 0 stands for no volume and -1 for a depth that it is to find
         warnings.warn(
-            f"{tilt.where('THICKNESS')}: {tilt.text('THICKNESS')}, so the depth is not known; choose it (--d)",
+            f"{tilt.where('THICKNESS')}: {tilt.text('THICKNESS')}, so the depth is not known; choose one",
             stacklevel=2,
         )
     notes = _notes(images)
-    pixel_size = _pixel_size(pixel_size, images, notes)
     angles = files.angles(tilt, n, _noted_angles(images, notes, n, kept))
+    optics = dict(zip(OPTICS, (voltage, spherical_aberration, amplitude_contrast), strict=True))
+    given = {name: value for name, value in optics.items() if value is not None}
+    ctf, missing = read_ctf(files, angles, matrices, kept, given)
+    pixel_size = _pixel_size(pixel_size, images, ctf=ctf is not None)
     delta = tilt.numbers("OFFSET", 1, 2)[0] if tilt.text("OFFSET") else 0.0
     x_tilts = files.x_tilts(tilt, n) - (tilt.numbers("XAXISTILT", 1, 1) or [0.0])[0]
     for name, values in (("OFFSET", angles + delta), ("XAXISTILT", x_tilts)):
@@ -125,9 +128,6 @@ def read_imod(
     projections = imod_matrices(
         aligned.raw_middle, matrices, shifts, angles + delta, x_tilts, placed.axes, placed.offset
     )
-    optics = dict(zip(OPTICS, (voltage, spherical_aberration, amplitude_contrast), strict=True))
-    given = {name: value for name, value in optics.items() if value is not None}
-    ctf, missing = read_ctf(files, angles, matrices, kept, given)
     return TiltSeries(
         images,
         projections[kept],
@@ -229,16 +229,15 @@ def _noted_angles(
     return f"{images.stacks[0].path}, its extended header ({notes.kind})", angles
 
 
-def _pixel_size(given: float | None, images: FileImages | Stack, notes: SectionNotes | None) -> float:
+def _pixel_size(given: float | None, images: FileImages | Stack, *, ctf: bool) -> float:
     """Give the pixel size of the raw images, Å."""
     if given is not None:
         if not FINEST < given < LARGEST:
             raise UsageError(f"pixel_size={given:g} Å of the raw images must be positive")
         return float(given)
     stack = images.stacks[0]
-    if FINEST < stack.pixel_size < LARGEST:
-        return stack.pixel_size
-    if notes is not None and notes.pixel_size is not None:
-        warnings.warn(f"{stack.path}: pixel size from its extended header ({notes.kind})", stacklevel=3)
-        return notes.pixel_size
-    raise DataError(f"{stack.path}: no sensible pixel size in its header; give pixel_size=... (Å) of the raw images")
+    if FINEST < (size := pixel_size_of(stack, ctf=ctf)) < LARGEST:
+        return size
+    raise DataError(
+        f"{stack.path}: no sensible pixel size in its header (0 or 1 Å); give pixel_size=... (Å) of the raw images"
+    )

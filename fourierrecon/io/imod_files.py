@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
-from fourierrecon.io.imod_text import Options, angle, beside, number, read_angles, read_command_file
+from fourierrecon.io.imod_text import Options, angle, beside, number, read_angles, read_command_file, read_rows
 
 
 class Files:
@@ -95,6 +95,9 @@ class Files:
     def named(self, options: Options, name: str, *endings: str) -> Path | None:
         """Find the file that an option names, else the first that has one of these endings."""
         found = beside(self.folder, options.text(name))
+        if found is None and self.folder.absolute().name.endswith("_Imod"):
+            # AreTomo 3 makes this folder where the raw stack is
+            found = beside(self.folder.absolute().parent, options.text(name))
         names = (self.folder / f"{self.base}{ending}" for ending in endings)
         return found or next((path for path in names if os.path.isfile(path)), None)
 
@@ -135,4 +138,8 @@ class Files:
         found = self.named(tilt, "XTILTFILE", *(() if self.tilt_com else (".xtilt",)))
         if found is None and tilt.text("XTILTFILE"):
             raise DataError(f"{tilt.where('XTILTFILE')}: {tilt.text('XTILTFILE')} not found; copy it there")
-        return np.zeros(n) if found is None else read_angles(found, n, "x tilt")
+        if found is None:
+            return np.zeros(n)
+        # AreTomo 3 counts the dark images where its .xf does not, and the other way round; all its x tilts are 0
+        values = {value for _, row in read_rows(found, 1, 10_000, "an x tilt") for value in row}
+        return np.full(n, angle(values.pop(), str(found))) if len(values) == 1 else read_angles(found, n, "x tilt")

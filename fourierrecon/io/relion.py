@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fourierrecon.errors import UsageError
-from fourierrecon.geometry import Region, projection_matrices
+from fourierrecon.geometry import Region, centre_voxel, projection_matrices
 from fourierrecon.io.mrc import write_stack
 from fourierrecon.io.star_table import write_tables
 from fourierrecon.tilt_series import ImageStack, TiltSeries
@@ -306,7 +306,8 @@ def _frame(
         width, height, depth = (float(n) for n in region.shape[::-1])
         corner, extent = region.origin, (width, height, depth)
     elif series.rotation_centre is not None:
-        x, y, z = (c - int(s / 2) for c, s in zip(series.rotation_centre, extent, strict=True))
+        halves = centre_voxel(extent, z_reversed=series.z_reversed)
+        x, y, z = (c - h for c, h in zip(series.rotation_centre, halves, strict=True))
         corner = (x, y, z)
     return corner, extent
 

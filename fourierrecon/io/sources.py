@@ -84,6 +84,28 @@ def read_all_series(path: str | os.PathLike[str], extras: Extras = NOTHING) -> l
     return [read_series(path, name, extras) for name in star.list_tomograms(path)]
 
 
+def passed_over(path: str | os.PathLike[str]) -> str | None:
+    """Say why the program that wrote a file passes its tilt series over; None if it does not.
+
+    A series that is named alone is read all the same, with a warning; many at once are taken without it.
+
+    Parameters
+    ----------
+    path
+        As for :func:`read_series`.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read.
+    """
+    if Path(path).suffix.lower() not in WARP:
+        return None
+    from fourierrecon.io.warp_files import is_unselected
+
+    return "somebody took it out in Warp (UnselectManual)" if is_unselected(Path(path)) else None
+
+
 def read_series(path: str | os.PathLike[str], name: str | None = None, extras: Extras = NOTHING) -> TiltSeries:
     """Read a tilt series; its images stay on disk until they are used.
 

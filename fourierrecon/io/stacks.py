@@ -26,6 +26,8 @@ MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
 COMPLEX_MODES = (3, 4)
 KNOWN_MODES = (*MODES, *COMPLEX_MODES, 101)
 HEADER_BYTES = 1024
+#: Programs that do not know the pixel size write 1 Å, to the precision of the header.
+SAME_PIXEL = 1e-6
 #: IMOD's mark in the header (bytes 152 to 155), and the bit of its flags that makes bytes signed.
 IMOD_STAMP, IMOD_SIGNED = 1146047817, 1
 
@@ -126,8 +128,13 @@ class MrcStack(FileStack):
 
     @property
     def pixel_size(self) -> float:
-        """From the header, Å; 0 where it says nothing sensible."""
-        return self._header.voxel_size
+        """From the header, Å; 0 where it says nothing sensible: nothing at all, or the 1 Å of who does not know."""
+        return 0.0 if self.says_one else self._header.voxel_size
+
+    @property
+    def says_one(self) -> bool:
+        """Whether the header says 1 Å, which programs write that do not know the pixel size."""
+        return abs(self._header.voxel_size - 1) < SAME_PIXEL
 
     @property
     def places(self) -> list[tuple[Path, int]] | None:

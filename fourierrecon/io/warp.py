@@ -6,8 +6,15 @@ of the volume, in Å from its corner, comes to the image at
 ``u = (Rz(axis) Ry(-(angle + LevelAngleY)) Rx(LevelAngleX) (X - volume / 2))[:2] + offset + image / 2``
 
 in Å from the image's corner, with right-handed rotations of column vectors; ``volume`` and ``image`` are sizes in Å,
-``offset`` is ``(AxisOffsetX, AxisOffsetY)``. Pixel and voxel 0 sit at 0 Å. ``AreAnglesInverted`` turns the defocus
-gradient around, not the positions, and so does nothing here.
+``offset`` is ``(AxisOffsetX, AxisOffsetY)``. Pixel and voxel 0 sit at 0 Å.
+
+``WarpTools ts_stack`` rounds the sides of its images to even numbers of px, and stretches the images to them: of
+``n`` px for ``L`` Å each is ``L / n`` wide, ``u = x n / L`` px. The header has the pixel size that was asked for, and
+that is the voxel size of Warp's own tomogram.
+
+The defocus of a point is that of the image plus its depth, the third coordinate above. ``AreAnglesInverted`` takes
+that depth from angles of the other sign and a specimen with z reversed, so it grows the other way: RELION's
+``rlnTomoHand`` is 1 without it, and -1 with it. It does nothing to positions.
 
 So Warp's z axis points the other way from IMOD's and RELION's, and the centres are half a pixel apart: IMOD turns
 about ``(n - 1) / 2``, Warp about ``n / 2``, also where it imports IMOD's ``.xf`` and ``.tlt``. If an IMOD tomogram of
@@ -28,9 +35,12 @@ from numpy.typing import NDArray
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry import projection_matrices
 from fourierrecon.io.mrc import FileImages, open_stack
-from fourierrecon.io.warp_files import LARGEST, WarpSeries, read_files
+from fourierrecon.io.warp_files import WarpSeries, read_files
+from fourierrecon.io.warp_xml import LARGEST
 from fourierrecon.tilt_series import ImageStack, TiltSeries
 
+#: A shift in the images that is worth a word, px.
+NOTICED = 0.05
 #: What a stack of the images may be called, beside the XML or in ``tiltstack/NAME``.
 STACK_ENDINGS = (".st", ".mrc", ".mrcs", ".tif", ".tiff")
 
@@ -57,8 +67,8 @@ def read_warp(
         MRC or TIFF stack of the images, in the order of the file, with or without the excluded ones. Default: a stack
         of the same name beside the file or in ``tiltstack/NAME``, else Warp's averages of the movies.
     pixel_size
-        Of these images, Å. Default: from ``ImageDimensionsAngstrom``, else from the header of the images, else
-        ``PixelSize`` of the CTF.
+        Of these images, Å. Default: that of the header, or ``PixelSize`` of the CTF, whichever fits
+        ``ImageDimensionsAngstrom``, else what these make it; without them, the header's, else the CTF's.
     size
         ``(width, height, depth)`` of the tomogram, px of these images. Default: ``VolumeDimensionsAngstrom``.
 
@@ -93,6 +103,7 @@ def read_warp(
     images, header_pixel = _images(series, keep, path, None if stack is None else Path(stack))
     height, width = images.shape[1:]
     pixel = pixel_size or _pixel_size(series, (width, height), header_pixel)
+    stretch = _stretch(series, (width, height), pixel)
     if size is None and series.volume_size is not None:
         # Warp stores Å in single precision: 834 Å may be 999.9999 px
         sides = (side / pixel for side in series.volume_size)
@@ -100,16 +111,18 @@ def read_warp(
         size = (x, y, z)
     w, h, d = size or (0.0, 0.0, 0.0)
     centre = (w / 2, h / 2, d / 2)
-    # the image's centre is half its size also where that is odd
-    half = np.array([width % 2, height % 2]) / 2
     projections = projection_matrices(
         (height, width),
         centre,
         -(series.angles[keep] + series.level[1]),
         series.axis[keep],
         series.level[0],
-        series.offsets[keep] / pixel + half,
+        series.offsets[keep] / pixel,
     )
+    projections[:, :2, 3] -= [width // 2, height // 2]
+    projections[:, :2] *= stretch[:, None]
+    # the image's centre is half its size also where that is odd
+    projections[:, :2, 3] += [width / 2, height / 2]
     ctf = series.ctf
     if ctf is not None:
         per_tilt = ("defocus_u", "defocus_v", "defocus_angle", "phase_shift", "scale")
@@ -128,9 +141,41 @@ def read_warp(
         "Warp (0-based world about the rotation centre, size / 2; z points the other way from IMOD's and RELION's)",
         str(path),
         series.ctf_missing,
+        None if series.inverted is None else -1 if series.inverted else 1,
         excluded=tuple(int(i) + 1 for i in np.flatnonzero(~series.use)),
         z_reversed=True,
     )
+
+
+def unstretched(series: TiltSeries) -> TiltSeries:
+    """Give a series of Warp as if its images had square pixels, for who cannot say otherwise, with a warning.
+
+    Parameters
+    ----------
+    series
+        Of any program; only those of Warp whose stretched images were read are changed.
+
+    Returns
+    -------
+    TiltSeries
+        Its projections are rotations and shifts; they miss the images by what the warning says.
+    """
+    stretch = np.linalg.norm(series.projections[:, :2, :3], axis=2)
+    if not series.z_reversed or np.ptp(stretch, axis=0).max() > 1e-9 or np.abs(stretch - 1).max() < 1e-9:
+        return series
+    middle = np.array(series.image_shape[::-1]) / 2
+    projections = series.projections.copy()
+    projections[:, :2, 3] -= middle
+    projections[:, :2] /= stretch[:, :, None]
+    projections[:, :2, 3] += middle
+    missed = (np.abs(stretch[0] - 1) * middle).max()
+    if missed >= NOTICED:
+        warnings.warn(
+            f"{series.source}: Warp stretched these images to even sides, which RELION 5 sets cannot say: pixels at "
+            f"their borders are up to {missed:.2g} px off (RELION 4 sets say it)",
+            stacklevel=2,
+        )
+    return replace(series, projections=projections)
 
 
 def _images(series: WarpSeries, keep: NDArray[np.intp], source: Path, stack: Path | None) -> tuple[ImageStack, float]:
@@ -186,19 +231,34 @@ def _average(series: WarpSeries, index: int, source: Path) -> Path:
 
 
 def _pixel_size(series: WarpSeries, image: tuple[int, int], header: float) -> float:
-    """Give the pixel size of the images, Å: from their size in Å, else their header, else the CTF's."""
+    """Give the pixel size that the images were made for, Å, see above."""
+    known = [pixel for pixel in (header, series.pixel_size or 0.0) if pixel]
+    pixel = known[0] if known else None
     if series.image_size is not None:
         x, y = (length / pixels for length, pixels in zip(series.image_size, image, strict=True))
-        if not abs(x - y) < 0.01 * max(x, y):
+        # single precision, as above
+        known.append(round((x + y) / 2, 6))
+        fitting = [pixel for pixel in known if _fits(series.image_size, image, pixel)]
+        if not fitting and not abs(x - y) < 0.01 * max(x, y):
             raise DataError(
                 f"{series.path}, ImageDimensionsAngstrom: {series.image_size[0]:g} x {series.image_size[1]:g} Å do not "
-                f"fit images of {image[0]} x {image[1]} px; are they of another series, or turned? Else give pixel_size"
+                f"fit images of {image[0]} x {image[1]} px; are they of another series, or turned? "
+                f"Else give pixel_size=..."
             )
-        # single precision, as above
-        pixel: float | None = round((x + y) / 2, 6)
-    else:
-        pixel = header or series.pixel_size
+        pixel = (fitting or known[-1:])[0]
     if pixel is None or not 1e-3 < pixel < 1e6:
         found = "not known" if pixel is None else f"{pixel:g} Å"
-        raise DataError(f"{series.path}: the pixel size of the images is {found}; give pixel_size, in Å")
+        raise DataError(f"{series.path}: the pixel size of the images is {found}; give pixel_size=... in Å")
     return pixel
+
+
+def _fits(lengths: tuple[float, ...], image: tuple[int, int], pixel: float) -> bool:
+    """Tell whether images of a size in Å have these sides in px, each rounded to an even number or not at all."""
+    return all(abs(length / pixel - side) < 1.01 for length, side in zip(lengths, image, strict=True))
+
+
+def _stretch(series: WarpSeries, image: tuple[int, int], pixel: float) -> NDArray[np.float64]:
+    """Give how much larger images are along x and y than their pixel size says, ``(2,)``."""
+    if series.image_size is None or any(side % 2 for side in image) or not _fits(series.image_size, image, pixel):
+        return np.ones(2)
+    return np.asarray(np.array(image, float) * pixel / np.array(series.image_size, float), np.float64)

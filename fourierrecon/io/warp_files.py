@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
-from fourierrecon.io.files import is_plain
 from fourierrecon.io.star_table import read_tables
+from fourierrecon.io.warp_xml import LARGEST, TRUTH, attribute, number, numbers_of, read_root, truth, values_of
 from fourierrecon.tilt_series import MOST_TILT, CtfParameters
 
-#: No angle (degrees), exposure or shift (Å) is larger, no size (px) either: what exceeds it is a mistake.
-LARGEST = 1e7
 #: Grids of Warp that bend the images or the volume; they are named if they are not zero. Their units.
 NOT_APPLIED = {
     "GridMovementX": "Å",
@@ -32,7 +29,8 @@ NOT_APPLIED = {
     "GridAngleZ": "°",
 }
 
-_Value = TypeVar("_Value")
+#: Aberrations that Warp fits and that the CTF here has no terms for; likewise.
+ABERRATIONS = {"ZernikeCoeffsOdd": "", "ZernikeCoeffsEven": "", "BeamTilt": " mrad"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +52,7 @@ class WarpSeries:
     ctf_missing: tuple[str, ...] = ()
     movie_folder: str = ""
     movie_field: str = "<MoviePath>"
+    inverted: bool | None = None  # AreAnglesInverted: the defocus falls with the depth
 
     def __len__(self) -> int:
         return len(self.angles)
@@ -74,10 +73,8 @@ def read_files(path: Path) -> WarpSeries:
     """
     if path.suffix.lower() != ".tomostar":
         return _read_xml(path)
-    for xml in (path.with_suffix(".xml"), path.absolute().parent.parent / "warp_tiltseries" / f"{path.stem}.xml"):
-        if xml.is_file():
-            return _read_xml(xml)
-    return _read_tomostar(path)
+    xml = _xml_of(path)
+    return _read_tomostar(path) if xml is None else _read_xml(xml)
 
 
 def _read_tomostar(path: Path) -> WarpSeries:
@@ -113,13 +110,13 @@ def _read_tomostar(path: Path) -> WarpSeries:
 
 def _read_xml(path: Path) -> WarpSeries:
     """Read the XML of a tilt series."""
-    root = _root(path)
-    angles = _numbers(path, root, "Angles", largest=MOST_TILT)
+    root = read_root(path)
+    angles = numbers_of(path, root, "Angles", largest=MOST_TILT)
     if angles is None:
         raise DataError(f"{path}: <Angles> is missing; it lists the tilt angles. Give the XML of a tilt series")
     n = len(angles)
-    lists = {"AxisAngle": _numbers(path, root, "AxisAngle", n, MOST_TILT)}
-    lists |= {name: _numbers(path, root, name, n) for name in ("AxisOffsetX", "AxisOffsetY", "Dose")}
+    lists = {"AxisAngle": numbers_of(path, root, "AxisAngle", n, MOST_TILT)}
+    lists |= {name: numbers_of(path, root, name, n) for name in ("AxisOffsetX", "AxisOffsetY", "Dose")}
     axis, x, y, dose = lists.values()
     if axis is None or x is None or y is None:
         lacking = ", ".join(f"<{name}>" for name in ("AxisAngle", "AxisOffsetX", "AxisOffsetY") if lists[name] is None)
@@ -129,17 +126,20 @@ def _read_xml(path: Path) -> WarpSeries:
             f"{path}, <Dose>, value {int(np.argmin(dose)) + 1}: {dose.min():g} is no exposure; allowed: 0 or more; "
             f"correct it"
         )
-    truth = {"true": True, "false": False}
-    use = _values(path, root, "UseTilt", lambda word: truth[word.lower()], "must be True or False", n)
-    movies = _values(path, root, "MoviePath", str, "", n)
-    level_x, level_y = (_attribute(path, root, f"LevelAngle{a}", 1, (0.0,), MOST_TILT) for a in "XY")
-    sizes = [_attribute(path, root, f"{kind}DimensionsAngstrom", k) for kind, k in (("Image", 2), ("Volume", 3))]
+    use = values_of(path, root, "UseTilt", lambda word: TRUTH[word.lower()], "must be True or False", n)
+    movies = values_of(path, root, "MoviePath", str, "", n)
+    level_x, level_y = (attribute(path, root, f"LevelAngle{a}", 1, (0.0,), MOST_TILT) for a in "XY")
+    sizes = [attribute(path, root, f"{kind}DimensionsAngstrom", k) for kind, k in (("Image", 2), ("Volume", 3))]
     for kind, lengths in zip(("Image", "Volume"), sizes, strict=True):
         if lengths is not None and min(lengths) < 0:
             raise DataError(f"{path}, {kind}DimensionsAngstrom: {min(lengths):g} Å is no size; correct or remove it")
     # Warp writes 0 where it does not know them
     image_size, volume_size = (lengths if lengths and min(lengths) > 0 else None for lengths in sizes)
     _name_the_rest(path, root)
+    if truth(path, root, "UnselectManual"):
+        warnings.warn(
+            f"{path}: somebody took this tilt series out in Warp (UnselectManual); read all the same", stacklevel=4
+        )
     ctf, missing = _ctf(path, root, n)
     fitted = _parameter(path, root, "PixelSize")
     return WarpSeries(
@@ -157,102 +157,31 @@ def _read_xml(path: Path) -> WarpSeries:
         ctf,
         missing,
         root.get("DataDirectory", ""),
+        inverted=truth(path, root, "AreAnglesInverted"),
     )
 
 
-def _root(path: Path) -> ElementTree.Element:
-    """Parse an XML file in UTF-8 or UTF-16, with or without a byte-order mark."""
-    try:
-        raw = path.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise DataError(f"cannot read {str(path)!r}: {reason}; give the XML of a Warp tilt series") from error
-    if not raw.strip():
-        raise DataError(f"{path} is empty; was its writing interrupted?")
-    wide = raw[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in raw[:4]
-    codec = "utf-8-sig" if not wide else "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-16-le"
-    try:
-        text = raw.decode(codec)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is neither UTF-8 nor UTF-16 text; save it as UTF-8, or copy it again") from error
-    # the declaration may name another encoding than the file has
-    text = re.sub(r"^\s*<\?xml[^>]*>", lambda match: "\n" * match[0].count("\n"), text)
-    try:
-        root = ElementTree.fromstring(text)
-    except (ElementTree.ParseError, ValueError) as error:
-        line = getattr(error, "position", (1, 0))[0]
-        raise DataError(f"{path}, line {line}: no valid XML ({error}); was the file cut short?") from error
-    if root.tag != "TiltSeries":
-        raise DataError(f"{path}: begins with <{root.tag[:40]}>, not <TiltSeries>; give the XML of a Warp tilt series")
-    return root
+def is_unselected(path: Path) -> bool:
+    """Tell whether somebody took this tilt series out by hand in Warp, which then passes it over.
+
+    Parameters
+    ----------
+    path
+        As for :func:`read_files`.
+
+    Raises
+    ------
+    DataError
+        If the XML cannot be read.
+    """
+    xml = path if path.suffix.lower() != ".tomostar" else _xml_of(path)
+    return xml is not None and truth(xml, read_root(xml), "UnselectManual")
 
 
-def _number(word: str, largest: float = LARGEST) -> float:
-    """Give a sensible number, or raise ``ValueError``."""
-    value = float(word) if is_plain(word) else float("nan")
-    if not abs(value) <= largest:
-        raise ValueError(word)
-    return value
-
-
-def _values(
-    path: Path,
-    root: ElementTree.Element,
-    name: str,
-    convert: Callable[[str], _Value],
-    allowed: str,
-    n: int | None = None,
-) -> list[_Value] | None:
-    """Give a list of one value a line, or None if there is no such element."""
-    element = root.find(name)
-    if element is None:
-        return None
-    words = [word.strip() for word in (element.text or "").splitlines()]
-    words = [word for word in words if word]
-    if n is not None and len(words) != n:
-        raise DataError(f"{path}, <{name}>: {len(words)} values, but <Angles> has {n}; needed: one a tilt")
-    values = []
-    for i, word in enumerate(words):
-        try:
-            values.append(convert(word))
-        except (ValueError, KeyError) as error:
-            raise DataError(f"{path}, <{name}>, value {i + 1}: {word[:40]!r} {allowed}; correct it") from error
-    return values
-
-
-def _numbers(
-    path: Path, root: ElementTree.Element, name: str, n: int | None = None, largest: float = LARGEST
-) -> NDArray[np.float64] | None:
-    """Give a list of finite numbers, ``(n,)``."""
-    values = _values(
-        path, root, name, lambda word: _number(word, largest), f"must be a number up to {largest:g} either way", n
-    )
-    if values is not None and not values:
-        raise DataError(f"{path}, <{name}>: holds no values; needed: one a tilt")
-    return None if values is None else np.array(values, float)
-
-
-def _attribute(
-    path: Path,
-    root: ElementTree.Element,
-    name: str,
-    n: int,
-    default: tuple[float, ...] | None = None,
-    largest: float = LARGEST,
-) -> tuple[float, ...] | None:
-    """Give an attribute of the root, ``n`` numbers with commas between."""
-    text = root.get(name, "").strip()
-    if not text:
-        return default
-    try:
-        values = tuple(_number(word.strip(), largest) for word in text.strip("()").split(","))
-    except ValueError:
-        values = ()
-    if len(values) != n:
-        raise DataError(
-            f"{path}, attribute {name}: {text[:40]!r} must be {n} number{'s' * (n > 1)} up to {largest:g}; correct it"
-        )
-    return values
+def _xml_of(path: Path) -> Path | None:
+    """Find the XML of a ``.tomostar``: beside it, or in ``../warp_tiltseries``."""
+    places = path.with_suffix(".xml"), path.absolute().parent.parent / "warp_tiltseries" / f"{path.stem}.xml"
+    return next((xml for xml in places if xml.is_file()), None)
 
 
 def _parameter(path: Path, root: ElementTree.Element, name: str) -> float | None:
@@ -262,7 +191,7 @@ def _parameter(path: Path, root: ElementTree.Element, name: str) -> float | None
             if element.get("Name") == name:
                 word = element.get("Value", "").strip()
                 try:
-                    return _number(word)
+                    return number(word)
                 except ValueError as error:
                     raise DataError(f"{path}, <{block}>, {name}: {word[:40]!r} must be a number; correct it") from error
     return None
@@ -274,12 +203,21 @@ def _nodes(path: Path, grid: ElementTree.Element) -> NDArray[np.float64]:
     for i, node in enumerate(grid.findall("Node")):
         word = node.get("Value", "").strip()
         try:
-            values.append(_number(word))
+            values.append(number(word))
         except ValueError as error:
             raise DataError(
                 f"{path}, <{grid.tag}>, node {i + 1}: {word[:40]!r} must be a number; correct it"
             ) from error
     return np.array(values, float)
+
+
+def _terms(path: Path, root: ElementTree.Element, name: str) -> NDArray[np.float64]:
+    """Give the numbers of a parameter of the fitted CTF that holds several."""
+    words = [e.get("Value", "") for e in root.findall("CTF/Param") if e.get("Name") == name]
+    try:
+        return np.array([number(word) for text in words for word in re.split(r"[;,\s]+", text) if word], float)
+    except ValueError as error:
+        raise DataError(f"{path}, <CTF>, {name}: {words[0][:40]!r} must be numbers; correct it") from error
 
 
 def _name_the_rest(path: Path, root: ElementTree.Element) -> None:
@@ -290,9 +228,15 @@ def _name_the_rest(path: Path, root: ElementTree.Element) -> None:
         nodes = np.zeros(0) if grid is None else _nodes(path, grid)
         if nodes.any():
             found.append(f"{name} (up to {np.abs(nodes).max():.3g} {unit})")
-    identity = (1.0, 0.0, 0.0, 1.0)
-    if not np.allclose(_attribute(path, root, "MagnificationCorrection", 4, identity) or identity, identity, atol=1e-6):
+    # Warp 1 wrote scales along and across an axis, and its angle; Warp 2 writes a 2 x 2 matrix
+    scales = attribute(path, root, "MagnificationCorrection", (3, 4)) or (1.0, 1.0, 0.0)
+    none = scales[:2] == (1.0, 1.0) if len(scales) == 3 else np.allclose(scales, (1, 0, 0, 1), atol=1e-6)
+    if not none:
         found.append("MagnificationCorrection")
+    for name, unit in ABERRATIONS.items():
+        terms = _terms(path, root, name)
+        if terms.any():
+            found.append(f"{name} (up to {np.abs(terms).max():.3g}{unit})")
     if found:
         warnings.warn(f"{path}: not applied: {', '.join(found)}", stacklevel=5)
 
