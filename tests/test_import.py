@@ -163,8 +163,8 @@ def test_rotations_are_the_nearest_ones_and_say_what_they_leave_out() -> None:
 def test_tilts_beyond_90_degrees_keep_the_x_tilt() -> None:
     tilts = np.array([-120.0, -90, -60, 0, 60, 90, 100])
     turn = projection_matrices((10, 10), (0.0, 0, 0), tilts, 85.0, 0.0)[:, :2, :3]
-    for found, want in zip(euler_angles(turn), (tilts, 85.0, 0.0), strict=True):
-        np.testing.assert_allclose(found, np.broadcast_to(want, 7), atol=1e-4)
+    for found, want in zip(euler_angles(turn), (tilts, np.full(7, 85.0), np.zeros(7)), strict=True):
+        np.testing.assert_allclose(found, want, atol=1e-4)
 
 
 def test_rotations_only_is_an_option(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811

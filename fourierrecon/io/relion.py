@@ -166,7 +166,7 @@ def relion4_entry(
         Names of the half images (``N@stack``, one a tilt), under ``Even`` and ``Odd``; may be empty.
     """
     corner, extent = _frame(series, size, region)
-    overview, tilts = _common_columns(series, hand)
+    overview, tilts = common_columns(series, hand)
     overview |= {"rlnTomoTiltSeriesName": [stack], "rlnTomoFrameCount": [str(series.n_tilts)]}
     overview |= {f"rlnTomoSize{a}": [_number(v)] for a, v in zip("XYZ", extent, strict=True)}
     return Entry(series.name, overview, matrix_columns(series, corner, 1.0) | tilts | _image_columns(halves))
@@ -238,7 +238,7 @@ def relion5_entry(
             f"{series.name}: its alignment has {found.rest}, which RELION 5 sets cannot hold: write a RELION 4 set "
             f"(import: use --as relion4), or leave it out, as RELION does (import: --rotations_only)"
         )
-    overview, columns = _common_columns(series, hand)
+    overview, columns = common_columns(series, hand)
     overview |= {"rlnTomoTiltSeriesStarFile": [f"tilt_series/{series.name}.star"]}
     overview |= {f"rlnTomoSize{a}": [_number(v)] for a, v in zip("XYZ", extent, strict=True)}
     angstrom = shift * series.pixel_size
@@ -327,7 +327,7 @@ def _frame(
     return corner, extent
 
 
-def _common_columns(series: TiltSeries, hand: int) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+def common_columns(series: TiltSeries, hand: int) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """Give the columns that both versions have: of the tomogram, and of its tilts."""
     if not series.name or any(c.isspace() or c in "\"'#/" for c in series.name):
         raise UsageError(f"tomogram name {series.name!r} must be one word without quotes, # and /")
