@@ -79,6 +79,7 @@ def import_series(
     """
     from fourierrecon.console import program, say, screen
     from fourierrecon.io import Extras, read_all_series, read_series
+    from fourierrecon.io.sources import check_single
     from fourierrecon.io.star import read_halves
     from fourierrecon.offsets import Offsets
     from fourierrecon.report import describe_ctf, describe_images
@@ -104,6 +105,7 @@ def import_series(
             say(console, "CTF", describe_ctf(series))
             if series.excluded:
                 say(console, "excluded", f"images {', '.join(map(str, series.excluded))} of the source")
+    check_single(extras, [series.name for series, _ in found])
     path, copied = write_set(
         o,
         found,

@@ -18,6 +18,7 @@ from fourierrecon.denoising import Pair, write_lists
 from fourierrecon.errors import FourierReconError, UsageError
 from fourierrecon.io import read_series
 from fourierrecon.io.set_list import BINNING, PICTURES, SIZES, VOLUMES, write_set_list
+from fourierrecon.io.sources import check_single
 from fourierrecon.io.star import find_set
 from fourierrecon.io.star_table import read_tables
 from fourierrecon.listing import Listed
@@ -110,7 +111,9 @@ def reconstruct_set(
     UsageError, DataError
         If nothing can be done at all.
     """
-    names = batch.shard(batch.choose_names(recipe.source, patterns, recipe.extras), part)
+    names = batch.choose_names(recipe.source, patterns, recipe.extras)
+    check_single(recipe.extras, names)
+    names = batch.shard(names, part)
     protect_set(recipe)
     with batch.locked(recipe.folder, part):
         speaker = Speaker(console, len(names), quiet=quiet)
@@ -157,17 +160,18 @@ def write_list(recipe: Recipe, outcomes: Sequence[Outcome]) -> Path | None:
         If a file cannot be read or written.
     """
     results = {outcome.name: outcome for outcome in outcomes if outcome.made}
+    # notes are of one tilt series: of that which was made now
+    others, rest = {}, replace(recipe, extras=replace(recipe.extras, mdoc=None))
     done = {outcome.name for outcome in outcomes}
     files = [path.name for path in (recipe.folder / "tomograms").glob("rec_*")]
     for name in batch.choose_names(recipe.source, (), recipe.extras):
         # of many tomograms, most are not there yet: nothing to be read for these
         if name not in done and any(file.startswith(f"rec_{name}") for file in files):
-            found = _found(recipe, name)
+            found = _found(rest, name)
             if found is not None:
-                results[name] = found
-    if not results:
-        return None
-    return list_tomograms(recipe.folder, [(recipe, results)])
+                others[name] = found
+    groups = [(by, made) for by, made in ((recipe, results), (rest, others)) if made]
+    return list_tomograms(recipe.folder, groups) if groups else None
 
 
 def list_tomograms(folder: Path, groups: Sequence[tuple[Recipe, Mapping[str, Outcome]]]) -> Path | None:
@@ -178,7 +182,7 @@ def list_tomograms(folder: Path, groups: Sequence[tuple[Recipe, Mapping[str, Out
     folder
         Of the products.
     groups
-        One of a set of RELION, or any number of single tilt series: a recipe, and what became of its tomograms by name.
+        Of one set of RELION, or of any number of tilt series: recipe, and what became of its tomograms by name.
 
     Raises
     ------
@@ -192,7 +196,8 @@ def list_tomograms(folder: Path, groups: Sequence[tuple[Recipe, Mapping[str, Out
         for one in listed:
             one.check()
         if recipe.source.suffix.lower() == ".star":
-            return write_set_list(folder, recipe.source, words, placed=listed[0].placed())
+            placed = {name: place for one in listed for name, place in one.placed().items()}
+            return write_set_list(folder, recipe.source, words, placed=placed)
         entries = [entry for one in listed for entry in one.entries(folder)]
         return write_set_list(folder, recipe.source, words, entries) if entries else None
     except UsageError:

@@ -10,7 +10,7 @@ import pytest
 
 from fourierrecon.errors import DataError
 from fourierrecon.geometry import projection_matrices
-from fourierrecon.io import FileImages, write_stack
+from fourierrecon.io import Extras, FileImages, read_series, write_stack
 from fourierrecon.io.mdoc import join_mdoc, read_mdoc
 from fourierrecon.tilt_series import TiltSeries
 
@@ -213,6 +213,26 @@ def test_angles_of_the_other_sign(tmp_path: Path) -> None:
     notes_of(path, BY_ANGLE[10:])
     with pytest.warns(UserWarning, match="opposite signs"):
         np.testing.assert_allclose(joined(series_of(list(-TILTS[10:])), path), 3 * np.argsort(np.argsort(TURN[10:])))
+
+
+def test_images_that_warp_leaves_out(tmp_path: Path) -> None:
+    """UseTilt of Warp, beside an mdoc of the whole series in the order of acquisition."""
+    write_stack(tmp_path / "TS_01.mrc", np.random.default_rng(1).normal(size=(41, 8, 10)).astype(np.float32), 4.0)
+    out = [0, 1, 40]
+    words = {
+        "Angles": map(str, TILTS),
+        "UseTilt": [str(i not in out) for i in range(41)],
+        "AxisAngle": ["85"] * 41,
+        "AxisOffsetX": ["0"] * 41,
+        "AxisOffsetY": ["0"] * 41,
+        "MoviePath": [f"{i}.tif" for i in range(41)],
+    }
+    tables = "".join(f"<{tag}>{chr(10).join(values)}</{tag}>" for tag, values in words.items())
+    (tmp_path / "TS_01.xml").write_text(f'<TiltSeries AreAnglesInverted="False">{tables}</TiltSeries>')
+    notes = notes_of(tmp_path / "a.mdoc", ACQUIRED)
+    with pytest.warns(UserWarning, match="left out, as UseTilt says"):
+        series = read_series(tmp_path / "TS_01.xml", None, Extras(mdoc=notes))
+    np.testing.assert_allclose(series.exposure, 3 * np.delete(TURN, out))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("date", ["2025-03-02  10:{:02d}:00", "02-Mrz-25 10:{:02d}:00", "2025-03-02T10:{:02d}:00"])

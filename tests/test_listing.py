@@ -197,3 +197,23 @@ def test_the_exposures_of_an_mdoc_are_listed(here: Path, run: Run) -> None:
     exposure = read_series("out/tomograms.star").exposure
     assert exposure is not None
     np.testing.assert_allclose(exposure, [1, 2, 3, 4, 5])
+
+
+def test_notes_of_one_tilt_series_are_not_those_of_several(here: Path, run: Run) -> None:
+    write_small_set(here / "set", 2)
+    Path("TS_01.mdoc").write_text(
+        "".join(
+            f"[ZValue = {i}]\nTiltAngle = {a}\nPriorRecordDose = {i + 1}\n" for i, a in enumerate(range(-45, 46, 22))
+        )
+    )
+    for words in (f"reconstruct {MAKE} --o out/ --t", "import -o new", "info"):
+        status, _, err = run(f"{words} set/tomograms.star --mdoc TS_01.mdoc")
+        assert status == 2
+        assert "--mdoc TS_01.mdoc is of one tilt series, but 2 are read: TS_01, TS_02; give one at a time (--tn)" in err
+    assert not (here / "out").exists()
+    # the other one stays in the list as it was
+    assert run(f"reconstruct --t set/tomograms.star {MAKE} --o out/")[0] == 0
+    assert run(f"reconstruct --t set/tomograms.star {MAKE} --o out/ --tn TS_01 --mdoc TS_01.mdoc")[0] == 0
+    first, second = (read_series("out/tomograms.star", f"TS_0{i}").exposure for i in (1, 2))
+    assert first is not None
+    assert second is None
