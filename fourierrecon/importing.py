@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from fourierrecon.errors import DataError, UsageError
-from fourierrecon.io.rotations import TOLERANCE
 from fourierrecon.options import (
     FLAG,
     Aberration,
@@ -177,8 +176,8 @@ def write_set(
     return write_entries(folder, entries), [str(path) for path, _, _ in copies]
 
 
-def entry_of(folder: Path, series: TiltSeries, region: Region | None = None) -> Entry | None:
-    """Give the entry of a tilt series in a RELION 5 set; None if its images cannot be named there.
+def entry_of(folder: Path, series: TiltSeries, region: Region) -> Entry | None:
+    """Give the entry of a tomogram in a list of RELION 5; None if its images cannot be named there.
 
     Parameters
     ----------
@@ -187,17 +186,10 @@ def entry_of(folder: Path, series: TiltSeries, region: Region | None = None) -> 
     series
         With all corrections.
     region
-        That is the tomogram of the new set. Default: that of the tilt series.
-
-    Raises
-    ------
-    UsageError
-        If RELION 5 cannot hold the alignment to 0.1 px.
+        That is the tomogram.
     """
     copies: list[tuple[Path, TiltSeries, ImageStack]] = []
     entry = _entry(folder, series, {}, "relion5", copies, region=region)
-    if entry.rotations is not None and entry.rotations.magnified > TOLERANCE:
-        raise UsageError(f"{series.name}: RELION 5 sets hold no magnification, as its alignment has")
     return None if copies else entry
 
 
@@ -212,7 +204,7 @@ def _entry(
     rotations_only: bool = False,
     region: Region | None = None,
 ) -> Entry:
-    """Make the entry of one tilt series, and note which stacks have to be written for it."""
+    """Make the entry of one tilt series, of a region of it for a list, and note which stacks have to be written."""
     from fourierrecon.io.relion import relion4_entry, relion5_entry
 
     hand = series.hand or USUAL_HAND
@@ -231,7 +223,9 @@ def _entry(
         stacks[half] = _name(places[0][0])
     if version == "relion4":
         return relion4_entry(series, stacks[""], {half: n for half, n in names.items() if half}, hand=hand)
-    return relion5_entry(series, names, hand=hand, region=region, rotations_only=rotations_only)
+    return relion5_entry(
+        series, names, hand=hand, region=region, rotations_only=rotations_only, matrices=region is not None
+    )
 
 
 def _places(series: TiltSeries, images: ImageStack) -> list[tuple[Path, int]] | None:

@@ -44,13 +44,7 @@ class Listed:
         }
 
     def entries(self, folder: Path) -> list[Entry]:
-        """Give entries of RELION 5 for all, where the source is no set of RELION; those that cannot be named stay out.
-
-        Raises
-        ------
-        UsageError
-            If RELION 5 cannot hold an alignment.
-        """
+        """Give entries of RELION 5, where the source is no set of RELION; those that cannot be named stay out."""
         placed = [_place(self.recipe, None, made) for made in self.made.values()]
         found = [entry_of(folder, place.series.select(place.kept), place.region) for place in placed]
         return [entry for entry in found if entry is not None]

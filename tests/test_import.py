@@ -160,6 +160,18 @@ def test_rotations_are_the_nearest_ones_and_say_what_they_leave_out() -> None:
         assert relion5_entry(magnified_series(scale), names, rotations_only=True)
 
 
+def test_sides_that_warp_has_rounded_are_told_and_taken() -> None:
+    names = {"": [f"{i + 1:06d}@a.mrcs" for i in range(len(TILTS))]}
+    stretched = magnified_series(np.array([1 + 4e-4, 1 - 4e-4]))  # 0.8 of 2000 px
+    entry = relion5_entry(replace(stretched, z_reversed=True), names)
+    assert entry.rotations is not None
+    assert "stretch and shear (up to 0.5" in entry.rotations.rest
+    with pytest.raises(UsageError, match="stretch and shear"):
+        relion5_entry(stretched, names)
+    with pytest.raises(UsageError, match="stretch and shear"):
+        relion5_entry(replace(magnified_series(np.array([1 + 6e-4, 1 - 6e-4])), z_reversed=True), names)
+
+
 def test_tilts_beyond_90_degrees_keep_the_x_tilt() -> None:
     tilts = np.array([-120.0, -90, -60, 0, 60, 90, 100])
     turn = projection_matrices((10, 10), (0.0, 0, 0), tilts, 85.0, 0.0)[:, :2, :3]

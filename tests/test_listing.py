@@ -82,6 +82,8 @@ def source_of_kind(kind: str, here: Path, etomo: Path) -> str:
         (here / "TS_01.aln").write_text(ALN)
         (here / "TS_01.xml").write_text(XML)
         return f"TS_01.{'aln' if kind == 'aretomo' else 'xml'} --w 44 --h 37 --d 15"
+    if kind == "imod_magnified":
+        return str(etomo)
     table = np.loadtxt(etomo / "ts.xf")  # rotations without magnification: RELION 5 has no other
     table[:, :4] /= np.sqrt(table[:, :1] * table[:, 3:4] - table[:, 1:2] * table[:, 2:3])
     np.savetxt(etomo / "ts.xf", table, "%.12f")
@@ -94,7 +96,9 @@ def check_same(first: np.ndarray, second: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("kind", ["relion5", "relion5_matrices", "relion4", "imod", "aretomo", "warp"])
+@pytest.mark.parametrize(
+    "kind", ["relion5", "relion5_matrices", "relion4", "imod", "imod_magnified", "aretomo", "warp"]
+)
 def test_a_list_gives_back_its_volumes(kind: str, options: str, here: Path, folder: Path, run: Run) -> None:  # noqa: F811
     if kind in ("aretomo", "warp") and "--d" in options:
         pytest.skip("its size is given already")

@@ -192,6 +192,7 @@ def relion5_entry(
     size: tuple[float, float, float] | None = None,
     region: Region | None = None,
     rotations_only: bool = False,
+    matrices: bool = False,
 ) -> Entry:
     """Make the entry of a tilt series in a RELION 5 set.
 
@@ -208,12 +209,15 @@ def relion5_entry(
         In place of the size: a part of the world that is the tomogram of the new set.
     rotations_only
         Leave out magnification, stretch and shear, however large.
+    matrices
+        Where rotations miss by more than 0.1 px, name the matrices, which RELION 5 takes in place of angles: all is
+        held, but its own alignment does not go on from there.
 
     Raises
     ------
     UsageError
         If rotations miss the matrices by more than :data:`~fourierrecon.io.rotations.TOLERANCE` (magnification that is
-        no more than rounding does not count), or the angles and shifts given do.
+        no more than rounding does not count, nor do sides that Warp has rounded), or the angles and shifts given do.
     """
     corner, extent = _frame(series, size, region)
     middle = np.asarray(corner) + [int(s / 2) for s in extent]
@@ -233,7 +237,9 @@ def relion5_entry(
                 f"these angles and shifts miss the projection matrices of {series.name} by up to {off:.3g} px; correct "
                 f"them, or leave them out"
             )
-    if not (found.fit or rotations_only):
+    # Warp rounds the sides of its stacks to even numbers, and stretches the images: half a pixel at the borders
+    rounded = series.z_reversed and found.stretch * min(series.image_shape) <= 1
+    if not (found.fit or rounded or rotations_only or matrices):
         raise UsageError(
             f"{series.name}: its alignment has {found.rest}, which RELION 5 sets cannot hold: write a RELION 4 set "
             f"(import: use --as relion4), or leave it out, as RELION does (import: --rotations_only)"
@@ -243,12 +249,10 @@ def relion5_entry(
     overview |= {f"rlnTomoSize{a}": [_number(v)] for a, v in zip("XYZ", extent, strict=True)}
     angstrom = shift * series.pixel_size
     geometry = (x, tilt, axis, angstrom[:, 0], angstrom[:, 1])
-    columns = (
-        _image_columns(images)
-        | {label: [_number(v) for v in values] for label, values in zip(ANGLES, geometry, strict=True)}
-        | columns
-    )
-    return Entry(series.name, overview, columns, found)
+    held = {"rlnTomoYTilt": [_number(v) for v in tilt]} | matrix_columns(series, corner, 0.0)
+    if not matrices or found.magnified + found.distorted <= TOLERANCE:
+        held = {label: [_number(v) for v in values] for label, values in zip(ANGLES, geometry, strict=True)}
+    return Entry(series.name, overview, _image_columns(images) | held | columns, found)
 
 
 def check_entries(entries: Sequence[Entry]) -> None:

@@ -27,6 +27,8 @@ class Rotations:
         Image shifts ``(x, y)``, px, ``(n_tilts, 2)``.
     magnification
         Of each image, ``(n_tilts,)``, which rotations do not have.
+    stretch
+        By how much the scale of an image along any direction differs from 1 at the most.
     magnified
         By how much the magnification moves a corner of the tomogram in an image at the most, px.
     distorted
@@ -38,6 +40,7 @@ class Rotations:
     x_tilt: NDArray[np.float64]
     shifts: NDArray[np.float64]
     magnification: NDArray[np.float64]
+    stretch: float
     magnified: float
     distorted: float
 
@@ -66,7 +69,8 @@ class Rotations:
         shifts = rows @ middle + projections[:, :2, 3] - np.array([image_shape[1] // 2, image_shape[0] // 2])
         moved = np.linalg.norm((magnification - 1)[:, None, None] * nearest @ reach, axis=1).max()
         rest = np.linalg.norm((rows - magnification[:, None, None] * nearest) @ reach, axis=1).max()
-        return cls(tilt, axis, x_tilt, shifts, magnification, float(moved), float(rest))
+        stretch = float(np.abs(scales - 1).max())
+        return cls(tilt, axis, x_tilt, shifts, magnification, stretch, float(moved), float(rest))
 
     @property
     def fit(self) -> bool:
