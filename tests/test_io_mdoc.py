@@ -251,6 +251,21 @@ def test_an_order_that_is_not_known_gives_no_exposures(date: str, tmp_path: Path
         np.testing.assert_allclose(joined(bare, notes_of(path, ACQUIRED, date)), 3 * TURN)
 
 
+def test_numbers_of_frames_tell_the_order_where_dates_do_not(tmp_path: Path) -> None:
+    path = notes_of(tmp_path / "a.mdoc", date="")
+    text = path.read_text()
+    for i, angle in enumerate(TILTS):
+        old = f"TiltAngle = {angle:.4f}\n"
+        text = text.replace(old, f"{old}SubFramePath = D:\\frames\\TS_01_{TURN[i] + 1:03d}_{angle:.1f}.eer\n")
+    path.write_text(text)
+    with pytest.warns(UserWarning, match="in the order of the numbers in the names of their frames"):
+        np.testing.assert_allclose(joined(series_of(list(TILTS)), path), 3 * TURN)
+    # one that is there twice tells nothing
+    path.write_text(text.replace("TS_01_007", "TS_01_008"))
+    with pytest.warns(UserWarning, match="the order of the images is not known|add DateTime"):
+        assert join_mdoc(series_of(list(TILTS)), path).exposure is None
+
+
 def test_months_in_two_unknown_languages_give_no_exposures(tmp_path: Path) -> None:
     path = notes_of(tmp_path / "a.mdoc", date="02-Mrz-2025 10:{:02d}:00")
     path.write_text(path.read_text().replace("-Mrz-", "-Mai-", 3))

@@ -135,14 +135,14 @@ def read_mdoc(path: str | os.PathLike[str]) -> Mdoc:
     if None not in prior and any(prior):
         missing = None
     if missing is not None and all(section.ExposureDose for _, section in sections):
-        line = spans[missing][0] + 1
-        told = (
-            "the order of the images is not known"
-            if order is None
-            else "the images count as taken in the order of the file"
-        )
+        told = "the images count as taken in the order of the file"
+        if order is None:
+            order = numbered([_name(str(section.SubFramePath or "")) for _, section in sections])
+            told = "the images count as taken in the order of the numbers in the names of their frames"
+        told = "the order of the images is not known" if order is None else told
         warnings.warn(
-            f"{path}, line {line}: this section has no readable DateTime (as 30-Nov-2015 15:21:38): {told}",
+            f"{path}, line {spans[missing][0] + 1}: this section has no readable DateTime (as 30-Nov-2015 15:21:38): "
+            f"{told}",
             stacklevel=2,
         )
     return Mdoc(
@@ -196,6 +196,15 @@ def acquisition_order(times: Sequence[str], angles: Sequence[float]) -> tuple[li
     steps = np.diff(angles)
     to_and_fro = bool((steps > 0).any() and (steps < 0).any())
     return (in_file if to_and_fro else None), missing or 0
+
+
+def numbered(names: Sequence[str]) -> list[int] | None:
+    """Give the order of files by the running number in their names, as ``TS_01_007_-9.0.eer``; None if they lack it."""
+    numbers = [[int(word) for word in re.findall(r"[0-9]{1,9}", stem_of(name))] for name in names]
+    for column in zip(*numbers, strict=False):
+        if len(column) > 1 and sorted(column) == list(range(min(column), min(column) + len(column))):
+            return [number - min(column) for number in column]
+    return None
 
 
 def join_mdoc(series: TiltSeries, mdoc: Mdoc | str | os.PathLike[str]) -> TiltSeries:
@@ -289,3 +298,8 @@ def _time(text: str) -> datetime | None:
 def _name(path: str) -> str:
     """Give the name of a file without its folders, of either system."""
     return PurePosixPath(path.replace("\\", "/")).name
+
+
+def stem_of(name: str) -> str:
+    """Give the name of a file without its ending, to be compared."""
+    return os.path.splitext(name)[0].lower()

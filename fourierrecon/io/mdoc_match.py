@@ -7,7 +7,6 @@ microscope by a common offset (that of the specimen), and by what was refined ti
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from fourierrecon.errors import DataError
-from fourierrecon.io.mdoc import Mdoc
+from fourierrecon.io.mdoc import Mdoc, stem_of
 from fourierrecon.tilt_series import TiltSeries
 
 #: By how much the tilt angles of a series may stray from the mdoc's, beyond a common offset, degrees.
@@ -107,8 +106,8 @@ def _by_name(series: TiltSeries, notes: Mdoc) -> NDArray[np.intp] | None:
     stacks = getattr(series.images, "stacks", ())
     if len(stacks) != series.n_tilts:
         return None
-    places = {_stem(image.file_name): i for i, image in enumerate(notes.images) if image.file_name}
-    found = [places.get(_stem(Path(stack.path).name)) for stack in stacks]
+    places = {stem_of(image.file_name): i for i, image in enumerate(notes.images) if image.file_name}
+    found = [places.get(stem_of(Path(stack.path).name)) for stack in stacks]
     if None in found or len(set(found)) < len(found):
         return None
     return np.array(found, np.intp)
@@ -149,8 +148,3 @@ def _doubt(notes: Mdoc, taken: NDArray[np.intp], by_place: NDArray[np.intp], whe
             f"alignment has turned their signs, the exposures are wrong",
             stacklevel=5,
         )
-
-
-def _stem(name: str) -> str:
-    """Give the name of a file without its ending, to be compared."""
-    return os.path.splitext(name)[0].lower()
