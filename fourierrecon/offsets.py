@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry import rotation_centre
-from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.tilt_series import USUAL_HAND, TiltSeries
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Offsets:
         which counts in the slices of the program tilt, upside down to the final tomogram.
     flip_hand
         Take every tilt angle with the other sign: the tomogram is mirrored, z for -z about the rotation centre. Images
-        cannot tell which of the two is right; the CTF, which has no gradient over an image here, stays as it is.
+        cannot tell which of the two is right. The defocus of each image stays as it is, so it grows with the depth the
+        other way: the hand (``rlnTomoHand``) is turned, too.
     """
 
     tilt_angle: float = 0.0
@@ -72,11 +73,15 @@ class Offsets:
         back[:3, 3] = -centre
         back[2, 3] += self.z_shift
         x, y, z = series.pivot or (0.0, 0.0, 0.0)
+        projections = series.projections @ moved @ turn @ back
+        if self.flip_hand:
+            projections[:, 2] *= -1  # the depth goes with the images' x and y again: the matrices are rotations
         return replace(
             series,
-            projections=series.projections @ moved @ turn @ back,
+            projections=projections,
             tilt_angles=angles,
             pivot=(x, y, z - self.z_shift) if series.pivot else None,
+            hand=-(series.hand or USUAL_HAND) if self.flip_hand else series.hand,
             frame=f"{series.frame}; {text}",
         )
 

@@ -202,8 +202,8 @@ def _handedness(series: TiltSeries, orientation: Orientation) -> dict[str, Any]:
     evidence = (
         "none in the source: the hand is that of its tilt angles; if it is wrong, --flip_hand mirrors it"
         if series.hand is None
-        else f"rlnTomoHand {series.hand:+d} in the source: how the defocus grows with depth. It does not tell "
-        f"whether that was checked; if it is wrong, --flip_hand mirrors the tomogram"
+        else f"rlnTomoHand {series.hand:+d} (turned if --flip_hand was given): how the defocus grows with depth. It "
+        f"does not tell whether that was checked; if it is wrong, --flip_hand mirrors the tomogram"
     )
     return {
         "relion_hand": series.hand,

@@ -16,11 +16,12 @@ from fourierrecon.cluster import Cluster
 from fourierrecon.console import Stages, program, say
 from fourierrecon.denoising import Pair, write_lists
 from fourierrecon.errors import FourierReconError, UsageError
-from fourierrecon.importing import entry_of
 from fourierrecon.io import read_series
-from fourierrecon.io.relion import Entry
 from fourierrecon.io.set_list import BINNING, PICTURES, SIZES, VOLUMES, write_set_list
+from fourierrecon.io.sources import check_single
 from fourierrecon.io.star import find_set
+from fourierrecon.io.star_table import read_tables
+from fourierrecon.listing import Listed
 from fourierrecon.outcomes import keep_outcomes
 from fourierrecon.parallel import Progress
 from fourierrecon.products import Recipe, products_of
@@ -110,7 +111,9 @@ def reconstruct_set(
     UsageError, DataError
         If nothing can be done at all.
     """
-    names = batch.shard(batch.choose_names(recipe.source, patterns, recipe.extras), part)
+    names = batch.choose_names(recipe.source, patterns, recipe.extras)
+    check_single(recipe.extras, names)
+    names = batch.shard(names, part)
     protect_set(recipe)
     with batch.locked(recipe.folder, part):
         speaker = Speaker(console, len(names), quiet=quiet)
@@ -147,26 +150,69 @@ def protect_set(recipe: Recipe) -> None:
 
 
 def write_list(recipe: Recipe, outcomes: Sequence[Outcome]) -> Path | None:
-    """Write ``tomograms.star`` of all tomograms that are there, those of other runs into this folder included."""
-    results = {outcome.name: words_of(outcome) for outcome in outcomes if outcome.made}
+    """Write ``tomograms.star`` of all tomograms that are there, those of other runs into this folder included.
+
+    Raises
+    ------
+    UsageError
+        If RELION could not make these volumes from a list, nor read them.
+    DataError
+        If a file cannot be read or written.
+    """
+    results = {outcome.name: outcome for outcome in outcomes if outcome.made}
+    # notes are of one tilt series: of that which was made now
+    others, rest = {}, replace(recipe, extras=replace(recipe.extras, mdoc=None))
     done = {outcome.name for outcome in outcomes}
     files = [path.name for path in (recipe.folder / "tomograms").glob("rec_*")]
     for name in batch.choose_names(recipe.source, (), recipe.extras):
         # of many tomograms, most are not there yet: nothing to be read for these
         if name not in done and any(file.startswith(f"rec_{name}") for file in files):
-            found = _found(recipe, name)
+            found = _found(rest, name)
             if found is not None:
-                results[name] = found
-    if not results:
-        return None
-    entries: list[Entry] = []
-    if recipe.source.suffix.lower() != ".star":
-        series = recipe.offsets.apply(read_series(recipe.source, None, recipe.extras))
-        entry = entry_of(recipe.folder, series)
-        if entry is None:
-            return None
-        entries = [entry]
-    return write_set_list(recipe.folder, recipe.source, results, entries)
+                others[name] = found
+    groups = [(by, made) for by, made in ((recipe, results), (rest, others)) if made]
+    return list_tomograms(recipe.folder, groups) if groups else None
+
+
+def list_tomograms(folder: Path, groups: Sequence[tuple[Recipe, Mapping[str, Outcome]]]) -> Path | None:
+    """Write ``tomograms.star``; None if no tomogram can be named there.
+
+    Parameters
+    ----------
+    folder
+        Of the products.
+    groups
+        Of one set of RELION, or of any number of tilt series: recipe, and what became of its tomograms by name.
+
+    Raises
+    ------
+    UsageError, DataError
+        As :func:`write_list`.
+    """
+    words = {name: words_of(outcome) for _, results in groups for name, outcome in results.items()}
+    listed = [Listed(recipe, {name: o.made[0] for name, o in results.items()}) for recipe, results in groups]
+    recipe = groups[0][0]
+    try:
+        for one in listed:
+            one.check()
+        if recipe.source.suffix.lower() == ".star":
+            placed = {name: place for one in listed for name, place in one.placed().items()}
+            return write_set_list(folder, recipe.source, words, placed=placed)
+        entries = [entry for one in listed for entry in one.entries(folder)]
+        return write_set_list(folder, recipe.source, words, entries) if entries else None
+    except UsageError:
+        _forget(folder, words)
+        raise
+
+
+def _forget(folder: Path, words: Mapping[str, Mapping[str, str]]) -> None:
+    """Remove an older list of ours that names files which hold something else now."""
+    path = folder / "tomograms.star"
+    if not path.is_file() or not path.read_bytes().startswith(b"# written by fourierrecon"):
+        return
+    listed = next(iter(read_tables(path).values())).columns.get(VOLUMES[""], ())
+    if set(listed) & {columns[VOLUMES[""]] for columns in words.values()}:
+        path.unlink()
 
 
 def write_denoising_lists(recipe: Recipe, outcomes: Sequence[Outcome]) -> list[Path]:
@@ -187,15 +233,15 @@ def write_denoising_lists(recipe: Recipe, outcomes: Sequence[Outcome]) -> list[P
     return write_lists(recipe.folder / "denoising", pairs) if pairs else []
 
 
-def _found(recipe: Recipe, name: str) -> dict[str, str] | None:
-    """Give the words for a tomogram that this run did not touch, if all its products are there."""
+def _found(recipe: Recipe, name: str) -> Outcome | None:
+    """Give the outcome of a tomogram that this run did not touch, if all its products are there."""
     try:
         products = products_of(replace(recipe, resume=True), name)
     except (FourierReconError, OSError):
         return None
     if any(product.reason is not None for product in products):
         return None
-    return words_of(Outcome(name, tuple(map(batch.made_of, products))))
+    return Outcome(name, tuple(map(batch.made_of, products)))
 
 
 def words_of(outcome: Outcome) -> dict[str, str]:

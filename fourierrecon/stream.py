@@ -19,13 +19,11 @@ from fourierrecon import batch
 from fourierrecon.batch import Outcome
 from fourierrecon.console import say
 from fourierrecon.errors import FourierReconError, UsageError
-from fourierrecon.importing import entry_of
 from fourierrecon.io import Extras, read_series
-from fourierrecon.io.set_list import write_set_list
 from fourierrecon.io.sources import ARETOMO, IMOD, NOTHING, WARP, names_in, passed_over
 from fourierrecon.io.star import find_set
 from fourierrecon.products import Recipe
-from fourierrecon.sets import words_of
+from fourierrecon.sets import list_tomograms
 
 #: How many folders below the one that is watched are looked into.
 DEPTH = 3
@@ -292,19 +290,17 @@ def tell(console: Console, outcome: Outcome, *, known: bool, quiet: bool) -> Non
 def _write_list(console: Console, folder: Path, results: dict[str, tuple[Recipe, Outcome]]) -> Path | None:
     """Write the list of tomograms: from the set that they come from, or from scratch if they come from alignments."""
     made = {name: (recipe, outcome) for name, (recipe, outcome) in results.items() if not outcome.error}
-    words = {name: words_of(outcome) for name, (_, outcome) in made.items()}
     sources = {recipe.source for recipe, _ in made.values()}
     sets = [source for source in sources if source.suffix.lower() == ".star"]
     try:
         if not made:
             return None
-        if len(sources) == len(sets) == 1:
-            return write_set_list(folder, sets[0], words)
-        if sets:
+        if sets and len(sources) > 1:
             raise UsageError("tilt series come from several sets")
-        series = [recipe.offsets.apply(read_series(recipe.source, None, recipe.extras)) for recipe, _ in made.values()]
-        entries = [entry for one in series if (entry := entry_of(folder, one)) is not None]
-        return write_set_list(folder, folder, words, entries) if entries else None
+        if sets:
+            recipe = next(recipe for recipe, _ in made.values())
+            return list_tomograms(folder, [(recipe, {name: outcome for name, (_, outcome) in made.items()})])
+        return list_tomograms(folder, [(recipe, {name: outcome}) for name, (recipe, outcome) in made.items()])
     except (FourierReconError, OSError) as error:
         say(console, "note", f"no {folder / 'tomograms.star'}: {error}")
         return None

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from fourierrecon.errors import DataError
+from fourierrecon.geometry import Region
 from fourierrecon.io.files import find_file
-from fourierrecon.io.relion import Entry, write_entries
-from fourierrecon.io.star import IMAGE, find_set
+from fourierrecon.io.relion import ANGLES, Entry, common_columns, matrix_columns, relion5_entry, write_entries
+from fourierrecon.io.star import IMAGE, MATRIX, find_set, find_tilts
 from fourierrecon.io.star_table import Table, write_tables
+from fourierrecon.tilt_series import USUAL_HAND, TiltSeries
 
 #: Columns that name files.
 FILES = ("rlnTomoTiltSeriesStarFile", "rlnTomoTiltSeriesName")
@@ -29,8 +34,37 @@ PICTURES = {
 }
 
 
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """A tomogram as it was made, where its set may have it otherwise.
+
+    Parameters
+    ----------
+    series
+        With all corrections of the alignment.
+    region
+        That was reconstructed.
+    kept
+        0-based numbers of the images that it was made of; others were left out for what they hold.
+    turned
+        The hand is not that of the set.
+    exposed
+        The exposures are not those of the set.
+    """
+
+    series: TiltSeries
+    region: Region
+    kept: tuple[int, ...]
+    turned: bool = False
+    exposed: bool = False
+
+
 def write_set_list(
-    folder: Path, source: Path, results: Mapping[str, Mapping[str, str]], entries: Sequence[Entry] = ()
+    folder: Path,
+    source: Path,
+    results: Mapping[str, Mapping[str, str]],
+    entries: Sequence[Entry] = (),
+    placed: Mapping[str, Placed] | None = None,
 ) -> Path:
     """Write the list of tomograms, with those that there are results of.
 
@@ -44,6 +78,9 @@ def write_set_list(
         By the name of the tomogram: words of columns, by label (:data:`SIZES`, :data:`VOLUMES` ...).
     entries
         In place of what the source has, where it is no set of RELION.
+    placed
+        Tomograms that the source may describe otherwise than they were made. Where it does, the list has the alignment
+        of the volume: in tables of its own, as RELION 5 itself copies those of which it has changed the angles.
 
     Raises
     ------
@@ -57,6 +94,10 @@ def write_set_list(
         return write_entries(folder, entries)
     _, overview, tables = find_set(source)
     names = overview.words("rlnTomoName")
+    stacked = "rlnTomoTiltSeriesName" in overview.columns
+    tilts = {
+        name: find_tilts(overview.row(names.index(name)), tables, name) for name in placed or {} if name in results
+    }
     rows = [i for i, name in enumerate(names) if name in results]
     added = list(dict.fromkeys(label for words in results.values() for label in words))
     columns = {
@@ -69,8 +110,57 @@ def write_set_list(
             columns[label] = [_reachable(overview, label, i) for i in rows]
     columns |= {label: [results[names[i]].get(label, "") for i in rows] for label in added}
     kept = {name: _with_files(table) for name, table in tables.items() if name in results}
+    for row, name in enumerate(names[i] for i in rows):
+        if name not in tilts:
+            continue
+        place, (table, of_its_own) = (placed or {})[name], tilts[name]
+        if place.turned:
+            columns["rlnTomoHand"][row] = str(place.series.hand or USUAL_HAND)
+        new = _tilt_columns(table, place, stacked=stacked)
+        if new is None:
+            continue
+        if of_its_own:
+            own = folder / "tilt_series" / f"{name}.star"
+            write_tables(own, {name: new})
+            columns["rlnTomoTiltSeriesStarFile"][row] = str(own)
+        else:
+            kept[name] = new
     write_tables(path, {"global": columns, **kept})
     return path
+
+
+def _tilt_columns(table: Table, place: Placed, *, stacked: bool) -> dict[str, list[str]] | None:
+    """Give the table of the tilts of a tomogram as it was made; None if that is how the set has it.
+
+    A stack has all its images: those that were left out for what they hold stay in the list, too.
+    """
+    kept = range(len(table)) if stacked else place.kept
+    series, origin = place.series.select(kept), place.region.origin
+    if table.has(*MATRIX):
+        new = matrix_columns(series, origin, series.world_origin)
+        if table.has("rlnTomoYTilt"):
+            new["rlnTomoYTilt"] = [f"{angle:.12g}" for angle in series.tilt_angles]
+    else:
+        made = relion5_entry(series, {}, region=place.region).tilts
+        new = {label: made[label] for label in ANGLES if table.has(label) or any(map(float, made[label]))}
+    if place.exposed and series.exposure is not None:
+        new |= {label: words for label, words in common_columns(series, USUAL_HAND)[1].items() if "PreExp" in label}
+    if len(kept) == len(table) and all(_same(table, label, words) for label, words in new.items()):
+        return None
+    # the angles beside matrices do not count, and would be wrong
+    dropped = set(ANGLES) if table.has(*MATRIX) else set()
+    columns = _with_files(table)
+    return {label: [words[i] for i in kept] for label, words in columns.items() if label not in dropped} | new
+
+
+def _same(table: Table, label: str, words: Sequence[str]) -> bool:
+    """Tell whether a column has these numbers or vectors."""
+    if not table.has(label):
+        return False
+    if label in MATRIX:
+        new = np.array([[float(part) for part in word.strip("[]").split(",")] for word in words])
+        return bool(np.allclose(table.vectors(label, 4), new, atol=1e-6))
+    return bool(np.allclose(table.numbers(label), [float(word) for word in words], atol=1e-6))
 
 
 def _with_files(table: Table) -> dict[str, list[str]]:
