@@ -261,7 +261,7 @@ def _reconstruct_one(
     if skip_bad_images:
         from fourierrecon.bad_images import without_bad_images
 
-        series, _ = without_bad_images(series, n_threads=settings.n_threads)
+        series, _ = without_bad_images(series, ctf=settings.ctf, n_threads=settings.n_threads)
     with folders_of(o), Stages(console) as stages:
         file = TomogramFile(o, series, region, request.strategy, replace(settings, progress=stages), like, dtype)
         file.check()

@@ -34,6 +34,7 @@ GREYS = 1 << 20
 WORDS = {
     "blank": "blank: no contrast",
     "not finite": "holds pixels that are not finite",
+    "no CTF": "no CTF: its scale factor is 0 or negative",
     "misaligned": "misaligned: lies aside of its reprojection",
     "wrong angle": "wrong angle: another tilt fits better",
     "bad": "does not fit the tomogram as its neighbours do",
@@ -268,7 +269,8 @@ def _tilts(
     agreement: dict[int, TiltAgreement] = {}
     problem = "" if volume is not None else "there is no tomogram to compare them with"
     try:
-        bad = find_bad_images(series, n_threads=n_threads)
+        corrected = dict(subject.facts).get("CTF") != "not corrected"
+        bad = find_bad_images(series, ctf=corrected, n_threads=n_threads)
         good = [tilt for tilt in range(series.n_tilts) if tilt not in bad]
         if volume is not None and region is None:
             problem = "the volume's place in its tilt series is not known"

@@ -264,7 +264,7 @@ def _level(found: Findings) -> str:
 
 def _used(found: Findings) -> list[TiltRow]:
     """Give the images that the tomogram was made from, or would be."""
-    return [row for row in found.tilts if row.flag not in ("excluded", "blank", "not finite")]
+    return [row for row in found.tilts if row.flag not in ("excluded", "blank", "not finite", "no CTF")]
 
 
 def _tilts(found: Findings) -> str:

@@ -208,7 +208,7 @@ def _remedy(found: Iterable[Findings]) -> str:
 def _advice(found: Iterable[Findings]) -> str:
     """Say on the page what to do next."""
     flags = {row.flag for each in found for row in each.flagged}
-    if {"blank", "not finite"} & flags:
+    if {"blank", "not finite", "no CTF"} & flags:
         return (
             "Blank images: reconstruct --skip_bad_images leaves them out. Others: look at them, and take bad ones out "
             "of the set."

@@ -332,7 +332,8 @@ def _images(which: Which, row: Table, tilts: Table) -> ImageStack:
             )
         sources.append((file, number))
     try:
-        return FileImages([(found[file], number) for file, number in sources])
+        named = "" if which == "full" else label
+        return FileImages([(found[file], number) for file, number in sources], column=named)
     except DataError as error:
         raise DataError(f"{tilts.where}, column {label}: {error}") from error
 
