@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from fourierrecon.bad_images import list_images
 from fourierrecon.checks_ctf import ctf_warnings
 from fourierrecon.geometry import Region, footprint
+from fourierrecon.io.shared_images import shared_images
 from fourierrecon.tilt_series import TiltSeries
 
 #: Points along x, y and z of the region, at the most, at which it is looked which images see them.
@@ -85,6 +87,25 @@ def warnings_of(
     sees = visibility(series, region) if sees is None else sees
     found = _size(series, region), _place(series, sees), _angles(series), _pixel_sizes(series), _exposure(series)
     return [line for lines in found for line in lines] + (ctf_warnings(series) if ctf else [])
+
+
+def shared_warnings(source: Path, series: TiltSeries) -> list[str]:
+    """Say if another tomogram of the set names images of this one; one line, or none.
+
+    Parameters
+    ----------
+    source
+        That the tilt series is from.
+    series
+        The tilt series.
+
+    Raises
+    ------
+    DataError, UsageError
+        If the set cannot be read.
+    """
+    found = shared_images(source)
+    return [f"{series.name} {found[series.name]}"] if series.name in found else []
 
 
 def _size(series: TiltSeries, region: Region) -> Iterator[str]:

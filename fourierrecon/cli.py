@@ -181,7 +181,8 @@ def plan(
     describe_request(console, request, ctf)
     sees = checks.visibility(series, region)
     print_coverage(console, series, sees)
-    print_warnings(console, checks.warnings_of(series, region, sees))
+    print_warnings(console, checks.warnings_of(series, region, sees, ctf=ctf))
+    print_warnings(console, checks.shared_warnings(request.source, series))
     if png is not None:
         from fourierrecon.picture import footprint_png
 

@@ -49,6 +49,7 @@ def _row(found: Findings) -> dict[str, str]:
         "name": subject.name,
         "status": found.status,
         "error": found.error,
+        "warnings": "; ".join(found.notes),
         "volume": subject.path or "",
         "width": width,
         "height": height,

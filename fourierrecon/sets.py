@@ -20,6 +20,7 @@ from fourierrecon.importing import entry_of
 from fourierrecon.io import read_series
 from fourierrecon.io.relion import Entry
 from fourierrecon.io.set_list import BINNING, PICTURES, SIZES, VOLUMES, write_set_list
+from fourierrecon.io.shared_images import shared_images
 from fourierrecon.io.star import find_set
 from fourierrecon.outcomes import keep_outcomes
 from fourierrecon.parallel import Progress
@@ -114,10 +115,17 @@ def reconstruct_set(
     protect_set(recipe)
     with batch.locked(recipe.folder, part):
         speaker = Speaker(console, len(names), quiet=quiet)
+        shared = {name: line for name, line in shared_images(recipe.source).items() if name in names}
+        for name, line in shared.items():
+            say(console, "warning", f"{name}: {line}")
         if cluster is None:
             outcomes = batch.run(recipe, names, speaker)
         else:
             outcomes = cluster.run(recipe, names, speaker.finished, lambda text: say(console, "cluster", text))
+        outcomes = [
+            replace(outcome, notes=(*outcome.notes, shared[outcome.name])) if outcome.name in shared else outcome
+            for outcome in outcomes
+        ]
         path = None
         try:
             with batch.taking_turns(recipe.folder):
