@@ -17,6 +17,7 @@ from fourierrecon import Region, TiltSeries, checks
 from fourierrecon.geometry import projection_matrices
 from fourierrecon.importing import write_set
 from fourierrecon.microscope import realistic_ctf
+from fourierrecon.outcomes import read_outcomes
 from fourierrecon.tilt_series import CtfParameters
 
 Run = Callable[..., tuple[int, str, str]]
@@ -155,3 +156,23 @@ def test_images_that_two_tomograms_name_are_told(
     assert "TS_01 names images of TS_07" in run(f"reconstruct {line} --tn TS_01 --o a.mrc --quiet")[1]
     watched = run("watch set --o watched --bin 2 --noctf --every 0.1 --idle 0.02 --quiet")[1]
     assert "TS_07: names images of TS_01 as well" in watched
+
+
+def test_plan_and_watch_leave_bad_images_out_as_well(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The remedy that a message names works for every command that gives it."""
+    monkeypatch.chdir(tmp_path)
+    ctf = replace(realistic_ctf(5, 0), scale=np.array([1.0, 1, 0, 1, 1]))
+    path, _ = write_set(Path("set"), [(replace(small_series(1), ctf=ctf), {})], "relion5")
+    for line in (f"plan --t {path} --bin 2", "watch set --o out --bin 2 --every 0.1 --idle 0.02"):
+        status, out, err = run(line)
+        assert status == 1
+        assert "--skip_bad_images" in out + err
+        assert run(line, "--skip_bad_images")[0] == 0
+
+
+def test_what_is_made_already_is_warned_of_too(run: Run, odd_set: Path) -> None:
+    line = f"reconstruct --t {odd_set} --bin 2 --quiet --o out/"
+    for _ in range(2):
+        assert "looks like µm" in run(line)[1]
+    (note,) = read_outcomes(Path("out"))["TS_01"].notes
+    assert "looks like µm" in note
