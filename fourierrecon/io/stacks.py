@@ -177,8 +177,6 @@ class FileImages:
         For each image its file, MRC or TIFF, and its 0-based number there (None: the file holds just one image).
     as_imod
         As for :func:`open_stack`.
-    column
-        Column of a set that names them, for messages, where that is not the usual one.
 
     Raises
     ------
@@ -186,10 +184,10 @@ class FileImages:
         If a file cannot be read, has no such image, or its images are of another size.
     """
 
-    def __init__(
-        self, sources: Sequence[tuple[str | os.PathLike[str], int | None]], *, as_imod: bool = False, column: str = ""
-    ) -> None:
-        self.column = column
+    #: Column of a set that names them, for messages, where that is not the usual one.
+    column = ""
+
+    def __init__(self, sources: Sequence[tuple[str | os.PathLike[str], int | None]], *, as_imod: bool = False) -> None:
         if not sources:
             raise DataError("a tilt series needs at least one image")
         paths = dict.fromkeys(Path(p).absolute() for p, _ in sources)

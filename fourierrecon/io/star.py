@@ -332,10 +332,12 @@ def _images(which: Which, row: Table, tilts: Table) -> ImageStack:
             )
         sources.append((file, number))
     try:
-        named = "" if which == "full" else label
-        return FileImages([(found[file], number) for file, number in sources], column=named)
+        images = FileImages([(found[file], number) for file, number in sources])
     except DataError as error:
         raise DataError(f"{tilts.where}, column {label}: {error}") from error
+    if which != "full":
+        images.column = label
+    return images
 
 
 def _find_image(table: Table, label: str, index: int, file: str, *bases: Path) -> Path:
