@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TextIO
 
+from fourierrecon import checks
 from fourierrecon.errors import DataError, FourierReconError, UsageError
 from fourierrecon.io import Extras
 from fourierrecon.io.files import remove_leftovers
@@ -143,6 +144,8 @@ def process(recipe: Recipe, name: str, progress: Progress | None = None) -> Outc
         warnings.simplefilter("always")
         try:
             products = products_of(recipe, name)
+            for line in checks.warnings_of(products[0].series, products[0].region, ctf=recipe.settings.ctf):
+                warnings.warn(line, stacklevel=1)
             missing = [product for product in products if product.reason is not None]
             if missing:
                 binnings = tuple(dict.fromkeys(product.region.binning for product in products))

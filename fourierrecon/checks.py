@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fourierrecon.bad_images import list_images
+from fourierrecon.checks_ctf import ctf_warnings
 from fourierrecon.geometry import Region, footprint
+from fourierrecon.io.shared_images import shared_images
 from fourierrecon.tilt_series import TiltSeries
 
 #: Points along x, y and z of the region, at the most, at which it is looked which images see them.
@@ -19,8 +23,14 @@ SQUARE = 0.06
 #: Outside of all images, and seen by fewer than half of them: more of the region than this is worth a warning. Where
 #: the tilt axis lies some degrees off an image axis, the corners of the region go unseen.
 UNSEEN, POORLY_SEEN = 0.06, 0.25
+#: An image that sees less than this part of what the one does that sees most, shows nothing of the region.
+BESIDE = 0.1
 #: Largest tilt in radians, and how many tilts make a series whose range can be judged.
 RADIANS, MANY = 2.1, 10
+#: Degrees that no stage tilts a flat specimen to; a full turn may be written from 0 to 360.
+STEEP, HALF_TURN = 80.0, 180.0
+#: Pixel sizes of micrographs, Å.
+PIXELS = (0.1, 200.0)
 #: More exposure than any specimen is given, e⁻/Å².
 MOST_EXPOSURE = 500.0
 
@@ -55,7 +65,9 @@ def visibility(series: TiltSeries, region: Region) -> NDArray[np.bool_]:
     return sees
 
 
-def warnings_of(series: TiltSeries, region: Region, sees: NDArray[np.bool_] | None = None) -> list[str]:
+def warnings_of(
+    series: TiltSeries, region: Region, sees: NDArray[np.bool_] | None = None, *, ctf: bool = True
+) -> list[str]:
     """List what looks like a mistake in a set or in the size and place of a region.
 
     Parameters
@@ -64,6 +76,8 @@ def warnings_of(series: TiltSeries, region: Region, sees: NDArray[np.bool_] | No
         As for :func:`fourierrecon.reconstruction.reconstruct`.
     sees
         From :func:`visibility`, if it is known already.
+    ctf
+        Whether the CTF is corrected; else nothing is said about it.
 
     Returns
     -------
@@ -71,8 +85,27 @@ def warnings_of(series: TiltSeries, region: Region, sees: NDArray[np.bool_] | No
         One line each: what was found, and what to do.
     """
     sees = visibility(series, region) if sees is None else sees
-    found = _size(series, region), _place(sees), _angles(series), _pixel_sizes(series), _exposure(series)
-    return [line for lines in found for line in lines]
+    found = _size(series, region), _place(series, sees), _angles(series), _pixel_sizes(series), _exposure(series)
+    return [line for lines in found for line in lines] + (ctf_warnings(series) if ctf else [])
+
+
+def shared_warnings(source: Path, series: TiltSeries) -> list[str]:
+    """Say if another tomogram of the set names images of this one; one line, or none.
+
+    Parameters
+    ----------
+    source
+        That the tilt series is from.
+    series
+        The tilt series.
+
+    Raises
+    ------
+    DataError, UsageError
+        If the set cannot be read.
+    """
+    found = shared_images(source)
+    return [f"{series.name} {found[series.name]}"] if series.name in found else []
 
 
 def _size(series: TiltSeries, region: Region) -> Iterator[str]:
@@ -103,8 +136,8 @@ def _size(series: TiltSeries, region: Region) -> Iterator[str]:
         )
 
 
-def _place(sees: NDArray[np.bool_]) -> Iterator[str]:
-    """A region that the images do not show."""
+def _place(series: TiltSeries, sees: NDArray[np.bool_]) -> Iterator[str]:
+    """A region that the images, or some of them, do not show."""
     count = sees.sum(0)
     unseen, poorly = float((count == 0).mean()), float((2 * count < len(sees)).mean())
     if unseen == 1:
@@ -114,12 +147,39 @@ def _place(sees: NDArray[np.bool_]) -> Iterator[str]:
             f"{100 * unseen:.0f} % of the region lies outside of all images, {100 * poorly:.0f} % is seen by fewer "
             f"than half of them; check --x0 --y0 --z0 and --w --h --d"
         )
+    parts = sees.mean(1)
+    beside = np.flatnonzero(parts <= BESIDE * parts.max())
+    if 0 < len(beside) < len(parts):
+        yield (
+            f"the region lies beside {list_images(series, beside)}, which show{'s' * (len(beside) == 1)} next to "
+            f"nothing of it: are their shifts right? Correct them, or take such images out of the set"
+        )
 
 
 def _angles(series: TiltSeries) -> Iterator[str]:
-    """Tilt angles in radians, or of one sign."""
+    """Tilt angles that are all the same, too steep, in radians, or of one sign."""
     angles = series.tilt_angles
     low, high = float(angles.min()), float(angles.max())
+    if len(angles) > 1 and high - low < 0.01:
+        yield (
+            f"all {len(angles)} tilts are {low:.2f}°: a tomogram needs different ones; correct rlnTomoYTilt, or the "
+            f"alignment's tilt angles"
+        )
+        return
+    if high > HALF_TURN or low < -HALF_TURN:
+        yield (
+            f"tilts from {low:.1f}° to {high:.1f}° go round: write those above 180° as negative angles (350° as -10°)"
+        )
+        return
+    # the beam through some images from the other side of the specimen
+    beams = np.cross(series.projections[:, 0, :3], series.projections[:, 1, :3])
+    over = max(-low, high) > 90 or bool(np.ptp(np.sign(beams[:, 2])) > 1)
+    if over or max(-low, high) > STEEP:
+        yield (
+            f"tilts from {low:.1f}° to {high:.1f}°, some beyond {90 if over else STEEP:g}°: stages end at 60° to 70°; "
+            f"is an offset wrong (--tiltangle_offset), or another column taken for the angles?"
+        )
+        return
     if len(angles) < MANY:
         return
     if 0.2 < max(-low, high) < RADIANS:
@@ -135,7 +195,13 @@ def _angles(series: TiltSeries) -> Iterator[str]:
 
 
 def _pixel_sizes(series: TiltSeries) -> Iterator[str]:
-    """A pixel size that the headers of the images contradict; 0 and 1 Å there say that it is not known."""
+    """A pixel size that none has, or that the headers of the images contradict; 0 and 1 Å there: not known."""
+    if not PIXELS[0] <= series.pixel_size <= PIXELS[1]:
+        yield (
+            f"no micrograph has {series.pixel_size:g} Å a pixel: is it in another unit? Correct "
+            f"rlnTomoTiltSeriesPixelSize, --angpix"
+        )
+        return
     for stack in getattr(series.images, "stacks", ()):
         if stack.pixel_size not in (0.0, 1.0) and abs(stack.pixel_size / series.pixel_size - 1) > 0.01:
             yield (

@@ -42,6 +42,7 @@ from fourierrecon.options import (
     PixelSize,
     PreWeight,
     ScratchFolder,
+    SkipBadImages,
     Snr,
     Stack,
     TaperDistance,
@@ -130,6 +131,7 @@ def plan(
     snr: Snr = None,
     ctf: Ctf = True,
     keep_mean: KeepMean = False,
+    skip_bad_images: SkipBadImages = False,
     td: TaperDistance = 0.0,
     tf: TaperFalloff = 0.0,
     tiltangle_offset: TiltOffset = 0.0,
@@ -153,6 +155,7 @@ def plan(
     No image is read. To measure the machine, small pieces of noise are reconstructed, which takes about two seconds.
     """
     from fourierrecon import arguments, checks
+    from fourierrecon.bad_images import without_ctf
     from fourierrecon.console import announcing_compilation, say, screen
     from fourierrecon.forecast import forecast
     from fourierrecon.io import Extras
@@ -181,13 +184,17 @@ def plan(
     describe_request(console, request, ctf)
     sees = checks.visibility(series, region)
     print_coverage(console, series, sees)
-    print_warnings(console, checks.warnings_of(series, region, sees))
+    print_warnings(console, checks.warnings_of(series, region, sees, ctf=ctf))
+    print_warnings(console, checks.shared_warnings(request.source, series))
     if png is not None:
         from fourierrecon.picture import footprint_png
 
         with folders_of(png):
             footprint_png(png, series, region)
         say(console, "picture", str(png))
+    if skip_bad_images and ctf:
+        # what can be known without a look at the images
+        series = series.select([tilt for tilt in range(series.n_tilts) if tilt not in without_ctf(series)])
     with announcing_compilation(console):
         needs = forecast(
             series, region, request.strategy, ctf=ctf, n_threads=j, taper=(td, tf), output=o, memory=memory,

@@ -24,6 +24,8 @@ from fourierrecon.weighting import NoWeighting
 VOLUMES = ("coverage", "weight", "wedge")
 #: Side of the cubes in Fourier space, voxels: that of the boxes which programs for denoising cut out.
 SIDE = 96
+#: Counts as near as this part to a whole number are that number: what rounding leaves of a division.
+ROUNDING = 1e-6
 
 
 def coverage(series: TiltSeries, region: Region, settings: Settings) -> Iterator[tuple[int, Real]]:
@@ -50,7 +52,10 @@ def coverage(series: TiltSeries, region: Region, settings: Settings) -> Iterator
         # means of ones over at least one image, and of the grey level 1 over those that there are
         divide_by_count(ones, borders, np.zeros(0, np.float32), share)
         divide_by_count(nothing, borders, levels.astype(np.float32), least)
-        count = np.where(least < 1, least, 1 / share).astype(np.float32)
+        # the second may be rounded to a bit less than 1 wherever there are more; the first is exactly 1 below one image
+        count = np.where(share < 1, 1 / share, least)
+        whole = np.rint(count)
+        count = np.where(np.abs(count - whole) < ROUNDING * whole, whole, count).astype(np.float32)
         yield z, count if plan.plane_axis == 1 else np.ascontiguousarray(count.T)
 
 

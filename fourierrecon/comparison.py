@@ -76,15 +76,16 @@ class Comparison:
     whole: bool
 
     def facts(self) -> dict[str, Any]:
-        """Give the figures as they go into a JSON file: no infinities, lengths in Å."""
+        """Give the figures as they go into a JSON file: no infinities; lengths in Å, or where unknown in voxels."""
 
         def finite(value: float) -> float | None:
             return float(f"{value:.6g}") + 0.0 if math.isfinite(value) else None
 
+        known = max(self.voxel_sizes) > 0
         return {
             "voxel_size_a": self.voxel_sizes[0] or None,
             "voxel_size_b": self.voxel_sizes[1] or None,
-            "voxel_size": self.voxel_size,
+            "voxel_size": self.voxel_size if known else None,
             "voxel_size_of_b_is_wrong": self.magnified,
             "orientation": {
                 "axes": self.orientation.order,
@@ -95,7 +96,7 @@ class Comparison:
                 "next_correlation": finite(self.runner_up_fit),
             },
             "shift_voxels": [finite(s) for s in self.shift],
-            "shift_angstrom": [finite(s * self.voxel_size) for s in self.shift],
+            "shift_angstrom": [finite(s * self.voxel_size) if known else None for s in self.shift],
             "grey_slope": finite(self.slope),
             "grey_offset": finite(self.offset),
             "correlation": finite(self.correlation),

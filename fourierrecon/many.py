@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon import parallel, stages
+from fourierrecon.bad_images import list_images, without_ctf
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry import Region
 from fourierrecon.parallel import Progress
@@ -146,6 +147,13 @@ def prepare(
         raise DataError(
             f"{series.source or series.name}: the CTF needs {', '.join(series.ctf_missing) or 'defocus and optics'}; "
             f"add what is missing, or switch the CTF off (--noctf, ctf=False)"
+        )
+    bad = without_ctf(series) if settings.ctf else {}
+    if bad:
+        raise DataError(
+            f"{series.source or series.name}: {list_images(series, sorted(bad))} cannot be corrected, "
+            f"{next(iter(bad.values()))}; correct it, leave such images out (--skip_bad_images), or switch the CTF off "
+            f"(--noctf, ctf=False)"
         )
     mask = mask_of(series.image_shape, region.binning, settings.taper_distance, settings.taper_falloff)
     plan = Plan.of(series, region, strategy, mask, settings.ctf, settings.precision, settings.binnings)

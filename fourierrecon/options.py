@@ -174,7 +174,7 @@ SkipBadImages = Annotated[
     bool,
     images_option(
         FLAG,
-        "Leave images out that are blank or not finite, with a warning; else they are an error",
+        "Leave images out that are blank, not finite or have no CTF, with a warning; else they are an error",
         "--skip_bad_images",
     ),
 ]

@@ -98,8 +98,9 @@ def keep_outcomes(recipe: Recipe, outcomes: Iterable[Outcome], part: str | None 
         entry = _entry(recipe, outcome)
         before = found.get(outcome.name, {})
         if outcome.status == "there" and before.get("volumes") == entry["volumes"]:
-            # nothing was made: how long it took, and what was said, is known from then
-            entry |= {key: before[key] for key in ("seconds", "finished", "notes") if key in before}
+            # nothing was made: how long it took, and what was said while it was made, is known from then
+            entry |= {key: before[key] for key in ("seconds", "finished") if key in before}
+            entry["notes"] = list(dict.fromkeys([*before.get("notes", []), *entry["notes"]]))
         found[outcome.name] = entry
     with replacing(path) as file:
         file.write(json.dumps({"format": FORMAT, "tomograms": found}, indent=1, default=str).encode())

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon import fourier
+from fourierrecon.bad_images import LARGEST, sound_pixels, where_from
 from fourierrecon.coverage import Mask
 from fourierrecon.ctf import kernel_coefficients
 from fourierrecon.ctf_kernel import transfer
@@ -107,13 +108,20 @@ def sampling(
     return Sampling(border, (height, width), (fast_length(height / binning), fast_length(width / binning)), True)
 
 
-def load_image(series: TiltSeries, tilt: int) -> Real:
+def load_image(series: TiltSeries, tilt: int, *, keep_mean: bool = False) -> Real:
     """Load one image as float32 and look whether it can be used.
+
+    Parameters
+    ----------
+    series, tilt
+        Tilt series, and 0-based number of the image.
+    keep_mean
+        The mean of the image counts: then one of a single grey value other than 0 can be used.
 
     Raises
     ------
     DataError
-        If the image holds NaN or infinite pixels, or nothing but zeros; the message names it.
+        If the image holds NaN, infinite or absurdly large pixels, or has no contrast; the message names it.
     """
     image = np.asarray(series.images[tilt])
     if image.shape != series.image_shape:
@@ -121,24 +129,26 @@ def load_image(series: TiltSeries, tilt: int) -> Real:
     if np.iscomplexobj(image):
         raise DataError(f"{_name(series, tilt)} is complex; real images are needed")
     image = np.ascontiguousarray(image, np.float32)
-    # a sum is finite only if all pixels are (float64: no overflow)
-    with np.errstate(invalid="ignore"):  # infinities of both signs add up to NaN, which is found as well
-        total = image.sum(dtype=np.float64)
-    if not np.isfinite(total):
-        bad = int(image.size - np.isfinite(image).sum())
-        y, x = np.argwhere(~np.isfinite(image))[0] if bad else (0, 0)
+    low, high = float(image.min()), float(image.max())
+    if not (low >= -LARGEST and high <= LARGEST):  # NaN as well
+        sound = sound_pixels(image)
+        y, x = np.argwhere(~sound)[0]
+        kind = f"pixels beyond {LARGEST:g}" if np.isfinite(image).all() else "NaN or infinite pixels"
         raise DataError(
-            f"{_name(series, tilt)} holds {bad} NaN or infinite pixels, the first at x = {x}, y = {y}; "
-            f"repair the image, or leave such images out (--skip_bad_images)"
+            f"{_name(series, tilt)} holds {int(image.size - sound.sum())} {kind}, the first at x = {x}, y = {y}: "
+            f"{image[y, x]:g}; repair the image, or leave such images out (--skip_bad_images)"
         )
-    if not image.any():
-        raise DataError(f"{_name(series, tilt)} is blank: every pixel is 0; leave such images out (--skip_bad_images)")
+    if low == high and (low == 0 or not keep_mean):
+        raise DataError(
+            f"{_name(series, tilt)} is blank: every pixel is {low:g}; leave such images out (--skip_bad_images)"
+        )
     return image
 
 
 def _name(series: TiltSeries, tilt: int) -> str:
     where = f"{series.source}: " if series.source else ""
-    return f"{where}image {tilt + 1} of {series.n_tilts} of tilt series {series.name}"
+    file = where_from(series, tilt)
+    return f"{where}image {tilt + 1} of {series.n_tilts} of tilt series {series.name}{f' ({file})' if file else ''}"
 
 
 def prepare_image(

@@ -15,9 +15,9 @@ from fourierrecon.companions import VOLUMES, companion_path, companion_shape, wr
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.fourier import Real
 from fourierrecon.geometry import Length, Region
+from fourierrecon.halves import half_series
 from fourierrecon.io import Extras, read_series
 from fourierrecon.io.mrc import writing_mrc
-from fourierrecon.io.star import read_halves
 from fourierrecon.keys import make_key, why_to_make
 from fourierrecon.many import Order, Settings
 from fourierrecon.offsets import Offsets
@@ -25,7 +25,7 @@ from fourierrecon.orientation import Orientation
 from fourierrecon.outputs import protect
 from fourierrecon.passport import read_passport
 from fourierrecon.stages import Write
-from fourierrecon.tilt_series import ImageStack, TiltSeries, chosen_images
+from fourierrecon.tilt_series import TiltSeries, chosen_images
 from fourierrecon.tomogram_file import TomogramFile
 from fourierrecon.weighting import Weighting
 
@@ -143,10 +143,12 @@ def products_of(recipe: Recipe, name: str | None) -> list[Product]:
         If the tilt series cannot be used.
     """
     series = recipe.offsets.apply(read_series(recipe.source, name, recipe.extras))
-    kept: list[int] | None = None
+    halves = half_series(recipe.source, series) if recipe.halves == "frames" else {}
     if recipe.skip_bad_images:
-        series, kept = without_bad_images(series, n_threads=recipe.settings.n_threads)
-    parts = _parts(recipe, series, kept)
+        ctf, n_threads = recipe.settings.ctf, recipe.settings.n_threads
+        series, kept = without_bad_images(series, halves.values(), ctf=ctf, n_threads=n_threads)
+        halves = {half: replace(series, images=chosen_images(own.images, kept)) for half, own in halves.items()}
+    parts = _parts(recipe, series, halves)
     found = []
     binnings = [wanted if wanted > 0 else max(-wanted / series.pixel_size, 1.0) for wanted in recipe.binnings]
     for strategy in recipe.strategies:
@@ -201,7 +203,7 @@ def _tag(strategy: Weighting, strategies: tuple[Weighting, ...]) -> str:
 
 
 def _parts(
-    recipe: Recipe, series: TiltSeries, kept: list[int] | None
+    recipe: Recipe, series: TiltSeries, halves: Mapping[str, TiltSeries]
 ) -> dict[str, tuple[TiltSeries, tuple[int, ...] | None]]:
     """Give the whole tilt series and its halves."""
     parts: dict[str, tuple[TiltSeries, tuple[int, ...] | None]] = {"": (series, None)}
@@ -211,19 +213,7 @@ def _parts(
         by_angle = [int(i) for i in np.argsort(series.tilt_angles, kind="stable")]
         parts["Even"] = series, tuple(sorted(by_angle[::2]))
         parts["Odd"] = series, tuple(sorted(by_angle[1::2]))
-    elif recipe.halves == "frames":
-        images: Mapping[str, ImageStack] = {}
-        if recipe.source.suffix.lower() == ".star":
-            images = read_halves(recipe.source, series.name)
-        if not images:
-            raise DataError(
-                f"{recipe.source}: {series.name} has no images of even and odd frames (rlnMicrographNameEven, "
-                f"rlnMicrographNameOdd); add them, or use --halves tilts"
-            )
-        if kept is not None:
-            images = {half: chosen_images(stack, kept) for half, stack in images.items()}
-        parts |= {half: (replace(series, images=stack), None) for half, stack in images.items()}
-    return parts
+    return parts | {half: (own, None) for half, own in halves.items()}
 
 
 def _options(recipe: Recipe, region: Region, strategy: Weighting, tilts: tuple[int, ...] | None) -> list[object]:

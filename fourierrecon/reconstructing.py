@@ -244,7 +244,7 @@ def _reconstruct_one(
     from dataclasses import replace
 
     from fourierrecon import checks
-    from fourierrecon.console import Stages, program, say, size_of
+    from fourierrecon.console import Stages, program, say, screen, size_of
     from fourierrecon.outputs import beside, folders_of, protect
     from fourierrecon.report import describe_request, print_warnings
     from fourierrecon.tomogram_file import TomogramFile
@@ -257,11 +257,15 @@ def _reconstruct_one(
         if path is not None:
             protect(path, request.source, series, option)
     describe_request(console, request, settings.ctf)
-    print_warnings(console, checks.warnings_of(series, region))
+    found = [
+        *checks.warnings_of(series, region, ctf=settings.ctf),
+        *checks.shared_warnings(request.source, series),
+    ]
+    print_warnings(screen() if console.quiet else console, found)
     if skip_bad_images:
         from fourierrecon.bad_images import without_bad_images
 
-        series, _ = without_bad_images(series, n_threads=settings.n_threads)
+        series, _ = without_bad_images(series, ctf=settings.ctf, n_threads=settings.n_threads)
     with folders_of(o), Stages(console) as stages:
         file = TomogramFile(o, series, region, request.strategy, replace(settings, progress=stages), like, dtype)
         file.check()
@@ -298,7 +302,7 @@ def _reconstruct_one(
 
         report_one(
             console, page, o, request, ctf=settings.ctf, like=like, seconds=seconds, skipped=skip_bad_images,
-            n_threads=settings.n_threads,
+            notes=found, n_threads=settings.n_threads,
         )  # fmt: skip
     finer = max(1.0, region.binning / 2)
     hint = f"; finer: --bin {finer:g}" if finer < region.binning else ""

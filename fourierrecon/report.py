@@ -307,7 +307,16 @@ def print_comparison(
         say(console, letter, f"{path}: {caption(volume)}")
     if found.magnified:
         say(console, "voxels", f"of one size: B fits as it does if its voxels are {found.voxel_size:.4g} Å too")
-    elif found.voxel_sizes[0] != found.voxel_sizes[1] and min(found.voxel_sizes) > 0:
+    elif min(found.voxel_sizes) == 0 < max(found.voxel_sizes):
+        letter, other = "AB" if found.voxel_sizes[0] == 0 else "BA"
+        say(
+            console,
+            "voxels",
+            f"of {letter} are of unknown size; taken to be those of {other}, {found.voxel_size:.4g} Å",
+        )
+    elif max(found.voxel_sizes) == 0:
+        say(console, "voxels", "are of unknown size; taken to be the same in both, lengths are in voxels")
+    elif found.voxel_sizes[0] != found.voxel_sizes[1]:
         say(console, "voxels", f"differ, as the headers say; compared at {found.voxel_size:.4g} Å")
     mirrored = " (the other hand)" if found.orientation.mirrors else ""
     inverted = ", contrast inverted" if found.fit < 0 else ""

@@ -12,7 +12,7 @@ from fourierrecon.io.files import replacing
 from fourierrecon.report_data import Findings
 
 #: Flags that are counted.
-FLAGS = ("misaligned", "wrong angle", "blank", "not finite", "bad")
+FLAGS = ("misaligned", "wrong angle", "blank", "not finite", "no CTF", "bad")
 
 
 def write_metrics(path: Path, found: Sequence[Findings]) -> Path:
@@ -49,6 +49,7 @@ def _row(found: Findings) -> dict[str, str]:
         "name": subject.name,
         "status": found.status,
         "error": found.error,
+        "warnings": "; ".join(found.notes),
         "volume": subject.path or "",
         "width": width,
         "height": height,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fourierrecon import checks
 from fourierrecon.agreement import TiltAgreement, tilt_agreement
 from fourierrecon.bad_images import find_bad_images, numbers_in_source
-from fourierrecon.errors import FourierReconError
+from fourierrecon.errors import DataError, FourierReconError
 from fourierrecon.fsc import HALF_MAPS, ShellCorrelation, shell_correlation, soft_box, tilt_range_mask
 from fourierrecon.io.volumes import map_volume
 from fourierrecon.offsets import tilt_axis
@@ -34,6 +34,7 @@ GREYS = 1 << 20
 WORDS = {
     "blank": "blank: no contrast",
     "not finite": "holds pixels that are not finite",
+    "no CTF": "no CTF: its scale factor is 0 or negative",
     "misaligned": "misaligned: lies aside of its reprojection",
     "wrong angle": "wrong angle: another tilt fits better",
     "bad": "does not fit the tomogram as its neighbours do",
@@ -139,10 +140,10 @@ class Findings:
 
     @property
     def status(self) -> str:
-        """``failed``, ``look`` (something stands out) or ``fine``."""
+        """``failed``, ``look`` (something stands out, or there were warnings) or ``fine``."""
         if self.error:
             return "failed"
-        return "look" if self.flagged else "fine"
+        return "look" if self.flagged or self.notes else "fine"
 
     @property
     def flagged(self) -> list[TiltRow]:
@@ -219,8 +220,14 @@ def find_out(subject: Subject, *, n_threads: int | None = None) -> Findings:
 
 
 def _of_volume(findings: Findings, volume: Volume) -> Findings:
-    """Add what the volume and its halves tell."""
+    """Add what the volume and its halves tell; one without contrast tells nothing."""
     subject = findings.subject
+    step = max(1, math.ceil((volume.data.size / GREYS) ** (1 / 3)))
+    sample = np.asarray(volume.data[::step, ::step, ::step], np.float64)
+    if not np.isfinite(sample).all():
+        raise DataError(f"{(~np.isfinite(sample)).mean():.2%} of its voxels are not finite; reconstruct again")
+    if sample.size > 1 and sample.min() == sample.max() == volume.data.min() == volume.data.max():
+        raise DataError(f"every voxel is {sample.flat[0]:g}; look at its images, at their CTF and at the region")
     slab: Slab | None = None
     no_slab = ""
     try:
@@ -232,9 +239,6 @@ def _of_volume(findings: Findings, volume: Volume) -> Findings:
     # the middle of the specimen tells more than that of the box
     at = 0.5 if slab is None or not slab.found else 0.5 + slab.centre / (depth * volume.voxel_size)
     thick = thickness_in_voxels(None, volume.voxel_size)
-    step = max(1, math.ceil((volume.data.size / GREYS) ** (1 / 3)))
-    sample = np.asarray(volume.data[::step, ::step, ::step], np.float64)
-    sample = sample[np.isfinite(sample)]
     greys = (*np.percentile(sample, (0, 0.3, 50, 99.7, 100)), sample.std()) if sample.size else ()
     findings = replace(
         findings,
@@ -269,7 +273,8 @@ def _tilts(
     agreement: dict[int, TiltAgreement] = {}
     problem = "" if volume is not None else "there is no tomogram to compare them with"
     try:
-        bad = find_bad_images(series, n_threads=n_threads)
+        corrected = dict(subject.facts).get("CTF") != "not corrected"
+        bad = find_bad_images(series, ctf=corrected, n_threads=n_threads)
         good = [tilt for tilt in range(series.n_tilts) if tilt not in bad]
         if volume is not None and region is None:
             problem = "the volume's place in its tilt series is not known"

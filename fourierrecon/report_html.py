@@ -72,7 +72,7 @@ def finding_words(found: Findings) -> str:
     for row in found.flagged:
         groups.setdefault(row.flag, []).append(str(row.number))
     words = [f"{flag}: image{'s' * (len(rows) > 1)} {', '.join(rows)}" for flag, rows in groups.items()]
-    return "; ".join([*filter(None, [found.error]), *words])
+    return "; ".join([*filter(None, [found.error]), *words, *found.notes])
 
 
 def _summary(found: Sequence[Findings]) -> str:
@@ -132,16 +132,19 @@ def _row(found: Findings, number: int) -> str:
         for label, value, shape in numbers
     )
     image = thumbnail(found)
-    said = "".join(f"<div>{_finding(flag, found)}</div>" for flag in found.counts) or "<span class=quiet>none</span>"
+    said = "".join(f"<div>{_finding(flag, found)}</div>" for flag in found.counts)
+    if found.notes:
+        said += f"<div>{len(found.notes)} warning{'s' * (len(found.notes) > 1)}</div>"
+    said = said or "<span class=quiet>none</span>"
     if found.error:
         said = f"<div>{_text(_without_source(found))}</div>"
-    order = list(STATUS).index(status)
+    order, count = list(STATUS).index(status), len(found.flagged) + len(found.notes) + 1000 * bool(found.error)
     return (
         f'<tr data-status={status} data-text="{text}" data-for=t{number}>'
         f"<td class='text thumb'>{image}</td>"
         f"<td class='text name'><a href=#t{number}>{escape(name)}</a></td>"
         f"<td class='text status' data-value={order}><span class='badge {status}'>{STATUS[status]}</span></td>"
-        f"<td class='text findings' data-value={len(found.flagged) + 1000 * bool(found.error)}>{said}</td>{cells}</tr>"
+        f"<td class='text findings' data-value={count}>{said}</td>{cells}</tr>"
     )
 
 
@@ -264,7 +267,7 @@ def _level(found: Findings) -> str:
 
 def _used(found: Findings) -> list[TiltRow]:
     """Give the images that the tomogram was made from, or would be."""
-    return [row for row in found.tilts if row.flag not in ("excluded", "blank", "not finite")]
+    return [row for row in found.tilts if row.flag not in ("excluded", "blank", "not finite", "no CTF")]
 
 
 def _tilts(found: Findings) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fourierrecon import checks
 from fourierrecon.errors import DataError, FourierReconError
 from fourierrecon.geometry import Region
 from fourierrecon.io import read_series
@@ -192,9 +193,13 @@ def _subject(folder: Path, name: str, record: Record | None, listed: dict[str, P
         return replace(subject, error=f"the volume {path or ''} is gone; reconstruct again")
     halves = (even, odd) if even and odd and even.exists() and odd.exists() else None
     try:
-        return replace(subject, path=path, halves=halves, region=_region(subject, path, record))
+        subject = replace(subject, path=path, halves=halves, region=_region(subject, path, record))
     except FourierReconError as problem:
         return replace(subject, error=str(problem))
+    if record is None and subject.series is not None and subject.region is not None:
+        # what was said when it was made is not known
+        return replace(subject, notes=(*subject.notes, *checks.warnings_of(subject.series, subject.region)))
+    return subject
 
 
 def _series(folder: Path, name: str, record: Record | None) -> TiltSeries:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
@@ -130,6 +130,7 @@ def report_one(
     like: str | None,
     seconds: float,
     skipped: bool = False,
+    notes: Sequence[str] = (),
     n_threads: int | None = None,
 ) -> None:
     """Write the report on one tomogram that was just made, and say what was found.
@@ -150,6 +151,8 @@ def report_one(
         That it took.
     skipped
         Whether images that are blank or not finite were left out.
+    notes
+        Warnings that were given.
     n_threads
         Default: the cores available to the process.
 
@@ -169,7 +172,10 @@ def report_one(
         ("CTF", "corrected" if ctf else "not corrected"),
         ("source", str(request.source.absolute())),
     )
-    subject = Subject(series.name, path, series, request.region, like, seconds=seconds, facts=facts, skipped=skipped)
+    subject = Subject(
+        series.name, path, series, request.region, like, notes=tuple(notes), seconds=seconds, facts=facts,
+        skipped=skipped,
+    )  # fmt: skip
     found = find_out(subject, n_threads=n_threads)
     say(console, "report", describe(found))
     write_report(page, f"Tomogram {series.name}", [found], _advice([found]))
@@ -208,7 +214,7 @@ def _remedy(found: Iterable[Findings]) -> str:
 def _advice(found: Iterable[Findings]) -> str:
     """Say on the page what to do next."""
     flags = {row.flag for each in found for row in each.flagged}
-    if {"blank", "not finite"} & flags:
+    if {"blank", "not finite", "no CTF"} & flags:
         return (
             "Blank images: reconstruct --skip_bad_images leaves them out. Others: look at them, and take bad ones out "
             "of the set."

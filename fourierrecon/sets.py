@@ -18,6 +18,7 @@ from fourierrecon.denoising import Pair, write_lists
 from fourierrecon.errors import FourierReconError, UsageError
 from fourierrecon.io import read_series
 from fourierrecon.io.set_list import BINNING, PICTURES, SIZES, VOLUMES, write_set_list
+from fourierrecon.io.shared_images import shared_images
 from fourierrecon.io.sources import check_single
 from fourierrecon.io.star import find_set
 from fourierrecon.io.star_table import read_tables
@@ -117,10 +118,17 @@ def reconstruct_set(
     protect_set(recipe)
     with batch.locked(recipe.folder, part):
         speaker = Speaker(console, len(names), quiet=quiet)
+        shared = {name: line for name, line in shared_images(recipe.source).items() if name in names}
+        for name, line in shared.items():
+            say(console, "warning", f"{name}: {line}")
         if cluster is None:
             outcomes = batch.run(recipe, names, speaker)
         else:
             outcomes = cluster.run(recipe, names, speaker.finished, lambda text: say(console, "cluster", text))
+        outcomes = [
+            replace(outcome, notes=(*outcome.notes, shared[outcome.name])) if outcome.name in shared else outcome
+            for outcome in outcomes
+        ]
         path = None
         try:
             with batch.taking_turns(recipe.folder):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fourierrecon import fourier, insertion, memory, parallel, preprocess, slices
 from fourierrecon.consistency import Consistency
+from fourierrecon.contrast import Contrast
 from fourierrecon.coverage import Mask, divide_by_count
 from fourierrecon.ctf import kernel_coefficients
 from fourierrecon.fourier import Complex, Real
@@ -164,7 +165,8 @@ def sample_images(samplers: Sequence[Sampler], n_threads: int, progress: Progres
     def sample(buffers: tuple[memory.Scratch, dict[Sampler, tuple[Complex, Real]]], i: int) -> None:
         scratch, own = buffers
         first, number = work[i][0]
-        image = preprocess.load_image(first.task.series, number)
+        keep_mean = first.task.keep_mean
+        image = preprocess.load_image(first.task.series, number, keep_mean=keep_mean)
         shared: dict[object, Complex] = {}
         for sampler, tilt in work[i]:
             sampler.sample(scratch, own[sampler], tilt, image, shared)
@@ -248,10 +250,17 @@ def _voxels_of_slab(task: Task, levels: NDArray[np.float32], z: int, slab: Real,
     out[...] = kept if straight else kept.T
 
 
+def _contrast(task: Task) -> Contrast:
+    """Give what looks at the volume of a task; where means of images are kept, a flat one may be right."""
+    single = task.region.shape == (1, 1, 1)
+    return Contrast(task.series.source or task.series.name, flat=task.keep_mean or single)
+
+
 def finish_slabs(task: Task, levels: NDArray[np.float32], planes: PlaneStore, write: Write) -> None:
     """Transform along p and give the slabs away."""
     s, at_a_time = task.plan.slices, task.storage.slabs
     depth = s.shape[0]
+    contrast = _contrast(task)
 
     def start() -> tuple[Complex, Real, Real]:
         slab = np.empty((s.period, s.shape[2]), np.float32)
@@ -263,6 +272,7 @@ def finish_slabs(task: Task, levels: NDArray[np.float32], planes: PlaneStore, wr
         for i, half in enumerate(planes.read(first, min(first + at_a_time, depth), half_spectra)):
             fourier.real_backward(half, 0, s.period, slab)
             _voxels_of_slab(task, levels, first + i, slab, voxels)
+            contrast.look(voxels)
             write(first + i, voxels)
 
     parallel.for_each(
@@ -273,6 +283,7 @@ def finish_slabs(task: Task, levels: NDArray[np.float32], planes: PlaneStore, wr
         stage="slabs",
         progress=task.progress,
     )
+    contrast.finish()
 
 
 def finish_in_place(task: Task, levels: NDArray[np.float32], planes: Complex) -> NDArray[np.float32]:
@@ -284,6 +295,7 @@ def finish_in_place(task: Task, levels: NDArray[np.float32], planes: Complex) ->
     volume = flat[: shape[0] * shape[1] * shape[2]].reshape(shape)
     turn = threading.Condition()
     state = {"read": 0, "failed": 0}
+    contrast = _contrast(task)
 
     def finish(buffers: tuple[Complex, Real], z: int) -> None:
         half, slab = buffers
@@ -297,6 +309,7 @@ def finish_in_place(task: Task, levels: NDArray[np.float32], planes: Complex) ->
         try:
             fourier.real_backward(half, 0, s.period, slab)
             _voxels_of_slab(task, levels, z, slab, volume[z])
+            contrast.look(volume[z])
         except BaseException:
             with turn:
                 state["failed"] = 1
@@ -311,4 +324,5 @@ def finish_in_place(task: Task, levels: NDArray[np.float32], planes: Complex) ->
         stage="slabs",
         progress=task.progress,
     )
+    contrast.finish()
     return volume

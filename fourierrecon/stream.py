@@ -20,8 +20,10 @@ from fourierrecon.batch import Outcome
 from fourierrecon.console import say
 from fourierrecon.errors import FourierReconError, UsageError
 from fourierrecon.io import Extras, read_series
+from fourierrecon.io.shared_images import in_common
 from fourierrecon.io.sources import ARETOMO, IMOD, NOTHING, WARP, names_in, passed_over
 from fourierrecon.io.star import find_set
+from fourierrecon.outcomes import keep_outcomes
 from fourierrecon.products import Recipe
 from fourierrecon.sets import list_tomograms
 
@@ -73,6 +75,7 @@ class Watcher:
     _settled: dict[str, State] = field(default_factory=dict)
     _owners: dict[str, str] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
+    _images: dict[str, list[str]] = field(default_factory=dict)
 
     def look(self) -> list[Arrival]:
         """Look once; give what is complete and was not tried as it is now."""
@@ -117,6 +120,7 @@ class Watcher:
                 self._tell(f"waiting for {name}: {error}")
                 settled = False
                 continue
+            self._images[name] = [f"{number + 1}@{path}" for path, number in images]
             key = owner, name
             if self._tried.get(key) == now:
                 settled = settled and key not in self._failed
@@ -134,6 +138,11 @@ class Watcher:
         key = owner_of(arrival.source), arrival.name
         self._tried[key] = arrival.state
         (self._failed.add if outcome.error else self._failed.discard)(key)
+
+    def with_shared_images(self, outcome: Outcome) -> Outcome:
+        """Add a note to what became of a tilt series whose images another one names as well."""
+        line = in_common(self._images).get(outcome.name)
+        return outcome if line is None else replace(outcome, notes=(*outcome.notes, line))
 
     def _tell(self, text: str) -> None:
         if text not in self._told:
@@ -254,8 +263,9 @@ def watch_folder(console: Console, recipe: Recipe, *, every: float, idle: float 
                 watcher.news.clear()
                 for arrival in arrivals:
                     mine = replace(recipe, source=arrival.source, extras=extras_for(arrival.source, recipe.extras))
-                    outcome = batch.process(mine, arrival.name)
+                    outcome = watcher.with_shared_images(batch.process(mine, arrival.name))
                     watcher.note(arrival, outcome)
+                    keep_outcomes(mine, [outcome])
                     tell(console, outcome, known=arrival.name in results, quiet=quiet)
                     results[arrival.name] = mine, outcome
                 if arrivals:

@@ -287,6 +287,17 @@ class _Selection:
         return None if places is None else [places[int(i)] for i in self.index]
 
     @property
+    def sections(self) -> list[tuple[Path, int]] | None:
+        """File and number of each image, however it is read; None if they come from no files."""
+        sections = getattr(self.images, "sections", None)
+        return None if sections is None else [sections[int(i)] for i in self.index]
+
+    @property
+    def column(self) -> str:
+        """Column of a set that names them; empty where that is the usual one."""
+        return str(getattr(self.images, "column", ""))
+
+    @property
     def stacks(self) -> tuple[ImageStack, ...]:
         """Stacks in files that the images come from."""
         return tuple(getattr(self.images, "stacks", ()))

@@ -17,7 +17,7 @@ class Volume:
     data
         ``(z, y, x)``, float32, C order.
     voxel_size
-        Å.
+        Å; 0 where a file does not tell it.
     origin
         World position ``(x, y, z)`` of voxel ``(0, 0, 0)``, Å (see :mod:`fourierrecon.geometry`).
     label

@@ -28,10 +28,10 @@ def print_volume(console: Console, path: Path) -> None:
     """
     header, passport = open_volume(path), read_passport(path)
     depth, height, width = header.shape
-    size, origin = header.voxel_size, ", ".join(f"{c:g}" for c in header.origin)
+    origin = ", ".join(f"{c:g}" for c in header.origin)
     facts = [
         ("size", f"{width} x {height} x {depth} voxels, fastest axis first"),
-        ("voxel size", f"{size:g} Å" if size else "the header tells none"),
+        ("voxel size", header.size_words),
         ("type", str(header.dtype.newbyteorder("="))),
         ("origin", f"({origin}) Å: place of the first voxel"),
         *(("label", line) for line in header.label.splitlines()),

@@ -108,7 +108,7 @@ class MrcPlanes(VolumePlanes):
         header = read_header(self.path)
         if sorted(header.axes) == [1, 2, 3] and header.axes != (1, 2, 3):
             raise DataError(f"{path}: axes stored in the order {header.axes}; needed: (1, 2, 3). Reorder them first")
-        self.shape, self.voxel_size, self.origin = header.shape, header.voxel_size, header.origin
+        self.shape, self.voxel_size, self.origin = header.shape, header.cube, header.origin
         self._end = header.end
         try:
             with self.path.open("rb") as file:

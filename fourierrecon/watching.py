@@ -34,6 +34,7 @@ from fourierrecon.options import (
     ProjectionThickness,
     Quiet,
     ScratchFolder,
+    SkipBadImages,
     Snr,
     TaperDistance,
     TaperFalloff,
@@ -80,6 +81,7 @@ def watch(
     snr: Snr = None,
     ctf: Ctf = True,
     keep_mean: KeepMean = False,
+    skip_bad_images: SkipBadImages = False,
     td: TaperDistance = 0.0,
     tf: TaperFalloff = 0.0,
     tiltangle_offset: TiltOffset = 0.0,
@@ -136,6 +138,7 @@ def watch(
         passport=passport,
         companions=[],
         resume=True,
+        skip_bad_images=skip_bad_images,
     )
     seconds = None if idle is None else 60 * idle
     raise typer.Exit(watch_folder(screen(), recipe, every=every, idle=seconds, quiet=quiet))

@@ -31,7 +31,7 @@ def series_of(
 ) -> TiltSeries:
     height, width = image_shape
     matrices = projection_matrices(image_shape, (width // 2, height // 2, 10.0), tilts, axis)
-    images = np.ones((len(tilts), height, width), np.float32)
+    images = np.random.default_rng(0).normal(size=(len(tilts), height, width)).astype(np.float32)
     exposure = np.linspace(0.0, 100.0, len(tilts))
     return TiltSeries(
         images, matrices, pixel, ctf=realistic_ctf(len(tilts), 0), exposure=exposure, tilt_angles=np.array(tilts),

@@ -67,7 +67,7 @@ class MrcVolume(VolumeFile):
         self.path = Path(path)
         self._header = header = _volume_header(self.path)
         self.shape, self.dtype = header.shape, header.dtype.newbyteorder("=")
-        self.voxel_size, self.origin = header.voxel_size or 1.0, header.origin
+        self.voxel_size, self.spacing, self.origin = header.cube, header.spacing, header.origin
         scales = [Scale.from_label(label) for label in header.labels]
         self.label = "\n".join(label for label, s in zip(header.labels, scales, strict=True) if s is None)
         # a program that made floats of a file may have copied its labels
@@ -86,7 +86,7 @@ class MrcVolume(VolumeFile):
 
 
 def read_mrc_volume(path: str | os.PathLike[str]) -> Volume:
-    """Read a volume as float32, with the origin and voxel size (Å; 1 if there is none) of its header.
+    """Read a volume as float32, with the origin and voxel size (Å; 0 if unknown) of its header.
 
     Integers become densities by the scale in the file's labels, if it has one (see :func:`writing_mrc`).
 
@@ -122,7 +122,7 @@ def map_mrc_volume(path: str | os.PathLike[str]) -> Volume:
         data = np.memmap(path, header.dtype, "r", header.offset, header.shape)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
-    return Volume(data, header.voxel_size, header.origin)
+    return Volume(data, header.cube, header.origin)
 
 
 def _volume_header(path: Path) -> Header:
@@ -257,7 +257,7 @@ class MrcWriter:
 def writing_mrc(
     path: str | os.PathLike[str],
     shape: tuple[int, ...],
-    voxel_size: float,
+    voxel_size: float | None,
     origin: tuple[float, float, float],
     label: str,
     dtype: DTypeLike = np.float32,
@@ -282,7 +282,7 @@ def writing_mrc(
     shape
         ``(z, y, x)``.
     voxel_size, origin
-        Å; the world position of the first voxel.
+        Å, None where it is unknown; the world position of the first voxel.
     label
         For the header, ten lines at the most.
     dtype
@@ -310,7 +310,7 @@ def writing_mrc(
     UsageError
         If MRC has no such type of voxels.
     """
-    if not (np.isfinite(voxel_size) and voxel_size > 0):
+    if voxel_size is not None and not (np.isfinite(voxel_size) and voxel_size > 0):
         raise DataError(f"cannot write {path}: voxel size {voxel_size:g} Å must be positive")
     integers = np.dtype(dtype).kind in "iu" and not stack
     with replacing(path) as file:
@@ -337,7 +337,7 @@ def writing_mrc(
             check_densities(path, writer.statistics, dtype)
         if scale is not None and scale != Scale():
             label = "\n".join([*label.splitlines()[: LABELS - 1], scale.label])
-        writer.finish(voxel_size, origin, label, stack=stack)
+        writer.finish(voxel_size or 0.0, origin, label, stack=stack)
 
 
 def _modes() -> dict[np.dtype[Any], int]:

@@ -13,7 +13,7 @@ from fourierrecon.errors import DataError
 from fourierrecon.geometry import Region
 from fourierrecon.io.files import find_file
 from fourierrecon.io.relion import ANGLES, Entry, common_columns, matrix_columns, relion5_entry, write_entries
-from fourierrecon.io.star import IMAGE, MATRIX, find_set, find_tilts
+from fourierrecon.io.star import IMAGE, MATRIX, find_set, tilts_of
 from fourierrecon.io.star_table import Table, write_tables
 from fourierrecon.tilt_series import USUAL_HAND, TiltSeries
 
@@ -95,9 +95,7 @@ def write_set_list(
     _, overview, tables = find_set(source)
     names = overview.words("rlnTomoName")
     stacked = "rlnTomoTiltSeriesName" in overview.columns
-    tilts = {
-        name: find_tilts(overview.row(names.index(name)), tables, name) for name in placed or {} if name in results
-    }
+    tilts = {name: tilts_of(overview.row(names.index(name)), tables, name) for name in placed or {} if name in results}
     rows = [i for i, name in enumerate(names) if name in results]
     added = list(dict.fromkeys(label for words in results.values() for label in words))
     columns = {

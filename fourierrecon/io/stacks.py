@@ -28,6 +28,8 @@ KNOWN_MODES = (*MODES, *COMPLEX_MODES, 101)
 HEADER_BYTES = 1024
 #: Programs that do not know the pixel size write 1 Å, to the precision of the header.
 SAME_PIXEL = 1e-6
+#: Distances of voxels that are none, Å; and by which part those along two axes may differ.
+LEAST_SPACING, MOST_SPACING, SAME_SPACING = 1e-3, 1e6, 0.01
 #: IMOD's mark in the header (bytes 152 to 155), and the bit of its flags that makes bytes signed.
 IMOD_STAMP, IMOD_SIGNED = 1146047817, 1
 
@@ -46,6 +48,7 @@ class Header(NamedTuple):
     extended: bytes  # kind of the extended header
     sizes: tuple[int, int]  # its fields nint and nreal
     imod: bool  # IMOD's mark is there
+    spacing: tuple[float, float, float]  # Å along x, y and z, as the header has it; nothing is checked
 
     @property
     def upside_down(self) -> bool:
@@ -53,9 +56,32 @@ class Header(NamedTuple):
         return self.extended == b"FEI1" and not self.imod
 
     @property
+    def cube(self) -> float:
+        """Side of the voxels of a volume, Å; 0 where it is unknown, or not the same along all axes."""
+        return common_spacing(self.spacing)
+
+    @property
     def end(self) -> int:
         """Bytes that the file must have."""
         return self.offset + self.shape[0] * self.shape[1] * self.shape[2] * self.dtype.itemsize
+
+
+def common_spacing(spacing: Sequence[float]) -> float:
+    """Give the distance of voxels, or of pixels, that all axes have.
+
+    Parameters
+    ----------
+    spacing
+        Å along x, y ...; an axis but the first that says nothing is no objection.
+
+    Returns
+    -------
+    Å; 0 where it is unknown or absurd, or not the same along all axes.
+    """
+    first, *others = spacing
+    sound = LEAST_SPACING < first < MOST_SPACING
+    known = [other for other in others if np.isfinite(other) and other > 0]
+    return first if sound and all(abs(first - other) < SAME_SPACING * other for other in known) else 0.0
 
 
 class FileStack:
@@ -164,6 +190,9 @@ class FileImages:
     DataError
         If a file cannot be read, has no such image, or its images are of another size.
     """
+
+    #: Column of a set that names them, for messages, where that is not the usual one.
+    column = ""
 
     def __init__(self, sources: Sequence[tuple[str | os.PathLike[str], int | None]], *, as_imod: bool = False) -> None:
         if not sources:
@@ -307,18 +336,19 @@ def _interpret(raw: bytes, order: Literal["<", ">"]) -> tuple[Header, int, bool]
     if mode == 0 and imod_stamp == IMOD_STAMP and not imod_flags & IMOD_SIGNED:
         dtype = np.dtype("u1")
     with np.errstate(all="ignore"):
-        voxel_size, along_y = (
+        along_x, along_y, along_z = (
             float(fields["cella"][axis]) / (int(fields[f"m{axis}"]) or side or 1)
-            for axis, side in zip("xy", shape[:0:-1], strict=True)
+            for axis, side in zip("xyz", shape[::-1], strict=True)
         )
-        # a y that says nothing is no objection
-        square = not (np.isfinite(along_y) and along_y > 0) or abs(voxel_size - along_y) < 0.01 * along_y
+        if int(fields["mz"]) == 1 < shape[0] and common_spacing((along_x, along_y, along_z / shape[0])):
+            # a volume that is called a stack of images, which leaves one section as thick as all
+            along_z /= shape[0]
     x, y, z = (float(fields["origin"][axis]) for axis in "xyz")
     header = Header(
         shape,
         dtype,
         HEADER_BYTES + int(fields["nsymbt"]),
-        voxel_size if np.isfinite(voxel_size) and voxel_size > 0 and square else 0.0,
+        common_spacing((along_x, along_y)),
         (x, y, z) if np.isfinite([x, y, z]).all() else (0.0, 0.0, 0.0),
         (int(fields["mapc"]), int(fields["mapr"]), int(fields["maps"])),
         tuple(filter(None, (label.decode("ascii", "replace").strip(" \0") for label in fields["label"].tolist()))),
@@ -326,6 +356,7 @@ def _interpret(raw: bytes, order: Literal["<", ">"]) -> tuple[Header, int, bool]
         bytes(fields["exttyp"]),
         (int(nint), int(nreal)),
         bool(imod_stamp == IMOD_STAMP),
+        (along_x, along_y, along_z),
     )
     return header, mode, bool(plausible)
 

@@ -163,7 +163,7 @@ def _hand(row: Table) -> int | None:
 
 
 def _find(path: Path, name: str | None) -> tuple[Path, str, Table, Table, bool]:
-    """Find a tomogram: its set, name and row there, and :func:`find_tilts`."""
+    """Find a tomogram: its set, name and row there, and :func:`tilts_of`."""
     path, overview, tables = find_set(path)
     names = overview.words("rlnTomoName")
     if name is None and len(names) > 1:
@@ -173,7 +173,7 @@ def _find(path: Path, name: str | None) -> tuple[Path, str, Table, Table, bool]:
         problem = "unknown tomogram" if name not in names else "more than one tomogram"
         raise UsageError(f"{problem} {name!r} in {path}; available: {_some(names)}")
     row = overview.row(names.index(name))
-    return path, name, row, *find_tilts(row, tables, name)
+    return path, name, row, *tilts_of(row, tables, name)
 
 
 def _some(names: Sequence[str]) -> str:
@@ -202,7 +202,7 @@ def find_set(path: Path) -> tuple[Path, Table, dict[str, Table]]:
     return path, overview, tables
 
 
-def find_tilts(row: Table, tables: dict[str, Table], name: str) -> tuple[Table, bool]:
+def tilts_of(row: Table, tables: dict[str, Table], name: str) -> tuple[Table, bool]:
     """Give the table of the tilts of a tomogram, and whether it has a file of its own, as in RELION 5."""
     label = "rlnTomoTiltSeriesStarFile"
     path, is_relion_5 = row.path, row.has(label)
@@ -332,9 +332,12 @@ def _images(which: Which, row: Table, tilts: Table) -> ImageStack:
             )
         sources.append((file, number))
     try:
-        return FileImages([(found[file], number) for file, number in sources])
+        images = FileImages([(found[file], number) for file, number in sources])
     except DataError as error:
         raise DataError(f"{tilts.where}, column {label}: {error}") from error
+    if which != "full":
+        images.column = label
+    return images
 
 
 def _find_image(table: Table, label: str, index: int, file: str, *bases: Path) -> Path:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.io.quantise import Scale
+from fourierrecon.io.stacks import LEAST_SPACING, MOST_SPACING
 from fourierrecon.volume import Volume
 
 
@@ -32,7 +33,9 @@ class VolumeFile(ABC):
     dtype
         Of the stored numbers.
     voxel_size, origin
-        Å; the world position ``(x, y, z)`` of the first voxel.
+        Å, 0 where it is unknown; the world position ``(x, y, z)`` of the first voxel.
+    spacing
+        Å along x, y and z, as the file has it: not finite, absurd or of several sizes where the voxel size is unknown.
     label
         Lines on how it was made.
     scale
@@ -45,6 +48,7 @@ class VolumeFile(ABC):
     shape: tuple[int, int, int]
     dtype: np.dtype[Any]
     voxel_size: float
+    spacing: tuple[float, float, float]
     origin: tuple[float, float, float]
     label: str
     scale: Scale
@@ -74,6 +78,22 @@ class VolumeFile(ABC):
             for z in range(0, depth, deep)
             for y in range(0, height, high)
         ]
+
+    @property
+    def uneven(self) -> str:
+        """The distances of voxels where they are known but no cubes, ``1 x 1 x 2 Å``; else empty."""
+        sound = all(LEAST_SPACING < side < MOST_SPACING for side in self.spacing)
+        return " x ".join(f"{side:g}" for side in self.spacing) + " Å" if sound and not self.voxel_size else ""
+
+    @property
+    def size_words(self) -> str:
+        """The voxel size for people: ``10 Å``, or that it is unknown, and what the file has instead."""
+        if self.voxel_size:
+            return f"{self.voxel_size:g} Å"
+        if self.uneven:
+            return f"unknown size (no cubes: {self.uneven})"
+        said = " x ".join(f"{side:g}" for side in self.spacing)
+        return f"unknown size (the file says {said} Å)" if any(self.spacing) else "unknown size"
 
     def read(self) -> Volume:
         """Read all of it."""

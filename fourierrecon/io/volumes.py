@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fourierrecon.errors import UsageError
+from fourierrecon.errors import DataError, UsageError
 from fourierrecon.io.files import check_writable
 from fourierrecon.io.mrc import MrcVolume, map_mrc_volume, writing_mrc
 from fourierrecon.io.quantise import Scale
@@ -105,7 +105,7 @@ def check_volume_writable(
 def writing_volume(
     path: str | os.PathLike[str],
     shape: tuple[int, int, int],
-    voxel_size: float,
+    voxel_size: float | None,
     origin: tuple[float, float, float],
     label: str,
     dtype: str = "float32",
@@ -126,7 +126,7 @@ def writing_volume(
     shape
         ``(z, y, x)``.
     voxel_size, origin
-        Å; the world position of the first voxel.
+        Å, None where it is unknown, which MRC alone allows; the world position of the first voxel.
     label
         Lines on how it was made.
     dtype
@@ -153,12 +153,17 @@ def writing_volume(
     DataError
         If it cannot be written, or the type does not hold the densities.
     """
-    header = path, shape, voxel_size, origin, label, _kind(dtype)
-    if is_zarr(path):
-        return writing_zarr(
-            *header, scale=scale, scratch=scratch, n_threads=n_threads, memory=memory, progress=progress
+    header = origin, label, _kind(dtype)
+    if not is_zarr(path):
+        return writing_mrc(
+            path, shape, voxel_size, *header, scale=scale, scratch=scratch, n_threads=n_threads, progress=progress
         )
-    return writing_mrc(*header, scale=scale, scratch=scratch, n_threads=n_threads, progress=progress)
+    if voxel_size is None:
+        raise DataError(f"cannot write {path}: the voxel size is unknown, which OME-Zarr needs")
+    return writing_zarr(
+        path, shape, voxel_size, *header, scale=scale, scratch=scratch, n_threads=n_threads, memory=memory,
+        progress=progress,
+    )  # fmt: skip
 
 
 def open_volume(path: str | os.PathLike[str], level: int = 0) -> VolumeFile:

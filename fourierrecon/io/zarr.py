@@ -17,6 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 from fourierrecon.errors import DataError, FourierReconError, UsageError
 from fourierrecon.io.files import replacing_folder
 from fourierrecon.io.quantise import HeldVolume, Scale, check_densities
+from fourierrecon.io.stacks import common_spacing
 from fourierrecon.io.volume_file import VolumeFile, Write
 from fourierrecon.memory import resident_memory
 from fourierrecon.parallel import Progress, available_cores, for_each
@@ -219,10 +220,11 @@ class ZarrVolume(VolumeFile):
         depth, height, width = array.shape[-3:]
         self.shape, self.dtype = (depth, height, width), np.dtype(array.dtype)
         voxels = [s * UNITS[unit] for s, unit in zip(sizes[-3:], units, strict=True)]
+        # along an axis of one voxel it means nothing
         counted = [s for s, n in zip(voxels, self.shape, strict=True) if n > 1] or voxels
-        if not min(counted) > 0 or max(counted) > (1 + 1e-3) * min(counted):
-            raise DataError(f"{path}: voxels of {voxels} Å along z, y, x are no cubes; resample it first")
-        self.voxel_size = counted[-1]
+        nothing = all("unit" not in axis for axis in axes[-3:]) and set(voxels) == {1.0}
+        self.spacing = (0.0, 0.0, 0.0) if nothing else (voxels[2], voxels[1], voxels[0])
+        self.voxel_size = 0.0 if nothing or min(counted) <= 0 else common_spacing(counted[::-1])
         z, y, x = (t * UNITS[unit] for t, unit in zip(places[-3:], units, strict=True))
         self.origin = (x, y, z)
         ours = cast(dict[str, Any], attributes.get("fourierrecon", {}))
