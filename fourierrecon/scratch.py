@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fourierrecon.errors import DataError
+from fourierrecon.errors import DataError, raise_shortage
 
 
 class ScratchFile:
@@ -88,6 +88,7 @@ class ScratchFile:
         self._file.close()
 
     def _trouble(self, error: OSError, needed: int) -> DataError:
+        raise_shortage(error)
         return DataError(
             f"scratch space of {needed / 1e9:.3g} GB in {self._folder}: {error.strerror or error}; "
             f"choose another folder (--scratch), allow more memory (--memory), or use a larger --bin"

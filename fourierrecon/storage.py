@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
 from fourierrecon.fourier import Complex, Real
-from fourierrecon.memory import available_memory, claim, give_back, kept_memory, resident_memory
+from fourierrecon.memory import address_space, available_memory, claim, give_back, kept_memory, resident_memory
 from fourierrecon.plan import Plan
 from fourierrecon.scratch import ScratchFile
 from fourierrecon.slices import Slices
@@ -59,6 +59,13 @@ def default_memory() -> int:
     return 1 << 62 if free is None else _held() + int(SHARE * (free + kept_memory()))
 
 
+def within_limits(memory: int) -> tuple[int, str]:
+    """Give what limits of the process leave of a resident memory, bytes, and what limits it, for messages."""
+    address = address_space()
+    most = memory if address is None else _held() + kept_memory() + address
+    return (memory, "--memory") if memory <= most else (most, "ulimit -v")
+
+
 def sample_bytes(plan: Plan) -> int:
     """Bytes of the samples of all images, with their weights."""
     s = plan.slices
@@ -89,7 +96,7 @@ def choose_storage(plan: Plan, n_threads: int, memory: int | None = None, *, who
     DataError
         If no way does; the message says what is needed at the least.
     """
-    budget = default_memory() if memory is None else memory
+    budget, limit = within_limits(default_memory() if memory is None else memory)
     base = _held() + OVERHEAD
     cheapest = None
     for planes_on_disk, samples_on_disk in ((False, False), (True, False), (True, True)):
@@ -110,7 +117,7 @@ def choose_storage(plan: Plan, n_threads: int, memory: int | None = None, *, who
     remedy = (
         "use a larger --bin or a smaller region (--w --h --d), or write slab by slab to a file (the command does)"
         if whole
-        else "allow more (--memory), use fewer threads (--j), a larger --bin or a smaller region (--w --h --d)"
+        else f"allow more ({limit}), use fewer threads (--j), a larger --bin or a smaller region (--w --h --d)"
     )
     raise DataError(
         f"the volume of {shape} voxels needs {cheapest.memory / 1e9:.3g} GB of memory, {budget / 1e9:.3g} GB are "
