@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import resource
 import sys
@@ -130,6 +131,11 @@ class _Kept:
             block = self._blocks.pop(purpose, None)
             return block if block is not None and FILLED * len(block) <= size <= len(block) else None
 
+    def clear(self) -> None:
+        """Let all go."""
+        with self._lock:
+            self._blocks.clear()
+
     def keep(self, purpose: str, block: _Block) -> None:
         """Keep memory for a while, if it is whole."""
         if block.torn:
@@ -149,6 +155,18 @@ _KEPT = _Kept()
 def kept_memory() -> int:
     """Bytes that this process holds for its next large arrays, for some seconds, or until they do not fit."""
     return _KEPT.size
+
+
+def release() -> None:
+    """Give the system back what is kept, and the freed pieces that the C library keeps (glibc's ``malloc_trim``)."""
+    _KEPT.clear()
+    trim()
+
+
+def trim() -> None:
+    """Give the system back the freed pieces that the C library keeps: buffers of threads that ended, for instance."""
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
+        library.malloc_trim(0)
 
 
 def claim(shape: tuple[int, ...], dtype: DTypeLike, n_threads: int, purpose: str) -> NDArray[Any]:

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from fourierrecon.bad_images import without_bad_images
-from fourierrecon.companions import VOLUMES, companion_path, companion_shape, write_companion
+from fourierrecon.companions import VOLUMES, companion_memory, companion_path, companion_shape, write_companion
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.fourier import Real
 from fourierrecon.geometry import Length, Region
@@ -25,6 +25,7 @@ from fourierrecon.orientation import Orientation
 from fourierrecon.outputs import protect
 from fourierrecon.passport import read_passport
 from fourierrecon.stages import Write
+from fourierrecon.storage import Beside
 from fourierrecon.tilt_series import ImageStack, TiltSeries, chosen_images
 from fourierrecon.tomogram_file import TomogramFile
 from fourierrecon.weighting import Weighting
@@ -258,7 +259,11 @@ def order_of(recipe: Recipe, product: Product) -> Order:
                 write_companion(name, product.path, series, region, settings, label)
         file.finish_passport(recipe.passport, recipe.source)
 
-    return Order(series, open_volume, region, product.strategy, product.tilts)
+    # slabs that are kept for the picture; companions come when the volume is there
+    picture = 4 * region.shape[1] * region.shape[2] * (recipe.projection.thickness + 1 if recipe.projection else 0)
+    companions = [companion_memory(region, name) for name in (_companions(recipe) if product.part == "" else ())]
+    end = picture + max(file.beside.end, *companions, 0)
+    return Order(series, open_volume, region, product.strategy, product.tilts, Beside(slabs=picture, end=end))
 
 
 class _Picture:

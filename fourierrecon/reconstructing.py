@@ -265,23 +265,10 @@ def _reconstruct_one(
     with folders_of(o), Stages(console) as stages:
         file = TomogramFile(o, series, region, request.strategy, replace(settings, progress=stages), like, dtype)
         file.check()
-        from fourierrecon.reconstruction import reconstruct_to
+        from fourierrecon.many import Order, reconstruct_many
 
-        with file.writing() as write:
-            reconstruct_to(
-                write,
-                series,
-                region,
-                request.strategy,
-                ctf=settings.ctf,
-                n_threads=settings.n_threads,
-                keep_mean=settings.keep_mean,
-                taper_distance=settings.taper_distance,
-                taper_falloff=settings.taper_falloff,
-                memory=settings.memory,
-                scratch=file.scratch,
-                progress=stages,
-            )
+        order = Order(series, file.writing, region, request.strategy, beside=file.beside)
+        reconstruct_many([order], replace(settings, progress=stages, scratch=file.scratch))
         written = file.finish_passport(passport is not None, request.source, passport)
     if written is not None:
         say(console, "passport", str(written))

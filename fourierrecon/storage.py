@@ -53,6 +53,31 @@ class Storage:
     slabs: int
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What lies in memory beside a reconstruction, bytes.
+
+    Parameters
+    ----------
+    always
+        Samples of other volumes that are made from the same images.
+    images
+        Buffers of their threads, while images are sampled.
+    slabs
+        What is kept of slabs as they are written.
+    end
+        What it takes to complete the file when all slabs are written, and the planes are gone.
+    """
+
+    always: int = 0
+    images: int = 0
+    slabs: int = 0
+    end: int = 0
+
+
+ALONE = Beside()
+
+
 def default_memory() -> int:
     """Give the bytes that a process may take by default: what it has, and 80 % of what is available to it."""
     free = available_memory()
@@ -77,7 +102,15 @@ def _held() -> int:
     return max(resident_memory() - kept_memory(), 0)
 
 
-def choose_storage(plan: Plan, n_threads: int, memory: int | None = None, *, whole: bool = False) -> Storage:
+def choose_storage(
+    plan: Plan,
+    n_threads: int,
+    memory: int | None = None,
+    *,
+    whole: bool = False,
+    beside: Beside = ALONE,
+    samples_on_disk: bool = False,
+) -> Storage:
     """Choose the fastest way that stays within the memory.
 
     Parameters
@@ -90,6 +123,10 @@ def choose_storage(plan: Plan, n_threads: int, memory: int | None = None, *, who
         Largest resident memory of the process, bytes; default: :func:`default_memory`.
     whole
         The volume is wanted as one array, so that planes on disk would not help.
+    beside
+        What else is in memory meanwhile.
+    samples_on_disk
+        Samples must not stay in memory.
 
     Raises
     ------
@@ -99,14 +136,16 @@ def choose_storage(plan: Plan, n_threads: int, memory: int | None = None, *, who
     budget, limit = within_limits(default_memory() if memory is None else memory)
     base = _held() + OVERHEAD
     cheapest = None
-    for planes_on_disk, samples_on_disk in ((False, False), (True, False), (True, True)):
-        if whole and planes_on_disk:
+    for planes_away, samples_away in ((False, False), (True, False), (True, True)):
+        if samples_on_disk and not samples_away:
+            continue
+        if whole and planes_away:
             break
-        largest = min(LARGEST_BLOCK, plan.slices.n_planes) if planes_on_disk else 1
+        largest = min(LARGEST_BLOCK, plan.slices.n_planes) if planes_away else 1
         block = largest
         while block >= 1:
-            needed = base + _peak(plan, n_threads, planes_on_disk, samples_on_disk, block)
-            storage = Storage(needed, 0, planes_on_disk, samples_on_disk, block, max(1, block // 2))
+            needed = base + _peak(plan, n_threads, planes_away, samples_away, block, beside)
+            storage = Storage(needed, 0, planes_away, samples_away, block, max(1, block // 2))
             if needed <= budget:
                 return _with_scratch(storage, plan)
             if cheapest is None or needed < cheapest.memory:
@@ -125,8 +164,8 @@ def choose_storage(plan: Plan, n_threads: int, memory: int | None = None, *, who
     )
 
 
-def _peak(plan: Plan, n_threads: int, planes_on_disk: bool, samples_on_disk: bool, block: int) -> int:
-    """Bytes at the most, over the three stages."""
+def _peak(plan: Plan, n_threads: int, planes_on_disk: bool, samples_on_disk: bool, block: int, beside: Beside) -> int:
+    """Bytes at the most, over the three stages and the end."""
     s = plan.slices
     depth, _, n_o = s.shape
     no = s.grid[1]
@@ -135,17 +174,20 @@ def _peak(plan: Plan, n_threads: int, planes_on_disk: bool, samples_on_disk: boo
     samples = sample_bytes(plan)
     plane = 8 * depth * n_o
     planes = plane * (s.period // 2 + 1)
-    images = n_threads * plan.image_bytes
+    images = n_threads * plan.image_bytes + beside.images
     planes_work = n_threads * (8 * depth * no + plan.plane_work_bytes)
     slab = 4 * s.period * n_o * 3
     if samples_on_disk:
-        images += n_threads * value * s.n_planes * n_rows
+        images += n_threads * sample_bytes(plan) // n_tilts
         planes_work += n_threads * 2 * value * block * n_tilts * n_rows
         samples = 0
     if planes_on_disk:
-        slabs_work = n_threads * (slab + plane // depth * max(1, block // 2) * (s.period // 2 + 1 + block))
-        return max(samples + images, samples + planes_work + n_threads * plane * block, slabs_work)
-    return max(samples + images, samples + planes + planes_work, planes + n_threads * slab)
+        planes_work += n_threads * plane * block
+        planes = 0
+        slab += plane // depth * max(1, block // 2) * (s.period // 2 + 1 + block)
+    # samples stay for other parts of the tilt series, or are kept for the next tomogram
+    stages = images, planes + planes_work, planes + n_threads * slab + beside.slabs, beside.end
+    return samples + beside.always + max(stages)
 
 
 def _with_scratch(storage: Storage, plan: Plan) -> Storage:
@@ -296,6 +338,7 @@ class PlaneStore:
         return buffer[: stop - first, : self._n_half]
 
     def close(self) -> None:
-        """Give the scratch space back."""
+        """Give scratch space and memory back."""
         if self._file is not None:
             self._file.close()
+        self.whole = np.empty((0, 0, 0), np.complex64)

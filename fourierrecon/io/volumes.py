@@ -15,7 +15,7 @@ from fourierrecon.io.mrc import MrcVolume, map_mrc_volume, writing_mrc
 from fourierrecon.io.quantise import Scale
 from fourierrecon.io.stacks import HEADER_BYTES
 from fourierrecon.io.volume_file import VolumeFile, Write
-from fourierrecon.io.zarr import ZarrVolume, levels_of, require_zarr, writing_zarr
+from fourierrecon.io.zarr import ZarrVolume, least_memory, levels_of, require_zarr, writing_zarr
 from fourierrecon.parallel import Progress
 from fourierrecon.volume import Volume
 
@@ -71,6 +71,22 @@ def space_for(path: str | os.PathLike[str], shape: tuple[int, int, int], dtype: 
     voxels = sum(prod(level.shape) for level in levels_of(shape, 1.0, (0.0, 0.0, 0.0))) if zarr else prod(shape)
     size = voxels * _kind(dtype).itemsize + (0 if zarr else HEADER_BYTES)
     return size, 4 * prod(shape) if zarr or _kind(dtype).kind == "i" else 0
+
+
+def end_bytes(path: str | os.PathLike[str], shape: tuple[int, int, int], dtype: str, n_threads: int) -> int:
+    """Give the memory that it takes at the least to complete the file of a volume when all its slabs are written.
+
+    Parameters
+    ----------
+    path, shape, dtype
+        As for :func:`space_for`.
+    n_threads
+        For making integers.
+    """
+    if is_zarr(path):
+        return least_memory(shape)
+    # integers are made slab by slab
+    return n_threads * 6 * shape[1] * shape[2] if _kind(dtype).kind == "i" else 0
 
 
 def check_volume_writable(
