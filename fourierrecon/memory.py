@@ -213,6 +213,19 @@ def give_back(array: NDArray[Any]) -> None:
         block.madvise(mmap.MADV_DONTNEED, start, stop - start)
 
 
+def forget(array: NDArray[Any]) -> None:
+    """Let go of what was read of an array that is mapped from a file, or of the array that it is a part of.
+
+    Pages of a file that were looked at count as memory of the process until then; they are read again when needed.
+    """
+    whole = array
+    while isinstance(whole.base, np.ndarray):
+        whole = whole.base
+    # what was written to a mapping, and may not be in the file, must stay
+    if isinstance(whole.base, mmap.mmap) and not whole.flags.writeable and hasattr(mmap, "MADV_DONTNEED"):
+        whole.base.madvise(mmap.MADV_DONTNEED)
+
+
 def _touch(array: NDArray[Any], n_threads: int) -> NDArray[Any]:
     """Write to every page of an array."""
     pages = array.reshape(-1).view(np.uint8)[::4096]

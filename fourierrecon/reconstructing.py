@@ -245,6 +245,7 @@ def _reconstruct_one(
 
     from fourierrecon import checks
     from fourierrecon.console import Stages, program, say, size_of
+    from fourierrecon.memory import release
     from fourierrecon.outputs import beside, folders_of, protect
     from fourierrecon.report import describe_request, print_warnings
     from fourierrecon.tomogram_file import TomogramFile
@@ -274,11 +275,12 @@ def _reconstruct_one(
         say(console, "passport", str(written))
     seconds = time.perf_counter() - started
     say(console, "wrote", f"{o} ({size_of(o)}) after {seconds:.1f} s")
+    release()
     if picture is not None:
         from fourierrecon.io import map_volume
         from fourierrecon.preview import preview_png
 
-        preview_png(picture, [(o.name, map_volume(o))])
+        preview_png(picture, [(o.name, map_volume(o, file.scratch))])
         say(console, "picture", str(picture))
     if page is not None:
         from fourierrecon.reporting import report_one

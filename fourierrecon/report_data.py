@@ -16,6 +16,7 @@ from fourierrecon.bad_images import find_bad_images, numbers_in_source
 from fourierrecon.errors import FourierReconError
 from fourierrecon.fsc import HALF_MAPS, ShellCorrelation, shell_correlation, soft_box, tilt_range_mask
 from fourierrecon.io.volumes import map_volume
+from fourierrecon.memory import forget
 from fourierrecon.offsets import tilt_axis
 from fourierrecon.quality import wedge_mask
 from fourierrecon.report_sources import Subject, oriented, volume_facts
@@ -232,8 +233,7 @@ def _of_volume(findings: Findings, volume: Volume) -> Findings:
     at = 0.5 if slab is None or not slab.found else 0.5 + slab.centre / (depth * volume.voxel_size)
     thick = thickness_in_voxels(None, volume.voxel_size)
     step = max(1, math.ceil((volume.data.size / GREYS) ** (1 / 3)))
-    sample = np.asarray(volume.data[::step, ::step, ::step], np.float64)
-    sample = sample[np.isfinite(sample)]
+    sample = _sample(volume.data, step)
     greys = (*np.percentile(sample, (0, 0.3, 50, 99.7, 100)), sample.std()) if sample.size else ()
     findings = replace(
         findings,
@@ -248,11 +248,12 @@ def _of_volume(findings: Findings, volume: Volume) -> Findings:
     if volume.voxel_size > 0 and min(volume.data.shape) >= 4:
         box = _box(volume, slab)
         measured = _wedge(box, subject)
-        part = np.asarray(volume.data[box], np.float32)
+        part = _part(volume.data, box)
         findings = replace(findings, spectrum=_spectrum(part, volume.voxel_size, measured))
+        del part
         if subject.halves is not None:
             try:
-                halves = [oriented(map_volume(path), subject).data[box] for path in subject.halves]
+                halves = [_part(oriented(map_volume(path), subject).data, box) for path in subject.halves]
                 findings = replace(findings, curve=_curve(halves[0], halves[1], volume.voxel_size, measured))
             except (FourierReconError, OSError) as error:
                 findings = replace(findings, notes=(*findings.notes, f"the half volumes cannot be compared: {error}"))
@@ -352,6 +353,23 @@ def _curve(
     return shell_correlation(first, second, voxel_size, mask=mask, measured=measured)
 
 
+def _sample(data: NDArray[np.generic], step: int) -> NDArray[np.float64]:
+    """Take every so many voxels along each axis that are finite, plane by plane."""
+    found = []
+    for plane in data[::step]:
+        found.append(np.asarray(plane[::step, ::step], np.float64).ravel())
+        forget(data)
+    values = np.concatenate(found)
+    return values[np.isfinite(values)]
+
+
+def _part(data: NDArray[np.generic], box: tuple[slice, slice, slice]) -> NDArray[np.float32]:
+    """Copy a box out of a volume."""
+    part = np.array(data[box], np.float32)
+    forget(data)
+    return part
+
+
 def _spectrum(
     data: NDArray[np.float32], voxel_size: float, measured: NDArray[np.bool_] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
@@ -362,17 +380,21 @@ def _spectrum(
 
     depth, height, width = data.shape
     mask = soft_box((depth, height, width), (FALLOFF * depth, FALLOFF * height, FALLOFF * width))
-    finite = np.where(np.isfinite(data), data, 0)
-    power = np.abs(scipy.fft.rfftn((finite - finite.mean(dtype=float)) * mask, workers=available_cores())) ** 2
-    kz, ky, kx = (f[tuple(None if i != a else slice(None) for i in range(3))] for a, f in enumerate(
-        (np.fft.fftfreq(depth), np.fft.fftfreq(height), np.fft.rfftfreq(width))))  # fmt: skip
+    finite = np.where(np.isfinite(data), data, np.float32(0))
+    finite -= np.float32(finite.mean(dtype=float))
+    finite *= mask
+    spectrum = scipy.fft.rfftn(finite, workers=available_cores(), overwrite_x=True)
+    across = np.fft.fftfreq(height)[:, None] ** 2 + np.fft.rfftfreq(width) ** 2
     shells = max(4, round((depth * height * width) ** (1 / 3) / 2))
-    shell = (np.sqrt(kz**2 + ky**2 + kx**2) * 2 * shells).astype(np.int64)
-    chosen = shell < shells
-    if measured is not None:
-        chosen &= measured
-    counts = np.bincount(shell[chosen], minlength=shells)
-    amplitude = np.sqrt(np.bincount(shell[chosen], power[chosen], shells) / np.maximum(counts, 1))
+    counts, power = np.zeros(shells), np.zeros(shells)
+    for z, along in enumerate(np.fft.fftfreq(depth)):
+        shell = (np.sqrt(along**2 + across) * 2 * shells).astype(np.int64)
+        chosen = shell < shells
+        if measured is not None:
+            chosen &= measured[z]
+        counts += np.bincount(shell[chosen], minlength=shells)
+        power += np.bincount(shell[chosen], np.abs(spectrum[z][chosen]) ** 2, shells)
+    amplitude = np.sqrt(power / np.maximum(counts, 1))
     if not amplitude.max() > 0:
         return None
     return (np.arange(shells) + 0.5) / (2 * shells * voxel_size), amplitude / amplitude.max()

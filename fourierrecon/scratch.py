@@ -33,7 +33,8 @@ class ScratchFile:
 
     def __init__(self, folder: Path | None, n_blocks: int, shape: tuple[int, ...], dtype: DTypeLike) -> None:
         self.shape = shape
-        self._item = np.dtype(dtype).itemsize
+        self._n_blocks, self._dtype = n_blocks, np.dtype(dtype)
+        self._item = self._dtype.itemsize
         self._block_bytes = int(np.prod(shape, dtype=np.int64)) * self._item
         self._folder = Path(tempfile.gettempdir()) if folder is None else folder
         needed = n_blocks * self._block_bytes
@@ -82,6 +83,13 @@ class ScratchFile:
                         break
                     skip -= len(view)
             offset += wanted
+
+    def mapped(self) -> NDArray[Any]:
+        """Map all blocks into memory, read-only, ``(n_blocks, *shape)``: this stays when the file is closed."""
+        try:
+            return np.memmap(self._file, self._dtype, "r", shape=(self._n_blocks, *self.shape))
+        except OSError as error:
+            raise self._trouble(error, self._n_blocks * self._block_bytes) from error
 
     def close(self) -> None:
         """Give the space back."""

@@ -18,7 +18,7 @@ from fourierrecon.errors import DataError, FourierReconError, UsageError
 from fourierrecon.io.files import replacing_folder
 from fourierrecon.io.quantise import HeldVolume, Scale, check_densities
 from fourierrecon.io.volume_file import VolumeFile, Write
-from fourierrecon.memory import release, resident_memory
+from fourierrecon.memory import release, resident_memory, trim
 from fourierrecon.parallel import Progress, available_cores, for_each
 from fourierrecon.volume import Volume
 
@@ -311,6 +311,9 @@ def _fill(
             shard = densities[:, :, column : column + shards[2]]
             stored = shard.astype(array.dtype) if scale is None else scale.to_stored(shard, array.dtype)
             array[z, y, x.start + column : x.start + column + shard.shape[2]] = stored
+            if memory is not None:
+                # threads of zarr keep what they freed
+                trim()
 
     for_each(len(starts), work, state=lambda: None, n_threads=n_threads, stage=stage, progress=progress)
 
