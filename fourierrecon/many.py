@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fourierrecon import parallel, stages
 from fourierrecon.errors import DataError, UsageError
+from fourierrecon.fourier import forget_plans
 from fourierrecon.geometry import Region
 from fourierrecon.memory import trim
 from fourierrecon.parallel import Progress
@@ -109,7 +110,7 @@ def reconstruct_many(orders: Sequence[Order], settings: Settings) -> None:
             stores.append(stack.enter_context(closing(store)))
         samplers = [Sampler(group.task, store) for group, store in zip(groups, stores, strict=True)]
         stages.sample_images(samplers, threads, settings.progress)
-        trim()
+        _tidy()
         for group, sampler in zip(groups, samplers, strict=True):
             for number, order in enumerate(group.orders):
                 _finish(group.task, sampler, order, last=number + 1 == len(group.orders))
@@ -228,12 +229,18 @@ def _finish(task: Task, sampler: Sampler, order: Order, *, last: bool) -> None:
         stages.insert_planes(task, samples, planes, tilts)
         if last:
             samples.close()
-        trim()
+        _tidy()
         with order.open() as write:
             stages.finish_slabs(task, levels, planes, write)
             # to complete the file may take as much
             planes.close()
-            trim()
+            _tidy()
+
+
+def _tidy() -> None:
+    """Give back what a stage that is over still holds."""
+    forget_plans()
+    trim()
 
 
 def _part(plan: Plan, tilts: NDArray[np.int64]) -> Plan:

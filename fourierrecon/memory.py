@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import mmap
 import resource
 import sys
@@ -160,11 +161,14 @@ def kept_memory() -> int:
 def release() -> None:
     """Give the system back what is kept, and the freed pieces that the C library keeps (glibc's ``malloc_trim``)."""
     _KEPT.clear()
+    gc.collect()
     trim()
 
 
 def trim() -> None:
     """Give the system back the freed pieces that the C library keeps: buffers of threads that ended, for instance."""
+    # arrays in what refers to itself, as tasks of asyncio do, go only then
+    gc.collect(0)
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
         library.malloc_trim(0)
 

@@ -25,7 +25,7 @@ from fourierrecon.orientation import Orientation
 from fourierrecon.outputs import protect
 from fourierrecon.passport import read_passport
 from fourierrecon.stages import Write
-from fourierrecon.storage import Beside
+from fourierrecon.storage import Beside, check_room
 from fourierrecon.tilt_series import ImageStack, TiltSeries, chosen_images
 from fourierrecon.tomogram_file import TomogramFile
 from fourierrecon.weighting import Weighting
@@ -84,6 +84,8 @@ class Recipe:
         Leave images out that are blank or not finite, with a warning; else they are an error.
     companions
         What goes with each whole volume: :data:`fourierrecon.companions.VOLUMES`; and ``denoising``.
+    report
+        There will be a report, which takes memory too.
     """
 
     source: Path
@@ -104,6 +106,7 @@ class Recipe:
     resume: bool = True
     skip_bad_images: bool = False
     companions: tuple[str, ...] = ()
+    report: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,6 +164,9 @@ def products_of(recipe: Recipe, name: str | None) -> list[Product]:
                 picture = recipe.folder / "projections" / f"{stem}.mrc" if recipe.projection else None
                 key = make_key(own, _options(recipe, region, strategy, tilts))
                 shape = Orientation.like(recipe.like, own).shape(region.shape)
+                if recipe.report and part == "":
+                    file = TomogramFile(path, series, region, strategy, recipe.settings, dtype=recipe.dtype)
+                    check_room("--report", file.memory_of(False, True)["--report"], recipe.settings.memory)
                 reason = why_to_make(path, key, shape) if recipe.resume else "asked for"
                 if reason is None and picture is not None:
                     reason = _of(why_to_make(picture, key, (1, *region.shape[1:])), "its projection")

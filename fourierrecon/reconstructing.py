@@ -179,6 +179,7 @@ def reconstruct(
             passport=passport,
             resume=resume or only_do_unfinished,
             skip_bad_images=skip_bad_images,
+            report=report,
         )
         place: Cluster | None = None
         if scheduler is not None or cluster is not None or workers is not None or tls_ca or tls_cert or tls_key:
@@ -189,7 +190,7 @@ def reconstruct(
         if report:
             from fourierrecon.reporting import report_folder
 
-            report_folder(console, recipe.folder)
+            report_folder(console, recipe.folder, n_threads=j)
         raise typer.Exit(status)
     for_sets: dict[str, object] = {
         "--halves": halves,
@@ -248,6 +249,7 @@ def _reconstruct_one(
     from fourierrecon.memory import release
     from fourierrecon.outputs import beside, folders_of, protect
     from fourierrecon.report import describe_request, print_warnings
+    from fourierrecon.storage import check_room
     from fourierrecon.tomogram_file import TomogramFile
 
     started = time.perf_counter()
@@ -266,6 +268,8 @@ def _reconstruct_one(
     with folders_of(o), Stages(console) as stages:
         file = TomogramFile(o, series, region, request.strategy, replace(settings, progress=stages), like, dtype)
         file.check()
+        for option, needed in file.memory_of(preview, report).items():
+            check_room(option, needed, settings.memory)
         from fourierrecon.many import Order, reconstruct_many
 
         order = Order(series, file.writing, region, request.strategy, beside=file.beside)

@@ -16,8 +16,10 @@ from fourierrecon.bad_images import find_bad_images, numbers_in_source
 from fourierrecon.errors import FourierReconError
 from fourierrecon.fsc import HALF_MAPS, ShellCorrelation, shell_correlation, soft_box, tilt_range_mask
 from fourierrecon.io.volumes import map_volume
-from fourierrecon.memory import forget
+from fourierrecon.matching import FINEST, SAMPLES
+from fourierrecon.memory import forget, release
 from fourierrecon.offsets import tilt_axis
+from fourierrecon.preview import preview_memory
 from fourierrecon.quality import wedge_mask
 from fourierrecon.report_sources import Subject, oriented, volume_facts
 from fourierrecon.sections import Sections, sections, thickness_in_voxels
@@ -192,6 +194,26 @@ class Findings:
         return max((row.shift for row in self.tilts if row.shift is not None), default=None)
 
 
+def report_memory(series: TiltSeries, shape: tuple[int, int, int], n_threads: int) -> int:
+    """Give the bytes of memory that a report on a volume takes.
+
+    Parameters
+    ----------
+    series
+        That the volume was made from.
+    shape
+        ``(z, y, x)`` voxels.
+    n_threads
+        Each has an image.
+    """
+    depth, height, width = shape
+    pixels = math.prod(series.image_shape)
+    # small copies of all images, to be compared; see matching
+    small = series.n_tilts * pixels / max(1.0, FINEST / SAMPLES / series.pixel_size) ** 2
+    box = min(MOST, depth * height * width)
+    return preview_memory(shape) + 30 * box + n_threads * 24 * pixels + int(16 * small)
+
+
 def find_out(subject: Subject, *, n_threads: int | None = None) -> Findings:
     """Work out all figures of one tomogram; what goes wrong is told, not raised.
 
@@ -203,6 +225,7 @@ def find_out(subject: Subject, *, n_threads: int | None = None) -> Findings:
         Default: the cores available to the process.
     """
     started = time.perf_counter()
+    release()
     findings = Findings(subject, subject.error, facts=subject.facts, notes=subject.notes)
     volume: Volume | None = None
     if subject.path is not None:

@@ -91,6 +91,32 @@ def within_limits(memory: int) -> tuple[int, str]:
     return (memory, "--memory") if memory <= most else (most, "ulimit -v")
 
 
+def check_room(what: str, needed: int, memory: int | None = None) -> None:
+    """Check before a long computation that something fits into the memory afterwards.
+
+    Parameters
+    ----------
+    what
+        Option that asks for it, for the message.
+    needed
+        Bytes that it takes beside what the process holds then.
+    memory
+        As for :func:`choose_storage`.
+
+    Raises
+    ------
+    DataError
+        If it does not.
+    """
+    budget, limit = within_limits(default_memory() if memory is None else memory)
+    total = _held() + OVERHEAD + needed
+    if total > budget:
+        raise DataError(
+            f"{what} needs {total / 1e9:.3g} GB of memory, {budget / 1e9:.3g} GB are allowed; allow more ({limit}), or "
+            f"leave {what} out"
+        )
+
+
 def sample_bytes(plan: Plan) -> int:
     """Bytes of the samples of all images, with their weights."""
     s = plan.slices

@@ -86,6 +86,19 @@ class TomogramFile:
         end = end_bytes(self.path, shape, self.dtype, self.settings.n_threads or available_cores())
         return Beside(end=end + self.orientation.memory(self.region.shape))
 
+    def memory_of(self, preview: bool, report: bool) -> dict[str, int]:
+        """Give the bytes of memory that pictures of it will take, by the option that asks for them."""
+        from fourierrecon.preview import preview_memory
+        from fourierrecon.report_data import report_memory
+
+        threads, shape = self.settings.n_threads or available_cores(), self.region.shape
+        # threads of zarr keep some of what they used
+        kept = threads * end_bytes(self.path, shape, self.dtype, 1) if is_zarr(self.path) else 0
+        needed = {"--preview": kept + preview_memory(shape)} if preview else {}
+        if report:
+            needed["--report"] = kept + report_memory(self.series, shape, threads)
+        return needed
+
     def check(self) -> None:
         """Check before a long computation that it can be written; makes its folders.
 
