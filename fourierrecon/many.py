@@ -189,15 +189,16 @@ def _plan_all(groups: list[list[Order]], settings: Settings) -> list[Task]:
         Beside(slabs=max(o.beside.slabs for o in group), end=max(o.beside.end for o in group)) for group in groups
     ]
 
-    def plan(beside: list[Beside], on_disk: bool) -> list[Task]:
+    def plan(beside: list[Beside], on_disk: bool, how: Settings = settings) -> list[Task]:
         return [
-            prepare(order.series, order.region, order.strategy, settings, beside=each, samples_on_disk=on_disk)
+            prepare(order.series, order.region, order.strategy, how, beside=each, samples_on_disk=on_disk)
             for order, each in zip(firsts, beside, strict=True)
         ]
 
-    tasks = plan(writers, False)
-    if len(tasks) == 1:
-        return tasks
+    if len(firsts) == 1:
+        return plan(writers, False)
+    # to know what they take
+    tasks = plan(writers, False, replace(settings, memory=1 << 62))
     threads, plans = tasks[0].n_threads, [task.plan for task in tasks]
     try:
         return plan([_with_others(own, i, plans, threads, False) for i, own in enumerate(writers)], False)

@@ -269,3 +269,28 @@ def test_libraries_that_do_not_fit_are_told() -> None:
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("error: out of memory: ulimit -v allows 0.41 GB")
+
+
+def test_what_was_read_of_a_mapped_file_is_let_go(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "numbers"
+    np.ones(MANY, np.float32).tofile(path)
+    mapped = np.memmap(path, np.float32, "r")
+    held = resident_memory()
+    assert mapped.sum() == MANY
+    assert resident_memory() - held > 0.9 * memory.LARGE
+    memory.forget(mapped[5:].reshape(1, -1).T)
+    assert resident_memory() - held < 0.1 * memory.LARGE
+    assert mapped[-1] == 1
+    # what was changed in memory alone stays
+    changed = np.memmap(path, np.float32, "c")
+    changed[7] = 3
+    memory.forget(changed)
+    assert changed[7] == 3
+
+
+def test_release_gives_back_what_is_kept() -> None:
+    array = claim((MANY,), np.float32, 1, "released")
+    del array
+    assert kept_memory() >= memory.LARGE
+    memory.release()
+    assert kept_memory() == 0
