@@ -185,8 +185,14 @@ def _share(orders: Sequence[Order], settings: Settings) -> list[_Group]:
 def _plan_all(groups: list[list[Order]], settings: Settings) -> list[Task]:
     """Plan all groups so that they fit into the memory together: their samples are there while planes of one are."""
     firsts = [group[0] for group in groups]
+    several = sum(map(len, groups)) > 1
     writers = [
-        Beside(slabs=max(o.beside.slabs for o in group), end=max(o.beside.end for o in group)) for group in groups
+        Beside(
+            always=max(o.beside.always for o in group) if several else 0,
+            slabs=max(o.beside.slabs for o in group),
+            end=max(o.beside.end for o in group),
+        )
+        for group in groups
     ]
 
     def plan(beside: list[Beside], on_disk: bool, how: Settings = settings) -> list[Task]:
@@ -212,7 +218,9 @@ def _with_others(own: Beside, number: int, plans: list[Plan], n_threads: int, on
     grids = {plan.sampling: plan.image_bytes for plan in others if plan.sampling != plans[number].sampling}
     images = n_threads * sum(grids.values())
     samples = sum(sample_bytes(plan) // (len(plan.used) if on_disk else 1) for plan in others)
-    return replace(own, images=images + n_threads * samples if on_disk else images, always=0 if on_disk else samples)
+    return replace(
+        own, images=images + n_threads * samples if on_disk else images, always=own.always + (0 if on_disk else samples)
+    )
 
 
 def _finish(task: Task, sampler: Sampler, order: Order, *, last: bool) -> None:

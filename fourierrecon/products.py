@@ -25,7 +25,7 @@ from fourierrecon.orientation import Orientation
 from fourierrecon.outputs import protect
 from fourierrecon.passport import read_passport
 from fourierrecon.stages import Write
-from fourierrecon.storage import Beside, check_room
+from fourierrecon.storage import check_room
 from fourierrecon.tilt_series import ImageStack, TiltSeries, chosen_images
 from fourierrecon.tomogram_file import TomogramFile
 from fourierrecon.weighting import Weighting
@@ -269,7 +269,9 @@ def order_of(recipe: Recipe, product: Product) -> Order:
     picture = 4 * region.shape[1] * region.shape[2] * (recipe.projection.thickness + 1 if recipe.projection else 0)
     companions = [companion_memory(region, name) for name in (_companions(recipe) if product.part == "" else ())]
     end = picture + max(file.beside.end, *companions, 0)
-    return Order(series, open_volume, region, product.strategy, product.tilts, Beside(slabs=picture, end=end))
+    return Order(
+        series, open_volume, region, product.strategy, product.tilts, replace(file.beside, slabs=picture, end=end)
+    )
 
 
 class _Picture:

@@ -82,9 +82,12 @@ class TomogramFile:
         """What it takes of the memory while it is written; loads the libraries that count as taken already."""
         if is_zarr(self.path):
             require_zarr()
-        shape = self.orientation.shape(self.region.shape)
-        end = end_bytes(self.path, shape, self.dtype, self.settings.n_threads or available_cores())
-        return Beside(end=end + self.orientation.memory(self.region.shape))
+        shape, threads = self.orientation.shape(self.region.shape), self.settings.n_threads or available_cores()
+        end = end_bytes(self.path, shape, self.dtype, threads)
+        # threads of zarr keep some of what they used for the volume before
+        return Beside(
+            always=threads * end if is_zarr(self.path) else 0, end=end + self.orientation.memory(self.region.shape)
+        )
 
     def memory_of(self, preview: bool, report: bool) -> dict[str, int]:
         """Give the bytes of memory that pictures of it will take, by the option that asks for them."""

@@ -194,7 +194,10 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "options",
     [
         ["--bin", "1", "--halves", "tilts", "--format", "zarr"],
-        ["--bin", "1", "--bin", "1.5", "--halves", "frames", "--do_proj", "--companions", "weight"],
+        pytest.param(
+            ["--bin", "1", "--bin", "1.5", "--halves", "frames", "--do_proj", "--companions", "weight"],
+            marks=pytest.mark.slow,
+        ),
         ["--bin", "1", "--weighting", "none", "--weighting", "wiener", "--dtype", "int8", "--like", "imod"],
     ],
     ids=["zarr", "frames", "weightings"],
