@@ -121,6 +121,7 @@ def read_recipe(
     passport: bool,
     resume: bool,
     skip_bad_images: bool = False,
+    report: bool = False,
 ) -> Recipe:
     """Find out what the options ask for of every tomogram of a set.
 
@@ -134,7 +135,7 @@ def read_recipe(
         Likewise, with any number of ``--weighting`` and ``--bin``.
     settings
         Of the reconstruction.
-    halves, projection, dtype, ending, like, passport, resume, skip_bad_images
+    halves, projection, dtype, ending, like, passport, resume, skip_bad_images, report
         As for :class:`~fourierrecon.products.Recipe`.
 
     Raises
@@ -186,6 +187,7 @@ def read_recipe(
         resume,
         skip_bad_images,
         tuple(dict.fromkeys(companions)),
+        report,
     )
 
 

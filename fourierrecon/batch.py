@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 from fourierrecon import checks
-from fourierrecon.errors import DataError, FourierReconError, UsageError
+from fourierrecon.errors import OUT_OF_MEMORY, DataError, FourierReconError, UsageError
 from fourierrecon.io import Extras
 from fourierrecon.io.files import remove_leftovers
 from fourierrecon.io.sources import names_in
@@ -154,10 +154,10 @@ def process(recipe: Recipe, name: str, progress: Progress | None = None) -> Outc
         except FourierReconError as problem:
             error = str(problem)
         except MemoryError:
-            error = "out of memory; use a larger --bin or a smaller region (--w --h --d)"
+            error = OUT_OF_MEMORY
         except OSError as problem:
             where = f"{problem.filename}: " if problem.filename is not None else ""
-            error = f"{where}{problem.strerror or problem}"
+            error = OUT_OF_MEMORY if problem.errno == errno.ENOMEM else f"{where}{problem.strerror or problem}"
         except Exception as problem:  # a mistake in this program must not keep the others from being made
             error = f"{type(problem).__name__}: {problem}; this should not happen, please report it"
     notes = tuple(dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import io
 import os
+import resource
 import sys
 import warnings
 from collections.abc import Sequence
@@ -15,7 +17,7 @@ from typing import Annotated
 import typer
 
 from fourierrecon import converting, coordinates, examples, importing, reconstructing, reporting, viewing, watching
-from fourierrecon.errors import FourierReconError
+from fourierrecon.errors import OUT_OF_MEMORY, FourierReconError
 from fourierrecon.options import (
     FLAG,
     X0,
@@ -71,6 +73,9 @@ _ELSEWHERE = {
     "--theme": "leave it out; NO_COLOR=1 in the environment turns colours off",
 }
 
+
+#: Bytes of address space below which numpy and its like end the process as they are loaded.
+LIBRARIES = 900_000_000
 
 app = typer.Typer(
     add_completion=False,
@@ -270,11 +275,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.set_threshold(100_000)
     # nothing here waits for linear algebra, but its idle threads spin
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Arrow, which pandas loads where it is there, takes a GB of address space for later: much where that is limited
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     for stream in (sys.stdout, sys.stderr):
         # a terminal without Å must not end a run
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if 0 <= (limit := resource.getrlimit(resource.RLIMIT_AS)[0]) < LIBRARIES:
+        allowed, needed = f"{limit / 1e9:.3g} GB", f"{LIBRARIES / 1e9:g} GB"
+        return _fail(f"out of memory: ulimit -v allows {allowed}, the libraries alone take {needed}; raise it", 1)
     command = typer.main.get_command(app)
     try:
         with warnings.catch_warnings():
@@ -287,8 +297,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         status = 130
     except MemoryError:
-        return _fail("out of memory; use a larger --bin or a smaller region (--w --h --d)", 1)
+        return _fail(OUT_OF_MEMORY, 1)
+    except ImportError as error:
+        # how the loader of libraries says that there is no room for one
+        if any(words in str(error) for words in ("failed to map segment", "Cannot allocate memory")):
+            return _fail(OUT_OF_MEMORY, 1)
+        raise
     except OSError as error:
+        if error.errno == errno.ENOMEM:
+            return _fail(OUT_OF_MEMORY, 1)
         where = f"{error.filename}: " if error.filename is not None else ""
         return _fail(f"{where}{error.strerror or error}", 1)
     return _fail("interrupted", 130) if status == 130 else int(status or 0)

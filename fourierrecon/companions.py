@@ -127,6 +127,12 @@ def companion_shape(region: Region, name: str) -> tuple[int, int, int]:
     return region.shape if name == "coverage" else (SIDE, SIDE, SIDE)
 
 
+def companion_memory(region: Region, name: str) -> int:
+    """Give the bytes of memory that it takes to make a companion."""
+    _, height, width = region.shape
+    return 32 * height * width if name == "coverage" else 48 * SIDE**3
+
+
 def write_companion(
     name: str, volume: Path, series: TiltSeries, region: Region, settings: Settings, label: str
 ) -> None:

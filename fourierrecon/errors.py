@@ -1,5 +1,13 @@
 """The two kinds of error that a user can cause; the command line turns them into exit status 2 and 1."""
 
+import errno
+
+#: What to say where memory runs out.
+OUT_OF_MEMORY = (
+    "out of memory; use --memory (scratch files take over), fewer threads (--j), a larger --bin or a smaller region "
+    "(--w --h --d)"
+)
+
 
 class FourierReconError(Exception):
     """Base of both. Its message names what is wrong and the remedy, in one or two lines."""
@@ -17,3 +25,15 @@ class DataError(FourierReconError, ValueError):
     """A file or array cannot be used (exit status 1)."""
 
     exit_status = 1
+
+
+def raise_shortage(error: OSError) -> None:
+    """Let an error of the system count as a shortage of memory if it is one, whatever was to be done with the memory.
+
+    Raises
+    ------
+    MemoryError
+        If the system had no memory.
+    """
+    if error.errno == errno.ENOMEM:
+        raise MemoryError(error.strerror) from error

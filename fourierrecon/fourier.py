@@ -75,6 +75,11 @@ def transform(data: Complex, axis: int, *, backward: bool) -> None:
     plan(input_array=data, output_array=data, normalise_idft=not backward)
 
 
+def forget_plans() -> None:
+    """Let plans go, and the arrays that they refer to; what FFTW learnt of the machine stays, so planning is quick."""
+    _plan.cache_clear()
+
+
 def transform_rows(rows: Complex) -> None:
     """Transform every row in place, backward and unnormalised; the number of rows may differ at every call."""
     if _ducc is not None:

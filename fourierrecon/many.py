@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from fourierrecon import parallel, stages
 from fourierrecon.bad_images import list_images, without_ctf
 from fourierrecon.errors import DataError, UsageError
+from fourierrecon.fourier import forget_plans
 from fourierrecon.geometry import Region
+from fourierrecon.memory import trim
 from fourierrecon.parallel import Progress
 from fourierrecon.plan import PRECISIONS, Plan, mask_of
 from fourierrecon.stages import Sampler, Task, Write
-from fourierrecon.storage import PlaneStore, SampleStore, choose_storage, default_memory, sample_bytes
+from fourierrecon.storage import ALONE, Beside, PlaneStore, SampleStore, choose_storage, sample_bytes
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.weighting import Weighting, Wiener
 
@@ -64,6 +66,8 @@ class Order:
         Its weighting; default: :class:`~fourierrecon.weighting.Wiener` with SNR 10.
     tilts
         0-based numbers of the images to take; None: all.
+    beside
+        What its writer takes of the memory: ``slabs`` and ``end`` of it.
     """
 
     series: TiltSeries
@@ -71,6 +75,7 @@ class Order:
     region: Region | None = None
     strategy: Weighting | None = None
     tilts: tuple[int, ...] | None = None
+    beside: Beside = ALONE
 
 
 @dataclass(eq=False)
@@ -106,6 +111,7 @@ def reconstruct_many(orders: Sequence[Order], settings: Settings) -> None:
             stores.append(stack.enter_context(closing(store)))
         samplers = [Sampler(group.task, store) for group, store in zip(groups, stores, strict=True)]
         stages.sample_images(samplers, threads, settings.progress)
+        _tidy()
         for group, sampler in zip(groups, samplers, strict=True):
             for number, order in enumerate(group.orders):
                 _finish(group.task, sampler, order, last=number + 1 == len(group.orders))
@@ -118,7 +124,8 @@ def prepare(
     settings: Settings,
     *,
     whole: bool = False,
-    memory: int | None = None,
+    beside: Beside = ALONE,
+    samples_on_disk: bool = False,
 ) -> Task:
     """Check what is asked for, and plan.
 
@@ -128,8 +135,10 @@ def prepare(
         As for :class:`Order`.
     whole
         The volume is wanted in memory.
-    memory
-        In place of that of the settings.
+    beside
+        What else is in memory meanwhile.
+    samples_on_disk
+        Samples must not stay in memory.
 
     Raises
     ------
@@ -157,7 +166,9 @@ def prepare(
         )
     mask = mask_of(series.image_shape, region.binning, settings.taper_distance, settings.taper_falloff)
     plan = Plan.of(series, region, strategy, mask, settings.ctf, settings.precision, settings.binnings)
-    storage = choose_storage(plan, threads, settings.memory if memory is None else memory, whole=whole)
+    storage = choose_storage(
+        plan, threads, settings.memory, whole=whole, beside=beside, samples_on_disk=samples_on_disk
+    )
     return Task(
         series, region, strategy, plan, mask, settings.keep_mean, storage, settings.scratch, threads, settings.progress
     )
@@ -172,20 +183,52 @@ def _share(orders: Sequence[Order], settings: Settings) -> list[_Group]:
             # the filter of an image depends on which others there are
             order = replace(order, series=order.series.select(order.tilts), tilts=None)
         grouped.setdefault((id(order.series), order.region, strategy), []).append(order)
-    firsts = [found[0] for found in grouped.values()]
-    tasks = [prepare(order.series, order.region, order.strategy, settings) for order in firsts]
-    if len(tasks) > 1:
-        # the samples of all groups are there while planes of one are
-        budget = default_memory() if settings.memory is None else settings.memory
-        held = [0 if task.storage.samples_on_disk else sample_bytes(task.plan) for task in tasks]
-        tasks = [
-            prepare(order.series, order.region, order.strategy, settings, memory=budget - sum(held) + own)
-            for order, own in zip(firsts, held, strict=True)
-        ]
+    tasks = _plan_all(list(grouped.values()), settings)
     return [
         _Group(task, sorted(found, key=lambda order: order.tilts is None))
         for task, found in zip(tasks, grouped.values(), strict=True)
     ]
+
+
+def _plan_all(groups: list[list[Order]], settings: Settings) -> list[Task]:
+    """Plan all groups so that they fit into the memory together: their samples are there while planes of one are."""
+    firsts = [group[0] for group in groups]
+    several = sum(map(len, groups)) > 1
+    writers = [
+        Beside(
+            always=max(o.beside.always for o in group) if several else 0,
+            slabs=max(o.beside.slabs for o in group),
+            end=max(o.beside.end for o in group),
+        )
+        for group in groups
+    ]
+
+    def plan(beside: list[Beside], on_disk: bool, how: Settings = settings) -> list[Task]:
+        return [
+            prepare(order.series, order.region, order.strategy, how, beside=each, samples_on_disk=on_disk)
+            for order, each in zip(firsts, beside, strict=True)
+        ]
+
+    if len(firsts) == 1:
+        return plan(writers, False)
+    # to know what they take
+    tasks = plan(writers, False, replace(settings, memory=1 << 62))
+    threads, plans = tasks[0].n_threads, [task.plan for task in tasks]
+    try:
+        return plan([_with_others(own, i, plans, threads, False) for i, own in enumerate(writers)], False)
+    except DataError:
+        return plan([_with_others(own, i, plans, threads, True) for i, own in enumerate(writers)], True)
+
+
+def _with_others(own: Beside, number: int, plans: list[Plan], n_threads: int, on_disk: bool) -> Beside:
+    """Add what the other groups take: their samples, or buffers for them, and images on grids of their own."""
+    others = [plan for i, plan in enumerate(plans) if i != number]
+    grids = {plan.sampling: plan.image_bytes for plan in others if plan.sampling != plans[number].sampling}
+    images = n_threads * sum(grids.values())
+    samples = sum(sample_bytes(plan) // (len(plan.used) if on_disk else 1) for plan in others)
+    return replace(
+        own, images=images + n_threads * samples if on_disk else images, always=own.always + (0 if on_disk else samples)
+    )
 
 
 def _finish(task: Task, sampler: Sampler, order: Order, *, last: bool) -> None:
@@ -203,8 +246,18 @@ def _finish(task: Task, sampler: Sampler, order: Order, *, last: bool) -> None:
         stages.insert_planes(task, samples, planes, tilts)
         if last:
             samples.close()
+        _tidy()
         with order.open() as write:
             stages.finish_slabs(task, levels, planes, write)
+            # to complete the file may take as much
+            planes.close()
+            _tidy()
+
+
+def _tidy() -> None:
+    """Give back what a stage that is over still holds."""
+    forget_plans()
+    trim()
 
 
 def _part(plan: Plan, tilts: NDArray[np.int64]) -> Plan:

@@ -12,6 +12,7 @@ from scipy.ndimage import distance_transform_edt, maximum_filter
 
 from fourierrecon.ctf import electron_wavelength
 from fourierrecon.errors import UsageError
+from fourierrecon.memory import forget
 from fourierrecon.reprojection import covered, reproject
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.volume import Volume
@@ -202,15 +203,16 @@ def _fade(inside: NDArray[np.bool_], width: float) -> Image:
 
 
 def _block_mean(data: NDArray[np.generic], factor: int, first: int = 0) -> Image:
-    """Average cubes of voxels from axis ``first`` on; what is left over at the ends is cut off."""
-    sides = [n // factor if axis >= first else n for axis, n in enumerate(data.shape)]
-    out = np.zeros(sides, np.float32)
-    steps = [range(factor) if axis >= first else range(1) for axis in range(3)]
-    pitch = [factor if axis >= first else 1 for axis in range(3)]
-    for offset in np.ndindex(*(len(s) for s in steps)):
-        cut = tuple(slice(o, o + n * p, p) for o, n, p in zip(offset, sides, pitch, strict=True))
-        out += np.asarray(data[cut], np.float32)
-    out /= np.float32(factor ** (3 - first))
+    """Average cubes of voxels from axis ``first`` on, plane by plane; what is left over at the ends is cut off."""
+    height, width = (n // factor for n in data.shape[1:])
+    thick = factor if first == 0 else 1
+    out = np.zeros((data.shape[0] // thick, height, width), np.float32)
+    for z, mean in enumerate(out):
+        for plane in data[z * thick : (z + 1) * thick]:
+            for y, x in np.ndindex(factor, factor):
+                mean += np.asarray(plane[y : y + height * factor : factor, x : x + width * factor : factor], np.float32)
+        forget(data)
+    out /= np.float32(thick * factor**2)
     return out
 
 

@@ -2,48 +2,89 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import mmap
-import os
+import resource
+import sys
 import threading
 import weakref
+from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from numpy.typing import DTypeLike, NDArray
 
+from fourierrecon.control_groups import MEMBERSHIP, folders_of
+from fourierrecon.errors import raise_shortage
 from fourierrecon.parallel import for_each
 
 #: Memory of arrays of at least so many bytes is kept for the next one, for so many seconds.
 LARGE, KEPT_SECONDS = 1 << 26, 10.0
 #: What is kept is used again for an array that fills at least this part of it.
 FILLED = 0.8
+#: Bytes of limited address space that are left to compiled loops and the stacks and heaps of threads.
+ADDRESS_RESERVE = 400_000_000
+#: What control groups of both versions call a limit, what is used of it, and what of that is a copy of files.
+GROUP_FILES = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.high", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
 
 
 def available_memory() -> int | None:
-    """Bytes that this process can still take (limits of its control group respected), or None where unknown."""
-    candidates = []
+    """Bytes of memory that this process can still take, limits of its control groups respected, or None where unknown.
+
+    For limits of its address space see :func:`address_space`.
+    """
+    rooms = [*_group_rooms()]
+    found = [line.split() for line in _text("/proc/meminfo").splitlines() if line.startswith("MemAvailable:")]
+    # other systems than Linux tell it otherwise
+    rooms.append(1024 * int(found[0][1]) if found else int(psutil.virtual_memory().available))
+    return max(min(rooms), 0)
+
+
+def address_space() -> int | None:
+    """Bytes of address space and data that limits of this process (``ulimit -v``, ``-d``) leave it for its arrays.
+
+    None where there is no limit. Some of what is left is kept for compiled loops and the stacks of threads.
+    """
+    if sys.platform != "linux":
+        return None
+    held = psutil.Process().memory_info()
+    limits = ((resource.RLIMIT_AS, held.vms), (resource.RLIMIT_DATA, held.data))
+    rooms = [resource.getrlimit(kind)[0] - used for kind, used in limits if resource.getrlimit(kind)[0] >= 0]
+    return max(min(rooms) - ADDRESS_RESERVE, 0) if rooms else None
+
+
+def _group_rooms() -> Iterator[int]:
+    """Give the bytes that each of the control groups leaves to this process."""
+    for folder in folders_of(_text(MEMBERSHIP), "memory"):
+        for limit_file, used_file, cached in GROUP_FILES:
+            limit, used = (_text(f"{folder}/{name}").strip() for name in (limit_file, used_file))
+            if not limit.isdecimal():  # none, or "max"
+                continue
+            # copies of files go where memory is short
+            facts = dict(line.split() for line in _text(f"{folder}/memory.stat").splitlines() if line.count(" ") == 1)
+            cache = int(facts.get(cached, 0))
+            yield int(limit) - (int(used) - cache if used.isdecimal() else resident_memory())
+
+
+def _text(path: str) -> str:
+    """Read what the system tells; nothing where it does not."""
     try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                candidates.append(int(line.split()[1]) * 1024)
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        if limit != "max":
-            used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-            candidates.append(int(limit) - used)
-    except (OSError, ValueError):
-        pass
-    return min(candidates, default=None)
+        return Path(path).read_text()
+    except (OSError, UnicodeError):
+        return ""
 
 
 def resident_memory() -> int:
     """Bytes of memory that this process holds."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return 200_000_000  # an interpreter with its libraries
+    return int(psutil.Process().memory_info().rss)
 
 
 class Scratch:
@@ -91,6 +132,11 @@ class _Kept:
             block = self._blocks.pop(purpose, None)
             return block if block is not None and FILLED * len(block) <= size <= len(block) else None
 
+    def clear(self) -> None:
+        """Let all go."""
+        with self._lock:
+            self._blocks.clear()
+
     def keep(self, purpose: str, block: _Block) -> None:
         """Keep memory for a while, if it is whole."""
         if block.torn:
@@ -112,6 +158,21 @@ def kept_memory() -> int:
     return _KEPT.size
 
 
+def release() -> None:
+    """Give the system back what is kept, and the freed pieces that the C library keeps (glibc's ``malloc_trim``)."""
+    _KEPT.clear()
+    gc.collect()
+    trim()
+
+
+def trim() -> None:
+    """Give the system back the freed pieces that the C library keeps: buffers of threads that ended, for instance."""
+    # arrays in what refers to itself, as tasks of asyncio do, go only then
+    gc.collect(0)
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
+        library.malloc_trim(0)
+
+
 def claim(shape: tuple[int, ...], dtype: DTypeLike, n_threads: int, purpose: str) -> NDArray[Any]:
     """Give an array of any content whose memory is there already, claimed by all threads from front to end.
 
@@ -125,7 +186,11 @@ def claim(shape: tuple[int, ...], dtype: DTypeLike, n_threads: int, purpose: str
     fresh = block is None
     if block is None:
         # not shared memory, which mmap gives otherwise: that could not be given back in parts
-        block = _Block(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        try:
+            block = _Block(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        except OSError as error:
+            raise_shortage(error)
+            raise
     flat = np.frombuffer(block, np.uint8, size)
     # all views of it refer to this array
     weakref.finalize(flat, _KEPT.keep, purpose, block).atexit = False
@@ -150,6 +215,19 @@ def give_back(array: NDArray[Any]) -> None:
     if start < stop:
         block.torn = True
         block.madvise(mmap.MADV_DONTNEED, start, stop - start)
+
+
+def forget(array: NDArray[Any]) -> None:
+    """Let go of what was read of an array that is mapped from a file, or of the array that it is a part of.
+
+    Pages of a file that were looked at count as memory of the process until then; they are read again when needed.
+    """
+    whole = array
+    while isinstance(whole.base, np.ndarray):
+        whole = whole.base
+    # what was written to a mapping, and may not be in the file, must stay
+    if isinstance(whole.base, mmap.mmap) and not whole.flags.writeable and hasattr(mmap, "MADV_DONTNEED"):
+        whole.base.madvise(mmap.MADV_DONTNEED)
 
 
 def _touch(array: NDArray[Any], n_threads: int) -> NDArray[Any]:

@@ -93,6 +93,14 @@ class Orientation:
         depth, height, width = shape
         return (height, depth, width) if self.swap else shape
 
+    def memory(self, shape: tuple[int, int, int]) -> int:
+        """Give the bytes that a volume ``(z, y, x)`` takes of the memory when its axes are exchanged at the end."""
+        return self._rows(shape) * 4 * shape[0] * shape[2] if self.swap else 0
+
+    def _rows(self, shape: tuple[int, int, int]) -> int:
+        """How many rows of all slabs are in memory at a time."""
+        return max(1, min(shape[1], PIECE // (4 * shape[0] * shape[2])))
+
     def matrix(self, shape: tuple[int, int, int]) -> NDArray[np.float64]:
         """Give what takes a voxel of the file, fastest axis first, to that of the region ``(x, y, z)``, ``(4, 4)``."""
         result = np.eye(4)
@@ -141,7 +149,7 @@ class Orientation:
         if not self.swap:
             yield lambda z, slab: write(place(z), slab)
             return
-        rows = max(1, min(height, PIECE // (4 * depth * width)))
+        rows = self._rows(shape)
         with closing(ScratchFile(folder, depth, (height, width), np.float32)) as scratch:
             yield lambda z, slab: scratch.write(place(z), 0, np.ascontiguousarray(slab))
             for first in range(0, height, rows):

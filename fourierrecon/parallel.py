@@ -9,21 +9,31 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TypeVar
 
+from fourierrecon.control_groups import MEMBERSHIP, folders_of
+
 State = TypeVar("State")
 #: Called as ``progress(stage, done, total)``, from any thread.
 Progress = Callable[[str, int, int], None]
 
 
 def available_cores() -> int:
-    """Cores that this process may use: its affinity, and the quota of its control group."""
+    """Cores that this process may use: its affinity, and the quotas of its control groups."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        if quota != "max":
-            cores = min(cores, max(1, round(int(quota) / int(period))))
-    except (OSError, ValueError):
-        pass
+    for folder in folders_of(_text(MEMBERSHIP), "cpu"):
+        # version 2: both in one file; version 1: -1 is no quota
+        words = _text(f"{folder}/cpu.max").split()
+        words = words or [_text(f"{folder}/cpu.cfs_{name}_us").strip() for name in ("quota", "period")]
+        if len(words) == 2 and all(map(str.isdecimal, words)) and int(words[1]) > 0:
+            cores = min(cores, max(1, round(int(words[0]) / int(words[1]))))
     return cores
+
+
+def _text(path: str) -> str:
+    """Read what the system tells; nothing where it does not."""
+    try:
+        return Path(path).read_text()
+    except (OSError, UnicodeError):
+        return ""
 
 
 def for_each(
@@ -80,7 +90,11 @@ def for_each(
     if progress is not None:
         progress(stage, 0, n)
     with ThreadPoolExecutor(max(1, min(n_threads, n))) as pool:
-        futures = [pool.submit(worker) for _ in range(max(1, min(n_threads, n)))]
+        try:
+            futures = [pool.submit(worker) for _ in range(max(1, min(n_threads, n)))]
+        except RuntimeError as error:  # all that Python says where a thread has no room for its stack
+            stopped = True
+            raise MemoryError(f"{error}; fewer threads take less") from error
         try:
             wait(futures, return_when=FIRST_EXCEPTION)
         except BaseException:  # Ctrl-C: let the threads end before the memory they work on goes

@@ -28,6 +28,8 @@ MOVIES = (".gif", ".webp", ".mp4")
 FRAMES, RATE, FRAME_SIDE = 60, 12, 480
 #: Inches: longer side of a single preview and of one on a sheet, room for the title, gaps, border.
 SINGLE, TILE, HEAD, GAP, BORDER = 8.0, 3.4, 0.5, 0.05, 0.1
+#: Bytes of memory that matplotlib takes.
+LIBRARY = 120_000_000
 #: Widest sheet, inches.
 SHEET = 16.0
 #: Characters of a title in bold that fill an inch.
@@ -79,6 +81,12 @@ def preview_png(
         _three_sections(figure, (left, top), name, volume, scale, thickness, width - BORDER)
     with replacing(path) as file:
         figure.savefig(file, dpi=dpi, format="png", facecolor="white")
+
+
+def preview_memory(shape: tuple[int, int, int]) -> int:
+    """Give the bytes of memory that :func:`preview_png` takes for a volume ``(z, y, x)``, with the library it uses."""
+    depth, height, width = shape
+    return LIBRARY + 48 * (height * width + depth * width + height * depth)
 
 
 def preview_movie(

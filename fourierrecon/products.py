@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from fourierrecon.bad_images import without_bad_images
-from fourierrecon.companions import VOLUMES, companion_path, companion_shape, write_companion
+from fourierrecon.companions import VOLUMES, companion_memory, companion_path, companion_shape, write_companion
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.fourier import Real
 from fourierrecon.geometry import Length, Region
@@ -25,6 +25,7 @@ from fourierrecon.orientation import Orientation
 from fourierrecon.outputs import protect
 from fourierrecon.passport import read_passport
 from fourierrecon.stages import Write
+from fourierrecon.storage import check_room
 from fourierrecon.tilt_series import TiltSeries, chosen_images
 from fourierrecon.tomogram_file import TomogramFile
 from fourierrecon.weighting import Weighting
@@ -83,6 +84,8 @@ class Recipe:
         Leave images out that are blank or not finite, with a warning; else they are an error.
     companions
         What goes with each whole volume: :data:`fourierrecon.companions.VOLUMES`; and ``denoising``.
+    report
+        There will be a report, which takes memory too.
     """
 
     source: Path
@@ -103,6 +106,7 @@ class Recipe:
     resume: bool = True
     skip_bad_images: bool = False
     companions: tuple[str, ...] = ()
+    report: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,6 +166,9 @@ def products_of(recipe: Recipe, name: str | None) -> list[Product]:
                 picture = recipe.folder / "projections" / f"{stem}.mrc" if recipe.projection else None
                 key = make_key(own, _options(recipe, region, strategy, tilts))
                 shape = Orientation.like(recipe.like, own).shape(region.shape)
+                if recipe.report and part == "":
+                    file = TomogramFile(path, series, region, strategy, recipe.settings, dtype=recipe.dtype)
+                    check_room("--report", file.memory_of(False, True)["--report"], recipe.settings.memory)
                 reason = why_to_make(path, key, shape) if recipe.resume else "asked for"
                 if reason is None and picture is not None:
                     reason = _of(why_to_make(picture, key, (1, *region.shape[1:])), "its projection")
@@ -248,7 +255,13 @@ def order_of(recipe: Recipe, product: Product) -> Order:
                 write_companion(name, product.path, series, region, settings, label)
         file.finish_passport(recipe.passport, recipe.source)
 
-    return Order(series, open_volume, region, product.strategy, product.tilts)
+    # slabs that are kept for the picture; companions come when the volume is there
+    picture = 4 * region.shape[1] * region.shape[2] * (recipe.projection.thickness + 1 if recipe.projection else 0)
+    companions = [companion_memory(region, name) for name in (_companions(recipe) if product.part == "" else ())]
+    end = picture + max(file.beside.end, *companions, 0)
+    return Order(
+        series, open_volume, region, product.strategy, product.tilts, replace(file.beside, slabs=picture, end=end)
+    )
 
 
 class _Picture:

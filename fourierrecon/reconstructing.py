@@ -179,6 +179,7 @@ def reconstruct(
             passport=passport,
             resume=resume or only_do_unfinished,
             skip_bad_images=skip_bad_images,
+            report=report,
         )
         place: Cluster | None = None
         if scheduler is not None or cluster is not None or workers is not None or tls_ca or tls_cert or tls_key:
@@ -189,7 +190,7 @@ def reconstruct(
         if report:
             from fourierrecon.reporting import report_folder
 
-            report_folder(console, recipe.folder)
+            report_folder(console, recipe.folder, n_threads=j)
         raise typer.Exit(status)
     for_sets: dict[str, object] = {
         "--halves": halves,
@@ -245,8 +246,10 @@ def _reconstruct_one(
 
     from fourierrecon import checks
     from fourierrecon.console import Stages, program, say, screen, size_of
+    from fourierrecon.memory import release
     from fourierrecon.outputs import beside, folders_of, protect
     from fourierrecon.report import describe_request, print_warnings
+    from fourierrecon.storage import check_room
     from fourierrecon.tomogram_file import TomogramFile
 
     started = time.perf_counter()
@@ -269,33 +272,23 @@ def _reconstruct_one(
     with folders_of(o), Stages(console) as stages:
         file = TomogramFile(o, series, region, request.strategy, replace(settings, progress=stages), like, dtype)
         file.check()
-        from fourierrecon.reconstruction import reconstruct_to
+        for option, needed in file.memory_of(preview, report).items():
+            check_room(option, needed, settings.memory)
+        from fourierrecon.many import Order, reconstruct_many
 
-        with file.writing() as write:
-            reconstruct_to(
-                write,
-                series,
-                region,
-                request.strategy,
-                ctf=settings.ctf,
-                n_threads=settings.n_threads,
-                keep_mean=settings.keep_mean,
-                taper_distance=settings.taper_distance,
-                taper_falloff=settings.taper_falloff,
-                memory=settings.memory,
-                scratch=file.scratch,
-                progress=stages,
-            )
+        order = Order(series, file.writing, region, request.strategy, beside=file.beside)
+        reconstruct_many([order], replace(settings, progress=stages, scratch=file.scratch))
         written = file.finish_passport(passport is not None, request.source, passport)
     if written is not None:
         say(console, "passport", str(written))
     seconds = time.perf_counter() - started
     say(console, "wrote", f"{o} ({size_of(o)}) after {seconds:.1f} s")
+    release()
     if picture is not None:
         from fourierrecon.io import map_volume
         from fourierrecon.preview import preview_png
 
-        preview_png(picture, [(o.name, map_volume(o))])
+        preview_png(picture, [(o.name, map_volume(o, file.scratch))])
         say(console, "picture", str(picture))
     if page is not None:
         from fourierrecon.reporting import report_one

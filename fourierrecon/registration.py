@@ -12,6 +12,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from fourierrecon.fsc import soft_box
+from fourierrecon.memory import forget
 from fourierrecon.parallel import available_cores
 
 Array = NDArray[np.float32]
@@ -87,6 +88,7 @@ def small_copy(data: NDArray[Any], voxel_size: float, target: float) -> Array:
     for z in range(data.shape[0]):
         plane = np.asarray(data[z], np.float32)
         coarse[z // factor] += np.add.reduceat(np.add.reduceat(plane, edges[1], 0), edges[2], 1)
+        forget(data)
     counts = [np.diff(np.append(e, n)).astype(np.float32) for e, n in zip(edges, data.shape, strict=True)]
     coarse /= counts[0][:, None, None] * counts[1][:, None] * counts[2]
     step = target / (voxel_size * factor)

@@ -16,7 +16,10 @@ from fourierrecon.bad_images import find_bad_images, numbers_in_source
 from fourierrecon.errors import DataError, FourierReconError
 from fourierrecon.fsc import HALF_MAPS, ShellCorrelation, shell_correlation, soft_box, tilt_range_mask
 from fourierrecon.io.volumes import map_volume
+from fourierrecon.matching import FINEST, SAMPLES
+from fourierrecon.memory import forget, release
 from fourierrecon.offsets import tilt_axis
+from fourierrecon.preview import preview_memory
 from fourierrecon.quality import wedge_mask
 from fourierrecon.report_sources import Subject, oriented, volume_facts
 from fourierrecon.sections import Sections, sections, thickness_in_voxels
@@ -193,6 +196,26 @@ class Findings:
         return max((row.shift for row in self.tilts if row.shift is not None), default=None)
 
 
+def report_memory(series: TiltSeries, shape: tuple[int, int, int], n_threads: int) -> int:
+    """Give the bytes of memory that a report on a volume takes.
+
+    Parameters
+    ----------
+    series
+        That the volume was made from.
+    shape
+        ``(z, y, x)`` voxels.
+    n_threads
+        Each has an image.
+    """
+    depth, height, width = shape
+    pixels = math.prod(series.image_shape)
+    # small copies of all images, to be compared; see matching
+    small = series.n_tilts * pixels / max(1.0, FINEST / SAMPLES / series.pixel_size) ** 2
+    box = min(MOST, depth * height * width)
+    return preview_memory(shape) + 30 * box + n_threads * 24 * pixels + int(16 * small)
+
+
 def find_out(subject: Subject, *, n_threads: int | None = None) -> Findings:
     """Work out all figures of one tomogram; what goes wrong is told, not raised.
 
@@ -204,6 +227,7 @@ def find_out(subject: Subject, *, n_threads: int | None = None) -> Findings:
         Default: the cores available to the process.
     """
     started = time.perf_counter()
+    release()
     findings = Findings(subject, subject.error, facts=subject.facts, notes=subject.notes)
     volume: Volume | None = None
     if subject.path is not None:
@@ -223,7 +247,7 @@ def _of_volume(findings: Findings, volume: Volume) -> Findings:
     """Add what the volume and its halves tell; one without contrast tells nothing."""
     subject = findings.subject
     step = max(1, math.ceil((volume.data.size / GREYS) ** (1 / 3)))
-    sample = np.asarray(volume.data[::step, ::step, ::step], np.float64)
+    sample = _sample(volume.data, step)
     if not np.isfinite(sample).all():
         raise DataError(f"{(~np.isfinite(sample)).mean():.2%} of its voxels are not finite; reconstruct again")
     if sample.size > 1 and sample.min() == sample.max() == volume.data.min() == volume.data.max():
@@ -253,11 +277,12 @@ def _of_volume(findings: Findings, volume: Volume) -> Findings:
     if volume.voxel_size > 0 and min(volume.data.shape) >= 4:
         box = _box(volume, slab)
         measured = _wedge(box, subject)
-        part = np.asarray(volume.data[box], np.float32)
+        part = _part(volume.data, box)
         findings = replace(findings, spectrum=_spectrum(part, volume.voxel_size, measured))
+        del part
         if subject.halves is not None:
             try:
-                halves = [oriented(map_volume(path), subject).data[box] for path in subject.halves]
+                halves = [_part(oriented(map_volume(path), subject).data, box) for path in subject.halves]
                 findings = replace(findings, curve=_curve(halves[0], halves[1], volume.voxel_size, measured))
             except (FourierReconError, OSError) as error:
                 findings = replace(findings, notes=(*findings.notes, f"the half volumes cannot be compared: {error}"))
@@ -358,6 +383,23 @@ def _curve(
     return shell_correlation(first, second, voxel_size, mask=mask, measured=measured)
 
 
+def _sample(data: NDArray[np.generic], step: int) -> NDArray[np.float64]:
+    """Take every so many voxels along each axis that are finite, plane by plane."""
+    found = []
+    for plane in data[::step]:
+        found.append(np.asarray(plane[::step, ::step], np.float64).ravel())
+        forget(data)
+    values = np.concatenate(found)
+    return values[np.isfinite(values)]
+
+
+def _part(data: NDArray[np.generic], box: tuple[slice, slice, slice]) -> NDArray[np.float32]:
+    """Copy a box out of a volume."""
+    part = np.array(data[box], np.float32)
+    forget(data)
+    return part
+
+
 def _spectrum(
     data: NDArray[np.float32], voxel_size: float, measured: NDArray[np.bool_] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
@@ -368,17 +410,21 @@ def _spectrum(
 
     depth, height, width = data.shape
     mask = soft_box((depth, height, width), (FALLOFF * depth, FALLOFF * height, FALLOFF * width))
-    finite = np.where(np.isfinite(data), data, 0)
-    power = np.abs(scipy.fft.rfftn((finite - finite.mean(dtype=float)) * mask, workers=available_cores())) ** 2
-    kz, ky, kx = (f[tuple(None if i != a else slice(None) for i in range(3))] for a, f in enumerate(
-        (np.fft.fftfreq(depth), np.fft.fftfreq(height), np.fft.rfftfreq(width))))  # fmt: skip
+    finite = np.where(np.isfinite(data), data, np.float32(0))
+    finite -= np.float32(finite.mean(dtype=float))
+    finite *= mask
+    spectrum = scipy.fft.rfftn(finite, workers=available_cores(), overwrite_x=True)
+    across = np.fft.fftfreq(height)[:, None] ** 2 + np.fft.rfftfreq(width) ** 2
     shells = max(4, round((depth * height * width) ** (1 / 3) / 2))
-    shell = (np.sqrt(kz**2 + ky**2 + kx**2) * 2 * shells).astype(np.int64)
-    chosen = shell < shells
-    if measured is not None:
-        chosen &= measured
-    counts = np.bincount(shell[chosen], minlength=shells)
-    amplitude = np.sqrt(np.bincount(shell[chosen], power[chosen], shells) / np.maximum(counts, 1))
+    counts, power = np.zeros(shells), np.zeros(shells)
+    for z, along in enumerate(np.fft.fftfreq(depth)):
+        shell = (np.sqrt(along**2 + across) * 2 * shells).astype(np.int64)
+        chosen = shell < shells
+        if measured is not None:
+            chosen &= measured[z]
+        counts += np.bincount(shell[chosen], minlength=shells)
+        power += np.bincount(shell[chosen], np.abs(spectrum[z][chosen]) ** 2, shells)
+    amplitude = np.sqrt(power / np.maximum(counts, 1))
     if not amplitude.max() > 0:
         return None
     return (np.arange(shells) + 0.5) / (2 * shells * voxel_size), amplitude / amplitude.max()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fourierrecon.errors import DataError
+from fourierrecon.errors import DataError, raise_shortage
 
 
 class ScratchFile:
@@ -33,7 +33,8 @@ class ScratchFile:
 
     def __init__(self, folder: Path | None, n_blocks: int, shape: tuple[int, ...], dtype: DTypeLike) -> None:
         self.shape = shape
-        self._item = np.dtype(dtype).itemsize
+        self._n_blocks, self._dtype = n_blocks, np.dtype(dtype)
+        self._item = self._dtype.itemsize
         self._block_bytes = int(np.prod(shape, dtype=np.int64)) * self._item
         self._folder = Path(tempfile.gettempdir()) if folder is None else folder
         needed = n_blocks * self._block_bytes
@@ -83,11 +84,19 @@ class ScratchFile:
                     skip -= len(view)
             offset += wanted
 
+    def mapped(self) -> NDArray[Any]:
+        """Map all blocks into memory, read-only, ``(n_blocks, *shape)``: this stays when the file is closed."""
+        try:
+            return np.memmap(self._file, self._dtype, "r", shape=(self._n_blocks, *self.shape))
+        except OSError as error:
+            raise self._trouble(error, self._n_blocks * self._block_bytes) from error
+
     def close(self) -> None:
         """Give the space back."""
         self._file.close()
 
     def _trouble(self, error: OSError, needed: int) -> DataError:
+        raise_shortage(error)
         return DataError(
             f"scratch space of {needed / 1e9:.3g} GB in {self._folder}: {error.strerror or error}; "
             f"choose another folder (--scratch), allow more memory (--memory), or use a larger --bin"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.errors import UsageError
+from fourierrecon.memory import forget
 from fourierrecon.volume import Volume
 
 #: Thickness of a slab where none is asked for: nm, or voxels where the voxel size is unknown.
@@ -79,6 +80,7 @@ def sections(volume: Volume, thick: int, at: tuple[float, float, float] = (0.5, 
         yz[:, k] = plane[:, x].mean(1, dtype=float)
         if z.start <= k < z.stop:
             xy += plane
+        forget(data)
     return Sections(xy / (z.stop - z.start), xz, yz)
 
 
@@ -100,7 +102,9 @@ def walk(volume: Volume, thick: int, most: int) -> Iterator[tuple[float, NDArray
     if len(starts) > most:
         starts = np.round(np.linspace(0, depth - thick, most)).astype(int)
     for start in starts:
-        yield start + (thick - 1) / 2, volume.data[start : start + thick].mean(0, dtype=float)
+        mean = volume.data[start : start + thick].mean(0, dtype=float)
+        forget(volume.data)
+        yield start + (thick - 1) / 2, mean
 
 
 def greys(values: NDArray[Any], percentiles: tuple[float, float] = PERCENTILES) -> tuple[float, float]:

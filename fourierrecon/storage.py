@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
 from fourierrecon.fourier import Complex, Real
-from fourierrecon.memory import available_memory, claim, give_back, kept_memory, resident_memory
+from fourierrecon.memory import address_space, available_memory, claim, give_back, kept_memory, resident_memory
 from fourierrecon.plan import Plan
 from fourierrecon.scratch import ScratchFile
 from fourierrecon.slices import Slices
@@ -53,10 +53,68 @@ class Storage:
     slabs: int
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What lies in memory beside a reconstruction, bytes.
+
+    Parameters
+    ----------
+    always
+        Samples of other volumes that are made from the same images.
+    images
+        Buffers of their threads, while images are sampled.
+    slabs
+        What is kept of slabs as they are written.
+    end
+        What it takes to complete the file when all slabs are written, and the planes are gone.
+    """
+
+    always: int = 0
+    images: int = 0
+    slabs: int = 0
+    end: int = 0
+
+
+ALONE = Beside()
+
+
 def default_memory() -> int:
     """Give the bytes that a process may take by default: what it has, and 80 % of what is available to it."""
     free = available_memory()
     return 1 << 62 if free is None else _held() + int(SHARE * (free + kept_memory()))
+
+
+def within_limits(memory: int) -> tuple[int, str]:
+    """Give what limits of the process leave of a resident memory, bytes, and what limits it, for messages."""
+    address = address_space()
+    most = memory if address is None else _held() + kept_memory() + address
+    return (memory, "--memory") if memory <= most else (most, "ulimit -v")
+
+
+def check_room(what: str, needed: int, memory: int | None = None) -> None:
+    """Check before a long computation that something fits into the memory afterwards.
+
+    Parameters
+    ----------
+    what
+        Option that asks for it, for the message.
+    needed
+        Bytes that it takes beside what the process holds then.
+    memory
+        As for :func:`choose_storage`.
+
+    Raises
+    ------
+    DataError
+        If it does not.
+    """
+    budget, limit = within_limits(default_memory() if memory is None else memory)
+    total = _held() + OVERHEAD + needed
+    if total > budget:
+        raise DataError(
+            f"{what} needs {total / 1e9:.3g} GB of memory, {budget / 1e9:.3g} GB are allowed; allow more ({limit}), or "
+            f"leave {what} out"
+        )
 
 
 def sample_bytes(plan: Plan) -> int:
@@ -70,7 +128,15 @@ def _held() -> int:
     return max(resident_memory() - kept_memory(), 0)
 
 
-def choose_storage(plan: Plan, n_threads: int, memory: int | None = None, *, whole: bool = False) -> Storage:
+def choose_storage(
+    plan: Plan,
+    n_threads: int,
+    memory: int | None = None,
+    *,
+    whole: bool = False,
+    beside: Beside = ALONE,
+    samples_on_disk: bool = False,
+) -> Storage:
     """Choose the fastest way that stays within the memory.
 
     Parameters
@@ -83,23 +149,29 @@ def choose_storage(plan: Plan, n_threads: int, memory: int | None = None, *, who
         Largest resident memory of the process, bytes; default: :func:`default_memory`.
     whole
         The volume is wanted as one array, so that planes on disk would not help.
+    beside
+        What else is in memory meanwhile.
+    samples_on_disk
+        Samples must not stay in memory.
 
     Raises
     ------
     DataError
         If no way does; the message says what is needed at the least.
     """
-    budget = default_memory() if memory is None else memory
+    budget, limit = within_limits(default_memory() if memory is None else memory)
     base = _held() + OVERHEAD
     cheapest = None
-    for planes_on_disk, samples_on_disk in ((False, False), (True, False), (True, True)):
-        if whole and planes_on_disk:
+    for planes_away, samples_away in ((False, False), (True, False), (True, True)):
+        if samples_on_disk and not samples_away:
+            continue
+        if whole and planes_away:
             break
-        largest = min(LARGEST_BLOCK, plan.slices.n_planes) if planes_on_disk else 1
+        largest = min(LARGEST_BLOCK, plan.slices.n_planes) if planes_away else 1
         block = largest
         while block >= 1:
-            needed = base + _peak(plan, n_threads, planes_on_disk, samples_on_disk, block)
-            storage = Storage(needed, 0, planes_on_disk, samples_on_disk, block, max(1, block // 2))
+            needed = base + _peak(plan, n_threads, planes_away, samples_away, block, beside)
+            storage = Storage(needed, 0, planes_away, samples_away, block, max(1, block // 2))
             if needed <= budget:
                 return _with_scratch(storage, plan)
             if cheapest is None or needed < cheapest.memory:
@@ -110,7 +182,7 @@ def choose_storage(plan: Plan, n_threads: int, memory: int | None = None, *, who
     remedy = (
         "use a larger --bin or a smaller region (--w --h --d), or write slab by slab to a file (the command does)"
         if whole
-        else "allow more (--memory), use fewer threads (--j), a larger --bin or a smaller region (--w --h --d)"
+        else f"allow more ({limit}), use fewer threads (--j), a larger --bin or a smaller region (--w --h --d)"
     )
     raise DataError(
         f"the volume of {shape} voxels needs {cheapest.memory / 1e9:.3g} GB of memory, {budget / 1e9:.3g} GB are "
@@ -118,8 +190,8 @@ def choose_storage(plan: Plan, n_threads: int, memory: int | None = None, *, who
     )
 
 
-def _peak(plan: Plan, n_threads: int, planes_on_disk: bool, samples_on_disk: bool, block: int) -> int:
-    """Bytes at the most, over the three stages."""
+def _peak(plan: Plan, n_threads: int, planes_on_disk: bool, samples_on_disk: bool, block: int, beside: Beside) -> int:
+    """Bytes at the most, over the three stages and the end."""
     s = plan.slices
     depth, _, n_o = s.shape
     no = s.grid[1]
@@ -128,17 +200,20 @@ def _peak(plan: Plan, n_threads: int, planes_on_disk: bool, samples_on_disk: boo
     samples = sample_bytes(plan)
     plane = 8 * depth * n_o
     planes = plane * (s.period // 2 + 1)
-    images = n_threads * plan.image_bytes
+    images = n_threads * plan.image_bytes + beside.images
     planes_work = n_threads * (8 * depth * no + plan.plane_work_bytes)
     slab = 4 * s.period * n_o * 3
     if samples_on_disk:
-        images += n_threads * value * s.n_planes * n_rows
+        images += n_threads * sample_bytes(plan) // n_tilts
         planes_work += n_threads * 2 * value * block * n_tilts * n_rows
         samples = 0
     if planes_on_disk:
-        slabs_work = n_threads * (slab + plane // depth * max(1, block // 2) * (s.period // 2 + 1 + block))
-        return max(samples + images, samples + planes_work + n_threads * plane * block, slabs_work)
-    return max(samples + images, samples + planes + planes_work, planes + n_threads * slab)
+        planes_work += n_threads * plane * block
+        planes = 0
+        slab += plane // depth * max(1, block // 2) * (s.period // 2 + 1 + block)
+    # samples stay for other parts of the tilt series, or are kept for the next tomogram
+    stages = images, planes + planes_work, planes + n_threads * slab + beside.slabs, beside.end
+    return samples + beside.always + max(stages)
 
 
 def _with_scratch(storage: Storage, plan: Plan) -> Storage:
@@ -289,6 +364,7 @@ class PlaneStore:
         return buffer[: stop - first, : self._n_half]
 
     def close(self) -> None:
-        """Give the scratch space back."""
+        """Give scratch space and memory back."""
         if self._file is not None:
             self._file.close()
+        self.whole = np.empty((0, 0, 0), np.complex64)

@@ -10,12 +10,15 @@ from pathlib import Path
 
 from fourierrecon.frames import Box
 from fourierrecon.geometry import Region
-from fourierrecon.io.volumes import check_volume_writable, writing_volume
+from fourierrecon.io.volumes import check_volume_writable, end_bytes, is_zarr, writing_volume
+from fourierrecon.io.zarr import require_zarr
 from fourierrecon.many import Settings
 from fourierrecon.orientation import Orientation
+from fourierrecon.parallel import available_cores
 from fourierrecon.passport import label_of, make_passport, remove_passport, write_passport
 from fourierrecon.reconstruction import describe
 from fourierrecon.stages import Write
+from fourierrecon.storage import Beside
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.weighting import Weighting
 
@@ -73,6 +76,31 @@ class TomogramFile:
     def scratch(self) -> Path:
         """Folder for scratch files: that of the settings, else that of the file."""
         return self.settings.scratch or self.path.absolute().parent
+
+    @property
+    def beside(self) -> Beside:
+        """What it takes of the memory while it is written; loads the libraries that count as taken already."""
+        if is_zarr(self.path):
+            require_zarr()
+        shape, threads = self.orientation.shape(self.region.shape), self.settings.n_threads or available_cores()
+        end = end_bytes(self.path, shape, self.dtype, threads)
+        # threads of zarr keep some of what they used for the volume before
+        return Beside(
+            always=threads * end if is_zarr(self.path) else 0, end=end + self.orientation.memory(self.region.shape)
+        )
+
+    def memory_of(self, preview: bool, report: bool) -> dict[str, int]:
+        """Give the bytes of memory that pictures of it will take, by the option that asks for them."""
+        from fourierrecon.preview import preview_memory
+        from fourierrecon.report_data import report_memory
+
+        threads, shape = self.settings.n_threads or available_cores(), self.region.shape
+        # threads of zarr keep some of what they used
+        kept = threads * end_bytes(self.path, shape, self.dtype, 1) if is_zarr(self.path) else 0
+        needed = {"--preview": kept + preview_memory(shape)} if preview else {}
+        if report:
+            needed["--report"] = kept + report_memory(self.series, shape, threads)
+        return needed
 
     def check(self) -> None:
         """Check before a long computation that it can be written; makes its folders.

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fourierrecon.errors import DataError
+from fourierrecon.errors import DataError, raise_shortage
 from fourierrecon.io import volumes
 from fourierrecon.io.mrc import MrcVolume
 from fourierrecon.io.quantise import Scale
@@ -114,6 +114,7 @@ class MrcPlanes(VolumePlanes):
             with self.path.open("rb") as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError as error:
+            raise_shortage(error)
             raise DataError(f"cannot read {path}: {error.strerror or error}") from error
         self._data = np.ndarray(header.shape, header.dtype, self._map, header.offset)
         self.array = self._data

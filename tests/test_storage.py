@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,11 +14,12 @@ from numpy.typing import NDArray
 from reference import Geometry, relative_error
 
 from fourierrecon import TiltSeries, many, reconstruct, reconstruct_to
+from fourierrecon.cli import main
 from fourierrecon.errors import DataError
 from fourierrecon.microscope import realistic_ctf
 from fourierrecon.plan import Plan, mask_of
 from fourierrecon.scratch import ScratchFile
-from fourierrecon.storage import Storage, choose_storage
+from fourierrecon.storage import Beside, Storage, check_room, choose_storage
 from fourierrecon.weighting import NoWeighting, PreWeight, Weighting, Wiener
 
 TILTS = tuple(np.linspace(-60, 55, 7))
@@ -170,3 +172,77 @@ print(int(status.split("VmHWM:")[1].split()[0]) * 1024)
 def test_the_peak_of_a_process_stays_within_its_memory(budget: int) -> None:
     result = subprocess.run([sys.executable, "-c", PROMISE, str(budget)], capture_output=True, text=True, check=True)
     assert int(result.stdout) <= budget
+
+
+SET = """
+import sys
+from fourierrecon.cli import main
+status = main(sys.argv[1:])
+print(status, int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) * 1024)
+"""
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("memory") / "set"
+    assert main(["simulate", str(folder), "--size", "240", "256", "64", "--SNR", "1", "--seed", "1"]) == 0
+    return folder / "tomograms.star"
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc/self/status to read the peak from")
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--bin", "1", "--halves", "tilts", "--format", "zarr"],
+        pytest.param(
+            ["--bin", "1", "--bin", "1.5", "--halves", "frames", "--do_proj", "--companions", "weight"],
+            marks=pytest.mark.slow,
+        ),
+        ["--bin", "1", "--weighting", "none", "--weighting", "wiener", "--dtype", "int8", "--like", "imod"],
+    ],
+    ids=["zarr", "frames", "weightings"],
+)
+def test_sets_stay_within_their_memory(options: list[str], simulated: Path, tmp_path: Path) -> None:
+    """The budget is tight: what is asked for is refused with a little less."""
+
+    def peak(budget: int) -> tuple[int, int, str]:
+        command = ["reconstruct", "--t", str(simulated), "--o", f"{tmp_path}/out/", "--j", "2", "--quiet", *options]
+        result = subprocess.run(
+            [sys.executable, "-c", SET, *command, "--memory", f"{budget}"], capture_output=True, text=True, check=True
+        )
+        status, found = result.stdout.split()[-2:]
+        return int(status), int(found), result.stdout + result.stderr
+
+    status, _, words = peak(150_000_000)
+    needed = re.search(r"needs (\S+) GB of memory", words)
+    assert status == 1
+    assert needed is not None, words
+    budget = int(1.03e9 * float(needed[1]))
+    status, found, words = peak(budget)
+    assert status == 0, words
+    assert found <= budget
+
+
+def test_what_lies_beside_a_reconstruction_counts() -> None:
+    plan = plan_of()
+    alone = choose_storage(plan, 2, 1 << 40).memory
+    for beside in (Beside(always=10**9), Beside(images=10**9), Beside(slabs=10**9), Beside(end=10**9)):
+        assert alone < choose_storage(plan, 2, 1 << 40, beside=beside).memory <= alone + 10**9 + 10**8
+    assert choose_storage(plan, 2, 1 << 40, samples_on_disk=True).samples_on_disk
+
+
+def test_what_comes_after_a_reconstruction_is_checked_before() -> None:
+    check_room("--preview", 10**6, 1 << 40)
+    with pytest.raises(DataError, match=r"--preview needs .* GB of memory, 0.001 GB are allowed; .*, or leave"):
+        check_room("--preview", 10**6, 10**6)
+
+
+@pytest.mark.parametrize("option", ["--preview", "--report"])
+def test_pictures_that_do_not_fit_are_refused_at_the_start(
+    option: str, simulated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "a.mrc"
+    command = ["reconstruct", "--t", str(simulated), "--o", str(target), "--bin", "8", "--j", "1", "--quiet", option]
+    assert main([*command, "--memory", "100MB"]) == 1
+    assert f"{option} needs" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

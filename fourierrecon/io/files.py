@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from fourierrecon.errors import DataError
+from fourierrecon.errors import DataError, raise_shortage
 
 #: Files of which a folder that is a Zarr store has at least one.
 ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
@@ -248,11 +248,23 @@ def remove_leftovers(folder: Path) -> None:
 
 @contextmanager
 def _one_line(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn the system's complaints about writing into one line."""
+    """Turn the system's complaints about writing into one line; those about memory or other files go on as they are."""
     try:
         yield
     except (OSError, UnicodeError) as error:
+        if isinstance(error, OSError):
+            raise_shortage(error)
+            if _is_elsewhere(error.filename, path):
+                raise
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise DataError(
             f"cannot write {os.fspath(path)}: {reason}; choose another folder or make it writable"
         ) from error
+
+
+def _is_elsewhere(filename: object, path: str | os.PathLike[str]) -> bool:
+    """Tell whether an error names a file that has nothing to do with a path: neither beside it, above nor below it."""
+    if not isinstance(filename, str):
+        return False
+    folder, other = Path(os.path.realpath(path)).parent, Path(os.path.realpath(filename))
+    return not (other.is_relative_to(folder) or folder.is_relative_to(other))

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fourierrecon.errors import DataError, UsageError
+from fourierrecon.errors import DataError, UsageError, raise_shortage
 from fourierrecon.io.files import check_writable, replacing
 from fourierrecon.io.quantise import HeldVolume, Scale, Statistics, check_densities, check_rows
 from fourierrecon.io.stacks import (
@@ -121,6 +121,7 @@ def map_mrc_volume(path: str | os.PathLike[str]) -> Volume:
     try:
         data = np.memmap(path, header.dtype, "r", header.offset, header.shape)
     except OSError as error:
+        raise_shortage(error)
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     return Volume(data, header.cube, header.origin)
 

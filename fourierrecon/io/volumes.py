@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from math import prod
 from pathlib import Path
 
@@ -15,8 +15,10 @@ from fourierrecon.io.mrc import MrcVolume, map_mrc_volume, writing_mrc
 from fourierrecon.io.quantise import Scale
 from fourierrecon.io.stacks import HEADER_BYTES
 from fourierrecon.io.volume_file import VolumeFile, Write
-from fourierrecon.io.zarr import ZarrVolume, levels_of, require_zarr, writing_zarr
+from fourierrecon.io.zarr import ZarrVolume, least_memory, levels_of, require_zarr, writing_zarr
+from fourierrecon.memory import trim
 from fourierrecon.parallel import Progress
+from fourierrecon.scratch import ScratchFile
 from fourierrecon.volume import Volume
 
 #: Types of numbers that a volume can be written in.
@@ -24,6 +26,8 @@ VOLUME_TYPES = ("float32", "float16", "int16", "int8")
 #: Endings of MRC files; a name without any is one too.
 MRC_ENDINGS = (".mrc", ".mrcs", ".rec", ".map", ".st", ".ali", ".ccp4", "")
 ZARR_ENDING = ".zarr"
+#: A volume of so many bytes is read into memory where it cannot be mapped.
+SMALL = 1 << 24
 
 
 def is_zarr(path: str | os.PathLike[str]) -> bool:
@@ -71,6 +75,22 @@ def space_for(path: str | os.PathLike[str], shape: tuple[int, int, int], dtype: 
     voxels = sum(prod(level.shape) for level in levels_of(shape, 1.0, (0.0, 0.0, 0.0))) if zarr else prod(shape)
     size = voxels * _kind(dtype).itemsize + (0 if zarr else HEADER_BYTES)
     return size, 4 * prod(shape) if zarr or _kind(dtype).kind == "i" else 0
+
+
+def end_bytes(path: str | os.PathLike[str], shape: tuple[int, int, int], dtype: str, n_threads: int) -> int:
+    """Give the memory that it takes at the least to complete the file of a volume when all its slabs are written.
+
+    Parameters
+    ----------
+    path, shape, dtype
+        As for :func:`space_for`.
+    n_threads
+        For making integers.
+    """
+    if is_zarr(path):
+        return least_memory(shape)
+    # integers are made slab by slab
+    return n_threads * 6 * shape[1] * shape[2] if _kind(dtype).kind == "i" else 0
 
 
 def check_volume_writable(
@@ -212,13 +232,18 @@ def _kind(dtype: str) -> np.dtype[np.generic]:
     return np.dtype(dtype)
 
 
-def map_volume(path: str | os.PathLike[str]) -> Volume:
-    """Give a volume of which only what is looked at is read, where the file allows it: MRC without a scale.
+def map_volume(path: str | os.PathLike[str], scratch: Path | None = None) -> Volume:
+    """Give a volume that is mapped into memory, so that only what is looked at takes some.
+
+    Densities that a file does not hold as they are (Zarr, integers with a scale) go through a nameless scratch file,
+    if they are many.
 
     Parameters
     ----------
     path
         Of the volume.
+    scratch
+        Folder of the scratch file; default: that of temporary files.
 
     Returns
     -------
@@ -233,4 +258,12 @@ def map_volume(path: str | os.PathLike[str]) -> Volume:
     volume = open_volume(path)
     if isinstance(volume, MrcVolume) and volume.scale == Scale():
         return map_mrc_volume(path)
-    return volume.read()
+    depth, height, width = volume.shape
+    if 4 * depth * height * width <= SMALL:
+        return volume.read()
+    with closing(ScratchFile(scratch, depth, (height, width), np.float32)) as file:
+        for z, y in volume.tiles():
+            for number, rows in enumerate(volume.block(z, y)):
+                file.write(z.start + number, y.start * width, rows)
+        trim()
+        return Volume(file.mapped(), volume.voxel_size, volume.origin, volume.label)

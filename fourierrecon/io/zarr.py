@@ -19,7 +19,7 @@ from fourierrecon.io.files import replacing_folder
 from fourierrecon.io.quantise import HeldVolume, Scale, check_densities
 from fourierrecon.io.stacks import common_spacing
 from fourierrecon.io.volume_file import VolumeFile, Write
-from fourierrecon.memory import resident_memory
+from fourierrecon.memory import release, resident_memory, trim
 from fourierrecon.parallel import Progress, available_cores, for_each
 from fourierrecon.volume import Volume
 
@@ -268,12 +268,22 @@ def _new_array(group: Any, name: str, shape: Triple, kind: np.dtype[Any]) -> Any
     """Make the empty array of one level."""
     from zarr.codecs import ZstdCodec
 
-    chunks = [min(CHUNK, n) for n in shape]
-    shards = [c * (SHARD // CHUNK) if n > c else c for c, n in zip(chunks, shape, strict=True)]
+    chunks, shards = _pieces(shape)
     return group.create_array(
-        name, shape=shape, dtype=kind, chunks=tuple(chunks), shards=tuple(shards),
+        name, shape=shape, dtype=kind, chunks=chunks, shards=shards,
         compressors=ZstdCodec(level=LEVEL), fill_value=0, dimension_names=AXES,
     )  # fmt: skip
+
+
+def _pieces(shape: Triple) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Give the shapes of chunks, and of shards."""
+    chunks = tuple(min(CHUNK, n) for n in shape)
+    return chunks, tuple(c * (SHARD // CHUNK) if n > c else c for c, n in zip(chunks, shape, strict=True))
+
+
+def least_memory(shape: Triple) -> int:
+    """Give the bytes that it takes at the least to make chunks of a volume ``(z, y, x)``."""
+    return (1 + COPIES) * 4 * prod(_pieces(shape)[1])
 
 
 def _fill(
@@ -283,7 +293,16 @@ def _fill(
     """Write an array; each thread some shards of a row at a time, as a shard cannot be written in parts."""
     shards = array.shards
     # shards are read together: columns of a few are far apart in the file below
-    steps = (*shards[:2], max(1, BLOCK_BYTES // (4 * prod(shards))) * shards[2])
+    n_columns = max(1, BLOCK_BYTES // (4 * prod(shards)))
+    if memory is not None:
+        bytes_of = 4 * prod(shards)
+        if memory - resident_memory() < n_threads * (n_columns + COPIES) * bytes_of:
+            release()
+        room = memory - resident_memory()
+        if room < (n_columns + COPIES) * bytes_of:
+            n_columns = 1
+        n_threads = max(1, min(n_threads, room // ((n_columns + COPIES) * bytes_of)))
+    steps = (*shards[:2], n_columns * shards[2])
     starts = list(product(*(range(0, n, step) for n, step in zip(array.shape, steps, strict=True))))
 
     def work(_: None, i: int) -> None:
@@ -294,10 +313,10 @@ def _fill(
             shard = densities[:, :, column : column + shards[2]]
             stored = shard.astype(array.dtype) if scale is None else scale.to_stored(shard, array.dtype)
             array[z, y, x.start + column : x.start + column + shard.shape[2]] = stored
+            if memory is not None:
+                # threads of zarr keep what they freed
+                trim()
 
-    if memory is not None:
-        room = memory - resident_memory()
-        n_threads = max(1, min(n_threads, room // (4 * prod(steps) + COPIES * 4 * prod(shards))))
     for_each(len(starts), work, state=lambda: None, n_threads=n_threads, stage=stage, progress=progress)
 
 
