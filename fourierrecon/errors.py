@@ -1,10 +1,23 @@
 """The two kinds of error that a user can cause; the command line turns them into exit status 2 and 1."""
 
+from fourierrecon.text import shortened, visible
+
 
 class FourierReconError(Exception):
-    """Base of both. Its message names what is wrong and the remedy, in one or two lines."""
+    """Base of both. Its message names what is wrong and the remedy, in one or two lines.
+
+    Names and values in it may come from anywhere: what does not print is escaped, and what is too long is cut.
+
+    Parameters
+    ----------
+    message
+        What is wrong, and the remedy.
+    """
 
     exit_status = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(visible(shortened(message)))
 
 
 class UsageError(FourierReconError, ValueError):
