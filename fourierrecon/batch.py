@@ -21,6 +21,7 @@ from fourierrecon.io.sources import names_in
 from fourierrecon.many import reconstruct_many
 from fourierrecon.parallel import Progress
 from fourierrecon.products import Product, Recipe, order_of, products_of
+from fourierrecon.text import in_one_line, in_options
 
 LOCK = ".fourierrecon.lock"
 #: What file systems without locks say.
@@ -143,7 +144,7 @@ def process(recipe: Recipe, name: str, progress: Progress | None = None) -> Outc
                 settings = replace(recipe.settings, binnings=binnings)
                 reconstruct_many([order_of(recipe, product) for product in missing], settings)
         except FourierReconError as problem:
-            error = str(problem)
+            error = in_options(str(problem))
         except MemoryError:
             error = "out of memory; use a larger --bin or a smaller region (--w --h --d)"
         except OSError as problem:
@@ -151,7 +152,7 @@ def process(recipe: Recipe, name: str, progress: Progress | None = None) -> Outc
             error = f"{where}{problem.strerror or problem}"
         except Exception as problem:  # a mistake in this program must not keep the others from being made
             error = f"{type(problem).__name__}: {problem}; this should not happen, please report it"
-    notes = tuple(dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught))
+    notes = tuple(dict.fromkeys(in_one_line(str(warning.message)) for warning in caught))
     made = () if error else tuple(map(made_of, products))
     return Outcome(name, made, error, notes, time.perf_counter() - started)
 

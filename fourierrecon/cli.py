@@ -57,7 +57,7 @@ from fourierrecon.options import (
     XTilt,
     ZShift,
 )
-from fourierrecon.text import in_options, shortened
+from fourierrecon.text import in_one_line, in_options
 from fourierrecon.view import view
 
 #: The base of everything that typer says about wrong options (newer versions carry their own click).
@@ -303,7 +303,7 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     """Print a warning as one line, without the place in the code that Python adds."""
     from fourierrecon.console import say, screen
 
-    say(screen(stderr=True), "warning", in_options(shortened(" ".join(str(message).split()))))
+    say(screen(stderr=True), "warning", in_one_line(str(message)))
 
 
 def _fail(message: str, status: int) -> int:

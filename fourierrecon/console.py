@@ -63,7 +63,7 @@ def say(console: Console, label: str, text: str) -> None:
     text
         The line.
     """
-    console.print(Text.assemble((f"{label:<10}", "bold"), text), soft_wrap=True)
+    console.print(Text.assemble((f"{label:<10}", "bold"), visible(text)), soft_wrap=True)
 
 
 def program() -> str:

@@ -21,6 +21,7 @@ from fourierrecon.io import read_series
 from fourierrecon.io.relion import Entry
 from fourierrecon.io.set_list import BINNING, PICTURES, SIZES, VOLUMES, write_set_list
 from fourierrecon.io.star import find_set
+from fourierrecon.io.star_text import write_word
 from fourierrecon.outcomes import keep_outcomes
 from fourierrecon.parallel import Progress
 from fourierrecon.products import Recipe, products_of
@@ -131,13 +132,17 @@ def reconstruct_set(
 
 
 def protect_set(recipe: Recipe) -> None:
-    """Refuse to write the list of tomograms over the one that is read.
+    """Refuse to write the list of tomograms over the one that is read, or where it cannot name them.
 
     Raises
     ------
     UsageError
-        If it would be.
+        If it would be written over the one that is read.
+    DataError
+        If a STAR file cannot hold the names of the folders.
     """
+    for path in (recipe.source, recipe.folder):
+        write_word(str(path.absolute()))  # the list has to name what lies there
     target = recipe.folder / "tomograms.star"
     read = [recipe.source]
     if recipe.source.suffix.lower() == ".star":

@@ -74,6 +74,17 @@ def in_options(message: str) -> str:
     return re.sub(r"\b(\w+)=\.\.\.", lambda found: OPTIONS.get(found[1], found[0]), message)
 
 
+def in_one_line(message: str) -> str:
+    """Give what the library warns of as the command line says it.
+
+    Parameters
+    ----------
+    message
+        Of a warning.
+    """
+    return in_options(visible(shortened(" ".join(message.split()))))
+
+
 def cell(text: str) -> str:
     """Make a text a cell that no spreadsheet takes for a formula; numbers stay as they are.
 
