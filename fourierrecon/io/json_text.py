@@ -58,14 +58,23 @@ def fits(value: object, wanted: object) -> bool:
     value
         From the file.
     wanted
-        ``str``, ``bool``, ``float`` (any sensible number) or ``dict``; a list of one kind (as many as you like, but
-        one) or several (just so many); a dictionary of names that have to be there, and their kinds.
+        ``str``, ``bool``, ``float`` (any sensible number), ``dict``, None, or just this text; a tuple of kinds, one of
+        which it is; a list of one kind (any number of them) or several (just so many); a dictionary of names that have
+        to be there, and their kinds, where the name ``...`` stands for all of them.
     """
+    if isinstance(wanted, tuple):
+        return any(fits(value, kind) for kind in wanted)
     if isinstance(wanted, dict):
-        return isinstance(value, dict) and all(name in value and fits(value[name], w) for name, w in wanted.items())
+        if not isinstance(value, dict):
+            return False
+        if ... in wanted:
+            return all(fits(each, wanted[...]) for each in value.values())
+        return all(name in value and fits(value[name], kind) for name, kind in wanted.items())
     if isinstance(wanted, list):
         if not isinstance(value, list):
             return False
         kinds = wanted * len(value) if len(wanted) == 1 else wanted
-        return len(value) == len(kinds) > 0 and all(fits(v, w) for v, w in zip(value, kinds, strict=True))
+        return len(value) == len(kinds) and all(fits(v, w) for v, w in zip(value, kinds, strict=True))
+    if wanted is None or isinstance(wanted, str):
+        return value == wanted
     return is_number(value) if wanted is float else isinstance(value, wanted)  # type: ignore[arg-type]

@@ -277,11 +277,11 @@ def _write_model(path: Path, points: Points, _: tuple[str, ...]) -> None:
 def _read_copick(path: Path, _: tuple[str, ...]) -> Points:
     needed = "needed are copick's picks: points, each with a location of x, y and z"
     picks = read_object(path, needed)
-    found = picks.get("points")
+    found: Any = picks.get("points")
     location = {"location": dict.fromkeys(SIMPLE, float)}
-    if found != [] and not fits(found, [location]):
+    if not fits(found, [location]):
         raise DataError(f"{path}: not copick's picks; {needed}")
-    values = np.array([[p["location"][axis] for axis in SIMPLE] for p in found], float).reshape(-1, 3)
+    values = np.array([[p["location"][axis] for axis in SIMPLE] for p in found], np.float64).reshape(-1, 3)
     names = None if picks.get("run_name") is None else [str(picks["run_name"])[:300]] * len(values)
     kept = ("transformation_", "instance_id", "score")
     rest = {key: [p.get(key) for p in found] for key in kept if all(key in p for p in found)}
