@@ -18,6 +18,7 @@ from fourierrecon.errors import DataError, FourierReconError, UsageError
 from fourierrecon.io import Extras
 from fourierrecon.io.files import remove_leftovers
 from fourierrecon.io.sources import names_in
+from fourierrecon.lock_file import open_lock
 from fourierrecon.many import reconstruct_many
 from fourierrecon.parallel import Progress
 from fourierrecon.products import Product, Recipe, order_of, products_of
@@ -228,7 +229,7 @@ def locked(folder: Path, part: str | None = None) -> Iterator[None]:
 @contextmanager
 def taking_turns(folder: Path) -> Iterator[None]:
     """Wait until no other process is in such a block for this folder; it should be short."""
-    with (folder / f"{LOCK}-turn").open("a") as file:
+    with open_lock(folder / f"{LOCK}-turn") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError as error:
@@ -239,7 +240,7 @@ def taking_turns(folder: Path) -> Iterator[None]:
 
 def _open(stack: ExitStack, path: Path) -> TextIO:
     """Open a lock file until the stack closes; it stays, so that nobody locks another one of its name."""
-    return stack.enter_context(path.open("a+"))
+    return stack.enter_context(open_lock(path))
 
 
 def _lock(file: TextIO, kind: int) -> bool:
@@ -253,6 +254,8 @@ def _lock(file: TextIO, kind: int) -> bool:
 
 def _sign(file: TextIO) -> None:
     """Write down who holds the lock."""
+    if not file.writable():
+        return
     file.truncate(0)
     file.write(f"process {os.getpid()} on {os.uname().nodename}")
     file.flush()

@@ -21,11 +21,74 @@ from fourierrecon.errors import FourierReconError
 SECONDS, MEMORY, MESSAGE = 10.0, 1_000_000_000, 2000
 #: Of the address space of the process, bytes: what asks for more fails at once, and does not fill the machine.
 SPACE = 6_000_000_000
-WORDS = [b"nan", b"-1", b"1e999", b"1e308", b"9" * 5000, b"0", b"x", b'"', b"'", b"[", b"]", b"{", b"}", b",", b"\n", b"\t"]
-WORDS += [b"=1+1", b"\x1b[31m", b"\xff", b"\0", b"../", b"#", b"_", b"loop_", b"data_x", b"null", b"true", b"1_0", b"\r"]
-WORDS += [b"<", b">", b"&", b"%s", b";", b"@", b"-", b"2147483648", b"0.5", "٣".encode(), b"\xe2\x80\xa8", b":", b"1e30"]
+WORDS = [
+    b"nan",
+    b"-1",
+    b"1e999",
+    b"1e308",
+    b"9" * 5000,
+    b"0",
+    b"x",
+    b'"',
+    b"'",
+    b"[",
+    b"]",
+    b"{",
+    b"}",
+    b",",
+    b"\n",
+    b"\t",
+]
+WORDS += [
+    b"=1+1",
+    b"\x1b[31m",
+    b"\xff",
+    b"\0",
+    b"../",
+    b"#",
+    b"_",
+    b"loop_",
+    b"data_x",
+    b"null",
+    b"true",
+    b"1_0",
+    b"\r",
+]
+WORDS += [
+    b"<",
+    b">",
+    b"&",
+    b"%s",
+    b";",
+    b"@",
+    b"-",
+    b"2147483648",
+    b"0.5",
+    "٣".encode(),
+    b"\xe2\x80\xa8",
+    b":",
+    b"1e30",
+]
 INTEGERS = [0, 1, 2, -1, 3, 7, 255, 256, 65535, 2**31 - 1, -(2**31), 2**24, 2**30, 0x7F800000, 0x7FC00000]
-VALUES: list[Any] = [None, True, 0, -1, 1.5, 1e308, 10**400, "", "x", "=1", "\ud800", [], [1], {}, {"a": 1}, [[]], float("nan")]
+VALUES: list[Any] = [
+    None,
+    True,
+    0,
+    -1,
+    1.5,
+    1e308,
+    10**400,
+    "",
+    "x",
+    "=1",
+    "\ud800",
+    [],
+    [1],
+    {},
+    {"a": 1},
+    [[]],
+    float("nan"),
+]
 LONG = 100_000
 
 

@@ -206,7 +206,9 @@ def test_ctf(source: Path, tmp_path: Path) -> None:
     given = read_eman(source, voltage=200.0, spherical_aberration=1.0).ctf
     assert given is not None
     assert (given.voltage, given.spherical_aberration) == (200, 1)
-    with pytest.raises(UsageError, match="phase: it holds the amplitude contrast already; leave amplitude_contrast=... out"):
+    with pytest.raises(
+        UsageError, match=r"phase: it holds the amplitude contrast already; leave amplitude_contrast=\.\.\. out"
+    ):
         read_eman(source, amplitude_contrast=0.1)
     save(tmp_path, **{**CTF, "phase": None})
     assert read_eman(source).ctf_missing == ("phase or amplitude contrast",)

@@ -200,7 +200,9 @@ def _stack(path: Path, info: dict[str, Any]) -> Path:
     """Find the images: ``tlt_file``, which EMAN2 writes from the folder above ``info``, or a stack of its name."""
     name = info.get("tlt_file")
     if not isinstance(name, str) or not name:
-        raise DataError(f"{path}, tlt_file: {brief(name)}; needed: the name of the images; or give the stack: stack=...")
+        raise DataError(
+            f"{path}, tlt_file: {brief(name)}; needed: the name of the images; or give the stack: stack=..."
+        )
     file = Path(name.replace("\\", "/"))
     folders = [base / file.parent for base in (path.absolute().parent.parent, path.absolute().parent, Path.cwd())]
     folders.append(path.absolute().parent)
