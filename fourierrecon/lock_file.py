@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, cast
 
 from fourierrecon.errors import DataError
 
@@ -45,4 +45,4 @@ def open_lock(path: Path) -> TextIO:
     rights = path.parent.stat().st_mode & 0o666
     if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) != rights:
         os.fchmod(handle, rights)
-    return os.fdopen(handle, mode)
+    return cast(TextIO, os.fdopen(handle, mode))

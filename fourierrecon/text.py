@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 #: The longest word and the longest message that people are shown, characters.
-LONGEST_WORD, LONGEST = 300, 1500
+LONGEST_WORD, LONGEST = 400, 1500
 #: What a spreadsheet takes for the beginning of a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 #: Options of the command line that stand for arguments of the library.

@@ -107,7 +107,7 @@ def write_outcomes(folder: Path) -> None:
 
 def write_points_of(name: str, folder: Path) -> None:
     values = np.random.default_rng(7).uniform(0, 50, (9, 3))
-    columns = {"score": [0.5] * 9, "object_id": [0, 1, 1] * 3, "rlnAngleRot": ["30"] * 9}
+    columns: dict[str, list[object]] = {"score": [0.5] * 9, "object_id": [0, 1, 1] * 3, "rlnAngleRot": ["30"] * 9}
     write_points(folder / name, Points(values, ["TS_1"] * 9, columns))
 
 

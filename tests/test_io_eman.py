@@ -221,7 +221,7 @@ def test_ctf(source: Path, tmp_path: Path) -> None:
     ("changes", "match"),
     [
         ({"tlt_params": None}, "tlt_params: not there; align the tilt series with e2tomogram.py first"),
-        ({"tlt_params": [[1, 2, 3]] * 5}, r"tlt_params: an array of \(5, 3\); needed: one rows of 5 numbers"),
+        ({"tlt_params": [[1, 2, 3]] * 5}, r"tlt_params: an array of \(5, 3\); needed: rows of 5 numbers"),
         ({"tlt_params": "base64"}, "tlt_params: 'base64'; needed"),
         ({"tlt_params": []}, "tlt_params: an array of"),
         ({"tlt_params": 7}, "tlt_params: an array of"),

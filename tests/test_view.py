@@ -300,7 +300,7 @@ def test_napari_takes_it(path: Path) -> None:
 
 def test_idle_connections_keep_nobody_out(server: ViewServer) -> None:
     """The oldest of many that ask for nothing is closed; whoever asks is answered."""
-    idle = [socket.create_connection(server.server_address[:2], 5) for _ in range(MOST_WAITING + 20)]
+    idle = [socket.create_connection(("127.0.0.1", server.server_address[1]), 5) for _ in range(MOST_WAITING + 20)]
     try:
         assert ask(server, "facts").status == 200
         idle[0].settimeout(5)
@@ -313,6 +313,6 @@ def test_idle_connections_keep_nobody_out(server: ViewServer) -> None:
 
 def test_half_a_question_is_not_waited_for(server: ViewServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_Handler, "timeout", 0.2)
-    with socket.create_connection(server.server_address[:2], 5) as half:
+    with socket.create_connection(("127.0.0.1", server.server_address[1]), 5) as half:
         half.sendall(b"GET / HTTP/1.1\r\nHost: loc")
         assert half.recv(1) == b""

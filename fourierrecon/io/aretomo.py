@@ -101,7 +101,7 @@ def read_aretomo(
         )
     pixel = pixel_size or header
     if not 1e-3 < pixel < 1e6:
-        raise DataError(f"{path}: the stack's header has no sensible pixel size; give pixel_size, in Å")
+        raise DataError(f"{path}: the stack's header has no sensible pixel size; give pixel_size=... in Å")
     projections = projection_matrices(
         (height, width),
         (0.0, 0.0, 0.0),
@@ -233,7 +233,7 @@ def _images(path: Path, places: NDArray[np.intp], n: int, stack: Path | None) ->
     found = stack or next((place for place in beside if place.is_file()), None)
     if found is None:
         names = ", ".join(place.name for place in beside)
-        raise DataError(f"{path}: none of {names} lies beside it; give the stack of the raw images")
+        raise DataError(f"{path}: none of {names} lies beside it; give the raw images, stack=...")
     whole = open_stack(found)
     if len(whole) == len(places):
         return whole, whole.pixel_size

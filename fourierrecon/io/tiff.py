@@ -6,6 +6,7 @@ rows around when they read TIFF, and their alignments hold for images read so: h
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -125,6 +126,9 @@ class TiffStack(FileStack):
         """Open the file, a ``tifffile.TiffFile``."""
         try:
             import tifffile
+
+            # what it finds odd is told in one line, or does not matter
+            logging.getLogger("tifffile").addHandler(logging.NullHandler())
         except ImportError as error:
             raise DataError(
                 f"{self.path} is a TIFF file; the package tifffile reads it: pip install 'fourierrecon[tiff]'"

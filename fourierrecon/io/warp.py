@@ -149,7 +149,7 @@ def _images(series: WarpSeries, keep: NDArray[np.intp], source: Path, stack: Pat
             )
         return FileImages([(found, int(i)) for i in keep]), whole.pixel_size
     if len(series.movies) != len(series):
-        raise DataError(f"{series.path}: no stack of its name beside it, and no {series.movie_field}; give the stack")
+        raise DataError(f"{series.path}: no stack of its name beside it, and no {series.movie_field}; give stack=...")
     files = [_average(series, int(i), source) for i in keep]
     for i, file in enumerate(files):
         if file in files[:i]:
@@ -181,7 +181,7 @@ def _average(series: WarpSeries, index: int, source: Path) -> Path:
                 return place
     raise DataError(
         f"{series.path}, {series.movie_field}, value {index + 1}: no average of {word[:80]} ({tried[0]} and others "
-        f"tried); give the stack, as `WarpTools ts_stack` writes it"
+        f"tried); give stack=..., as `WarpTools ts_stack` writes it"
     )
 
 
@@ -192,7 +192,8 @@ def _pixel_size(series: WarpSeries, image: tuple[int, int], header: float) -> fl
         if not abs(x - y) < 0.01 * max(x, y):
             raise DataError(
                 f"{series.path}, ImageDimensionsAngstrom: {series.image_size[0]:g} x {series.image_size[1]:g} Å do not "
-                f"fit images of {image[0]} x {image[1]} px; are they of another series, or turned? Else give pixel_size"
+                f"fit images of {image[0]} x {image[1]} px; are they of another series, or turned? "
+                f"Else give pixel_size=..."
             )
         # single precision, as above
         pixel: float | None = round((x + y) / 2, 6)
@@ -200,5 +201,5 @@ def _pixel_size(series: WarpSeries, image: tuple[int, int], header: float) -> fl
         pixel = header or series.pixel_size
     if pixel is None or not 1e-3 < pixel < 1e6:
         found = "not known" if pixel is None else f"{pixel:g} Å"
-        raise DataError(f"{series.path}: the pixel size of the images is {found}; give pixel_size, in Å")
+        raise DataError(f"{series.path}: the pixel size of the images is {found}; give pixel_size=... in Å")
     return pixel
