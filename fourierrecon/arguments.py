@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, TypeVar
 
 from fourierrecon.errors import UsageError
@@ -15,6 +14,7 @@ from fourierrecon.geometry import Length, Region
 from fourierrecon.io import Extras, read_series
 from fourierrecon.io.volumes import VOLUME_TYPES
 from fourierrecon.offsets import Offsets
+from fourierrecon.text import quoted
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.weighting import Weighting, from_text
 
@@ -245,7 +245,7 @@ def repeat(extras: Extras) -> str:
         "--Cs": extras.spherical_aberration,
         "--Q0": extras.amplitude_contrast,
     }
-    return "".join(f" {option} {quote(str(value))}" for option, value in values.items() if value is not None)
+    return "".join(f" {option} {quoted(str(value))}" for option, value in values.items() if value is not None)
 
 
 def parse_length(text: str | None, option: str) -> Length:

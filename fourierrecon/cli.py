@@ -9,7 +9,6 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from shlex import quote
 from typing import Annotated
 
 import typer
@@ -57,7 +56,7 @@ from fourierrecon.options import (
     XTilt,
     ZShift,
 )
-from fourierrecon.text import in_one_line, in_options
+from fourierrecon.text import in_one_line, in_options, quoted
 from fourierrecon.view import view
 
 #: The base of everything that typer says about wrong options (newer versions carry their own click).
@@ -239,13 +238,13 @@ def info(
     else:
         print_overview(console, all_series)
     first = all_series[0]
-    options = "" if len(names) == 1 and tn is None else f" --tn {quote(first.name)}"
+    options = "" if len(names) == 1 and tn is None else f" --tn {quoted(first.name)}"
     options += arguments.repeat(extras)
     options += "" if first.ctf is not None else " --noctf"
     say(
         console,
         "next",
-        f"{program()} reconstruct --t {quote(str(source))}{options} --o {quote(first.name)}.mrc",
+        f"{program()} reconstruct --t {quoted(str(source))}{options} --o {quoted(first.name)}.mrc",
     )
     for each in problems:
         _fail(str(each), each.exit_status)

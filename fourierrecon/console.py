@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from shlex import quote
 from shutil import which
 from types import TracebackType
 from typing import Any
@@ -18,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.segment import Segment
 from rich.text import Text
 
-from fourierrecon.text import visible
+from fourierrecon.text import quoted, visible
 
 #: Columns of a table that goes to a file or a pipe.
 PLAIN_WIDTH = 160
@@ -70,7 +69,7 @@ def program() -> str:
     """Give the name that this program can be called by, for commands that people copy."""
     if which("fourierrecon") is not None or Path(sys.argv[0]).stem != "fourierrecon":
         return "fourierrecon"
-    return quote(sys.argv[0])
+    return quoted(sys.argv[0])
 
 
 def fail(message: str) -> None:

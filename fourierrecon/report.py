@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import isnan
 from pathlib import Path
-from shlex import quote
 from shutil import disk_usage
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fourierrecon.console import in_bytes, program, say
+from fourierrecon.text import quoted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -367,15 +367,15 @@ def report_demo(console: Console, report: DemoReport) -> None:
     say(console, "picture", str(report.picture))
     say(console, "time", times)
     say(console, "match", f"correlation with the truth, in what the tilts measured (1 is perfect): {matches}")
-    folder, source = report.tomogram.parent, quote(str(report.tomogram_set))
+    folder, source = report.tomogram.parent, quoted(str(report.tomogram_set))
     say(console, "next", f"{program()} info {source}")
     for name, options in (("preweight", "--pre_weight"), ("coarse", "--SNR 100"), ("binned", "--bin 2")):
-        rest = f"{options} --o {quote(str(folder / f'{name}.mrc'))}"
+        rest = f"{options} --o {quoted(str(folder / f'{name}.mrc'))}"
         say(
             console,
             "",
             f"{program()} reconstruct --t {source} {'' if name == 'binned' else '--bin 1 '}{rest}",
         )
-    halves = f"--bin 1 --halves frames --report --o {quote(str(folder / 'reconstructed'))}/"
+    halves = f"--bin 1 --halves frames --report --o {quoted(str(folder / 'reconstructed'))}/"
     say(console, "", f"{program()} reconstruct --t {source} {halves}")
     say(console, "", f"{program()} sample mycoplasma      (a real tilt series, 56 MB to download)")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from shlex import quote
 
 import numpy as np
 from rich.console import Console
@@ -25,6 +24,7 @@ from fourierrecon.io.star_text import write_word
 from fourierrecon.outcomes import keep_outcomes
 from fourierrecon.parallel import Progress
 from fourierrecon.products import Recipe, products_of
+from fourierrecon.text import quoted
 
 
 class Speaker:
@@ -235,5 +235,5 @@ def sum_up(console: Console, recipe: Recipe, outcomes: Sequence[Outcome], path: 
     if by["failed"]:
         say(console, "next", "run the same command again: it makes what is missing")
     elif path is not None:
-        say(console, "next", f"{program()} info {quote(str(path))}")
+        say(console, "next", f"{program()} info {quoted(str(path))}")
     return 1 if by["failed"] else 0

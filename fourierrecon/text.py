@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from shlex import quote
 
 #: The longest word and the longest message that people are shown, characters.
 LONGEST_WORD, LONGEST = 400, 1500
@@ -42,6 +43,20 @@ def _escape(character: str) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # a byte that is no UTF-8, as Python keeps it in names of files
         return f"\\x{code - 0xDC00:02x}"
     return repr(character)[1:-1]
+
+
+def quoted(text: str) -> str:
+    r"""Write a word of a command that people copy into a shell, also where it does not print: ``$'bad\xff'``.
+
+    Parameters
+    ----------
+    text
+        A name or path.
+    """
+    if text.isprintable():
+        return quote(text)
+    # escapes of more than a byte are those of Python, which shells share
+    return "$'" + visible(text.replace("\\", "\\\\").replace("'", "\\'")) + "'"
 
 
 def shortened(text: str, longest: int = LONGEST) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,9 @@ def test_every_argument_that_a_message_names_has_an_option() -> None:
     for module in Path(text.__file__).parent.rglob("*.py"):
         if module.name != "text.py":
             assert set(re.findall(r"(\w+)=\.\.\.", module.read_text())) <= set(text.OPTIONS), module.name
+
+
+@pytest.mark.parametrize("name", ["a b", "plain", "it's", "tab\there", "bad\udcff", "a\nb'c\\d", "$x"])
+def test_names_can_be_copied_into_a_shell(name: str) -> None:
+    said = subprocess.run(["bash", "-c", f"printf %s {text.quoted(name)}"], capture_output=True, check=True).stdout
+    assert said == name.encode("utf-8", "surrogateescape")
