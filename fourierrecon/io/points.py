@@ -27,6 +27,8 @@ SUFFIXES = (".csv", ".star", ".mod", ".json")
 PLAIN = ("rlnCoordinateX", "rlnCoordinateY", "rlnCoordinateZ")
 CENTRED = ("rlnCenteredCoordinateXAngst", "rlnCenteredCoordinateYAngst", "rlnCenteredCoordinateZAngst")
 SIMPLE = ("x", "y", "z")
+#: No coordinate is larger, px or Å.
+LARGEST = 1e12
 #: Objects of a model, or particles that share a picture; a larger number is a mistake.
 MOST_OBJECTS = 1 << 24
 #: Columns that name the tomogram of a point, in the order of preference.
@@ -90,9 +92,9 @@ def read_points(path: Path, *, centred: bool = False) -> Points:
     check_suffix(path)
     readers = {".csv": _read_csv, ".star": _read_star, ".mod": _read_model, ".json": _read_copick}
     points = readers[path.suffix.lower()](path, CENTRED if centred else PLAIN)
-    bad = ~np.isfinite(points.coordinates).all(1)
+    bad = ~(np.abs(points.coordinates) < LARGEST).all(1)
     if bad.any():
-        raise DataError(f"{path}: point {int(np.argmax(bad)) + 1} has a coordinate that is not a finite number")
+        raise DataError(f"{path}: point {int(np.argmax(bad)) + 1} has a coordinate that is no number below {LARGEST:g}")
     return points
 
 

@@ -10,9 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fourierrecon.errors import DataError
 from fourierrecon.io.quantise import Scale
-from fourierrecon.memory import available_memory
+from fourierrecon.memory import check_memory
 from fourierrecon.volume import Volume
 
 
@@ -91,19 +90,3 @@ class VolumeFile(ABC):
         for z, y in self.tiles():
             data[z, y] = self.block(z, y)
         return Volume(data, self.voxel_size, self.origin, self.label)
-
-
-def check_memory(path: Path, n_bytes: int, what: str) -> None:
-    """Refuse to read what does not fit into the memory: a damaged file may announce anything.
-
-    Raises
-    ------
-    DataError
-        If it does not.
-    """
-    free = available_memory()
-    if free is not None and n_bytes > free:
-        raise DataError(
-            f"{path}: {what} needs {n_bytes / 1e9:.3g} GB of memory, {free / 1e9:.3g} GB are free; if that is no "
-            f"mistake of the file, use a machine with more, or a coarser tomogram"
-        )

@@ -18,8 +18,8 @@ from fourierrecon.errors import DataError, FourierReconError, UsageError
 from fourierrecon.io.files import replacing_folder
 from fourierrecon.io.json_text import brief, fits
 from fourierrecon.io.quantise import HeldVolume, Scale, check_densities
-from fourierrecon.io.volume_file import VolumeFile, Write, check_memory
-from fourierrecon.memory import resident_memory
+from fourierrecon.io.volume_file import VolumeFile, Write
+from fourierrecon.memory import check_memory, resident_memory
 from fourierrecon.parallel import Progress, available_cores, for_each
 from fourierrecon.volume import Volume
 
