@@ -288,7 +288,7 @@ def parse_memory(text: str) -> int:
     UsageError
         If it is no such size, or less than any computation takes.
     """
-    match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*(?:([kmgt])(i?))?b?\s*", text, re.IGNORECASE)
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(?:([kmgt])(i?))?b?\s*", text, re.IGNORECASE)
     if match is None:
         raise UsageError(f"{text!r} is no size of memory; write it as 6GB, 512MB or 2.5GiB")
     number, prefix, binary = match.groups()

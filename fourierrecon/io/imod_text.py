@@ -17,7 +17,7 @@ from fourierrecon.tilt_series import MOST_TILT
 
 #: No angle, shift or size is larger: what exceeds it is a mistake.
 LARGEST = 1e7
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$", re.ASCII)
+_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?$", re.ASCII)
 #: Short and old names of options, by program, in lower case.
 ALIASES = {
     "input": "inputfile",
