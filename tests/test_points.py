@@ -169,7 +169,13 @@ def test_columns_that_a_file_cannot_hold(suffix: str, word: str, tmp_path: Path)
 
 def test_points_in_other_clothes(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
-    for text in ("x,y,z\n1,2,3\n", "\ufeffx; y ;z\r\n1;2; 3\r\n", "# note\n\nx\ty\tz\n1\t2\t3", 'x,"y",z\n1,2,"3",\n'):
+    for text in (
+        "x,y,z\n1,2,3\n",
+        "\ufeffx; y ;z\r\n1;2; 3\r\n",
+        "# note\n\nx\ty\tz\n1\t2\t3",
+        "x,y,z,,\n1,2,3,,\n",
+        'x,"y",z\n1,2,"3",\n',
+    ):
         path.write_text(text)
         assert read_points(path).coordinates.tolist() == [[1, 2, 3]], text
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -167,9 +168,11 @@ def _csv_columns(path: Path) -> dict[str, list[str]]:
     if not rows:
         raise DataError(f"{path}: not {what}: it has comments only")
     head, *rows = rows
-    columns: dict[str, list[str]] = {label: [] for label in head}
-    if len(columns) < len(head):
-        twin = next(label for i, label in enumerate(head) if label in set(head[:i]))
+    # spreadsheets add columns without a name
+    named = [label for label in head if label]
+    columns: dict[str, list[str]] = {label: [] for label in named}
+    if len(columns) < len(named):
+        twin = next(label for label, count in Counter(named).items() if count > 1)
         raise DataError(f"{path}: a second column {twin[:60]!r}; keep one of the two")
     for number, row in enumerate(rows, 1):
         # programs end lines with a mark
@@ -178,8 +181,9 @@ def _csv_columns(path: Path) -> dict[str, list[str]]:
             raise DataError(
                 f"{path}, row {number}: {len(words)} values, but there are {len(head)} columns; was the file cut short?"
             )
-        for column, word in zip(columns.values(), words, strict=True):
-            column.append(word)
+        for label, word in zip(head, words, strict=True):
+            if label:
+                columns[label].append(word)
     return columns
 
 
