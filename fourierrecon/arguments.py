@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, TypeVar
 
 from fourierrecon.errors import UsageError
@@ -15,6 +14,7 @@ from fourierrecon.geometry import Length, Region
 from fourierrecon.io import Extras, read_series
 from fourierrecon.io.volumes import VOLUME_TYPES
 from fourierrecon.offsets import Offsets
+from fourierrecon.text import quoted
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.weighting import Weighting, from_text
 
@@ -247,7 +247,7 @@ def repeat(extras: Extras) -> str:
         "--Cs": extras.spherical_aberration,
         "--Q0": extras.amplitude_contrast,
     }
-    return "".join(f" {option} {quote(str(value))}" for option, value in values.items() if value is not None)
+    return "".join(f" {option} {quoted(str(value))}" for option, value in values.items() if value is not None)
 
 
 def parse_length(text: str | None, option: str) -> Length:
@@ -290,7 +290,7 @@ def parse_memory(text: str) -> int:
     UsageError
         If it is no such size, or less than any computation takes.
     """
-    match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*(?:([kmgt])(i?))?b?\s*", text, re.IGNORECASE)
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(?:([kmgt])(i?))?b?\s*", text, re.IGNORECASE)
     if match is None:
         raise UsageError(f"{text!r} is no size of memory; write it as 6GB, 512MB or 2.5GiB")
     number, prefix, binary = match.groups()

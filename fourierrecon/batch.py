@@ -19,9 +19,11 @@ from fourierrecon.errors import OUT_OF_MEMORY, DataError, FourierReconError, Usa
 from fourierrecon.io import Extras
 from fourierrecon.io.files import remove_leftovers
 from fourierrecon.io.sources import names_in
+from fourierrecon.lock_file import open_lock
 from fourierrecon.many import reconstruct_many
 from fourierrecon.parallel import Progress
 from fourierrecon.products import Product, Recipe, order_of, products_of
+from fourierrecon.text import in_one_line, in_options
 
 LOCK = ".fourierrecon.lock"
 #: What file systems without locks say.
@@ -152,7 +154,7 @@ def process(recipe: Recipe, name: str, progress: Progress | None = None) -> Outc
                 settings = replace(recipe.settings, binnings=binnings)
                 reconstruct_many([order_of(recipe, product) for product in missing], settings)
         except FourierReconError as problem:
-            error = str(problem)
+            error = in_options(str(problem))
         except MemoryError:
             error = OUT_OF_MEMORY
         except OSError as problem:
@@ -160,7 +162,7 @@ def process(recipe: Recipe, name: str, progress: Progress | None = None) -> Outc
             error = OUT_OF_MEMORY if problem.errno == errno.ENOMEM else f"{where}{problem.strerror or problem}"
         except Exception as problem:  # a mistake in this program must not keep the others from being made
             error = f"{type(problem).__name__}: {problem}; this should not happen, please report it"
-    notes = tuple(dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught))
+    notes = tuple(dict.fromkeys(in_one_line(str(warning.message)) for warning in caught))
     made = () if error else tuple(map(made_of, products))
     return Outcome(name, made, error, notes, time.perf_counter() - started)
 
@@ -239,7 +241,7 @@ def locked(folder: Path, part: str | None = None) -> Iterator[None]:
 @contextmanager
 def taking_turns(folder: Path) -> Iterator[None]:
     """Wait until no other process is in such a block for this folder; it should be short."""
-    with (folder / f"{LOCK}-turn").open("a") as file:
+    with open_lock(folder / f"{LOCK}-turn") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError as error:
@@ -250,7 +252,7 @@ def taking_turns(folder: Path) -> Iterator[None]:
 
 def _open(stack: ExitStack, path: Path) -> TextIO:
     """Open a lock file until the stack closes; it stays, so that nobody locks another one of its name."""
-    return stack.enter_context(path.open("a+"))
+    return stack.enter_context(open_lock(path))
 
 
 def _lock(file: TextIO, kind: int) -> bool:
@@ -264,6 +266,8 @@ def _lock(file: TextIO, kind: int) -> bool:
 
 def _sign(file: TextIO) -> None:
     """Write down who holds the lock."""
+    if not file.writable():
+        return
     file.truncate(0)
     file.write(f"process {os.getpid()} on {os.uname().nodename}")
     file.flush()

@@ -11,13 +11,12 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from shlex import quote
 from typing import Annotated
 
 import typer
 
 from fourierrecon import converting, coordinates, examples, importing, reconstructing, reporting, viewing, watching
-from fourierrecon.errors import OUT_OF_MEMORY, FourierReconError
+from fourierrecon.errors import OUT_OF_MEMORY, DataError, FourierReconError
 from fourierrecon.options import (
     FLAG,
     X0,
@@ -60,6 +59,7 @@ from fourierrecon.options import (
     XTilt,
     ZShift,
 )
+from fourierrecon.text import in_one_line, in_options, quoted
 from fourierrecon.view import view
 
 #: The base of everything that typer says about wrong options (newer versions carry their own click).
@@ -225,7 +225,8 @@ def info(
     """Show what is in a set or a tomogram: sizes, angles, CTF, coordinate frame. Images are not read."""
     from fourierrecon import arguments
     from fourierrecon.console import program, say, screen
-    from fourierrecon.io import Extras, read_all_series, read_series
+    from fourierrecon.io import Extras, read_series
+    from fourierrecon.io.sources import names_in
     from fourierrecon.report import print_facts, print_overview
 
     console = screen()
@@ -235,20 +236,32 @@ def info(
         print_volume(console, source)
         return
     extras = Extras(stack, angpix, mdoc, voltage, cs, q0)
-    all_series = [read_series(source, tn, extras)] if tn is not None else read_all_series(source, extras)
+    names = names_in(source, extras) if tn is None and source.suffix.lower() == ".star" else [tn]
+    all_series, problems = [], []
+    for name in names:
+        try:
+            all_series.append(read_series(source, name, extras))
+        except DataError as problem:
+            problems.append(problem if len(names) == 1 else DataError(f"{name}: {problem}"))
+    if not all_series:
+        raise problems[0]
     if len(all_series) == 1:
         print_facts(console, all_series[0])
     else:
         print_overview(console, all_series)
     first = all_series[0]
-    options = "" if len(all_series) == 1 and tn is None else f" --tn {quote(first.name)}"
+    options = "" if len(names) == 1 and tn is None else f" --tn {quoted(first.name)}"
     options += arguments.repeat(extras)
     options += "" if first.ctf is not None else " --noctf"
     say(
         console,
         "next",
-        f"{program()} reconstruct --t {quote(str(source))}{options} --o {quote(first.name)}.mrc",
+        f"{program()} reconstruct --t {quoted(str(source))}{options} --o {quoted(first.name)}.mrc",
     )
+    for each in problems:
+        _fail(str(each), each.exit_status)
+    if problems:
+        raise typer.Exit(problems[0].exit_status)
 
 
 app.command()(watching.watch)
@@ -326,11 +339,11 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     """Print a warning as one line, without the place in the code that Python adds."""
     from fourierrecon.console import say, screen
 
-    say(screen(stderr=True), "warning", " ".join(str(message).split()))
+    say(screen(stderr=True), "warning", in_one_line(str(message)))
 
 
 def _fail(message: str, status: int) -> int:
     from fourierrecon.console import fail
 
-    fail(message)
+    fail(in_options(message))
     return status

@@ -8,16 +8,32 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from shlex import quote
 from shutil import which
 from types import TracebackType
+from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
 from rich.text import Text
+
+from fourierrecon.text import quoted, visible
 
 #: Columns of a table that goes to a file or a pipe.
 PLAIN_WIDTH = 160
+
+
+class _Screen(Console):
+    """A console on which names and values from files show what they are, and cannot steer the terminal."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Turn a string into text, before its place in a table is measured."""
+        return super().render_str(visible(text, lines=True), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Turn anything into pieces of text; only those that are the console's own control the terminal."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else visible(text, lines=True), style, control)
 
 
 def screen(*, stderr: bool = False) -> Console:
@@ -28,9 +44,9 @@ def screen(*, stderr: bool = False) -> Console:
     stderr
         Write to the error stream, not to the output.
     """
-    console = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+    console = _Screen(stderr=stderr, markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
-        console = Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=PLAIN_WIDTH)
+        console = _Screen(stderr=stderr, markup=False, highlight=False, emoji=False, width=PLAIN_WIDTH)
     return console
 
 
@@ -46,14 +62,14 @@ def say(console: Console, label: str, text: str) -> None:
     text
         The line.
     """
-    console.print(Text.assemble((f"{label:<10}", "bold"), text), soft_wrap=True)
+    console.print(Text.assemble((f"{label:<10}", "bold"), visible(text)), soft_wrap=True)
 
 
 def program() -> str:
     """Give the name that this program can be called by, for commands that people copy."""
     if which("fourierrecon") is not None or Path(sys.argv[0]).stem != "fourierrecon":
         return "fourierrecon"
-    return quote(sys.argv[0])
+    return quoted(sys.argv[0])
 
 
 def fail(message: str) -> None:

@@ -2,6 +2,8 @@
 
 import errno
 
+from fourierrecon.text import shortened, visible
+
 #: What to say where memory runs out.
 OUT_OF_MEMORY = (
     "out of memory; use --memory (scratch files take over), fewer threads (--j), a larger --bin or a smaller region "
@@ -10,9 +12,20 @@ OUT_OF_MEMORY = (
 
 
 class FourierReconError(Exception):
-    """Base of both. Its message names what is wrong and the remedy, in one or two lines."""
+    """Base of both. Its message names what is wrong and the remedy, in one or two lines.
+
+    Names and values in it may come from anywhere: what does not print is escaped, and what is too long is cut.
+
+    Parameters
+    ----------
+    message
+        What is wrong, and the remedy.
+    """
 
     exit_status = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(visible(shortened(message)))
 
 
 class UsageError(FourierReconError, ValueError):

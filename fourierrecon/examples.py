@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from shlex import quote
 from typing import Annotated
 
 import typer
 
 from fourierrecon.errors import UsageError
 from fourierrecon.options import FLAG, Threads, images_option, input_option, output_option, running_option
+from fourierrecon.text import quoted
 
 
 def demo(
@@ -86,7 +86,7 @@ def simulate(
     for label, path in (("RELION 5", files.relion5), ("RELION 4", files.relion4), ("truth", files.truth)):
         say(console, label, str(path))
     options = "--bin 2" if ctf else "--bin 2 --noctf"
-    source, tomogram = quote(str(files.relion5)), quote(str(folder / "tomogram.mrc"))
+    source, tomogram = quoted(str(files.relion5)), quoted(str(folder / "tomogram.mrc"))
     say(console, "next", f"{program()} reconstruct --t {source} {options} --o {tomogram}")
 
 
@@ -105,5 +105,5 @@ def sample(
     say(
         console,
         "next",
-        f"{program()} reconstruct --t {quote(str(path))} --bin 2 --o {quote(str(folder / 'wiener.mrc'))}",
+        f"{program()} reconstruct --t {quoted(str(path))} --bin 2 --o {quoted(str(folder / 'wiener.mrc'))}",
     )

@@ -71,7 +71,7 @@ def why_to_make(path: Path, key: str, shape: tuple[int, int, int]) -> str | None
 def _hash(facts: Iterable[Any]) -> str:
     digest = hashlib.sha256()
     for fact in facts:
-        digest.update(fact.tobytes() if isinstance(fact, np.ndarray) else str(fact).encode())
+        digest.update(fact.tobytes() if isinstance(fact, np.ndarray) else str(fact).encode(errors="backslashreplace"))
         digest.update(b"\0")
     return digest.hexdigest()[:16]
 

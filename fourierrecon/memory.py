@@ -19,7 +19,7 @@ import psutil
 from numpy.typing import DTypeLike, NDArray
 
 from fourierrecon.control_groups import MEMBERSHIP, folders_of
-from fourierrecon.errors import raise_shortage
+from fourierrecon.errors import DataError, raise_shortage
 from fourierrecon.parallel import for_each
 
 #: Memory of arrays of at least so many bytes is kept for the next one, for so many seconds.
@@ -80,6 +80,31 @@ def _text(path: str) -> str:
         return Path(path).read_text()
     except (OSError, UnicodeError):
         return ""
+
+
+def check_memory(path: Path, n_bytes: int, what: str) -> None:
+    """Refuse to read what does not fit into the memory: a damaged file may announce anything.
+
+    Parameters
+    ----------
+    path
+        File, for messages.
+    n_bytes
+        That reading it takes.
+    what
+        Is read, for messages.
+
+    Raises
+    ------
+    DataError
+        If it does not.
+    """
+    free = available_memory()
+    if free is not None and n_bytes > free:
+        raise DataError(
+            f"{path}: {what} needs {n_bytes / 1e9:.3g} GB of memory, {free / 1e9:.3g} GB are free; if that is no "
+            f"mistake of the file, use a machine with more, or a coarser tomogram"
+        )
 
 
 def resident_memory() -> int:

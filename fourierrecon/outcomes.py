@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fourierrecon.errors import DataError
 from fourierrecon.io import Extras
 from fourierrecon.io.files import replacing
+from fourierrecon.io.json_text import brief, fits, read_object
 from fourierrecon.offsets import Offsets
 
 if TYPE_CHECKING:
@@ -22,6 +23,20 @@ if TYPE_CHECKING:
     from fourierrecon.products import Recipe
 
 FORMAT = "fourierrecon outcomes 1"
+#: Of which kind the facts of a tomogram are (see :func:`fourierrecon.io.json_text.fits`).
+FIELDS: dict[str, object] = {
+    **dict.fromkeys(("status", "finished", "error", "source", "halves"), str),
+    **dict.fromkeys(("seconds", "binning"), float),
+    "notes": [str],
+    "volumes": {...: str},
+    "extras": {...: (str, float)},
+    "offsets": {...: (bool, float)},
+    "origin": [(float, None)] * 3,
+    "size": [(float, "auto", None)] * 3,
+    "like": (str, None),
+    "skip_bad_images": bool,
+    "how": {...: str},
+}
 
 
 @dataclass(frozen=True)
@@ -171,8 +186,11 @@ def _entry(recipe: Recipe, outcome: Outcome) -> dict[str, Any]:
 
 
 def _record(folder: Path, name: str, entry: Mapping[str, Any]) -> Record:
+    wrong = [field for field, kind in FIELDS.items() if not fits(entry[field], kind)]
+    if wrong:
+        raise TypeError(f"{wrong[0]} is {brief(entry[wrong[0]])}")
     extras: dict[str, Any] = {
-        key: Path(value) if key in ("stack", "mdoc") else value for key, value in entry["extras"].items()
+        key: Path(value) if key in ("stack", "mdoc") else float(value) for key, value in entry["extras"].items()
     }
     x, y, z = entry["origin"]
     width, height, depth = entry["size"]
@@ -198,14 +216,9 @@ def _record(folder: Path, name: str, entry: Mapping[str, Any]) -> Record:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text("utf-8"))
-        if found["format"] != FORMAT:
-            raise DataError(f"{path}: format is {found['format']!r}; this version reads {FORMAT!r}")
-        return dict(found["tomograms"])
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path}: not a list of outcomes of fourierrecon; remove it") from error
+    found = read_object(path, "not a list of outcomes of fourierrecon; remove it")
+    if found.get("format") != FORMAT:
+        raise DataError(f"{path}: format is {brief(found.get('format'))}; this version reads {FORMAT!r}")
+    if not isinstance(found.get("tomograms"), dict):
+        raise DataError(f"{path}: no tomograms in it; not a list of outcomes of fourierrecon; remove it")
+    return dict(found["tomograms"])

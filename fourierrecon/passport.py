@@ -15,12 +15,33 @@ from fourierrecon.errors import DataError
 from fourierrecon.frames import Box, affine
 from fourierrecon.geometry import Region, rotation_centre
 from fourierrecon.io.files import replacing
+from fourierrecon.io.json_text import brief, fits, read_object
 from fourierrecon.offsets import tilt_axis
 from fourierrecon.orientation import Orientation
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.weighting import Weighting
 
 FORMAT = "fourierrecon passport 1"
+#: What is read from a passport again, and of which kind it is (see :func:`fourierrecon.io.json_text.fits`).
+FIELDS: dict[str, object] = {
+    "program": str,
+    "volume": {"axes_fastest_first": [str]},
+    "frame": {
+        "name": str,
+        "z": str,
+        "z_reversed": bool,
+        "tomogram_size_px": [float] * 3,
+        "first_voxel_of_region_in_tomogram_px": [float] * 3,
+        "pixel_size_angstrom": float,
+        "tilt_axis_angle_degrees": float,
+    },
+    "tilts": {"angles_degrees": [float], "sign": str},
+    "handedness": {"evidence": str, "file_is_mirror_image_of_world": bool},
+    "weighting": {"name": str},
+    "ctf_corrected": bool,
+    "sources": [{"file": str, "sha256": str}],
+    "options": dict,
+}
 
 
 def passport_path(volume: Path) -> Path:
@@ -163,16 +184,14 @@ def read_passport(volume: Path) -> dict[str, Any] | None:
     path = passport_path(volume)
     if not os.path.exists(path):  # nor can it be, where its name would be too long
         return None
-    try:
-        passport = json.loads(path.read_text("utf-8"))
-        found = passport["format"]
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: not a passport of fourierrecon; make it anew (--passport) or remove it") from error
-    if found != FORMAT:
-        raise DataError(f"{path}: format is {found!r}; this version reads {FORMAT!r}")
-    return dict(passport)
+    remedy = "make the passport anew (--passport) or remove it"
+    passport = read_object(path, remedy)
+    if passport.get("format") != FORMAT:
+        raise DataError(f"{path}: format is {brief(passport.get('format'))}; this version reads {FORMAT!r}; {remedy}")
+    for name, wanted in FIELDS.items():
+        if not fits(passport.get(name), wanted):
+            raise DataError(f"{path}: field {name} is not whole; {remedy}")
+    return passport
 
 
 def box_of_volume(volume: Path) -> Box:

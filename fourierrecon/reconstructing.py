@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING
 
 import typer
@@ -68,6 +67,7 @@ from fourierrecon.options import (
     XTilt,
     ZShift,
 )
+from fourierrecon.text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -299,4 +299,4 @@ def _reconstruct_one(
         )  # fmt: skip
     finer = max(1.0, region.binning / 2)
     hint = f"; finer: --bin {finer:g}" if finer < region.binning else ""
-    say(console, "next", f"look at it: {program()} view {quote(str(o))}{hint}")
+    say(console, "next", f"look at it: {program()} view {quoted(str(o))}{hint}")

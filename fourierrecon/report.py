@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import isnan
 from pathlib import Path
-from shlex import quote
 from shutil import disk_usage
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fourierrecon.console import in_bytes, program, say
+from fourierrecon.text import quoted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: So many tilts are listed in any case; of more only those that see less than this part of the region.
 FEW_TILTS, ALL = 12, 0.95
+#: Tilt angles that are listed to show an order.
+FIRST_ANGLES = 5
 
 
 def describe_region(region: Region, pixel_size: float) -> str:
@@ -68,7 +70,9 @@ def describe_ctf(series: TiltSeries) -> str:
     plate = f", phase shift to {ctf.phase_shift.max():g}°" if ctf.phase_shift.any() else ""
     optics = f"{ctf.voltage:g} kV, Cs {ctf.spherical_aberration:g} mm"
     contrast = f"amplitude contrast {ctf.amplitude_contrast:g}"
-    return f"{optics}, {contrast}, defocus {low:.2f} to {high:.2f} µm{plate}"
+    astigmatism = float(abs(ctf.defocus_u - ctf.defocus_v).max()) / 10
+    uneven = f", astigmatism to {astigmatism:.0f} nm" if astigmatism >= 0.5 else ""
+    return f"{optics}, {contrast}, defocus {low:.2f} to {high:.2f} µm{uneven}{plate}"
 
 
 def describe_images(series: TiltSeries) -> str:
@@ -215,7 +219,7 @@ def facts_of(series: TiltSeries) -> list[tuple[str, str]]:
     region = Region.of(series)
     deep, high, wide = region.shape
     return [
-        ("tilts", f"{series.n_tilts}, {angles.min():.1f}° to {angles.max():.1f}°"),
+        ("tilts", f"{series.n_tilts}, {angles.min():.1f}° to {angles.max():.1f}°, {_order(angles)}"),
         ("images", f"{width} x {height} px (w x h)"),
         ("pixel size", f"{series.pixel_size:g} Å"),
         (
@@ -223,11 +227,20 @@ def facts_of(series: TiltSeries) -> list[tuple[str, str]]:
             f"{round(tilt_axis_angle(series.projections, angles), 1) + 0.0:.1f}° from the images' y axis",
         ),
         ("CTF", describe_ctf(series)),
+        ("hand", "unknown" if series.hand is None else f"{series.hand:+d}, as RELION's rlnTomoHand has it"),
         ("exposure", "unknown" if exposure is None else f"{exposure.min():g} to {exposure.max():g} e⁻/Å²"),
         ("tomogram", f"{wide} x {high} x {deep} px (w x h x d); {region.note}"),
         ("frame", series.frame),
         ("voxel 0", f"at ({', '.join(f'{c:g}' for c in region.origin)}) of that frame by default"),
     ]
+
+
+def _order(angles: NDArray[np.float64]) -> str:
+    """Say in which order the images are stored."""
+    steps = angles[1:] - angles[:-1]
+    if (steps >= 0).all() or (steps <= 0).all():
+        return "falling" if angles[-1] < angles[0] else "rising"
+    return f"stored as {', '.join(f'{angle:.0f}' for angle in angles[:FIRST_ANGLES])}, …"
 
 
 def print_facts(console: Console, series: TiltSeries) -> None:
@@ -275,7 +288,7 @@ def print_overview(console: Console, all_series: Sequence[TiltSeries]) -> None:
     """
     table = Table(box=box.SIMPLE_HEAD, header_style="bold")
     facts = [dict(facts_of(series)) for series in all_series]
-    columns = ("tilts", "images", "pixel size", "tilt axis", "CTF", "exposure", "tomogram")
+    columns = ("tilts", "images", "pixel size", "tilt axis", "hand", "CTF", "exposure", "tomogram")
     for column in ("name", *columns):
         table.add_column(column, overflow="fold")
     for series, fact in zip(all_series, facts, strict=True):
@@ -363,15 +376,15 @@ def report_demo(console: Console, report: DemoReport) -> None:
     say(console, "picture", str(report.picture))
     say(console, "time", times)
     say(console, "match", f"correlation with the truth, in what the tilts measured (1 is perfect): {matches}")
-    folder, source = report.tomogram.parent, quote(str(report.tomogram_set))
+    folder, source = report.tomogram.parent, quoted(str(report.tomogram_set))
     say(console, "next", f"{program()} info {source}")
     for name, options in (("preweight", "--pre_weight"), ("coarse", "--SNR 100"), ("binned", "--bin 2")):
-        rest = f"{options} --o {quote(str(folder / f'{name}.mrc'))}"
+        rest = f"{options} --o {quoted(str(folder / f'{name}.mrc'))}"
         say(
             console,
             "",
             f"{program()} reconstruct --t {source} {'' if name == 'binned' else '--bin 1 '}{rest}",
         )
-    halves = f"--bin 1 --halves frames --report --o {quote(str(folder / 'reconstructed'))}/"
+    halves = f"--bin 1 --halves frames --report --o {quoted(str(folder / 'reconstructed'))}/"
     say(console, "", f"{program()} reconstruct --t {source} {halves}")
     say(console, "", f"{program()} sample mycoplasma      (a real tilt series, 56 MB to download)")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fourierrecon.io.files import replacing
 from fourierrecon.report_data import Findings
+from fourierrecon.text import cell
 
 #: Flags that are counted.
 FLAGS = ("misaligned", "wrong angle", "blank", "not finite", "no CTF", "bad")
@@ -17,6 +18,8 @@ FLAGS = ("misaligned", "wrong angle", "blank", "not finite", "no CTF", "bad")
 
 def write_metrics(path: Path, found: Sequence[Findings]) -> Path:
     """Write the table, all of it or nothing; what is not known is empty.
+
+    Texts that a spreadsheet would take for formulas have an apostrophe before them.
 
     Parameters
     ----------
@@ -80,4 +83,4 @@ def _row(found: Findings) -> dict[str, str]:
 def _word(value: object) -> str:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else cell(str(value))

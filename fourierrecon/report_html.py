@@ -57,7 +57,7 @@ def write_report(path: str | os.PathLike[str], title: str, found: Sequence[Findi
     )
     page = template.replace("<!--title-->", escape(title)).replace("<!--class-->", "" if several else ' class="only"')
     with replacing(Path(path)) as file:
-        file.write(page.replace("<!--body-->", body).encode())
+        file.write(page.replace("<!--body-->", body).encode(errors="backslashreplace"))
 
 
 def finding_words(found: Findings) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fourierrecon.errors import UsageError
 from fourierrecon.options import Threads, output_option
+from fourierrecon.text import quoted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -82,7 +82,7 @@ def report_folder(console: Console, folder: Path, page: Path | None = None, *, n
         table = write_metrics(page.with_name("metrics.csv"), found)
     say(console, "table", str(table))
     say(console, "wrote", f"{page} ({size_of(page)}) after {time.perf_counter() - started:.1f} s")
-    say(console, "next", f"open {quote(str(page))} in a browser{_remedy(found)}")
+    say(console, "next", f"open {quoted(str(page))} in a browser{_remedy(found)}")
 
 
 def report_set(console: Console, source: Path, folder: Path, *, n_threads: int | None = None) -> None:

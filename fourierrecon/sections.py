@@ -47,7 +47,7 @@ def thickness_in_voxels(text: str | None, voxel_size: float) -> int:
     """
     if text is None:
         return max(1, round(10 * DEFAULT_NM / voxel_size)) if voxel_size > 0 else DEFAULT_VOXELS
-    match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*(nm|vx|voxels?)?\s*", text, re.IGNORECASE)
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(nm|vx|voxels?)?\s*", text, re.IGNORECASE)
     if match is None or not float(match[1]) > 0:
         raise UsageError(f"thickness {text!r} makes no sense; give nm (10) or voxels (5vx)")
     value = float(match[1])

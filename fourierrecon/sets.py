@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from shlex import quote
 
 import numpy as np
 from rich.console import Console
@@ -22,10 +21,12 @@ from fourierrecon.io.shared_images import shared_images
 from fourierrecon.io.sources import check_single
 from fourierrecon.io.star import find_set
 from fourierrecon.io.star_table import read_tables
+from fourierrecon.io.star_text import write_word
 from fourierrecon.listing import Listed
 from fourierrecon.outcomes import keep_outcomes
 from fourierrecon.parallel import Progress
 from fourierrecon.products import Recipe, products_of
+from fourierrecon.text import quoted
 
 
 class Speaker:
@@ -142,13 +143,17 @@ def reconstruct_set(
 
 
 def protect_set(recipe: Recipe) -> None:
-    """Refuse to write the list of tomograms over the one that is read.
+    """Refuse to write the list of tomograms over the one that is read, or where it cannot name them.
 
     Raises
     ------
     UsageError
-        If it would be.
+        If it would be written over the one that is read.
+    DataError
+        If a STAR file cannot hold the names of the folders.
     """
+    for path in (recipe.source, recipe.folder):
+        write_word(str(path.absolute()))  # the list has to name what lies there
     target = recipe.folder / "tomograms.star"
     read = [recipe.source]
     if recipe.source.suffix.lower() == ".star":
@@ -284,5 +289,5 @@ def sum_up(console: Console, recipe: Recipe, outcomes: Sequence[Outcome], path: 
     if by["failed"]:
         say(console, "next", "run the same command again: it makes what is missing")
     elif path is not None:
-        say(console, "next", f"{program()} info {quote(str(path))}")
+        say(console, "next", f"{program()} info {quoted(str(path))}")
     return 1 if by["failed"] else 0

@@ -168,6 +168,8 @@ def sources_in(folder: Path, own: Path) -> dict[str, Path]:
         folders[:] = [
             name for name in sorted(folders) if not (deep or name.startswith(".") or (here / name).resolve() == own)
         ]
+        # a Mac puts files of its own beside others, by the names ._NAME
+        files = [name for name in files if not name.startswith(".")]
         imod = [name for name in files if name == "tilt.com"]
         if not imod:
             stems = {Path(name).stem for name in files if name.endswith((".tlt", ".rawtlt"))}
@@ -198,7 +200,7 @@ def files_of(source: Path) -> list[Path]:
     """List the files that describe the tilt series of a source, without their images."""
     ending = source.suffix.lower()
     if ending in IMOD:
-        return [path for path in sorted(source.parent.iterdir()) if path.suffix.lower() in IMOD_FILES]
+        return [path for path in sorted(source.parent.glob("[!.]*")) if path.suffix.lower() in IMOD_FILES]
     if ending != ".star":
         # AreTomo's NAME_CTF.txt and NAME_TLT.txt; both files of Warp
         beside = {*source.parent.glob(f"{source.stem}_*.txt"), *source.parent.glob(f"{source.stem}.*o*star")}

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import secrets
+import socket
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +26,8 @@ from fourierrecon.volume_planes import AXES, STEPS, VolumePlanes, percentiles_of
 LOOPBACK = "127.0.0.1"
 #: Names of this machine in addresses; another one means that a foreign page leads here.
 HOSTS = (LOOPBACK, "localhost")
+#: Connections that have asked for nothing yet (a browser keeps six open), and how long one may take to do so, s.
+MOST_WAITING, PATIENCE = 64, 30.0
 #: The largest of the numbers that a slice is sent in.
 TOP = 65535
 #: The page may load and send nothing but from and to here.
@@ -56,6 +61,8 @@ class ViewServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, volume: VolumePlanes, port: int = 0) -> None:
+        self._waiting: dict[socket.socket, None] = {}
+        self._lock = threading.Lock()
         self.volume, self.token = volume, secrets.token_urlsafe(18)
         # a few thicknesses that one goes to and fro between
         self.percentiles = lru_cache(maxsize=16)(lambda thickness: percentiles_of(volume, thickness))
@@ -69,6 +76,31 @@ class ViewServer(ThreadingHTTPServer):
     def address(self) -> str:
         """Of the page, for a browser on this machine."""
         return f"http://{LOOPBACK}:{self.server_address[1]}/{self.token}/view"
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Take a connection; of too many that ask for nothing, the oldest has to go."""
+        self.wait(request)
+        super().process_request(request, client_address)
+
+    def wait(self, connection: socket.socket) -> None:
+        """Count a connection among those that have asked for nothing yet."""
+        with self._lock:
+            self._waiting[connection] = None
+            if len(self._waiting) > MOST_WAITING:
+                oldest = next(iter(self._waiting))
+                del self._waiting[oldest]
+                with suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection."""
+        self.answer(request)
+        super().shutdown_request(request)
+
+    def answer(self, connection: socket.socket) -> None:
+        """Count a connection no more: it gets its answer, or is closed."""
+        with self._lock:
+            self._waiting.pop(connection, None)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say in one line what went wrong; nothing if the browser has gone away in the middle of an answer."""
@@ -103,15 +135,21 @@ class _Handler(BaseHTTPRequestHandler):
     """Answers one browser."""
 
     protocol_version = "HTTP/1.1"
+    timeout = PATIENCE
     server_version, sys_version = "fourierrecon", ""
 
     def do_GET(self) -> None:
-        """Answer a request."""
+        """Answer a request, and wait for the next one."""
+        server = cast(ViewServer, self.server)
+        server.answer(self.connection)
+        self._answer(server)
+        server.wait(self.connection)
+
+    def _answer(self, server: ViewServer) -> None:
         address = urlsplit(self.path)
         _, _, token_and_name = address.path.partition("/")
         token, _, name = token_and_name.partition("/")
         host = self.headers.get("Host", "").partition(":")[0]
-        server = cast(ViewServer, self.server)
         if host not in HOSTS or not secrets.compare_digest(token.encode(), server.token.encode()):
             self._refuse(HTTPStatus.FORBIDDEN, "wrong address; take the one that fourierrecon printed")
             return

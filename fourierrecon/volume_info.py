@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import nan
 from pathlib import Path
 
 from rich.console import Console
@@ -47,7 +48,8 @@ def print_volume(console: Console, path: Path) -> None:
             ("frame", f"{frame['name']}; z: {frame['z']}"),
             ("part", f"first voxel at {_numbers(frame['first_voxel_of_region_in_tomogram_px'])} of a tomogram of "
                      f"{_numbers(frame['tomogram_size_px'])} px of {frame['pixel_size_angstrom']:g} Å"),
-            ("tilts", f"{len(angles)}, {min(angles):.1f}° to {max(angles):.1f}°; {tilts['sign']}"),
+            ("tilts", f"{len(angles)}, {min(angles, default=nan):.1f}° to {max(angles, default=nan):.1f}°; "
+                      f"{tilts['sign']}"),
             ("hand", hand["evidence"] + ("; the file is a mirror image of the frame"
                                          if hand["file_is_mirror_image_of_world"] else "")),
             ("weighting", ", ".join(f"{key} {value}" if key != "name" else str(value)

@@ -272,7 +272,7 @@ def test_stacks_that_do_not_fit(aln: Path, images: NDArray[np.float32]) -> None:
     with pytest.raises(DataError, match=r"RawSize: 4 images \(4 not dark\), but the stack .* holds 3"):
         read_aretomo(aln)
     aln.with_suffix(".mrc").unlink()
-    with pytest.raises(DataError, match=r"none of TS_01.mrc, TS_01.st, .* lies beside it; give .* stack="):
+    with pytest.raises(DataError, match=r"none of TS_01.mrc, TS_01.st, .* lies beside it; give the raw images, stack="):
         read_aretomo(aln)
     stack = aln.with_name("other.st")
     write_stack(stack, images, 4.0)

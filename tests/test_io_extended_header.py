@@ -279,7 +279,9 @@ def test_pixel_sizes_that_differ_are_named(tmp_path: Path) -> None:
     bare = fei(without=("Dose", "Defocus"))
     source = aligned(tmp_path, angles=True)
     stack(tmp_path / "ts.st", bare, b"FEI1", pixel=1.5)
-    with pytest.warns(UserWarning, match=r"\(FEI1\) says 2 Å a pixel, 1.5 Å is used; if that is wrong, give --angpix"):
+    with pytest.warns(
+        UserWarning, match=r"\(FEI1\) says 2 Å a pixel, 1.5 Å is used; if that is wrong, give pixel_size="
+    ):
         assert read_series(source).pixel_size == 1.5
     with warnings.catch_warnings():
         warnings.simplefilter("error")

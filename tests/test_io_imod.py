@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry import Region
 from fourierrecon.io import read_tilt_series, write_stack
 from fourierrecon.io.imod import read_imod
-from fourierrecon.io.imod_text import read_command_file, view_list
+from fourierrecon.io.imod_text import read_angles, read_command_file, view_list
 from fourierrecon.reconstruction import reconstruct
 from fourierrecon.tilt_series import TiltSeries
 
@@ -670,3 +671,12 @@ def test_a_box_of_any_size_is_centred_where_the_depth_is_unknown(folder: Path) -
     for size in ((WIDTH, HEIGHT, 20), (31, 22, 7)):
         region = Region.of(series, size=size)
         np.testing.assert_allclose(region.centre, [(WIDTH + 1) / 2, (HEIGHT + 1) / 2, 375.5])
+
+
+def test_a_number_of_any_length_is_read_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.tlt"
+    path.write_text("9" * 10**6 + "-1\n")
+    started = time.process_time()
+    with pytest.raises(DataError, match=r"a\.tlt, line 1"):
+        read_angles(path, 1)
+    assert time.process_time() - started < 2

@@ -268,9 +268,7 @@ def test_images_are_found_as_warp_lays_them(tmp_path: Path, images: NDArray[np.f
         (tmp_path / folder).mkdir(parents=True)
     path = tmp_path / "series" / "TS_01.xml"
     path.write_text(XML)
-    with pytest.raises(
-        DataError, match=r"<MoviePath>, value 1: no average of ../frames/TS_01_40.0.tif .*give the stack"
-    ):
+    with pytest.raises(DataError, match=r"<MoviePath>, value 1: no average of ../frames/TS_01_40.0.tif .*give stack="):
         read_warp(path)
     for name, image in zip(("40.0", "14.0", "-40.0"), images, strict=True):
         write_stack(tmp_path / "frames" / "average" / f"TS_01_{name}.mrc", image[None], 4.0)
@@ -289,7 +287,7 @@ def test_images_are_found_as_warp_lays_them(tmp_path: Path, images: NDArray[np.f
     with pytest.raises(DataError, match="<MoviePath>, value 1: no average of / "):
         read_warp(path)
     edit(path, ("<MoviePath>", "<Other>"), ("</MoviePath>", "</Other>"))
-    with pytest.raises(DataError, match=r"no stack of its name beside it, and no <MoviePath>; give the stack"):
+    with pytest.raises(DataError, match=r"no stack of its name beside it, and no <MoviePath>; give stack="):
         read_warp(path)
 
 

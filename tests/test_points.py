@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def test_orientations_are_left_out_where_axes_turn(run: Run, tmp_path: Path) -> 
     _, out, _ = run(f"convert-coords {path} {other} --from volume --to warp {BOX}")
     assert "which mirrors" in out
     assert "left out: rlnAngleRot" in out
-    assert other.read_text().splitlines() == ["x,y,z,score", "0.910000,2.000000,16.500000,0.500000"]
+    assert other.read_text().splitlines() == ["x,y,z,score", "0.910000,2.000000,16.500000,0.5"]
 
 
 @pytest.mark.parametrize(
@@ -61,11 +62,19 @@ def test_orientations_are_left_out_where_axes_turn(run: Run, tmp_path: Path) -> 
     [
         ("a.csv", "u,v,w\n1,2,3\n", r"a\.csv: no columns rlnCoordinateX, .* or x, y, z; there are u, v, w"),
         ("a.csv", "x,y,z\n1,2,3\n1,b,3\n", r"a\.csv, column y, row 2: 'b' is not a finite number"),
-        ("a.csv", "", r"a\.csv: not a table with a line of column names"),
+        ("a.csv", "", r"a\.csv is empty"),
+        ("a.csv", "#\n", r"a\.csv: not a table with a line of column names"),
+        ("a.csv", "x,y,z\n1,2\n", r"a\.csv, row 1: 2 values, but there are 3 columns"),
+        ("a.csv", "x,y,z,x\n1,2,3,4\n", r"a\.csv: a second column 'x'"),
+        ("a.csv", f"x,y,z\n{' ' * 10**6}3,1,b\n", r"a\.csv, column z, row 1: 'b'"),
+        ("a.csv", f"x,y,z\n1,2,'{'3' * 10**5}\n", r"a\.csv, column z, row 1: .{,300} is not a finite number"),
         ("a.star", "data_\n\nloop_\n_a\n_b\n1 2\n", r"a\.star: no block has columns of coordinates"),
         ("a.star", "data_\n\nloop_\n_rlnCoordinateX\n1\n", r"a\.star, block data_: no columns rlnCoordinateX"),
         ("a.json", "{}", r"a\.json: not copick's picks"),
-        ("a.json", "[1", r"a\.json: not copick's picks"),
+        ("a.json", "[1", r"a\.json: not JSON .*; needed are copick's picks"),
+        ("a.json", "[" * 10**6, r"a\.json: lists in lists, too deep to be read"),
+        ("a.json", '{"points": [{"location": {"x": 1e999, "y": 0, "z": 0}}]}', r"a\.json: not copick's picks"),
+        ("a.json", '{"points": [{"location": {"x": "1", "y": 0, "z": 0}}]}', r"a\.json: not copick's picks"),
         ("a.mod", "IMODV1.2", r"a\.mod: cannot be read as a model of IMOD"),
     ],
 )
@@ -117,3 +126,63 @@ def test_wrong_options(options: str, message: str, run: Run, tmp_path: Path) -> 
     assert status
     assert message in err
     assert not (tmp_path / "b.csv").exists()
+
+
+def test_damaged_models_end(tmp_path: Path) -> None:
+    """Cut at any byte, or with a count of points that no file has: one error at once, and little memory."""
+    path = tmp_path / "a.mod"
+    write_points(path, Points(POINTS))
+    raw = path.read_bytes()
+    for end in range(len(raw)):
+        path.write_bytes(raw[:end])
+        with pytest.raises(DataError, match=r"a\.mod: cannot be read as a model of IMOD"):
+            read_points(path)
+    place = raw.index(b"CONT") + 4
+    for count in (-1, 4, 1 << 28, (1 << 31) - 1):
+        path.write_bytes(raw[:place] + count.to_bytes(4, "big", signed=True) + raw[place + 4 :])
+        with pytest.raises(DataError, match="it is cut off, or damaged, at byte"):
+            read_points(path)
+
+
+def test_models_are_read_as_their_library_reads_them(tmp_path: Path) -> None:
+    import imodmodel
+
+    path = tmp_path / "a.mod"
+    write_points(path, Points(np.arange(21.0).reshape(7, 3), None, {"object_id": [0, 0, 0, 1, 1, 2, 2],
+                                                                   "contour_id": [0, 1, 1, 0, 0, 0, 1]}))  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        expected = imodmodel.read(path)
+    read = read_points(path)
+    np.testing.assert_array_equal(read.coordinates, expected[["x", "y", "z"]].to_numpy())
+    for label, values in read.columns.items():
+        assert values == expected[label].tolist()
+
+
+@pytest.mark.parametrize("suffix", [".mod", ".json"])
+@pytest.mark.parametrize("word", ["abc", "nan", "-1", "1e30"])
+def test_columns_that_a_file_cannot_hold(suffix: str, word: str, tmp_path: Path) -> None:
+    label = "object_id" if suffix == ".mod" else "instance_id"
+    with pytest.raises(DataError, match=f"a{suffix}.*{label}"):
+        write_points(tmp_path / f"a{suffix}", Points(POINTS, None, {label: [word] * 3}))
+
+
+def test_points_in_other_clothes(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    for text in (
+        "x,y,z\n1,2,3\n",
+        "\ufeffx; y ;z\r\n1;2; 3\r\n",
+        "# note\n\nx\ty\tz\n1\t2\t3",
+        "x,y,z,,\n1,2,3,,\n",
+        'x,"y",z\n1,2,"3",\n',
+    ):
+        path.write_text(text)
+        assert read_points(path).coordinates.tolist() == [[1, 2, 3]], text
+
+
+def test_no_formula_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    write_points(path, Points(POINTS, ["=1+1"] * 3, {"score": ["-1.5", "@x", "+2"]}))
+    assert [line.split(",")[0::4] for line in path.read_text().splitlines()[1:]] == [
+        ["'=1+1", "-1.5"], ["'=1+1", "'@x"], ["'=1+1", "+2"]
+    ]  # fmt: skip

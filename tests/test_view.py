@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from fourierrecon import Volume
 from fourierrecon.io import write_mrc
 from fourierrecon.view import napari_layer
-from fourierrecon.view_server import ViewServer, quantise
+from fourierrecon.view_server import MOST_WAITING, ViewServer, _Handler, quantise
 from fourierrecon.volume_planes import AXES, open_volume, percentiles_of
 
 Run = Callable[..., tuple[int, str, str]]
@@ -296,3 +296,23 @@ def test_napari_takes_it(path: Path) -> None:
     assert isinstance(image.data.base, mmap)
     assert [str(unit) for unit in image.units] == ["nanometer"] * 3
     np.testing.assert_allclose(image.extent.world[1] - image.extent.world[0], 1.35 * (np.array(SHAPE) - 1), rtol=1e-5)
+
+
+def test_idle_connections_keep_nobody_out(server: ViewServer) -> None:
+    """The oldest of many that ask for nothing is closed; whoever asks is answered."""
+    idle = [socket.create_connection(("127.0.0.1", server.server_address[1]), 5) for _ in range(MOST_WAITING + 20)]
+    try:
+        assert ask(server, "facts").status == 200
+        idle[0].settimeout(5)
+        assert idle[0].recv(1) == b""
+        assert sum(thread.name.startswith("Thread-") for thread in threading.enumerate()) <= MOST_WAITING + 20
+    finally:
+        for connection in idle:
+            connection.close()
+
+
+def test_half_a_question_is_not_waited_for(server: ViewServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_Handler, "timeout", 0.2)
+    with socket.create_connection(("127.0.0.1", server.server_address[1]), 5) as half:
+        half.sendall(b"GET / HTTP/1.1\r\nHost: loc")
+        assert half.recv(1) == b""

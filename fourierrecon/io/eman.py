@@ -19,7 +19,6 @@ contrast in one.
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from pathlib import Path
@@ -30,6 +29,7 @@ from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry import projection_matrices
+from fourierrecon.io.json_text import brief, read_object
 from fourierrecon.io.mrc import FileImages, open_stack
 from fourierrecon.io.stacks import Stack
 from fourierrecon.tilt_series import CtfParameters, ImageStack, TiltSeries
@@ -83,7 +83,7 @@ def read_eman(
         If a file cannot be used; the message names file and field.
     """
     path = Path(source)
-    info = _info(path)
+    info = read_object(path, "give EMAN2's info/NAME_info.json")
     table = _numbers(path, info, "tlt_params", 5)
     if table is None:
         raise DataError(f"{path}, tlt_params: not there; align the tilt series with e2tomogram.py first")
@@ -131,30 +131,17 @@ def read_eman(
     )
 
 
-def _info(path: Path) -> dict[str, Any]:
-    """Read the file."""
-    try:
-        found = json.loads(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}; give EMAN2's info/NAME_info.json") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is no JSON file ({error}); give EMAN2's info/NAME_info.json") from error
-    if not isinstance(found, dict):
-        raise DataError(f"{path} holds no names with values; give EMAN2's info/NAME_info.json")
-    return found
-
-
 def _numbers(
     path: Path, info: dict[str, Any], name: str, width: int | None, n: int | None = None
 ) -> NDArray[np.float64] | None:
     """Read a list with one number a tilt, or one row of ``width`` numbers; None if it is not there."""
     if info.get(name) is None:
         return None
-    wanted = f"{n or 'one'} {'numbers, one' if width is None else f'rows of {width} numbers, one'} a tilt"
+    wanted = f"{n or ''} {'numbers, one' if width is None else f'rows of {width} numbers, one'} a tilt".strip()
     try:
         values = np.array(info[name], float)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{path}, {name}: {str(info[name])[:60]!r}; needed: {wanted}; was the file edited?") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"{path}, {name}: {brief(info[name])}; needed: {wanted}; was the file edited?") from error
     shape = (n or max(len(values) if values.ndim else 0, 1), *(() if width is None else (width,)))
     if values.shape != shape:
         raise DataError(f"{path}, {name}: an array of {values.shape}; needed: {wanted}; was the file edited?")
@@ -170,7 +157,7 @@ def _number(path: Path, info: dict[str, Any], name: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 1e-3 < value < LARGEST:
-        raise DataError(f"{path}, {name}: {str(value)[:60]!r}; needed: a positive number; correct it")
+        raise DataError(f"{path}, {name}: {brief(value)}; needed: a positive number; correct it")
     return float(value)
 
 
@@ -184,8 +171,8 @@ def _binning(path: Path, given: float | None, unbinned: float | None) -> float:
     binning = max(1.0, float(round(given / unbinned)))
     if abs(given / (binning * unbinned) - 1) > 0.1:
         raise UsageError(
-            f"pixel size {given:g} Å is no whole multiple of apix_unbin, {unbinned:g} Å, in {path}; give that of the "
-            f"images"
+            f"pixel size {given:g} Å is no whole multiple of apix_unbin, {unbinned:g} Å, in {path}; give "
+            f"pixel_size=... of the images"
         )
     return binning
 
@@ -198,7 +185,7 @@ def _images(
     if whole.pixel_size and abs(whole.pixel_size - pixel) > 0.01 * pixel:
         warnings.warn(
             f"{whole.path}: its header says {whole.pixel_size:.5g} Å a pixel, {pixel:.5g} Å is used; if these images "
-            f"are binned, give their pixel size (--angpix)",
+            f"are binned, give pixel_size=... of them",
             stacklevel=3,
         )
     if len(whole) == len(kept):
@@ -206,7 +193,7 @@ def _images(
     if len(whole) != n:
         raise DataError(
             f"{path}, tlt_params: {n} tilts, but the stack {whole.path} holds {len(whole)} images; "
-            f"give the stack that was aligned"
+            f"give the stack that was aligned (stack=...)"
         )
     return FileImages([(whole.path, int(i)) for i in kept])
 
@@ -215,7 +202,9 @@ def _stack(path: Path, info: dict[str, Any]) -> Path:
     """Find the images: ``tlt_file``, which EMAN2 writes from the folder above ``info``, or a stack of its name."""
     name = info.get("tlt_file")
     if not isinstance(name, str) or not name:
-        raise DataError(f"{path}, tlt_file: {str(name)[:60]!r}; needed: the name of the images; or give the stack")
+        raise DataError(
+            f"{path}, tlt_file: {brief(name)}; needed: the name of the images; or give the stack: stack=..."
+        )
     file = Path(name.replace("\\", "/"))
     folders = [base / file.parent for base in (path.absolute().parent.parent, path.absolute().parent, Path.cwd())]
     folders.append(path.absolute().parent)
@@ -226,7 +215,7 @@ def _stack(path: Path, info: dict[str, Any]) -> Path:
         remedy = f"convert it (e2proc2d.py {file.name} {file.stem}.mrcs)" if file.suffix == ".hdf" else "put it there"
         raise DataError(
             f"{path}, tlt_file: {name}: no MRC or TIFF stack of that name ({places[0]} and others tried); "
-            f"{remedy}, or give the stack"
+            f"{remedy}, or give the stack: stack=..."
         )
     return found
 
@@ -243,7 +232,7 @@ def _ctf(
     """Build the CTF of each tilt, or list what is missing for it."""
     defocus, phase = (_numbers(path, info, name, None, n) for name in ("defocus", "phase"))
     if contrast is not None and phase is not None:
-        raise UsageError(f"{path}, phase: it holds the amplitude contrast already; leave --Q0 out")
+        raise UsageError(f"{path}, phase: it holds the amplitude contrast already; leave amplitude_contrast=... out")
     voltage = _number(path, info, "voltage") if voltage is None else voltage
     aberration = _number(path, info, "cs") if aberration is None else aberration
     found = {"defocus": defocus, "voltage": voltage, "cs": aberration, "phase or amplitude contrast": phase}

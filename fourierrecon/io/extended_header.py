@@ -166,7 +166,7 @@ def with_notes(series: TiltSeries) -> TiltSeries:
     if notes.pixel_size is not None and abs(notes.pixel_size - series.pixel_size) > SAME * series.pixel_size:
         warnings.warn(
             f"{where} says {notes.pixel_size:.5g} Å a pixel, {series.pixel_size:.5g} Å is used; "
-            f"if that is wrong, give --angpix",
+            f"if that is wrong, give pixel_size=...",
             stacklevel=3,
         )
     if series.ctf is None and notes.defocus is not None:

@@ -50,7 +50,8 @@ def read_lines(path: Path, what: str) -> list[str]:
     if odd := _BINARY.search(raw):
         line = len(re.split(rb"\r\n|\n|\r", raw[: odd.start()]))
         raise DataError(f"{path}, line {line}: not plain text (binary, or UTF-16); give {what}, in UTF-8")
-    return re.split(r"\r\n|\n|\r", raw.decode("utf-8-sig", "replace"))
+    # names of files may be of other bytes, and have to be found
+    return re.split(r"\r\n|\n|\r", raw.decode("utf-8-sig", "surrogateescape"))
 
 
 def is_plain(word: str) -> bool:

@@ -44,7 +44,7 @@ class Files:
         """Find the command file or, without one, the alignment in a folder."""
         commands = [self.folder / f"tilt{axis}.com" for axis in ("", "a", "b")]
         commands = [path for path in commands if os.path.isfile(path)]
-        transforms = sorted(p for p in self.folder.glob("*.xf") if not p.stem.endswith("_fid"))
+        transforms = sorted(p for p in self.folder.glob("[!.]*.xf") if not p.stem.endswith("_fid"))
         found = commands or transforms
         if not found:
             raise DataError(
@@ -84,7 +84,7 @@ class Files:
         for options, name in ((newst, "TransformFile"), (tilt, "TILTFILE"), (tilt, "InputProjections")):
             if stem := Path(re.split(r"[/\\]", options.text(name))[-1]).stem:
                 return stem.removesuffix("_ali").removesuffix("_fid")
-        found = sorted(p.stem for p in self.folder.glob("*.xf") if not p.stem.endswith("_fid"))
+        found = sorted(p.stem for p in self.folder.glob("[!.]*.xf") if not p.stem.endswith("_fid"))
         if len(found) != 1:
             raise DataError(
                 f"{tilt.path} does not name the series (option TILTFILE), and {len(found)} .xf files lie beside it; "

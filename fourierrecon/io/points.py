@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError, UsageError
-from fourierrecon.io.files import replacing
+from fourierrecon.io.files import is_plain, read_lines, replacing
+from fourierrecon.io.imod_model import read_model
+from fourierrecon.io.json_text import fits, read_object
 from fourierrecon.io.star_table import read_tables, write_tables
-
-if TYPE_CHECKING:
-    import pandas as pd
+from fourierrecon.text import cell
 
 SUFFIXES = (".csv", ".star", ".mod", ".json")
 #: Columns of coordinates: plain ones, and those of RELION 5 about the middle of the tomogram.
 PLAIN = ("rlnCoordinateX", "rlnCoordinateY", "rlnCoordinateZ")
 CENTRED = ("rlnCenteredCoordinateXAngst", "rlnCenteredCoordinateYAngst", "rlnCenteredCoordinateZAngst")
 SIMPLE = ("x", "y", "z")
+#: No coordinate is larger, px or Å.
+LARGEST = 1e12
+#: Objects of a model, or particles that share a picture; a larger number is a mistake.
+MOST_OBJECTS = 1 << 24
 #: Columns that name the tomogram of a point, in the order of preference.
 NAMES = ("rlnTomoName", "rlnMicrographName", "tomogram")
 
@@ -86,9 +93,9 @@ def read_points(path: Path, *, centred: bool = False) -> Points:
     check_suffix(path)
     readers = {".csv": _read_csv, ".star": _read_star, ".mod": _read_model, ".json": _read_copick}
     points = readers[path.suffix.lower()](path, CENTRED if centred else PLAIN)
-    bad = ~np.isfinite(points.coordinates).all(1)
+    bad = ~(np.abs(points.coordinates) < LARGEST).all(1)
     if bad.any():
-        raise DataError(f"{path}: point {int(np.argmax(bad)) + 1} has a coordinate that is not a finite number")
+        raise DataError(f"{path}: point {int(np.argmax(bad)) + 1} has a coordinate that is no number below {LARGEST:g}")
     return points
 
 
@@ -138,42 +145,78 @@ def _split(found: Sequence[str], labels: tuple[str, ...]) -> tuple[str | None, l
 
 
 def _read_csv(path: Path, wanted: tuple[str, ...]) -> Points:
-    import pandas as pd
-
-    try:
-        table = pd.read_csv(path, sep=r"\s*[,;\t]\s*", engine="python", comment="#", encoding="utf-8-sig")
-    except (OSError, ValueError, UnicodeError, pd.errors.ParserError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
-        raise DataError(f"{path}: not a table with a line of column names: {reason}") from error
-    found = [str(column) for column in table.columns]
-    table.columns = pd.Index(found)
+    table = _csv_columns(path)
+    found = list(table)
     labels = _pick(found, wanted, str(path))
-    values = np.stack([_numbers(table[label], path, label) for label in labels], axis=1)
     name, rest = _split(found, labels)
     return Points(
-        values, None if name is None else [str(v) for v in table[name]], {label: list(table[label]) for label in rest}
+        np.stack([_numbers(table[label], path, label) for label in labels], axis=1),
+        None if name is None else table[name],
+        {label: table[label] for label in rest},
     )
 
 
-def _numbers(column: pd.Series[Any], path: Path, label: str) -> NDArray[np.float64]:
-    import pandas as pd
+def _csv_columns(path: Path) -> dict[str, list[str]]:
+    """Read the words of each column; commas, semicolons or tabs part them, # begins a comment."""
+    what = "a table with a line of column names"
+    lines = [line for line in read_lines(path, what) if line.strip() and not line.lstrip().startswith("#")]
+    mark = next((mark for mark in ",;\t" if lines and mark in lines[0]), ",")
+    try:
+        rows = [[word.strip() for word in row] for row in csv.reader(lines, delimiter=mark, skipinitialspace=True)]
+    except csv.Error as error:
+        raise DataError(f"{path}: not {what}: {error}") from error
+    if not rows:
+        raise DataError(f"{path}: not {what}: it has comments only")
+    head, *rows = rows
+    # spreadsheets add columns without a name
+    named = [label for label in head if label]
+    columns: dict[str, list[str]] = {label: [] for label in named}
+    if len(columns) < len(named):
+        twin = next(label for label, count in Counter(named).items() if count > 1)
+        raise DataError(f"{path}: a second column {twin[:60]!r}; keep one of the two")
+    for number, row in enumerate(rows, 1):
+        # programs end lines with a mark
+        words = row[:-1] if len(row) == len(head) + 1 and not row[-1] else row
+        if len(words) != len(head):
+            raise DataError(
+                f"{path}, row {number}: {len(words)} values, but there are {len(head)} columns; was the file cut short?"
+            )
+        for label, word in zip(head, words, strict=True):
+            if label:
+                columns[label].append(word)
+    return columns
 
-    values = np.asarray(pd.to_numeric(column, errors="coerce"), float)
-    if not np.isfinite(values).all():
-        row = int(np.argmin(np.isfinite(values)))
-        raise DataError(f"{path}, column {label}, row {row + 1}: {column.iloc[row]!r} is not a finite number")
+
+def _numbers(column: Sequence[str], path: Path, label: str) -> NDArray[np.float64]:
+    values = np.empty(len(column))
+    for row, word in enumerate(column):
+        try:
+            values[row] = float(word) if is_plain(word) else np.nan
+        except ValueError:
+            values[row] = np.nan
+        if not np.isfinite(values[row]):
+            raise DataError(f"{path}, column {label}, row {row + 1}: {word[:60]!r} is not a finite number")
+    return values
+
+
+def _extra(path: Path, points: Points, label: str) -> NDArray[np.float64]:
+    """Give another column as numbers, as the file to be written needs them."""
+    values = _numbers([str(value) for value in points.columns[label]], path, label)
+    if label != "score" and not ((values >= 0) & (values < MOST_OBJECTS)).all():
+        raise DataError(f"{path}: {label} must be from 0 to {MOST_OBJECTS - 1}; leave the column out, or correct it")
     return values
 
 
 def _write_csv(path: Path, points: Points, _: tuple[str, ...]) -> None:
-    import pandas as pd
-
-    names = {} if points.tomograms is None else {NAMES[0]: points.tomograms}
-    xyz = dict(zip(SIMPLE, points.coordinates.T, strict=True))
-    rest = {label: values for label, values in points.columns.items() if label not in SIMPLE}
-    table = pd.DataFrame({**names, **xyz, **rest})
+    columns: dict[str, list[str]] = {} if points.tomograms is None else {NAMES[0]: list(points.tomograms)}
+    columns |= {label: [f"{v:.6f}" for v in values] for label, values in zip(SIMPLE, points.coordinates.T, strict=True)}
+    columns |= {label: list(map(str, values)) for label, values in points.columns.items() if label not in SIMPLE}
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(cell, columns))
+    writer.writerows(map(cell, row) for row in zip(*columns.values(), strict=True))
     with replacing(path) as file:
-        file.write(table.to_csv(index=False, float_format="%.6f").encode())
+        file.write(text.getvalue().encode())
 
 
 def _read_star(path: Path, wanted: tuple[str, ...]) -> Points:
@@ -219,17 +262,8 @@ def _quietly() -> Iterator[None]:
 
 
 def _read_model(path: Path, _: tuple[str, ...]) -> Points:
-    try:
-        with _quietly():
-            import imodmodel
-
-            table = imodmodel.read(path)
-        values = table[list(SIMPLE)].to_numpy(float)
-    except Exception as error:  # the library lets any error of parsing through
-        reason = getattr(error, "strerror", None) or "it is cut off, or no model of IMOD with points"
-        raise DataError(f"{path}: cannot be read as a model of IMOD: {reason}") from error
-    rest = {label: list(table[label]) for label in ("object_id", "contour_id") if label in table}
-    return Points(values, None, rest)
+    values, objects, contours = read_model(path)
+    return Points(values, None, {"object_id": objects, "contour_id": contours})
 
 
 def _write_model(path: Path, points: Points, _: tuple[str, ...]) -> None:
@@ -239,7 +273,7 @@ def _write_model(path: Path, points: Points, _: tuple[str, ...]) -> None:
         raise DataError(f"{path}: there are no points, and a model needs one at least; nothing written")
     table = pd.DataFrame(points.coordinates, columns=list(SIMPLE))
     for label in ("object_id", "contour_id"):
-        table[label] = [int(float(v)) for v in points.columns.get(label, [0] * len(points))]
+        table[label] = _extra(path, points, label).astype(int) if label in points.columns else 0
     with replacing(path) as file, _quietly():
         import imodmodel
 
@@ -247,15 +281,14 @@ def _write_model(path: Path, points: Points, _: tuple[str, ...]) -> None:
 
 
 def _read_copick(path: Path, _: tuple[str, ...]) -> Points:
-    try:
-        picks = json.loads(path.read_text("utf-8-sig"))
-        found = picks["points"]
-        values = np.array([[p["location"][axis] for axis in SIMPLE] for p in found], float).reshape(-1, 3)
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: not copick's picks: needed are points, each with a location of x, y and z") from error
-    names = None if picks.get("run_name") is None else [str(picks["run_name"])] * len(values)
+    needed = "needed are copick's picks: points, each with a location of x, y and z"
+    picks = read_object(path, needed)
+    found: Any = picks.get("points")
+    location = {"location": dict.fromkeys(SIMPLE, float)}
+    if not fits(found, [location]):
+        raise DataError(f"{path}: not copick's picks; {needed}")
+    values = np.array([[p["location"][axis] for axis in SIMPLE] for p in found], np.float64).reshape(-1, 3)
+    names = None if picks.get("run_name") is None else [str(picks["run_name"])[:300]] * len(values)
     kept = ("transformation_", "instance_id", "score")
     rest = {key: [p.get(key) for p in found] for key in kept if all(key in p for p in found)}
     return Points(values, names, rest)
@@ -266,13 +299,12 @@ def _write_copick(path: Path, points: Points, _: tuple[str, ...]) -> None:
     if len(names) > 1:
         raise DataError(f"{path}: copick keeps one tomogram a file, there are {len(names)}; choose one with --tn")
     found: list[dict[str, Any]] = []
+    extras = {key: _extra(path, points, key) for key in ("instance_id", "score") if key in points.columns}
     for i, xyz in enumerate(points.coordinates):
         point: dict[str, Any] = {"location": dict(zip(SIMPLE, map(float, xyz), strict=True))}
         turned = points.columns.get("transformation_")
         point["transformation_"] = np.eye(4).tolist() if turned is None else turned[i]
-        for key, kind in (("instance_id", int), ("score", float)):
-            if key in points.columns:
-                point[key] = kind(float(points.columns[key][i]))
+        point |= {key: int(values[i]) if key == "instance_id" else float(values[i]) for key, values in extras.items()}
         found.append(point)
     picks = {
         "pickable_object_name": path.stem, "user_id": "fourierrecon", "session_id": "0", "unit": "angstrom",

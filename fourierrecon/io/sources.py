@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fourierrecon.errors import UsageError
 from fourierrecon.io import star
+from fourierrecon.io.stacks import holds_images
 from fourierrecon.tilt_series import TiltSeries
 
 #: Endings of files that hold the alignment of one tilt series.
@@ -64,6 +65,7 @@ def names_in(path: str | os.PathLike[str], extras: Extras = NOTHING) -> list[str
     """
     if Path(path).is_dir() or Path(path).suffix.lower() in WARP + ARETOMO + IMOD + EMAN:
         return [read_series(path, None, extras).name]
+    _refuse_images(Path(path))
     return star.list_tomograms(path)
 
 
@@ -82,7 +84,7 @@ def read_all_series(path: str | os.PathLike[str], extras: Extras = NOTHING) -> l
     """
     if Path(path).is_dir() or Path(path).suffix.lower() in WARP + ARETOMO + IMOD + EMAN:
         return [read_series(path, None, extras)]
-    names = star.list_tomograms(path)
+    names = names_in(path, extras)
     check_single(extras, names)
     return [read_series(path, name, extras) for name in names]
 
@@ -95,11 +97,11 @@ def check_single(extras: Extras, names: Sequence[str]) -> None:
     UsageError
         If they are.
     """
-    for option, file in (("--stack", extras.stack), ("--mdoc", extras.mdoc)):
+    for option, file in (("stack", extras.stack), ("mdoc", extras.mdoc)):
         if file is not None and len(names) > 1:
             raise UsageError(
-                f"{option} {file} is of one tilt series, but {len(names)} are read: {', '.join(names[:8])}"
-                f"{' ...' if len(names) > 8 else ''}; give one at a time (--tn)"
+                f"{option}={file} is of one tilt series, but {len(names)} are read: {', '.join(names[:8])}"
+                f"{' ...' if len(names) > 8 else ''}; give one at a time, name=..."
             )
 
 
@@ -159,13 +161,25 @@ def read_series(path: str | os.PathLike[str], name: str | None = None, extras: E
     return series
 
 
+def _refuse_images(path: Path) -> None:
+    if holds_images(path):
+        raise UsageError(
+            f"{path} holds images or a volume, no alignment; give a .star, .xml, .aln, .xf or tilt.com, or EMAN2's "
+            f"info/NAME_info.json, and the images as stack=... where it does not name them"
+        )
+
+
 def _read(path: Path, name: str | None, extras: Extras) -> TiltSeries:
+    _refuse_images(path)
     ending = path.suffix.lower()
     if ending in WARP:
         from fourierrecon.io.warp import read_warp
 
         if extras.optics:
-            raise UsageError(f"{path} holds the optics itself; leave --voltage, --Cs and --Q0 out")
+            raise UsageError(
+                f"{path} holds the optics itself; leave "
+                f"voltage=..., spherical_aberration=... and amplitude_contrast=... out"
+            )
         series = read_warp(path, stack=extras.stack, pixel_size=extras.pixel_size)
     elif ending in ARETOMO:
         from fourierrecon.io.aretomo import read_aretomo
@@ -181,8 +195,8 @@ def _read(path: Path, name: str | None, extras: Extras) -> TiltSeries:
         series = read_eman(path, stack=extras.stack, pixel_size=extras.pixel_size, **extras.optics)
     elif extras.optics or extras.stack is not None or extras.pixel_size is not None:
         raise UsageError(
-            f"{path} names its images, pixel size and optics itself; leave --stack, --angpix, --voltage, --Cs "
-            f"and --Q0 out"
+            f"{path} names its images, pixel size and optics itself; leave stack=..., pixel_size=..., "
+            f"voltage=..., spherical_aberration=... and amplitude_contrast=... out"
         )
     else:
         return star.read_tilt_series(path, name)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
+from fourierrecon.io.files import ZARR_MARKS
 
 if TYPE_CHECKING:
     from fourierrecon.io.tiff import TiffStack
@@ -274,6 +275,18 @@ def open_stack(path: str | os.PathLike[str], *, as_imod: bool = False) -> Stack:
     return MrcStack(path, as_imod=as_imod)
 
 
+def holds_images(path: Path) -> bool:
+    """Tell by its first bytes whether a file holds images or a volume, or whether a folder is a Zarr volume."""
+    if path.is_dir():
+        return any((path / mark).is_file() for mark in ZARR_MARKS)
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEADER_BYTES)
+    except (OSError, ValueError):
+        return False
+    return head.startswith((*TIFF_MARKS, HDF_MARK)) or head[208:211] == b"MAP"
+
+
 def read_header(path: Path) -> Header:
     """Read and check the header of an MRC file."""
     try:
@@ -308,6 +321,12 @@ def read_header(path: Path) -> Header:
         raise DataError(f"{path} holds complex numbers (MRC mode {mode}), not images; transform it back first")
     if mode not in MODES:
         raise DataError(f"{path} has packed 4-bit pixels (MRC mode {mode}); convert it to bytes or float32 first")
+    extended = header.offset - HEADER_BYTES
+    if extended and needed - extended == found:
+        raise DataError(
+            f"{path}: its header tells of {extended} bytes of extended header that are not there, while its images "
+            f"are whole; set nsymbt (bytes 93 to 96 of the file) to 0"
+        )
     if needed > found:
         raise DataError(
             f"{path} is cut short: {needed} bytes expected ({sizes} in MRC mode {mode}), {found} found; copy it again"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
 from fourierrecon.io.files import is_plain, replacing
-from fourierrecon.io.star_text import decode, encode, read_blocks
+from fourierrecon.io.star_text import read_blocks, write_word
 
 #: A file that changed within so many seconds may change again without looking other, s.
 FRESH = 2.0
@@ -167,25 +166,16 @@ def _remembered(path: Path, *_state: int) -> dict[str, Table]:
 
 
 def _parse(path: Path) -> dict[str, Table]:
-    import starfile
-
-    tidy = _tidy(path)
-    try:
-        with tempfile.TemporaryDirectory(prefix="fourierrecon-") as folder:
-            copy = Path(folder) / "tidy.star"
-            copy.write_text(tidy, "ascii")
-            blocks = starfile.read(copy, always_dict=True)
-    except OSError as error:
-        raise DataError(
-            f"no room for a temporary file in {tempfile.gettempdir()}: {error.strerror or error}"
-        ) from error
+    """Read a file, whatever it looks like."""
     tables = {}
-    for name, block in blocks.items():
-        columns = {
-            decode(label): [decode(word) for word in ([words] if isinstance(words, str) else words)]
-            for label, words in block.items()
-        }
-        tables[decode(name)] = Table(path, decode(name), columns)
+    for block in read_blocks(path):
+        if not block.labels:
+            continue
+        if block.loop:
+            words = [list(column) for column in zip(*block.rows, strict=True)] or [[] for _ in block.labels]
+        else:
+            words = block.rows
+        tables[block.name] = Table(path, block.name, dict(zip(block.labels, words, strict=True)))
     return tables
 
 
@@ -195,30 +185,25 @@ def write_tables(path: Path, tables: Mapping[str, Mapping[str, object]]) -> None
     Raises
     ------
     DataError
-        If the file cannot be written.
+        If the file cannot be written, or a value cannot be held by it.
     """
-    import pandas as pd
-    import starfile
-
-    blocks = {
-        name: pd.DataFrame(columns) if all(isinstance(v, list) for v in columns.values()) else dict(columns)
-        for name, columns in tables.items()
-    }
-    # the library's first line holds the time: without it, the same tables give the same file
-    _, _, text = starfile.to_string(blocks, sep="\t").partition("\n")
+    lines = ["# written by fourierrecon"]
+    try:
+        for name, columns in tables.items():
+            lines += ["", "", f"data_{name}", "", *_block(columns)]
+    except DataError as error:
+        raise DataError(f"cannot write {path}: {error}") from error
     with replacing(path) as file:
-        file.write(b"# written by fourierrecon\n" + text.encode())
+        # a name of other bytes than UTF-8 has to be found again
+        file.write("\n".join([*lines, ""]).encode("utf-8", "surrogateescape"))
 
 
-def _tidy(path: Path) -> str:
-    """Check the structure of a STAR file and rewrite it so that :mod:`starfile` keeps every value as is."""
-    lines = []
-    for block in read_blocks(path):
-        rows = [" ".join(map(encode, row)) for row in block.rows]
-        if block.loop:
-            labels = [f"_{encode(label)}" for label in block.labels]
-            lines += [f"data_{encode(block.name)}", "", "loop_", *labels, *rows, ""]
-        elif block.labels:
-            entries = [f"_{encode(label)} {row}" for label, row in zip(block.labels, rows, strict=True)]
-            lines += [f"data_{encode(block.name)}", "", *entries, ""]
-    return "\n".join([*lines, ""])
+def _block(columns: Mapping[str, object]) -> Iterator[str]:
+    """Write the lines of a block."""
+    lists = [column for column in columns.values() if isinstance(column, list)]
+    if len(lists) < len(columns):
+        yield from (f"_{label}\t{write_word(str(word))}" for label, word in columns.items())
+        return
+    yield "loop_"
+    yield from (f"_{label} #{number}" for number, label in enumerate(columns, 1))
+    yield from ("\t".join(write_word(str(word)) for word in row) for row in zip(*lists, strict=True))

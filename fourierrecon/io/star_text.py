@@ -1,11 +1,10 @@
-"""Reads the text of STAR files as blocks, whatever its line ends, comments and quotes, and checks it."""
+"""Text of STAR files as blocks: read whatever its line ends, comments and quotes, checked, and written."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, unquote
 
 from fourierrecon.errors import DataError
 from fourierrecon.io.files import read_lines
@@ -20,7 +19,8 @@ class Block:
 
     name: str
     loop: bool
-    labels: list[str]
+    #: In their order; a dictionary, as files with very many are checked for twins.
+    labels: dict[str, None]
     rows: list[list[str]]
 
 
@@ -35,8 +35,8 @@ def read_blocks(path: Path) -> list[Block]:
         if len(words) == 1 and re.match("data_[^/]*$", words[0]):
             name = words[0].removeprefix("data_")
             if name in blocks:
-                raise DataError(f"{here}: a second block data_{name}; keep one of the two")
-            block = blocks[name] = Block(name, False, [], [])
+                raise DataError(f"{here}: a second block data_{name[:60]}; keep one of the two")
+            block = blocks[name] = Block(name, False, {}, [])
         elif block is None:
             break
         elif words == ["loop_"] and not block.loop and not block.labels:
@@ -44,9 +44,9 @@ def read_blocks(path: Path) -> list[Block]:
         elif words[0].startswith("_") and not (block.loop and block.rows) and len(words) <= 2 - block.loop:
             if words[0][1:] in block.labels:
                 raise DataError(
-                    f"{here}: a second column {words[0][1:]} in block data_{block.name}; keep one of the two"
+                    f"{here}: a second column {words[0][1:61]} in block data_{block.name}; keep one of the two"
                 )
-            block.labels.append(words[0][1:])
+            block.labels[words[0][1:]] = None
             if not block.loop:
                 block.rows.append(words[1:] or [""])
         elif block.loop and block.labels and len(words) == len(block.labels):
@@ -74,11 +74,19 @@ def _words(line: str) -> list[str]:
     return words
 
 
-def encode(word: str) -> str:
-    """Make a word that is no number, no missing value, and has no blank, quote or comment sign in it."""
-    return "=" + quote(word, safe="/@[],:+")
+def write_word(word: str) -> str:
+    """Write a value so that :func:`read_blocks` gives it back.
 
-
-def decode(word: str) -> str:
-    """Give the word behind one that :func:`encode` made."""
-    return unquote(word[1:])
+    Raises
+    ------
+    DataError
+        If a STAR file cannot hold it: it has a line break or another control character, or blanks and both quotes.
+    """
+    if re.search(r"[\0-\x08\n-\x1f\x7f]", word):
+        raise DataError(f"{word!r} has a line break or control character, which no STAR file can hold; rename it")
+    if word and not re.search(r"\s", word) and word[0] not in "\"'#":
+        return word
+    mark = next((mark for mark in "\"'" if mark not in word), None)
+    if mark is None:
+        raise DataError(f"{word!r} has blanks and both kinds of quotes, which no STAR file can hold; rename it")
+    return f"{mark}{word}{mark}"

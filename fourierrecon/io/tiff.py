@@ -6,9 +6,11 @@ rows around when they read TIFF, and their alignments hold for images read so: h
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
 from fourierrecon.io.stacks import FileStack
+from fourierrecon.memory import check_memory
 
 #: Compressions of EER movies: events of electrons, no images.
 EER = (65000, 65001, 65002)
@@ -47,14 +50,14 @@ class TiffStack(FileStack):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).absolute()
-        with self._open() as file:
+        with self._open() as file, self._sound():
             first = file.pages[0]
             if (compression := int(first.compression)) in EER:
                 raise DataError(
                     f"{self.path} is an EER movie (TIFF compression {compression}): events, not images; "
                     f"make images of it first, as RELION's and Warp's motion correction do"
                 )
-            for number, page in enumerate(self._pages(file), 1):
+            for number, page in enumerate(file.pages, 1):
                 self._check(page.keyframe, number, first.shape)
                 if page.shape != first.shape or page.dtype != first.dtype:
                     raise DataError(
@@ -62,6 +65,10 @@ class TiffStack(FileStack):
                         f"{first.dtype}; all pages must be alike"
                     )
             self._dtype: np.dtype[Any] = np.dtype(first.dtype).newbyteorder("=")
+            size, found = int(first.size) * self._dtype.itemsize, self.path.stat().st_size
+            if compression == 1 and size > found:
+                raise DataError(f"{self.path} is cut short: an image has {size} bytes, the file {found}; copy it again")
+            check_memory(self.path, size, "an image of it")
             count, self._offset = len(file.pages), None
             if not _ends(file):
                 raise DataError(f"{self.path} is cut short: {count} pages found, but more are announced; copy it again")
@@ -70,7 +77,7 @@ class TiffStack(FileStack):
                 count = max(1, int(file.series[0].size) // int(first.size))
             if count > len(file.pages):
                 self._offset, self._stored = int(first.dataoffsets[0]), np.dtype(file.byteorder + self._dtype.char)
-                needed, found = self._offset + count * first.size * self._dtype.itemsize, self.path.stat().st_size
+                needed = self._offset + count * size
                 if needed > found:
                     raise DataError(
                         f"{self.path} is cut short: {needed} bytes expected ({count} images), {found} found; "
@@ -125,6 +132,9 @@ class TiffStack(FileStack):
         """Open the file, a ``tifffile.TiffFile``."""
         try:
             import tifffile
+
+            # what it finds odd is told in one line, or does not matter
+            logging.getLogger("tifffile").addHandler(logging.NullHandler())
         except ImportError as error:
             raise DataError(
                 f"{self.path} is a TIFF file; the package tifffile reads it: pip install 'fourierrecon[tiff]'"
@@ -140,11 +150,14 @@ class TiffStack(FileStack):
             raise DataError(f"{self.path} is a damaged TIFF file (it holds no pages); copy it again")
         return file
 
-    def _pages(self, file: Any) -> Iterator[Any]:
-        """Go through the pages."""
+    @contextmanager
+    def _sound(self) -> Iterator[None]:
+        """Say in one line that tags are damaged: they may be of any number and type, and the library hands them on."""
         try:
-            yield from file.pages
-        except (ValueError, KeyError, IndexError, OSError) as error:
+            yield
+        except (DataError, MemoryError):
+            raise
+        except Exception as error:
             raise DataError(f"{self.path} is a damaged TIFF file ({_line(error)}); copy it again") from error
 
     def _check(self, page: Any, number: int, shape: tuple[int, ...]) -> None:
@@ -187,8 +200,8 @@ def _pixel_size(file: Any) -> float:
     """Give the pixel size, Å; 0 where nothing that can be trusted tells it."""
     try:
         size = _ome(file.ome_metadata) if file.is_ome else _resolution(file)
-    except (ValueError, ZeroDivisionError, TypeError, AttributeError, ElementTree.ParseError):
-        return 0.0
+    except (ValueError, ArithmeticError, TypeError, AttributeError, LookupError, ElementTree.ParseError):
+        return 0.0  # notes of any program
     return size if np.isfinite(size) and 0 < size < LARGEST_PIXEL else 0.0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from math import prod
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from fourierrecon.io.quantise import Scale
 from fourierrecon.io.stacks import LEAST_SPACING, MOST_SPACING
+from fourierrecon.memory import check_memory
 from fourierrecon.volume import Volume
 
 
@@ -96,7 +98,14 @@ class VolumeFile(ABC):
         return f"unknown size (the file says {said} Å)" if any(self.spacing) else "unknown size"
 
     def read(self) -> Volume:
-        """Read all of it."""
+        """Read all of it.
+
+        Raises
+        ------
+        DataError
+            If it cannot be read, or there is too little memory.
+        """
+        check_memory(self.path, 4 * prod(self.shape), "all of it")
         data = np.empty(self.shape, np.float32)
         for z, y in self.tiles():
             data[z, y] = self.block(z, y)

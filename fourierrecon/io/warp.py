@@ -194,7 +194,7 @@ def _images(series: WarpSeries, keep: NDArray[np.intp], source: Path, stack: Pat
             )
         return FileImages([(found, int(i)) for i in keep]), whole.pixel_size
     if len(series.movies) != len(series):
-        raise DataError(f"{series.path}: no stack of its name beside it, and no {series.movie_field}; give the stack")
+        raise DataError(f"{series.path}: no stack of its name beside it, and no {series.movie_field}; give stack=...")
     files = [_average(series, int(i), source) for i in keep]
     for i, file in enumerate(files):
         if file in files[:i]:
@@ -226,7 +226,7 @@ def _average(series: WarpSeries, index: int, source: Path) -> Path:
                 return place
     raise DataError(
         f"{series.path}, {series.movie_field}, value {index + 1}: no average of {word[:80]} ({tried[0]} and others "
-        f"tried); give the stack, as `WarpTools ts_stack` writes it"
+        f"tried); give stack=..., as `WarpTools ts_stack` writes it"
     )
 
 

@@ -16,10 +16,11 @@ from numpy.typing import DTypeLike, NDArray
 
 from fourierrecon.errors import DataError, FourierReconError, UsageError
 from fourierrecon.io.files import replacing_folder
+from fourierrecon.io.json_text import brief, fits
 from fourierrecon.io.quantise import HeldVolume, Scale, check_densities
 from fourierrecon.io.stacks import common_spacing
 from fourierrecon.io.volume_file import VolumeFile, Write
-from fourierrecon.memory import release, resident_memory, trim
+from fourierrecon.memory import check_memory, release, resident_memory, trim
 from fourierrecon.parallel import Progress, available_cores, for_each
 from fourierrecon.volume import Volume
 
@@ -33,6 +34,10 @@ LEVEL = 1
 UNITS = {"angstrom": 1.0, "picometer": 0.01, "nanometer": 10.0, "micrometer": 1e4, "millimeter": 1e7, "meter": 1e10}
 INSTALL = "pip install 'fourierrecon[zarr]'"
 AXES = ("z", "y", "x")
+#: No tomogram is longer, voxels.
+LONGEST_SIDE = 1 << 24
+#: Of which kind our own attributes are.
+OURS = {"label": [str], "scale": float, "offset": float}
 Triple = tuple[int, int, int]
 #: Gives a block of densities ``(z, y, x)``.
 Read = Callable[[slice, slice, slice], NDArray[np.float32]]
@@ -195,30 +200,34 @@ class ZarrVolume(VolumeFile):
         self.path = Path(path)
         if not self.path.exists():
             raise DataError(f"cannot read {path}: No such file or directory")
-        try:
+        with _opening(self.path):
             group = zarr.open_group(self.path, mode="r")
             attributes = dict(group.attrs)
-            multiscale = cast(dict[str, Any], attributes.get("ome", attributes))["multiscales"][0]
-            datasets, axes = multiscale["datasets"], multiscale["axes"]
-            if not 0 <= level < len(datasets):
-                raise UsageError(f"{path} has levels 0 to {len(datasets) - 1}; there is no level {level}")
+        multiscale = _multiscale(self.path, attributes)
+        datasets, axes = multiscale["datasets"], multiscale["axes"]
+        if not 0 <= level < len(datasets):
+            raise UsageError(f"{path} has levels 0 to {len(datasets) - 1}; there is no level {level}")
+        with _opening(self.path):
             array = group[datasets[level]["path"]]
-            sizes, places = _transforms(len(axes), datasets[level], multiscale)
-        except (LookupError, TypeError, AttributeError, ValueError, OSError) as error:
-            if isinstance(error, FourierReconError):
-                raise
-            raise DataError(f"{path} is no OME-Zarr image: {error!r}; is it the folder of one?") from error
-        names = [axis.get("name") for axis in axes]
-        if not isinstance(array, zarr.Array) or names[-3:] != list(AXES):
-            raise DataError(f"{path} is no volume: its axes are {names}; the last must be z, y, x")
-        if any(n != 1 for n in array.shape[:-3]):
-            raise DataError(f"{path} holds several volumes (shape {array.shape}); take one out first")
+            if not isinstance(array, zarr.Array):
+                raise TypeError(f"{datasets[level]['path'][:60]} is no array")
+            shape, chunks, dtype = array.shape, array.chunks, np.dtype(array.dtype)
+        names = [axis["name"] for axis in axes]
+        if names[-3:] != list(AXES) or len(shape) != len(axes):
+            raise DataError(f"{path} is no volume: its axes are {', '.join(names)}; the last must be z, y, x")
+        if any(n != 1 for n in shape[:-3]):
+            raise DataError(f"{path} holds several volumes (shape {shape}); take one out first")
+        if not all(0 < n <= LONGEST_SIDE for n in shape[-3:]) or dtype.kind not in "biuf":
+            raise DataError(f"{path} holds {dtype} of shape {shape}, which is no volume of densities; restore it")
+        check_memory(self.path, prod(chunks) * dtype.itemsize, "one chunk of it")
         units = [axis.get("unit", "angstrom") for axis in axes[-3:]]
-        if any(unit not in UNITS for unit in units):
-            raise DataError(f"{path}: unit {units[0]} of its axes is unknown; known: {', '.join(UNITS)}")
+        unknown = [unit for unit in units if not isinstance(unit, str) or unit not in UNITS]
+        if unknown:
+            raise DataError(f"{path}: unit {brief(unknown[0])} of its axes is unknown; known: {', '.join(UNITS)}")
         self._array = array
-        depth, height, width = array.shape[-3:]
-        self.shape, self.dtype = (depth, height, width), np.dtype(array.dtype)
+        depth, height, width = shape[-3:]
+        self.shape, self.dtype = (depth, height, width), dtype
+        sizes, places = _transforms(self.path, len(axes), datasets[level], multiscale)
         voxels = [s * UNITS[unit] for s, unit in zip(sizes[-3:], units, strict=True)]
         # along an axis of one voxel it means nothing
         counted = [s for s, n in zip(voxels, self.shape, strict=True) if n > 1] or voxels
@@ -227,16 +236,22 @@ class ZarrVolume(VolumeFile):
         self.voxel_size = 0.0 if nothing or min(counted) <= 0 else common_spacing(counted[::-1])
         z, y, x = (t * UNITS[unit] for t, unit in zip(places[-3:], units, strict=True))
         self.origin = (x, y, z)
-        ours = cast(dict[str, Any], attributes.get("fourierrecon", {}))
-        self.label = "\n".join(ours.get("label", []))
-        self.scale = Scale(ours.get("scale", 1.0), ours.get("offset", 0.0))
-        self.tile = (min(array.chunks[-3], depth), min(array.chunks[-2], height))
+        ours = {"label": list[str](), "scale": 1.0, "offset": 0.0}
+        found = attributes.get("fourierrecon", {})
+        if not fits(found, {}) or not fits(ours | found, OURS) or found.get("scale") == 0:
+            raise DataError(f"{path}: its attribute fourierrecon is not whole; restore it, or remove the attribute")
+        ours |= found
+        self.label = "\n".join(cast(list[str], ours["label"]))
+        self.scale = Scale(cast(float, ours["scale"]), cast(float, ours["offset"]))
+        self.tile = (min(chunks[-3], depth), min(chunks[-2], height))
 
     def stored(self, z: slice, y: slice) -> NDArray[Any]:
         """Read a block ``(z, y, x)`` of numbers as they are stored, all columns of it."""
         try:
             return np.asarray(self._array[(*(0,) * (self._array.ndim - 3), z, y, slice(None))])
-        except (ValueError, RuntimeError, OSError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # the library lets those of all its codecs through
             raise DataError(f"cannot read {self.path}: {error}; copy it again") from error
 
 
@@ -358,14 +373,44 @@ def _attributes(name: str, levels: list[Level], label: str, scale: Scale | None)
     return {"ome": {"version": "0.5", "multiscales": [multiscale]}, "fourierrecon": ours}
 
 
-def _transforms(n_axes: int, *places: dict[str, Any]) -> tuple[list[float], list[float]]:
+@contextmanager
+def _opening(path: Path) -> Iterator[None]:
+    """Say in one line what the library says of a folder; it lets errors of all kinds through."""
+    try:
+        yield
+    except (FourierReconError, MemoryError):
+        raise
+    except Exception as error:
+        raise DataError(f"{path} is no OME-Zarr image: {error!r}; is it the folder of one?") from error
+
+
+def _multiscale(path: Path, attributes: dict[str, Any]) -> dict[str, Any]:
+    """Give what OME-Zarr says of the first image of a group."""
+    ome = attributes.get("ome", attributes)
+    found = ome.get("multiscales") if isinstance(ome, dict) else None
+    kind = {"axes": [{"name": str}], "datasets": [{"path": str}]}
+    if not isinstance(found, list) or not found or not fits(found[0], kind):
+        raise DataError(f"{path} is no OME-Zarr image: no multiscales with axes and datasets; is it the folder of one?")
+    return cast(dict[str, Any], found[0])
+
+
+def _transforms(path: Path, n_axes: int, *places: dict[str, Any]) -> tuple[list[float], list[float]]:
     """Give scale and translation along each axis, of what a level says and what is said of all levels after that."""
     scale, translation = [1.0] * n_axes, [0.0] * n_axes
     for place in places:
-        for transform in place.get("coordinateTransformations", []):
-            if transform["type"] == "scale":
-                scale = [s * f for s, f in zip(scale, transform["scale"], strict=True)]
-                translation = [t * f for t, f in zip(translation, transform["scale"], strict=True)]
-            elif transform["type"] == "translation":
-                translation = [t + d for t, d in zip(translation, transform["translation"], strict=True)]
+        transforms = place.get("coordinateTransformations", [])
+        if not fits(transforms, [{"type": str}]):
+            raise DataError(f"{path}: coordinateTransformations {brief(transforms)}; each needs a type; restore it")
+        for transform in transforms:
+            kind = transform["type"]
+            values = transform.get(kind)
+            if kind not in ("scale", "translation"):
+                continue
+            if not fits(values, [float] * n_axes):
+                raise DataError(f"{path}: {kind} {brief(values)}; needed: {n_axes} numbers, one an axis; restore it")
+            if kind == "scale":
+                scale = [s * f for s, f in zip(scale, values, strict=True)]
+                translation = [t * f for t, f in zip(translation, values, strict=True)]
+            else:
+                translation = [t + d for t, d in zip(translation, values, strict=True)]
     return scale, translation
