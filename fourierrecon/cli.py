@@ -226,7 +226,7 @@ def info(
     from fourierrecon import arguments
     from fourierrecon.console import program, say, screen
     from fourierrecon.io import Extras, read_series
-    from fourierrecon.io.sources import names_in
+    from fourierrecon.io.sources import check_single, names_in
     from fourierrecon.report import print_facts, print_overview
 
     console = screen()
@@ -237,6 +237,7 @@ def info(
         return
     extras = Extras(stack, angpix, mdoc, voltage, cs, q0)
     names = names_in(source, extras) if tn is None and source.suffix.lower() == ".star" else [tn]
+    check_single(extras, [name or "" for name in names])
     all_series, problems = [], []
     for name in names:
         try:

@@ -11,6 +11,7 @@ LONGEST_WORD, LONGEST = 400, 1500
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 #: Options of the command line that stand for arguments of the library.
 OPTIONS = {
+    "name": "--tn",
     "stack": "--stack",
     "pixel_size": "--angpix",
     "mdoc": "--mdoc",
@@ -79,14 +80,15 @@ def _middle_out(text: str, longest: int) -> str:
 
 
 def in_options(message: str) -> str:
-    """Name the options of the command line where the library names its arguments, as ``pixel_size=...``.
+    """Name the options of the command line where the library names its arguments: ``pixel_size=...``, ``mdoc=FILE``.
 
     Parameters
     ----------
     message
         Of an error or a warning.
     """
-    return re.sub(r"\b(\w+)=\.\.\.", lambda found: OPTIONS.get(found[1], found[0]), message)
+    arguments = re.compile(rf"(?<![\w/.])({'|'.join(OPTIONS)})=(\.\.\.|(?=\S))")
+    return arguments.sub(lambda found: OPTIONS[found[1]] + (" " if found[2] == "" else ""), message)
 
 
 def in_one_line(message: str) -> str:

@@ -177,8 +177,11 @@ def test_a_header_of_one_angstrom_is_not_believed(tmp_path: Path) -> None:
     series = Series(tmp_path / "ts.aln", [-20.0, 0.0, 20.0], set())
     series.write("2.0.10")
     write_stack(series.path.with_suffix(".mrc"), np.ones((3, 6, 8), np.float32), 1.0)
+    with pytest.warns(UserWarning, match="ts.mrc: its header says 1 Å a pixel, as headers do that nobody filled in"):
+        assert read_aretomo(series.path).pixel_size == 1
+    series.write_ctf()
     with pytest.raises(DataError, match=r"ts.mrc: no sensible pixel size in its header \(0 or 1 Å\).*pixel_size="):
-        read_aretomo(series.path)
+        read_aretomo(series.path, voltage=300.0)
     assert read_aretomo(series.path, pixel_size=1.0).pixel_size == 1
 
 

@@ -258,7 +258,7 @@ def test_exposures_and_what_goes_before_them(tmp_path: Path) -> None:
     assert any("says 3 µm of defocus; not used" in text for text in texts)
     assert series.ctf is None
     # SerialEM's notes are given, and so go before
-    sections = [f"[ZValue = {i}]\nTiltAngle = {a}\nExposureDose = 9\n" for i, a in enumerate(ANGLES)]
+    sections = [f"[ZValue = {i}]\nTiltAngle = {a}\nPriorRecordDose = {9 * i}\n" for i, a in enumerate(ANGLES)]
     (tmp_path / "ts.mdoc").write_text("\n".join(sections))
     with pytest.warns(UserWarning, match="of defocus"):
         series = read_series(source, extras=Extras(mdoc=tmp_path / "ts.mdoc"))

@@ -101,7 +101,7 @@ def check_single(extras: Extras, names: Sequence[str]) -> None:
         if file is not None and len(names) > 1:
             raise UsageError(
                 f"{option}={file} is of one tilt series, but {len(names)} are read: {', '.join(names[:8])}"
-                f"{' ...' if len(names) > 8 else ''}; give one at a time, name=..."
+                f"{' ...' if len(names) > 8 else ''}; give one at a time (name=...)"
             )
 
 
