@@ -1,4 +1,4 @@
-"""Where the command line writes to: names beside a tomogram, nothing that is read written over, no folders in vain."""
+"""Where the command line writes to: names beside a tomogram, no folders in vain."""
 
 from __future__ import annotations
 
@@ -8,41 +8,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fourierrecon.errors import UsageError
-from fourierrecon.tilt_series import TiltSeries
 
 
 def is_folder(output: str) -> bool:
     """Tell whether ``--o`` names a folder for the products of a set: it ends in a slash, or is there already."""
     path = Path(output)
     return output.endswith(("/", os.sep)) or (path.is_dir() and not path.suffix)
-
-
-def protect(output: Path, source: Path, series: TiltSeries, option: str = "--o") -> None:
-    """Refuse to write over what is read.
-
-    Parameters
-    ----------
-    output
-        File to be written.
-    source
-        The set that was given.
-    series
-        What was read from it.
-    option
-        That names the output.
-
-    Raises
-    ------
-    UsageError
-        If the output is the set or one of its image files.
-    """
-    stacks = getattr(series.images, "stacks", ())
-    read = [source, *filter(None, [series.source]), *(stack.path for stack in stacks)]
-    # an output may be a folder, which is replaced with all that is in it
-    if output.exists() and any(
-        output.samefile(path) or Path(path).resolve().is_relative_to(output.resolve()) for path in read
-    ):
-        raise UsageError(f"{option} {output} is one of the files that are read; give another name")
 
 
 def beside(output: Path, ending: str, option: str) -> Path:

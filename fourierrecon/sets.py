@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +20,20 @@ from fourierrecon.errors import FourierReconError, UsageError
 from fourierrecon.importing import entry_of
 from fourierrecon.io import read_series
 from fourierrecon.io.relion import Entry
-from fourierrecon.io.set_list import BINNING, PICTURES, SIZES, VOLUMES, write_set_list
+from fourierrecon.io.set_list import (
+    BINNING,
+    LIST,
+    PICTURES,
+    SIZES,
+    VOLUMES,
+    check_replaceable,
+    read_own_list,
+    remove_own_list,
+    write_set_list,
+)
 from fourierrecon.io.star import find_set
-from fourierrecon.outcomes import keep_outcomes
+from fourierrecon.keys import has_inputs
+from fourierrecon.outcomes import keep_outcomes, read_outcomes
 from fourierrecon.parallel import Progress
 from fourierrecon.products import Recipe, products_of
 
@@ -45,7 +57,7 @@ class Speaker:
 
     def __call__(self, outcome: Outcome) -> Progress | None:
         """Say that a tomogram begins (an outcome of nothing), or what became of it."""
-        if not outcome.made and not outcome.error:
+        if not (outcome.made or outcome.error or outcome.stale):
             self._count(outcome)
             if self._quiet or not self._console.is_terminal:
                 return None
@@ -73,6 +85,8 @@ class Speaker:
             say(self._console, "warning", f"{outcome.name}: {note}")
         if outcome.error:
             say(self._console, "failed", f"{outcome.name}: {outcome.error}")
+        elif outcome.stale:
+            say(self._console, "stale", f"{outcome.name}: {outcome.stale}")
         elif not self._quiet:
             for product in outcome.made:
                 why = "there already" if product.reason is None else f"made: {product.reason}"
@@ -88,7 +102,7 @@ def reconstruct_set(
     quiet: bool = False,
     cluster: Cluster | None = None,
 ) -> int:
-    """Reconstruct a set, and give the exit status: 0, or 1 if a tomogram failed.
+    """Reconstruct a set, and give the exit status: 0, or 1 if a tomogram failed or another one is in its place.
 
     Parameters
     ----------
@@ -110,7 +124,9 @@ def reconstruct_set(
     UsageError, DataError
         If nothing can be done at all.
     """
-    names = batch.shard(batch.choose_names(recipe.source, patterns, recipe.extras), part)
+    chosen = batch.choose_names(recipe.source, patterns, recipe.extras)
+    batch.check_names(recipe, chosen)
+    names = batch.shard(chosen, part)
     protect_set(recipe)
     with batch.locked(recipe.folder, part):
         speaker = Speaker(console, len(names), quiet=quiet)
@@ -118,43 +134,51 @@ def reconstruct_set(
             outcomes = batch.run(recipe, names, speaker)
         else:
             outcomes = cluster.run(recipe, names, speaker.finished, lambda text: say(console, "cluster", text))
-        path = None
-        try:
-            with batch.taking_turns(recipe.folder):
+        path, problem = None, ""
+        with batch.taking_turns(recipe.folder):
+            try:
                 path = write_list(recipe, outcomes)
-                if "denoising" in recipe.companions:
-                    write_denoising_lists(recipe, outcomes)
-        except UsageError as error:
-            say(console, "note", f"no {recipe.folder / 'tomograms.star'}: {error}")
+            except UsageError as error:
+                problem = str(error)
+            if path is None and remove_own_list(recipe.folder):
+                problem = problem or "nothing that it listed is as it was"
+            if "denoising" in recipe.companions:
+                write_denoising_lists(recipe, outcomes)
+        if problem:
+            say(console, "note", f"no {recipe.folder / LIST}: {problem}")
         keep_outcomes(recipe, outcomes, part)
     return sum_up(console, recipe, outcomes, path, part)
 
 
 def protect_set(recipe: Recipe) -> None:
-    """Refuse to write the list of tomograms over the one that is read.
+    """Refuse to write the list of tomograms, or what became of them, over what no run on a set wrote, or what is read.
 
     Raises
     ------
-    UsageError
+    UsageError, DataError
         If it would be.
     """
-    target = recipe.folder / "tomograms.star"
-    read = [recipe.source]
-    if recipe.source.suffix.lower() == ".star":
-        read.append(find_set(recipe.source)[0])
-    if target.exists() and any(path.exists() and target.samefile(path) for path in read):
-        raise UsageError(f"--o {recipe.folder}: {target} is the set that is read; give another folder")
+    target = recipe.folder / LIST
+    if target.exists() and recipe.source.is_file():
+        read = [recipe.source]
+        if recipe.source.suffix.lower() == ".star":
+            read.append(find_set(recipe.source)[0])
+        if any(path.exists() and target.samefile(path) for path in read):
+            raise UsageError(f"--o {recipe.folder}: {target} is the set that is read; give another folder")
+    check_replaceable([target])
+    read_outcomes(recipe.folder)
 
 
 def write_list(recipe: Recipe, outcomes: Sequence[Outcome]) -> Path | None:
     """Write ``tomograms.star`` of all tomograms that are there, those of other runs into this folder included."""
     results = {outcome.name: words_of(outcome) for outcome in outcomes if outcome.made}
-    done = {outcome.name for outcome in outcomes}
+    done = {outcome.name for outcome in outcomes if not outcome.stale}
     files = [path.name for path in (recipe.folder / "tomograms").glob("rec_*")]
+    earlier = read_own_list(recipe.folder)
     for name in batch.choose_names(recipe.source, (), recipe.extras):
         # of many tomograms, most are not there yet: nothing to be read for these
         if name not in done and any(file.startswith(f"rec_{name}") for file in files):
-            found = _found(recipe, name)
+            found = _found(recipe, name, earlier.get(name, {}))
             if found is not None:
                 results[name] = found
     if not results:
@@ -187,15 +211,21 @@ def write_denoising_lists(recipe: Recipe, outcomes: Sequence[Outcome]) -> list[P
     return write_lists(recipe.folder / "denoising", pairs) if pairs else []
 
 
-def _found(recipe: Recipe, name: str) -> dict[str, str] | None:
-    """Give the words for a tomogram that this run did not touch, if all its products are there."""
+def _found(recipe: Recipe, name: str, earlier: dict[str, str]) -> dict[str, str] | None:
+    """Give the words for a tomogram that this run did not touch, if all its products are there.
+
+    One that was made with other options keeps the words that it had in the list, as long as its alignment is the same.
+    """
     try:
-        products = products_of(replace(recipe, resume=True), name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they were told of those that this run is about
+            products = products_of(replace(recipe, resume=True, redo=()), name)
     except (FourierReconError, OSError):
         return None
-    if any(product.reason is not None for product in products):
-        return None
-    return words_of(Outcome(name, tuple(map(batch.made_of, products))))
+    if not any(product.reason is not None or product.kept for product in products):
+        return words_of(Outcome(name, tuple(map(batch.made_of, products))))
+    volume = earlier.get(VOLUMES[""])
+    return earlier if volume is not None and has_inputs(Path(volume), products[0].key) else None
 
 
 def words_of(outcome: Outcome) -> dict[str, str]:
@@ -213,16 +243,21 @@ def words_of(outcome: Outcome) -> dict[str, str]:
 def sum_up(console: Console, recipe: Recipe, outcomes: Sequence[Outcome], path: Path | None, part: str | None) -> int:
     """Say how many tomograms are done, and which failed and why; give the exit status."""
     by: Mapping[str, list[Outcome]] = {
-        status: [outcome for outcome in outcomes if outcome.status == status] for status in ("done", "there", "failed")
+        status: [outcome for outcome in outcomes if outcome.status == status]
+        for status in ("done", "there", "stale", "failed")
     }
     seconds = sum(outcome.seconds for outcome in by["done"])
     each = f", {seconds / len(by['done']):.1f} s each" if by["done"] else ""
     say(
         console,
         "summary",
-        f"{len(by['done'])} done{each}; {len(by['there'])} there already; {len(by['failed'])} failed"
+        f"{len(by['done'])} done{each}; {len(by['there'])} there already; "
+        + f"{len(by['stale'])} left as they are; " * bool(by["stale"])
+        + f"{len(by['failed'])} failed"
         + (f" (part {part})" if part else ""),
     )
+    for outcome in by["stale"]:
+        say(console, "stale", f"{outcome.name}: {outcome.stale}")
     for outcome in by["failed"]:
         say(console, "failed", f"{outcome.name}: {outcome.error}")
     if path is not None:
@@ -231,4 +266,4 @@ def sum_up(console: Console, recipe: Recipe, outcomes: Sequence[Outcome], path: 
         say(console, "next", "run the same command again: it makes what is missing")
     elif path is not None:
         say(console, "next", f"{program()} info {quote(str(path))}")
-    return 1 if by["failed"] else 0
+    return 1 if by["failed"] or by["stale"] else 0

@@ -33,6 +33,7 @@ from fourierrecon.options import (
     ProjectionCentre,
     ProjectionThickness,
     Quiet,
+    Redo,
     ScratchFolder,
     Snr,
     TaperDistance,
@@ -99,6 +100,7 @@ def watch(
     centre_proj: ProjectionCentre = 0,
     thickness_proj: ProjectionThickness = 10,
     ending: Ending = "mrc",
+    redo: Redo = False,
     j: Threads = None,
     memory: Memory = None,
     scratch: ScratchFolder = None,
@@ -136,6 +138,7 @@ def watch(
         passport=passport,
         companions=[],
         resume=True,
+        redo=redo,
     )
     seconds = None if idle is None else 60 * idle
     raise typer.Exit(watch_folder(screen(), recipe, every=every, idle=seconds, quiet=quiet))

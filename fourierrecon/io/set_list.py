@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from fourierrecon.errors import DataError
+from fourierrecon.errors import DataError, UsageError
 from fourierrecon.io.files import find_file
 from fourierrecon.io.relion import Entry, write_entries
 from fourierrecon.io.star import IMAGE, find_set
-from fourierrecon.io.star_table import Table, write_tables
+from fourierrecon.io.star_table import TITLE, Table, write_tables
 
+#: Name of the list, and its first line.
+LIST, OWN = "tomograms.star", f"{TITLE}: what was made of a set"
 #: Columns that name files.
 FILES = ("rlnTomoTiltSeriesStarFile", "rlnTomoTiltSeriesName")
 #: Columns that are made anew.
@@ -27,6 +29,60 @@ PICTURES = {
     "Even": "rlnTomogramProjectionHalf1",
     "Odd": "rlnTomogramProjectionHalf2",
 }
+
+
+def is_own_list(path: Path) -> bool:
+    """Tell whether a STAR file was written by :func:`write_set_list`, so that it may be written anew, or go."""
+    try:
+        with path.open("rb") as file:
+            return file.readline(200).decode("utf-8", "replace").strip() == f"# {OWN}"
+    except OSError:
+        return False
+
+
+def check_replaceable(paths: Iterable[Path]) -> None:
+    """Refuse to replace STAR files that :func:`write_set_list` has not written.
+
+    Raises
+    ------
+    UsageError
+        If there is one.
+    """
+    for path in paths:
+        if path.exists() and not is_own_list(path):
+            raise UsageError(
+                f"{path} was not written by a run on a set, and would be replaced; choose another folder (--o), or "
+                f"move it away"
+            )
+
+
+def remove_own_list(folder: Path) -> bool:
+    """Remove the list of tomograms that an earlier run wrote; tell whether there was one."""
+    path = folder / LIST
+    own = is_own_list(path)
+    if own:
+        path.unlink(missing_ok=True)
+    return own
+
+
+def read_own_list(folder: Path) -> dict[str, dict[str, str]]:
+    """Read what :func:`write_set_list` was given of each tomogram, but for files that are gone; nothing without one.
+
+    Raises
+    ------
+    DataError
+        If the list cannot be read.
+    """
+    path = folder / LIST
+    if not is_own_list(path):
+        return {}
+    _, overview, _ = find_set(path)
+    files = {*VOLUMES.values(), *PICTURES.values()}
+    found: dict[str, dict[str, str]] = {}
+    for row, name in enumerate(overview.words("rlnTomoName")):
+        words = {label: overview.columns[label][row] for label in (*SIZES, BINNING, *files) if overview.has(label)}
+        found[name] = {label: word for label, word in words.items() if label not in files or Path(word).exists()}
+    return found
 
 
 def write_set_list(
@@ -47,14 +103,19 @@ def write_set_list(
 
     Raises
     ------
+    UsageError
+        If a file would be replaced that was not written here.
     DataError
         If a file cannot be read or written.
     """
-    path = folder / "tomograms.star"
+    path = folder / LIST
     if entries:
+        tilts = [folder / words[0] for entry in entries if (words := entry.overview.get(FILES[0]))]
+        check_replaceable([path, folder / "optimisation_set.star", *tilts])
         for entry in entries:
             entry.overview.update({label: [word] for label, word in results[entry.name].items()})
-        return write_entries(folder, entries)
+        return write_entries(folder, entries, title=OWN)
+    check_replaceable([path])
     _, overview, tables = find_set(source)
     names = overview.words("rlnTomoName")
     rows = [i for i, name in enumerate(names) if name in results]
@@ -69,7 +130,7 @@ def write_set_list(
             columns[label] = [_reachable(overview, label, i) for i in rows]
     columns |= {label: [results[names[i]].get(label, "") for i in rows] for label in added}
     kept = {name: _with_files(table) for name, table in tables.items() if name in results}
-    write_tables(path, {"global": columns, **kept})
+    write_tables(path, {"global": columns, **kept}, OWN)
     return path
 
 

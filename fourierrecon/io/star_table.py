@@ -16,6 +16,8 @@ from fourierrecon.errors import DataError
 from fourierrecon.io.files import is_plain, replacing
 from fourierrecon.io.star_text import decode, encode, read_blocks
 
+#: First line of files that are written here.
+TITLE = "written by fourierrecon"
 #: A file that changed within so many seconds may change again without looking other, s.
 FRESH = 2.0
 
@@ -189,8 +191,15 @@ def _parse(path: Path) -> dict[str, Table]:
     return tables
 
 
-def write_tables(path: Path, tables: Mapping[str, Mapping[str, object]]) -> None:
+def write_tables(path: Path, tables: Mapping[str, Mapping[str, object]], title: str = TITLE) -> None:
     """Write a STAR file: blocks of columns (lists of words), or of labels with one word each.
+
+    Parameters
+    ----------
+    path, tables
+        The file, and its blocks by name.
+    title
+        For its first line.
 
     Raises
     ------
@@ -207,7 +216,7 @@ def write_tables(path: Path, tables: Mapping[str, Mapping[str, object]]) -> None
     # the library's first line holds the time: without it, the same tables give the same file
     _, _, text = starfile.to_string(blocks, sep="\t").partition("\n")
     with replacing(path) as file:
-        file.write(b"# written by fourierrecon\n" + text.encode())
+        file.write(f"# {title}\n{text}".encode())
 
 
 def _tidy(path: Path) -> str:
