@@ -197,7 +197,12 @@ def made_of(product: Product) -> Made:
     return Made(product.path, product.picture, product.part, region.binning, size, product.reason)
 
 
-def run(recipe: Recipe, names: Sequence[str], follow: Callable[[Outcome], Progress | None]) -> list[Outcome]:
+def run(
+    recipe: Recipe,
+    names: Sequence[str],
+    follow: Callable[[Outcome], Progress | None],
+    check: Callable[[], None] = lambda: None,
+) -> list[Outcome]:
     """Process tomograms one after the other.
 
     Parameters
@@ -206,27 +211,45 @@ def run(recipe: Recipe, names: Sequence[str], follow: Callable[[Outcome], Progre
         As for :func:`process`.
     follow
         Called with an empty outcome before each tomogram, which gives its progress, and with its outcome after it.
+    check
+        Called before each, and at the end; what it raises ends the run.
     """
     outcomes = []
     for name in names:
+        check()
         outcome = process(recipe, name, follow(Outcome(name)))
         follow(outcome)
         outcomes.append(outcome)
+    check()
     return outcomes
 
 
 @contextmanager
-def locked(folder: Path, part: str | None = None) -> Iterator[None]:
+def locked(folder: Path, part: str | None = None) -> Iterator[Callable[[], None]]:
     """Have a folder of products for this process alone, or, of a shard, for processes with other shards as well.
 
     The lock goes with the process, however it ends. What processes that were killed left half written is removed, as
     soon as nobody else works there.
+
+    Returns
+    -------
+    A context that gives ``check()``, which raises a DataError if the folder has gone, or another one is in its place.
 
     Raises
     ------
     DataError
         If another process works there, or the folder cannot be written.
     """
+    files: list[TextIO] = []
+
+    def check() -> None:
+        try:
+            same = all(os.path.samestat(os.fstat(file.fileno()), os.stat(file.name)) for file in files)
+        except OSError:
+            same = False
+        if not same:
+            raise DataError(f"{folder} has gone, or was replaced; nothing more is made: run the same command again")
+
     with ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -237,6 +260,7 @@ def locked(folder: Path, part: str | None = None) -> Iterator[None]:
                 _sign(own)
             with taking_turns(folder):
                 file = _open(stack, folder / LOCK)
+                files.append(file)
                 if _lock(file, fcntl.LOCK_EX):
                     _clean(folder)
                     _sign(file)
@@ -254,7 +278,7 @@ def locked(folder: Path, part: str | None = None) -> Iterator[None]:
                 f"{folder} is on a file system without locks: nothing keeps a second run from working there",
                 stacklevel=3,
             )
-        yield
+        yield check
 
 
 @contextmanager

@@ -67,6 +67,7 @@ def import_series(
     A tomogram of the new set is that of its source: same voxels at the same places. Images stay where they are.
     """
     from fourierrecon.console import program, say, screen
+    from fourierrecon.inputs import input_files, protect
     from fourierrecon.io import Extras, read_all_series, read_series
     from fourierrecon.io.star import read_halves
     from fourierrecon.offsets import Offsets
@@ -93,6 +94,12 @@ def import_series(
             say(console, "CTF", describe_ctf(series))
             if series.excluded:
                 say(console, "excluded", f"images {', '.join(map(str, series.excluded))} of the source")
+    names = [series.name for series, _ in found]
+    files = [target, o / "optimisation_set.star", *(o / "tilt_series" / f"{name}.star" for name in names)]
+    files += [o / f"{name}{half}.mrcs" for name in names for half in ("", "_even", "_odd")]
+    protect(files, [path for source in sources for path in input_files(source, extras)])
+    if not overwrite and (there := [path for path in files if path.exists()]):
+        raise UsageError(f"{there[0]} exists; give --overwrite to replace it, or another folder")
     path, copied = write_set(o, found, "relion4" if version == "relion4" else "relion5", copy=copy)
     if copied and not copy:
         say(console, "note", f"RELION 4 needs the images of a series in one stack: copied {', '.join(copied)}")

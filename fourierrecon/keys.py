@@ -7,6 +7,7 @@ ever disagree with what is there.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
@@ -19,6 +20,8 @@ from fourierrecon import __version__
 from fourierrecon.errors import FourierReconError
 from fourierrecon.tilt_series import TiltSeries
 
+#: How many pieces of an image file are compared, evenly over it, and their size, bytes.
+SAMPLES, SAMPLE = 8, 4096
 #: The line of a label that holds a key.
 LINE = re.compile(r"key (?P<inputs>[0-9a-f]{16}) (?P<options>[0-9a-f]{16}) (?P<version>\S+)")
 
@@ -111,6 +114,27 @@ def has_inputs(path: Path, key: str) -> bool:
     """Tell whether a product was made from the inputs of a key, whatever the options were."""
     fault = fault_of(path, key, None)
     return fault is None or fault.kind in ("options", "version")
+
+
+def identity_of(series: TiltSeries) -> str:
+    """Give a text that tells whether two machines see the same inputs.
+
+    It is made from what makes a key, and from a sample of what the image files hold: names, sizes and times may be the
+    same by chance.
+
+    Parameters
+    ----------
+    series
+        What is to be reconstructed.
+    """
+    digest = hashlib.sha256(_hash(_facts(series)).encode())
+    for path in dict.fromkeys(path for path, _ in getattr(series.images, "sections", ())):
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            for number in range(SAMPLES):
+                file.seek(number * max(size - SAMPLE, 0) // max(SAMPLES - 1, 1))
+                digest.update(file.read(SAMPLE))
+    return digest.hexdigest()[:16]
 
 
 def _hash(facts: Iterable[Any]) -> str:

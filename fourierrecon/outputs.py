@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -37,6 +37,26 @@ def beside(output: Path, ending: str, option: str) -> Path:
     if other == output:
         raise UsageError(f"--o {output}: with {option}, {ending} is for another file; name the tomogram .mrc")
     return other
+
+
+def refuse_others(files: Iterable[Path], sign: Path) -> None:
+    """Refuse to write files that are there, if they were not written by an earlier run of the same kind.
+
+    Parameters
+    ----------
+    files
+        To be written.
+    sign
+        What such a run writes as well.
+
+    Raises
+    ------
+    UsageError
+        If there is one, and no sign.
+    """
+    for path in files:
+        if path.exists() and not sign.exists():
+            raise UsageError(f"{path} is there, and would be replaced; give a folder of its own")
 
 
 @contextmanager

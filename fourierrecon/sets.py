@@ -128,12 +128,12 @@ def reconstruct_set(
     batch.check_names(recipe, chosen)
     names = batch.shard(chosen, part)
     protect_set(recipe)
-    with batch.locked(recipe.folder, part):
+    with batch.locked(recipe.folder, part) as check:
         speaker = Speaker(console, len(names), quiet=quiet)
         if cluster is None:
-            outcomes = batch.run(recipe, names, speaker)
+            outcomes = batch.run(recipe, names, speaker, check)
         else:
-            outcomes = cluster.run(recipe, names, speaker.finished, lambda text: say(console, "cluster", text))
+            outcomes = cluster.run(recipe, names, speaker.finished, lambda text: say(console, "cluster", text), check)
         path, problem = None, ""
         with batch.taking_turns(recipe.folder):
             try:

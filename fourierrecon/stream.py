@@ -99,6 +99,7 @@ class Watcher:
                     continue
                 arrivals = list(self._arrivals(owner, source, state, waiting))
             except (FourierReconError, OSError) as error:
+                waiting.setdefault(source.stem, source)  # most tilt series have the name of their file
                 self._tell(f"waiting for {source}: {error}")
                 continue
             found += arrivals
@@ -303,10 +304,9 @@ def watch_folder(console: Console, recipe: Recipe, *, every: float, idle: float 
 
 def _process(recipe: Recipe, name: str, results: Mapping[str, tuple[Recipe, Outcome]]) -> Outcome:
     """Make a tomogram, if its files have names of their own among those that were made."""
+    others = [other for other, (_, outcome) in results.items() if outcome.made and other != name]
     try:
-        batch.check_names(
-            recipe, [*(other for other, (_, done) in results.items() if done.made and other != name), name]
-        )
+        batch.check_names(recipe, [*others, name])
     except UsageError as error:
         return Outcome(name, error=str(error))
     return batch.process(recipe, name)

@@ -194,10 +194,7 @@ def test_two_files_of_warp_for_one_series(run: Run, here: Path) -> None:
         (here / "in" / folder).mkdir()
         (here / "in" / folder / "TS_01.xml").write_text("<?xml version='1.0'?><TiltSeries/>")
     out = run(f"{WATCH} --idle 0.01")[1]
-    assert (
-        "TS_01 is left out: in/a_backup/TS_01.xml and in/warp_tiltseries/TS_01.xml both describe it; move one away"
-        in out
-    )
+    assert "TS_01 is left out: in/a_backup/TS_01.xml and in/warp_tiltseries/TS_01.xml both describe it" in out
 
 
 def test_other_options_and_other_sets(run: Run, here: Path) -> None:
@@ -225,9 +222,8 @@ def test_names_that_share_a_file(run: Run, here: Path) -> None:
     row = "    3   3.0   1.00000   0.0   0.0   1.00   1.00   1.00   0.00   40.0\n"
     for path in here.glob("in/*.aln"):
         path.write_text(path.read_text().replace("41 36 3", "41 36 4") + row)
-        write_stack(
-            path.with_suffix(".mrc"), np.random.default_rng(1).normal(size=(4, 36, 41)).astype(np.float32), 10.0
-        )
+        images = np.random.default_rng(1).normal(size=(4, 36, 41)).astype(np.float32)
+        write_stack(path.with_suffix(".mrc"), images, 10.0)
     status, out, _ = run(f"{WATCH} --d 16 --halves tilts --idle 0.01")
     assert status == 1
     assert "1 done; 1 failed" in out

@@ -301,6 +301,23 @@ def _part(folder: Path) -> Path:
     return folder / f".fourierrecon-{secrets.token_hex(8)}.part"
 
 
+@contextmanager
+def marking(folder: Path) -> Iterator[Path]:
+    """Put an empty file into a folder, by which it is known from elsewhere; it goes at the end.
+
+    Parameters
+    ----------
+    folder
+        That is there.
+    """
+    file, path = _new_file(folder / "mark")
+    with file:
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+
 def _new_file(target: Path) -> tuple[BinaryIO, Path]:
     """Open a new file beside the target, which nobody takes for left over as long as it is open; give its path too."""
     while True:
