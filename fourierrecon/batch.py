@@ -43,6 +43,10 @@ class Made:
         ``(width, height, depth)`` of the region, bin-1 px.
     reason
         Why it was made; None if it was there.
+    origin
+        World coordinates ``(x, y, z)`` of its first voxel, bin-1 px.
+    excluded
+        1-based numbers of the images that it is made without.
     """
 
     path: Path
@@ -51,6 +55,8 @@ class Made:
     binning: float
     size: tuple[float, float, float]
     reason: str | None
+    origin: tuple[float, float, float]
+    excluded: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -194,7 +200,10 @@ def made_of(product: Product) -> Made:
     region = product.region
     width, height, depth = region.size or (n * region.binning for n in region.shape[::-1])
     size = float(width), float(height), float(depth)
-    return Made(product.path, product.picture, product.part, region.binning, size, product.reason)
+    return Made(
+        product.path, product.picture, product.part, region.binning, size, product.reason, region.origin,
+        product.series.excluded,
+    )  # fmt: skip
 
 
 def run(

@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, chdir, contextmanager, suppress
@@ -325,12 +326,12 @@ def _share_out(
     than to others stay where they are if all workers die and come back.
     """
     recipe = replace(recipe, settings=replace(recipe.settings, progress=None))
-    run, waiting, done = uuid4().hex, deque(names), SimpleQueue[Any]()
+    waiting, done = deque(names), SimpleQueue[Any]()
     unfit: dict[str, str] = {}
     running: dict[Any, _Task] = {}
     outcomes: dict[str, Outcome] = {}
     deaths: Counter[str] = Counter()
-    lonely = False
+    lonely, alone = False, time.monotonic()
 
     def close(task: _Task, outcome: Outcome | str | None) -> None:
         """Note what became of a try."""
@@ -354,7 +355,9 @@ def _share_out(
         while waiting or running:
             check()
             workers = _workers(client)
-            if workers and not running and unfit.keys() >= set(workers):
+            if running or not unfit.keys() >= set(workers) or not workers:
+                alone = time.monotonic()
+            elif time.monotonic() > alone + PATIENCE:  # no other worker has come
                 while waiting:
                     name = waiting.popleft()
                     outcomes[name] = Outcome(name, error=f"no worker can make it: {unfit[workers[0]]}")
@@ -377,7 +380,7 @@ def _share_out(
                     except (FourierReconError, OSError) as error:
                         close(_Task(name, worker), Outcome(name, error=_one_line(error)))
                         continue
-                    key = f"fourierrecon-{name}-{deaths[name]}-{run}"
+                    key = f"fourierrecon-{name}-{uuid4().hex}"  # what was tried before is not asked again
                     future = client.submit(work, recipe, name, terms, key=key, workers=[worker], pure=False)
                     running[future] = _Task(name, worker)
                     future.add_done_callback(done.put)

@@ -100,6 +100,36 @@ def projection_matrices(
     return matrices
 
 
+def tilt_angles_of(projections: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Tilt angles that projection matrices have, degrees in (-180, 180], ``(n_tilts,)``.
+
+    The beams of a tilt series lie in the plane perpendicular to the tilt axis; the angles count in it from the place
+    next to z. With ``P = Rz Ry(tilt) Rx(x tilt)`` and one x tilt for all, these are the tilts, whatever the x tilt.
+    Nothing tells the sign: the axis points to larger y, or to smaller x where it lies nearer to x.
+
+    Parameters
+    ----------
+    projections
+        ``(n_tilts, 4, 4)``.
+    """
+    beams = np.cross(projections[:, 0, :3], projections[:, 1, :3])
+    beams /= np.linalg.norm(beams, axis=1, keepdims=True)
+    # an image that is seen from behind is that of the same beam
+    beams *= -1 if beams[np.argmax(np.abs(beams[:, 2])), 2] < 0 else 1
+    _, spread, directions = np.linalg.svd(beams)
+    axis, told = directions[2], len(beams) > 1 and spread[1] > 0.02 * np.sqrt(len(beams))
+    if len(beams) > 2:
+        told = told and spread[2] < spread[1] / 3
+    if not told or abs(axis[2]) > 0.9:
+        # beams that are next to each other, or all over the place, do not tell the axis: x or y, from which they turn
+        steep = np.abs(beams[:, :2]).sum(0)
+        sines = -beams[:, 0] if steep[0] >= steep[1] else -beams[:, 1]
+        return np.asarray(np.degrees(np.arcsin(np.clip(sines, -1, 1))))
+    axis = axis * (np.sign(axis[1]) if abs(axis[1]) >= abs(axis[0]) else -np.sign(axis[0]))
+    zero = np.array([0.0, 0.0, 1.0]) - axis[2] * axis
+    return np.asarray(np.degrees(np.arctan2(beams @ np.cross(zero, axis), beams @ zero)))
+
+
 def tilt_axis_angle(projections: NDArray[np.float64], tilt_angles: NDArray[np.float64]) -> float:
     """Angle of the tilt axis from the images' y axis, as ``rlnTomoZRot`` gives it, degrees in (-180, 180].
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from fourierrecon.errors import DataError, UsageError
+from fourierrecon.io.rotations import TOLERANCE
 from fourierrecon.options import (
     FLAG,
     Aberration,
@@ -23,16 +24,17 @@ from fourierrecon.options import (
     Voltage,
     XTilt,
     ZShift,
+    alignment_option,
     output_option,
 )
+from fourierrecon.tilt_series import USUAL_HAND
 
 if TYPE_CHECKING:
+    from fourierrecon.geometry import Region
     from fourierrecon.io.relion import Entry
     from fourierrecon.tilt_series import ImageStack, TiltSeries
 
 Version = Literal["relion4", "relion5"]
-#: RELION's default, and what its import writes for series of IMOD and AreTomo.
-HAND = -1
 #: Endings that RELION takes for stacks; others get one of them after a colon.
 STACKS = (".mrcs", ".mrc")
 
@@ -61,14 +63,24 @@ def import_series(
     x_tilt: XTilt = 0.0,
     z_shift: ZShift = 0.0,
     flip_hand: FlipHand = False,
+    rotations_only: Annotated[
+        bool,
+        alignment_option(
+            FLAG,
+            "For RELION 5: leave out magnification, stretch and shear, as RELION's import does",
+            "--rotations_only",
+        ),
+    ] = False,
 ) -> None:
     """Write a RELION 4 or 5 set from tilt series of RELION, IMOD, AreTomo, Warp or EMAN2.
 
-    A tomogram of the new set is that of its source: same voxels at the same places. Images stay where they are.
+    A tomogram of the new set is that of its source: same voxels at the same places. Images stay where they are. Sets of
+    RELION 5 hold rotations and shifts only: what an alignment has beyond that is an error above 0.1 px.
     """
     from fourierrecon.console import program, say, screen
     from fourierrecon.inputs import input_files, protect
     from fourierrecon.io import Extras, read_all_series, read_series
+    from fourierrecon.io.sources import check_single
     from fourierrecon.io.star import read_halves
     from fourierrecon.offsets import Offsets
     from fourierrecon.report import describe_ctf, describe_images
@@ -95,12 +107,20 @@ def import_series(
             if series.excluded:
                 say(console, "excluded", f"images {', '.join(map(str, series.excluded))} of the source")
     names = [series.name for series, _ in found]
+    check_single(extras, names)
     files = [target, o / "optimisation_set.star", *(o / "tilt_series" / f"{name}.star" for name in names)]
     files += [o / f"{name}{half}.mrcs" for name in names for half in ("", "_even", "_odd")]
     protect(files, [path for source in sources for path in input_files(source, extras)])
     if not overwrite and (there := [path for path in files if path.exists()]):
         raise UsageError(f"{there[0]} exists; give --overwrite to replace it, or another folder")
-    path, copied = write_set(o, found, "relion4" if version == "relion4" else "relion5", copy=copy)
+    path, copied = write_set(
+        o,
+        found,
+        "relion4" if version == "relion4" else "relion5",
+        copy=copy,
+        rotations_only=rotations_only,
+        tell=lambda text: say(console, "rotations", text),
+    )
     if copied and not copy:
         say(console, "note", f"RELION 4 needs the images of a series in one stack: copied {', '.join(copied)}")
     say(console, "wrote", f"{path}: RELION {version[-1]} set of {len(found)} tomogram{'s' * (len(found) > 1)}")
@@ -116,6 +136,8 @@ def write_set(
     version: Version,
     *,
     copy: bool = False,
+    rotations_only: bool = False,
+    tell: Callable[[str], object] = str,
 ) -> tuple[Path, list[str]]:
     """Write a set; give its STAR file, and the names of the stacks that were copied.
 
@@ -132,6 +154,10 @@ def write_set(
         Of RELION.
     copy
         Write all images anew, one stack a series.
+    rotations_only
+        As for :func:`fourierrecon.io.relion.relion5_entry`.
+    tell
+        Called with what the rotations of a RELION 5 set leave out of an alignment, in words.
 
     Raises
     ------
@@ -145,17 +171,40 @@ def write_set(
 
     # everything is worked out before anything is written
     copies: list[tuple[Path, TiltSeries, ImageStack]] = []
-    entries = [_entry(folder, series, halves, version, copy, copies) for series, halves in found]
+    entries = [
+        _entry(folder, series, halves, version, copies, copy=copy, rotations_only=rotations_only)
+        for series, halves in found
+    ]
     check_entries(entries)
     for path, series, images in copies:
         write_stack(path, images, series.pixel_size, _pixel_type(images))
+    for entry in entries:
+        if entry.rotations is not None and entry.rotations.rest:
+            tell(f"{entry.name}: the nearest ones, without {entry.rotations.rest}")
     return write_entries(folder, entries), [str(path) for path, _, _ in copies]
 
 
-def entry_of(folder: Path, series: TiltSeries) -> Entry | None:
-    """Give the entry of a tilt series in a RELION 5 set; None if its images cannot be named there."""
+def entry_of(folder: Path, series: TiltSeries, region: Region | None = None) -> Entry | None:
+    """Give the entry of a tilt series in a RELION 5 set; None if its images cannot be named there.
+
+    Parameters
+    ----------
+    folder
+        Of the set.
+    series
+        With all corrections.
+    region
+        That is the tomogram of the new set. Default: that of the tilt series.
+
+    Raises
+    ------
+    UsageError
+        If RELION 5 cannot hold the alignment to 0.1 px.
+    """
     copies: list[tuple[Path, TiltSeries, ImageStack]] = []
-    entry = _entry(folder, series, {}, "relion5", False, copies)
+    entry = _entry(folder, series, {}, "relion5", copies, region=region)
+    if entry.rotations is not None and entry.rotations.magnified > TOLERANCE:
+        raise UsageError(f"{series.name}: RELION 5 sets hold no magnification, as its alignment has")
     return None if copies else entry
 
 
@@ -164,13 +213,16 @@ def _entry(
     series: TiltSeries,
     halves: Mapping[str, ImageStack],
     version: Version,
-    copy: bool,
     copies: list[tuple[Path, TiltSeries, ImageStack]],
+    *,
+    copy: bool = False,
+    rotations_only: bool = False,
+    region: Region | None = None,
 ) -> Entry:
     """Make the entry of one tilt series, and note which stacks have to be written for it."""
     from fourierrecon.io.relion import relion4_entry, relion5_entry
 
-    hand = series.hand or HAND
+    hand = series.hand or USUAL_HAND
     names: dict[str, list[str]] = {}
     stacks: dict[str, str] = {}
     for half, images in {"": series.images, **halves}.items():
@@ -186,7 +238,7 @@ def _entry(
         stacks[half] = _name(places[0][0])
     if version == "relion4":
         return relion4_entry(series, stacks[""], {half: n for half, n in names.items() if half}, hand=hand)
-    return relion5_entry(series, names, hand=hand)
+    return relion5_entry(series, names, hand=hand, region=region, rotations_only=rotations_only)
 
 
 def _places(series: TiltSeries, images: ImageStack) -> list[tuple[Path, int]] | None:

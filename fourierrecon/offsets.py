@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry import rotation_centre
-from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.tilt_series import USUAL_HAND, TiltSeries
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Offsets:
         What is in the tomogram moves by this much towards larger z, bin-1 px: as the second value of IMOD's ``SHIFT``.
     flip_hand
         Take every tilt angle with the other sign: the tomogram is mirrored, z for -z about the rotation centre. Images
-        cannot tell which of the two is right; the CTF, which has no gradient over an image here, stays as it is.
+        cannot tell which of the two is right. The defocus of each image stays as it is, so it grows with the depth the
+        other way: the hand (``rlnTomoHand``) is turned, too.
     """
 
     tilt_angle: float = 0.0
@@ -70,10 +71,14 @@ class Offsets:
         back = np.eye(4)
         back[:3, 3] = -centre
         back[2, 3] -= self.z_shift
+        projections = series.projections @ moved @ turn @ back
+        if self.flip_hand:
+            projections[:, 2] *= -1  # the depth goes with the images' x and y again: the matrices are rotations
         return replace(
             series,
-            projections=series.projections @ moved @ turn @ back,
+            projections=projections,
             tilt_angles=angles,
+            hand=-(series.hand or USUAL_HAND) if self.flip_hand else series.hand,
             frame=f"{series.frame}; {text}",
         )
 

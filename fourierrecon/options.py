@@ -81,7 +81,7 @@ PixelSize = Annotated[
 ]
 Notes = Annotated[
     Path | None,
-    input_option("MDOC", "Notes of SerialEM on the images: exposures, for files that lack them", "--mdoc"),
+    input_option("MDOC", "Notes of SerialEM on the images: exposures, in place of those of the set", "--mdoc"),
 ]
 Voltage = Annotated[
     float | None, input_option("KV", "Voltage, where files of AreTomo, IMOD or EMAN2 lack it", "--voltage")

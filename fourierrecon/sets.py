@@ -17,22 +17,14 @@ from fourierrecon.cluster import Cluster
 from fourierrecon.console import Stages, program, say
 from fourierrecon.denoising import Pair, write_lists
 from fourierrecon.errors import FourierReconError, UsageError
-from fourierrecon.importing import entry_of
 from fourierrecon.io import read_series
+from fourierrecon.io.own_list import LIST, check_replaceable, read_own_list, remove_own_list
 from fourierrecon.io.relion import Entry
-from fourierrecon.io.set_list import (
-    BINNING,
-    LIST,
-    PICTURES,
-    SIZES,
-    VOLUMES,
-    check_replaceable,
-    read_own_list,
-    remove_own_list,
-    write_set_list,
-)
+from fourierrecon.io.set_list import BINNING, PICTURES, SIZES, VOLUMES, write_set_list
+from fourierrecon.io.sources import check_single
 from fourierrecon.io.star import find_set
 from fourierrecon.keys import has_inputs
+from fourierrecon.listing import Listed
 from fourierrecon.outcomes import keep_outcomes, read_outcomes
 from fourierrecon.parallel import Progress
 from fourierrecon.products import Recipe, products_of
@@ -125,6 +117,7 @@ def reconstruct_set(
         If nothing can be done at all.
     """
     chosen = batch.choose_names(recipe.source, patterns, recipe.extras)
+    check_single(recipe.extras, chosen)
     batch.check_names(recipe, chosen)
     names = batch.shard(chosen, part)
     protect_set(recipe)
@@ -170,27 +163,62 @@ def protect_set(recipe: Recipe) -> None:
 
 
 def write_list(recipe: Recipe, outcomes: Sequence[Outcome]) -> Path | None:
-    """Write ``tomograms.star`` of all tomograms that are there, those of other runs into this folder included."""
-    results = {outcome.name: words_of(outcome) for outcome in outcomes if outcome.made}
+    """Write ``tomograms.star`` of all tomograms that are there, those of other runs into this folder included.
+
+    Raises
+    ------
+    UsageError
+        If RELION could not make these volumes from a list, nor read them.
+    DataError
+        If a file cannot be read or written.
+    """
+    results = {outcome.name: outcome for outcome in outcomes if outcome.made}
+    # notes are of one tilt series: of that which was made now
+    others, rest = {}, replace(recipe, extras=replace(recipe.extras, mdoc=None))
     done = {outcome.name for outcome in outcomes if not outcome.stale}
     files = [path.name for path in (recipe.folder / "tomograms").glob("rec_*")]
-    earlier = read_own_list(recipe.folder)
+    earlier, carried = read_own_list(recipe.folder), []
     for name in batch.choose_names(recipe.source, (), recipe.extras):
         # of many tomograms, most are not there yet: nothing to be read for these
         if name not in done and any(file.startswith(f"rec_{name}") for file in files):
-            found = _found(recipe, name, earlier.get(name, {}))
-            if found is not None:
-                results[name] = found
-    if not results:
-        return None
-    entries: list[Entry] = []
-    if recipe.source.suffix.lower() != ".star":
-        series = recipe.offsets.apply(read_series(recipe.source, None, recipe.extras))
-        entry = entry_of(recipe.folder, series)
-        if entry is None:
-            return None
-        entries = [entry]
-    return write_set_list(recipe.folder, recipe.source, results, entries)
+            found = _found(rest, name, earlier.get(name))
+            if isinstance(found, Entry):
+                carried.append(found)
+            elif found is not None:
+                others[name] = found
+    groups = [(by, made) for by, made in ((recipe, results), (rest, others)) if made]
+    return list_tomograms(recipe.folder, groups or [(recipe, {})], carried) if groups or carried else None
+
+
+def list_tomograms(
+    folder: Path, groups: Sequence[tuple[Recipe, Mapping[str, Outcome]]], carried: Sequence[Entry] = ()
+) -> Path | None:
+    """Write ``tomograms.star``; None if no tomogram can be named there.
+
+    Parameters
+    ----------
+    folder
+        Of the products.
+    groups
+        Of one set of RELION, or of any number of tilt series: recipe, and what became of its tomograms by name.
+    carried
+        Tomograms of the list that is there, which stay in it as they are.
+
+    Raises
+    ------
+    UsageError, DataError
+        As :func:`write_list`.
+    """
+    words = {name: words_of(outcome) for _, results in groups for name, outcome in results.items()}
+    listed = [Listed(recipe, {name: o.made[0] for name, o in results.items()}) for recipe, results in groups]
+    recipe = groups[0][0]
+    for one in listed:
+        one.check()
+    if recipe.source.suffix.lower() == ".star":
+        placed = {name: place for one in listed for name, place in one.placed().items()}
+        return write_set_list(folder, recipe.source, words, placed=placed, carried=carried)
+    entries = [entry for one in listed for entry in one.entries(folder)]
+    return write_set_list(folder, recipe.source, words, entries, carried=carried) if entries or carried else None
 
 
 def write_denoising_lists(recipe: Recipe, outcomes: Sequence[Outcome]) -> list[Path]:
@@ -211,10 +239,10 @@ def write_denoising_lists(recipe: Recipe, outcomes: Sequence[Outcome]) -> list[P
     return write_lists(recipe.folder / "denoising", pairs) if pairs else []
 
 
-def _found(recipe: Recipe, name: str, earlier: dict[str, str]) -> dict[str, str] | None:
-    """Give the words for a tomogram that this run did not touch, if all its products are there.
+def _found(recipe: Recipe, name: str, earlier: Entry | None) -> Outcome | Entry | None:
+    """Give the outcome of a tomogram that this run did not touch, if all its products are there.
 
-    One that was made with other options keeps the words that it had in the list, as long as its alignment is the same.
+    One that was made with other options stays in the list as it was, as long as its alignment is the same.
     """
     try:
         with warnings.catch_warnings():
@@ -223,9 +251,9 @@ def _found(recipe: Recipe, name: str, earlier: dict[str, str]) -> dict[str, str]
     except (FourierReconError, OSError):
         return None
     if not any(product.reason is not None or product.kept for product in products):
-        return words_of(Outcome(name, tuple(map(batch.made_of, products))))
-    volume = earlier.get(VOLUMES[""])
-    return earlier if volume is not None and has_inputs(Path(volume), products[0].key) else None
+        return Outcome(name, tuple(map(batch.made_of, products)))
+    volume = "" if earlier is None else earlier.overview.get(VOLUMES[""], [""])[0]
+    return earlier if volume and has_inputs(Path(volume), products[0].key) else None
 
 
 def words_of(outcome: Outcome) -> dict[str, str]:

@@ -19,13 +19,13 @@ from fourierrecon import batch
 from fourierrecon.batch import Outcome
 from fourierrecon.console import say
 from fourierrecon.errors import FourierReconError, UsageError
-from fourierrecon.importing import entry_of
 from fourierrecon.io import Extras, read_series
-from fourierrecon.io.set_list import LIST, VOLUMES, is_own_list, read_own_list, remove_own_list, write_set_list
+from fourierrecon.io.own_list import LIST, is_own, read_own_list, remove_own_list
+from fourierrecon.io.set_list import VOLUMES
 from fourierrecon.io.sources import ARETOMO, IMOD, NOTHING, WARP, names_in
 from fourierrecon.io.star import find_set
 from fourierrecon.products import Recipe
-from fourierrecon.sets import protect_set, words_of
+from fourierrecon.sets import list_tomograms, protect_set
 
 #: How many folders below the one that is watched are looked into.
 DEPTH = 3
@@ -201,7 +201,7 @@ def names_tilt_series(path: Path) -> bool:
     """Tell by what it says whether a file names tilt series; others have the same endings, lists of products too."""
     mark = {".star": b"_rlnTomoName", ".xml": b"<TiltSeries"}.get(path.suffix.lower())
     try:
-        return mark is None or (mark in path.read_bytes() and not is_own_list(path))
+        return mark is None or (mark in path.read_bytes() and not is_own(path))
     except OSError:
         return False  # it has just gone
 
@@ -330,26 +330,25 @@ def tell(console: Console, outcome: Outcome, *, known: bool, quiet: bool) -> Non
 def _write_list(console: Console, folder: Path, results: dict[str, tuple[Recipe, Outcome]]) -> Path | None:
     """Write the list of tomograms: from the set that they come from, or from scratch if they come from alignments."""
     made = {name: (recipe, outcome) for name, (recipe, outcome) in results.items() if outcome.made}
-    words = {name: words_of(outcome) for name, (_, outcome) in made.items()}
     try:
         earlier = read_own_list(folder)
-        for name, (recipe, outcome) in results.items():
-            if outcome.stale and VOLUMES[""] in earlier.get(name, {}):
-                # of other options, and of the same alignment: what changes with it is made anew
-                made[name], words[name] = (recipe, outcome), earlier[name]
-        if not made:
+        # of other options, and of the same alignment: what has another one is made anew
+        stale = {name: recipe for name, (recipe, outcome) in results.items() if outcome.stale and name in earlier}
+        carried = [earlier[name] for name in stale if Path(earlier[name].overview.get(VOLUMES[""], [""])[0]).is_file()]
+        if not made and not carried:
             if any(outcome.error and name in earlier for name, (_, outcome) in results.items()):
                 raise UsageError("of what it listed, nothing is as it was")
             return None
-        sources = {recipe.source for recipe, _ in made.values()}
+        recipes = [*(recipe for recipe, _ in made.values()), *stale.values()]
+        sources = {recipe.source for recipe in recipes}
         sets = [source for source in sources if source.suffix.lower() == ".star"]
-        if len(sources) == len(sets) == 1:
-            return write_set_list(folder, sets[0], words)
-        if sets:
+        if sets and len(sources) > 1:
             raise UsageError("tilt series come from several sets")
-        series = [recipe.offsets.apply(read_series(recipe.source, None, recipe.extras)) for recipe, _ in made.values()]
-        entries = [entry for one in series if (entry := entry_of(folder, one)) is not None]
-        return write_set_list(folder, folder, words, entries) if entries else None
+        if sets:
+            outcomes = {name: outcome for name, (_, outcome) in made.items()}
+            return list_tomograms(folder, [(recipes[0], outcomes)], carried)
+        groups = [(recipe, {name: outcome}) for name, (recipe, outcome) in made.items()]
+        return list_tomograms(folder, groups or [(recipes[0], {})], carried)
     except (FourierReconError, OSError) as error:
         # an older one would not have all, and perhaps what is no longer so
         gone = ", the one of before is removed" if remove_own_list(folder) else ""

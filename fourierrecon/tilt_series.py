@@ -11,11 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fourierrecon.errors import DataError, UsageError
+from fourierrecon.geometry import tilt_angles_of
 
 #: What exceeds these is a mistake: kV, mm, Å, degrees (of defocus and phase; turns may add up), and factors.
 MOST_VOLTAGE, MOST_ABERRATION, MOST_DEFOCUS, MOST_ANGLE, MOST_SCALE = 1e4, 1e3, 1e6, 1e3, 1e3
 #: Likewise tilt angles, and those of the tilt axis, degrees.
 MOST_TILT = 360.0
+#: ``rlnTomoHand`` where a source does not tell it: RELION's default, what its import writes for IMOD and AreTomo.
+USUAL_HAND = -1
 
 
 class ImageStack(Protocol):
@@ -202,12 +205,7 @@ class TiltSeries:
             raise DataError(f"{where}pixel size {self.pixel_size:g} Å must be positive; correct it in the set")
         object.__setattr__(self, "projections", projections)
         if len(self.tilt_angles) == 0:
-            # the beam in world coordinates is the normal of the image plane
-            beam = np.cross(projections[:, 0, :3], projections[:, 1, :3])
-            axis_part = np.hypot(beam[:, 0], beam[:, 1])
-            sign = np.where(np.abs(beam[:, 0]) >= np.abs(beam[:, 1]), np.sign(beam[:, 0]), np.sign(beam[:, 1]))
-            angles = np.degrees(np.arctan2(np.where(sign < 0, 1, -1) * axis_part, np.abs(beam[:, 2])))
-            object.__setattr__(self, "tilt_angles", angles)
+            object.__setattr__(self, "tilt_angles", tilt_angles_of(projections))
         for label, values in (("tilt angles", self.tilt_angles), ("exposures", self.exposure)):
             if values is not None and len(values) != shape[0]:
                 raise DataError(f"{where}{len(values)} {label} for {shape[0]} images; needed: one an image")

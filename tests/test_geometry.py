@@ -65,10 +65,25 @@ def test_the_tilt_axis_is_found_again(axis: float, x_tilt: float, n: int) -> Non
 
 
 @given(tilt=st.floats(-75, 75), axis=ANGLE, x_tilt=st.floats(-5, 5))
-def test_tilt_angles_are_read_off_the_matrices(tilt: float, axis: float, x_tilt: float) -> None:
+def test_the_tilt_of_one_image_is_read_off_its_matrix(tilt: float, axis: float, x_tilt: float) -> None:
+    assume(abs(np.sin(np.radians(tilt))) > abs(np.sin(np.radians(x_tilt))))
     found = series(projections=projection_matrices((40, 50), (25.0, 20, 8), [tilt], axis, x_tilt)).tilt_angles[0]
-    expected = np.degrees(np.arccos(np.cos(np.radians(tilt)) * np.cos(np.radians(x_tilt))))
-    assert abs(found) == pytest.approx(expected, abs=1e-4)
+    assert found == pytest.approx(tilt, abs=1e-4)
+
+
+@given(first=st.floats(-100, 20), steps=st.integers(1, 40), axis=ANGLE, x_tilt=st.floats(-20, 20))
+def test_tilt_angles_are_read_off_the_matrices(first: float, steps: int, axis: float, x_tilt: float) -> None:
+    # an x tilt that all images share is that of the specimen, and no part of the tilts
+    tilts = first + 3.0 * np.arange(steps + 1)
+    assume(np.abs(tilts).min() < 60)
+    found = series(projections=projection_matrices((40, 50), (25.0, 20, 8), tilts, axis, x_tilt)).tilt_angles
+    np.testing.assert_allclose(found, tilts, atol=1e-6)
+
+
+@pytest.mark.parametrize("turned", [np.diag([1.0, -1, 1, 1]), np.diag([-1.0, -1, 1, 1])])
+def test_tilt_angles_of_images_upside_down_are_the_same(turned: np.ndarray) -> None:
+    matrices = projection_matrices((40, 50), (25.0, 20, 8), TILTS, 4.0, 3.0)
+    np.testing.assert_allclose(series(projections=turned @ matrices).tilt_angles, TILTS, atol=1e-9)
 
 
 # -- regions ---------------------------------------------------------------------------------------------------------

@@ -16,9 +16,13 @@ from test_io_imod import CTF, DEFOCUS, add, folder  # noqa: F401  (a folder of e
 
 from fourierrecon import Region, TiltSeries, cli, reconstruct
 from fourierrecon.errors import UsageError
+from fourierrecon.geometry import projection_matrices, rotation_centre
 from fourierrecon.io import Extras, read_series, write_relion4_set, write_relion5_set, write_stack
+from fourierrecon.io.relion import relion5_entry
+from fourierrecon.io.rotations import euler_angles
 from fourierrecon.io.star import read_halves
 from fourierrecon.microscope import realistic_ctf
+from fourierrecon.offsets import Offsets
 from fourierrecon.weighting import NoWeighting
 
 CELL = Path(__file__).resolve().parents[2] / "shared" / "data" / "mycoplasma"
@@ -121,6 +125,80 @@ def test_magnified_alignments_need_relion4(
     assert not (tmp_path / "set").exists()
     assert run("import", folder, "-o", tmp_path / "set", "--as", "relion4") == 0
     check_same(read_series(tmp_path / "set" / "tomograms.star"), read_series(folder))
+
+
+def magnified_series(scale: np.ndarray | float) -> TiltSeries:
+    """Give a series of images of 2000 px whose first two rows are multiplied, ``(n_tilts, 2)`` or a number."""
+    geometry = Geometry(TILTS, axis=85.0, shift=3.0, centre=(1000.0, 1000.0, 200.0), image_shape=(2000, 2000))
+    series = geometry.series(np.broadcast_to(np.float32(1), (len(TILTS), 2000, 2000)))
+    projections = series.projections.copy()
+    projections[:, :2, :3] *= np.broadcast_to(np.asarray(scale), (len(TILTS), 2))[:, :, None]
+    return replace(series, projections=projections, size=(2000.0, 2000.0, 400.0), rotation_centre=(1000.0, 1000, 200))
+
+
+def test_rotations_are_the_nearest_ones_and_say_what_they_leave_out() -> None:
+    names = {"": [f"{i + 1:06d}@a.mrcs" for i in range(len(TILTS))]}
+    plain = relion5_entry(magnified_series(1.0), names)
+    assert plain.rotations is not None
+    assert plain.rotations.rest == ""
+    # matrices of three decimals: no magnification was measured; 1000 px from the middle 0.5 px, more at the corners
+    rounded = relion5_entry(magnified_series(1.0005), names)
+    assert rounded.rotations is not None
+    assert rounded.rotations.magnified == pytest.approx(5e-4 * np.hypot(1000, 1000), rel=0.1)
+    assert rounded.rotations.distorted < 1e-6
+    assert "a magnification of +0.05 % (up to 0.7" in rounded.rotations.rest
+    for column in ("rlnTomoXTilt", "rlnTomoYTilt", "rlnTomoZRot"):
+        want = np.array(plain.tilts[column], float)
+        np.testing.assert_allclose(np.array(rounded.tilts[column], float), want, atol=1e-9)
+    # stretch below 0.1 px passes, more does not, nor does magnification that is a measurement
+    assert relion5_entry(magnified_series(np.array([1 + 1e-5, 1 - 1e-5])), names)
+    for scale in (np.array([1 + 2e-4, 1 - 2e-4]), np.linspace(0.998, 1.002, len(TILTS))[:, None], 1.01):
+        with pytest.raises(
+            UsageError, match=r"which RELION 5 sets cannot hold: .* use --as relion4.* --rotations_only"
+        ):
+            relion5_entry(magnified_series(scale), names)
+        assert relion5_entry(magnified_series(scale), names, rotations_only=True)
+
+
+def test_tilts_beyond_90_degrees_keep_the_x_tilt() -> None:
+    tilts = np.array([-120.0, -90, -60, 0, 60, 90, 100])
+    turn = projection_matrices((10, 10), (0.0, 0, 0), tilts, 85.0, 0.0)[:, :2, :3]
+    for found, want in zip(euler_angles(turn), (tilts, np.full(7, 85.0), np.zeros(7)), strict=True):
+        np.testing.assert_allclose(found, want, atol=1e-4)
+
+
+def test_rotations_only_is_an_option(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+    assert run("import", folder, "-o", tmp_path / "set", "--rotations_only") == 0
+    assert "the nearest ones, without a magnification of" in " ".join(capsys.readouterr().out.split())
+    found, source = read_series(tmp_path / "set" / "tomograms.star"), read_series(folder)
+    np.testing.assert_allclose(found.tilt_angles, source.tilt_angles, atol=0.1)
+
+
+@pytest.mark.parametrize("version", ["relion4", "relion5"])
+@pytest.mark.parametrize("source_hand", [1, -1])
+def test_a_flipped_hand_turns_that_of_the_defocus(version: str, source_hand: int, tmp_path: Path) -> None:
+    series = relion_series()
+    source = write_relion4_set(tmp_path / "source", series, hand=source_hand)
+    assert run("import", source, "-o", tmp_path / "set", "--flip_hand", "--as", version) == 0
+    found = read_series(tmp_path / "set" / "tomograms.star")
+    assert found.hand == -source_hand
+    # the same defocus for what is seen at the same pixel: hand times depth stays, and the matrices are rotations
+    assert (np.linalg.det(found.projections[:, :3, :3]) > 0.99).all()
+    centre = np.append(rotation_centre(series), 1)
+    points = centre + np.array([[3.0, 5, 7, 0], [-9, 2, -4, 0], [0, 0, 6, 0]])
+    mirrored = 2 * centre - points
+    mirrored[:, :2] = points[:, :2]
+    flipped = Offsets(flip_hand=True).apply(replace(series, hand=source_hand))
+    assert flipped.hand == -source_hand
+    np.testing.assert_allclose(flipped.projections[:, :2] @ mirrored.T, series.projections[:, :2] @ points.T)
+    depth = series.projections[:, 2] @ (points - centre).T
+    np.testing.assert_allclose(flipped.projections[:, 2] @ (mirrored - centre).T, -depth, atol=1e-12)
+
+
+def test_a_hand_that_is_not_known_is_turned_from_the_usual_one(folder: Path, tmp_path: Path) -> None:  # noqa: F811
+    for words, hand in (((), -1), (("--flip_hand",), 1)):
+        assert run("import", folder, "-o", tmp_path / "set", "--as", "relion4", "--overwrite", *words) == 0
+        assert read_series(tmp_path / "set" / "tomograms.star").hand == hand
 
 
 @pytest.mark.parametrize("version", ["relion4", "relion5"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from fourierrecon.errors import DataError
 from fourierrecon.geometry import projection_matrices
-from fourierrecon.io import FileImages, write_stack
+from fourierrecon.io import Extras, FileImages, read_series, write_stack
 from fourierrecon.io.mdoc import join_mdoc, read_mdoc
 from fourierrecon.tilt_series import TiltSeries
 
@@ -128,22 +129,134 @@ def test_frame_sets(mdoc: Path) -> None:
     assert read_mdoc(mdoc).images == want
 
 
-def test_joined_by_z_value(mdoc: Path) -> None:
-    series = join_mdoc(series_of([0, 3, -3]), mdoc)
-    assert series.exposure is not None
-    np.testing.assert_allclose(series.exposure, [0, 5, 2])
-    # an offset of all angles, or their sign, is no difference; sections may come in any order
-    text = mdoc.read_text()
-    head, first, second, third = text.split("\n[ZValue")
-    mdoc.write_text("\n[ZValue".join([head, third, first, second]))
-    for angles in ([-7.0, -4.0, -10.0], [0.1, -3, 3]):
-        series = join_mdoc(series_of(angles), read_mdoc(mdoc))
-        assert series.exposure is not None
-        np.testing.assert_allclose(series.exposure, [0, 5, 2])
-    with pytest.raises(DataError, match=r"the tilt angles stray by 6 degrees, 2 allowed; .* another order"):
-        join_mdoc(series_of([-3, 0, 3]), mdoc)
-    with pytest.raises(DataError, match=r"3 sections for 2 images"):
-        join_mdoc(series_of([0, 3]), mdoc)
+TILTS = np.arange(-60.0, 61, 3)
+#: Place of each tilt in a dose-symmetric order of acquisition.
+TURN = np.argsort(np.argsort(np.abs(TILTS) + 0.1 * (TILTS < 0)))
+
+
+def notes_of(
+    path: Path,
+    order: Sequence[int] = range(41),
+    date: str = "02-Mar-2025  10:{:02d}:00",
+    angles: np.ndarray = TILTS,
+    turn: np.ndarray = TURN,
+) -> Path:
+    """Write an mdoc that lists tilts in this order, 3 e⁻/Å² each."""
+    text = "PixelSpacing = 10\nImageFile = TS_01.st\n"
+    for z, i in enumerate(order):
+        text += f"\n[ZValue = {z}]\nTiltAngle = {angles[i]:.4f}\nExposureDose = 3\n"
+        text += f"DateTime = {date.format(turn[i])}\n"
+    path.write_text(text)
+    return path
+
+
+def joined(series: TiltSeries, path: Path) -> np.ndarray:
+    exposure = join_mdoc(series, path).exposure
+    assert exposure is not None
+    return exposure
+
+
+BY_ANGLE = list(range(41))
+ACQUIRED = [int(i) for i in np.argsort(TURN)]
+
+
+@pytest.mark.parametrize("order", [BY_ANGLE, ACQUIRED, BY_ANGLE[::-1]], ids=["sorted", "acquired", "reversed"])
+@pytest.mark.parametrize("offset", [0.0, 9.5, -15.0])
+@pytest.mark.parametrize("out", [(), (1, 2, 41), (1, 2, 3), (20,)], ids=str)
+@pytest.mark.filterwarnings("ignore:.*fit with the other sign")
+def test_joined_by_angle(order: list[int], offset: float, out: tuple[int, ...], tmp_path: Path) -> None:
+    kept = np.delete(np.arange(41), [i - 1 for i in out])
+    jitter = np.random.default_rng(1).uniform(-0.3, 0.3, 41)  # refined tilt by tilt
+    series = series_of(list((TILTS + offset + jitter)[kept]), excluded=out)
+    np.testing.assert_allclose(joined(series, notes_of(tmp_path / "a.mdoc", order)), 3 * TURN[kept])
+    # of the images that are used only
+    rest = [i for i in order if i in kept]
+    whole = joined(series, notes_of(tmp_path / "b.mdoc", rest))
+    np.testing.assert_allclose(whole, 3 * np.argsort(np.argsort(TURN[kept])))
+
+
+def test_joined_in_the_order_of_acquisition(tmp_path: Path) -> None:
+    # a stack that nobody has sorted; its excluded images are numbered in its own order
+    angles = TILTS[ACQUIRED] + 10
+    series = series_of(list(np.delete(angles, [0, 5])), excluded=(1, 6))
+    np.testing.assert_allclose(
+        joined(series, notes_of(tmp_path / "a.mdoc", ACQUIRED)), 3.0 * np.delete(np.arange(41), [0, 5])
+    )
+
+
+def test_images_that_never_came_into_the_stack(tmp_path: Path) -> None:
+    kept = np.arange(3, 38)
+    path = notes_of(tmp_path / "a.mdoc", ACQUIRED)
+    np.testing.assert_allclose(joined(series_of(list(TILTS[kept] + 0.4)), path), 3 * TURN[kept])
+    with pytest.raises(DataError, match=r"41 sections for 35 images, and the tilt angles differ; .* another series"):
+        join_mdoc(series_of(list(TILTS[kept] + 1.5)), path)
+    with pytest.raises(DataError, match=r"41 sections for 42 images"):
+        join_mdoc(series_of([*TILTS, 63.0]), path)
+    with pytest.raises(DataError, match=r"stray by 30 degrees, 2 allowed"):
+        join_mdoc(series_of([*TILTS[:-1], 90.0]), path)
+
+
+def test_of_two_images_of_one_tilt_the_later_one_counts(tmp_path: Path) -> None:
+    angles = np.append(TILTS, TILTS[4] + 0.02)
+    path = notes_of(tmp_path / "a.mdoc", [*ACQUIRED, 41], angles=angles, turn=np.append(TURN, 41))
+    with pytest.warns(UserWarning, match=r"sections \d+, 41 \(ZValue\) are of one tilt; 41, the last, counts"):
+        exposure = joined(series_of(list(TILTS)), path)
+    want = 3.0 * TURN
+    want[4] = 3 * 41
+    np.testing.assert_allclose(exposure, want)
+
+
+def test_angles_of_the_other_sign(tmp_path: Path) -> None:
+    path = notes_of(tmp_path / "a.mdoc")
+    with pytest.warns(UserWarning, match=r"matched by tilt angle; .* fit with the other sign"):
+        np.testing.assert_allclose(joined(series_of(list(-TILTS)), path), 3 * TURN[::-1])
+    notes_of(path, BY_ANGLE[10:])
+    with pytest.warns(UserWarning, match="opposite signs"):
+        np.testing.assert_allclose(joined(series_of(list(-TILTS[10:])), path), 3 * np.argsort(np.argsort(TURN[10:])))
+
+
+def test_images_that_warp_leaves_out(tmp_path: Path) -> None:
+    """UseTilt of Warp, beside an mdoc of the whole series in the order of acquisition."""
+    write_stack(tmp_path / "TS_01.mrc", np.random.default_rng(1).normal(size=(41, 8, 10)).astype(np.float32), 4.0)
+    out = [0, 1, 40]
+    words = {
+        "Angles": map(str, TILTS),
+        "UseTilt": [str(i not in out) for i in range(41)],
+        "AxisAngle": ["85"] * 41,
+        "AxisOffsetX": ["0"] * 41,
+        "AxisOffsetY": ["0"] * 41,
+        "MoviePath": [f"{i}.tif" for i in range(41)],
+    }
+    tables = "".join(f"<{tag}>{chr(10).join(values)}</{tag}>" for tag, values in words.items())
+    (tmp_path / "TS_01.xml").write_text(f'<TiltSeries AreAnglesInverted="False">{tables}</TiltSeries>')
+    notes = notes_of(tmp_path / "a.mdoc", ACQUIRED)
+    with pytest.warns(UserWarning, match="left out, as UseTilt says"):
+        series = read_series(tmp_path / "TS_01.xml", None, Extras(mdoc=notes))
+    np.testing.assert_allclose(series.exposure, 3 * np.delete(TURN, out))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("date", ["2025-03-02  10:{:02d}:00", "02-Mrz-25 10:{:02d}:00", "2025-03-02T10:{:02d}:00"])
+def test_dates_of_other_kinds(date: str, tmp_path: Path) -> None:
+    np.testing.assert_allclose(joined(series_of(list(TILTS)), notes_of(tmp_path / "a.mdoc", date=date)), 3 * TURN)
+
+
+@pytest.mark.parametrize("date", ["", "yesterday", "02.03.2025 10:{:02d}", "02-Mar-2025  10:00:00"])
+def test_an_order_that_is_not_known_gives_no_exposures(date: str, tmp_path: Path) -> None:
+    bare, path = series_of(list(TILTS)), notes_of(tmp_path / "a.mdoc", date=date)
+    with pytest.warns(UserWarning, match="the order of the images is not known|add DateTime") as caught:
+        assert join_mdoc(bare, path) is bare
+    assert "add DateTime or PriorRecordDose" in str(caught[1].message)
+    # angles that go to and fro are in the order of acquisition
+    with pytest.warns(UserWarning, match="count as taken in the order of the file"):
+        np.testing.assert_allclose(joined(bare, notes_of(path, ACQUIRED, date)), 3 * TURN)
+
+
+def test_months_in_two_unknown_languages_give_no_exposures(tmp_path: Path) -> None:
+    path = notes_of(tmp_path / "a.mdoc", date="02-Mrz-2025 10:{:02d}:00")
+    path.write_text(path.read_text().replace("-Mrz-", "-Mai-", 3))
+    bare = series_of(list(TILTS))
+    with pytest.warns(UserWarning, match="the order of the images is not known|add DateTime"):
+        assert join_mdoc(bare, path) is bare
 
 
 def test_joined_by_file_name(mdoc: Path, tmp_path: Path) -> None:
@@ -155,13 +268,18 @@ def test_joined_by_file_name(mdoc: Path, tmp_path: Path) -> None:
     joined = join_mdoc(series, mdoc)
     assert joined.exposure is not None
     np.testing.assert_allclose(joined.exposure, [2, 5])
-    with pytest.raises(DataError, match="3 sections for 2 images, and their file names do not tell"):
-        join_mdoc(series, edit(mdoc, ("_001_", "_1_")))
+    # where the names do not tell, the angles do
+    other = join_mdoc(series, edit(mdoc, ("_001_", "_1_"), ("TiltAngle = -3.0", "TiltAngle = -3.2")))
+    np.testing.assert_allclose(other.exposure, [2, 5])  # type: ignore[arg-type]
 
 
-def test_nothing_to_join(mdoc: Path, tmp_path: Path) -> None:
+def test_what_is_given_wins(mdoc: Path) -> None:
     series = series_of([0, 3, -3], exposure=np.array([1.0, 2, 3]))
-    assert join_mdoc(series, tmp_path / "not even read.mdoc") is series
+    with pytest.warns(UserWarning, match=r"its exposures are used, which are not those of tomogram \(up to 3 e"):
+        np.testing.assert_allclose(joined(series, mdoc), [0, 5, 2])
+
+
+def test_nothing_to_join(mdoc: Path) -> None:
     edit(mdoc, ("ExposureDose = 2.5", "ExposureDose = 0"), ("= 2\n", "= 0\n"), ("= 3\n", "= 0\n"))
     bare = series_of([0, 3, -3])
     with pytest.warns(UserWarning, match="tells no exposure") as caught:

@@ -17,7 +17,7 @@ from sets import command, volumes, write_small_set
 
 from fourierrecon.io import read_volume
 from fourierrecon.io.mrc import write_stack
-from fourierrecon.io.set_list import OWN
+from fourierrecon.io.own_list import OWN
 from fourierrecon.io.star import list_tomograms
 from fourierrecon.stream import sources_in
 
@@ -185,8 +185,8 @@ def test_a_copy_is_not_taken_for_the_original(run: Run, here: Path) -> None:
     assert len(lines(out, "done")) == 1
     assert any("in/backup/TS_01.aln is left out" in text for text in lines(out, "note"))
     assert run("reconstruct --t in/TS_01.aln --noctf --bin 2 --d 16 --o alone.mrc")[0] == 0
-    found = [read_volume(path).data for path in ("out/tomograms/rec_TS_01.mrc", "alone.mrc")]
-    np.testing.assert_allclose(*found, atol=1e-6)
+    mine, alone = read_volume("out/tomograms/rec_TS_01.mrc"), read_volume("alone.mrc")
+    np.testing.assert_allclose(mine.data, alone.data, atol=1e-6)
 
 
 def test_two_files_of_warp_for_one_series(run: Run, here: Path) -> None:

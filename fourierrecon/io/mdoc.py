@@ -6,6 +6,7 @@ import os
 import re
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -20,13 +21,11 @@ from fourierrecon.tilt_series import MOST_TILT, TiltSeries
 
 #: No angle (degrees), exposure (e⁻/Å²) or pixel size (Å) is larger: what exceeds it is a mistake.
 LARGEST = 1e7
-#: By how much the tilt angles of a series may stray from the mdoc's, beyond a common offset, degrees.
-STRAY = 2.0
 #: Fields that are read; whatever else a section holds, in whatever form, does not matter.
 NUMBERS = ("TiltAngle", "ExposureDose", "PriorRecordDose", "PixelSpacing")
 FIELDS = (*NUMBERS, "SubFramePath", "DateTime")
 SECTION = re.compile(r"\[(ZValue|FrameSet|MontSection) *=")
-TIME = re.compile(r"(\d{1,2})-([A-Za-z]{3})-(\d{2,4})\s+(\d{1,2}):(\d{2}):(\d{2})$", re.ASCII)
+TIME = re.compile(r"(\d{1,2})-([^\W\d_]{2,9})\.?-(\d{2,4})\s+(\d{1,2}):(\d{2}):(\d{2})$")
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
@@ -49,7 +48,7 @@ class MdocImage:
     file_name
         Of its frames, without folders; empty where not noted.
     order
-        0-based place in the order of acquisition: by ``DateTime`` where every image has it, else as in the file.
+        0-based place in the order of acquisition (see :func:`acquisition_order`); None where the file does not tell.
     """
 
     z: int
@@ -58,7 +57,7 @@ class MdocImage:
     prior_exposure: float | None
     pixel_size: float | None
     file_name: str
-    order: int
+    order: int | None
 
 
 @dataclass(frozen=True)
@@ -81,15 +80,16 @@ class Mdoc:
         """Exposure before each image, e⁻/Å², ``(n_images,)``; None where the file does not tell.
 
         ``PriorRecordDose`` if all images have it (and not only zeros); else the sum of ``ExposureDose`` of those
-        taken before. SerialEM writes 0 where its dose is not calibrated: such zeros count as unknown.
+        taken before, if their order is known. SerialEM writes 0 where its dose is not calibrated: such zeros count as
+        unknown.
         """
         prior = [image.prior_exposure for image in self.images]
         if None not in prior and any(prior):
             return np.array(prior, float)
-        own = [image.exposure for image in self.images]
-        if None in own or not any(own):
+        own, order = [image.exposure for image in self.images], [image.order for image in self.images]
+        if None in own or not any(own) or None in order:
             return None
-        doses, turn = np.array(own, float), np.argsort([image.order for image in self.images])
+        doses, turn = np.array(own, float), np.argsort(np.array(order, int))
         before = np.empty(len(doses))
         before[turn] = np.cumsum(doses[turn]) - doses[turn]
         return before
@@ -128,17 +128,23 @@ def read_mdoc(path: str | os.PathLike[str]) -> Mdoc:
     twice = next((z for z, count in Counter(numbers).items() if count > 1), None)
     if twice is not None:
         raise DataError(f"{path}: section {twice} is there more than once; were two files joined? Keep one of each")
-    times = [_time(section.DateTime or "") for _, section in sections]
-    known = [time for time in times if time is not None]
-    if known and len(known) < len(times):
-        lacking = spans[times.index(None)][0] + 1
+    order, missing = acquisition_order(
+        [str(section.DateTime or "") for _, section in sections], [section.TiltAngle for _, section in sections]
+    )
+    prior = [section.PriorRecordDose for _, section in sections]
+    if None not in prior and any(prior):
+        missing = None
+    if missing is not None and all(section.ExposureDose for _, section in sections):
+        line = spans[missing][0] + 1
+        told = (
+            "the order of the images is not known"
+            if order is None
+            else "the images count as taken in the order of the file"
+        )
         warnings.warn(
-            f"{path}, line {lacking}: this section has no readable DateTime, so the images count as taken in the order "
-            f"of the file; was it cut short?",
+            f"{path}, line {line}: this section has no readable DateTime (as 30-Nov-2015 15:21:38): {told}",
             stacklevel=2,
         )
-    turn = sorted(range(len(times)), key=lambda i: known[i]) if len(known) == len(times) else list(range(len(times)))
-    order = np.argsort(turn)
     return Mdoc(
         path,
         tuple(
@@ -149,19 +155,53 @@ def read_mdoc(path: str | os.PathLike[str]) -> Mdoc:
                 section.PriorRecordDose,
                 section.PixelSpacing,
                 _name(str(section.SubFramePath or "")),
-                int(order[i]),
+                None if order is None else order[i],
             )
             for i, (z, section) in enumerate(sections)
         ),
     )
 
 
-def join_mdoc(series: TiltSeries, mdoc: Mdoc | str | os.PathLike[str]) -> TiltSeries:
-    """Complete a tilt series with the exposure of an mdoc, where the series has none.
+def acquisition_order(times: Sequence[str], angles: Sequence[float]) -> tuple[list[int] | None, int | None]:
+    """Find out in which order images were taken.
 
-    Images that are files of their own are found by the names of their frames, without endings. Else image ``i`` of the
-    series is that with the ``i``-th ``ZValue``, if there are as many and their tilt angles fit (but for a common
-    offset, and the sign).
+    By their times, if all have one of their own. Else in the order of the file, if the times that can be read agree
+    with it; or if there are none, and the angles go to and fro, so that nobody has sorted the file by them.
+
+    Parameters
+    ----------
+    times
+        As ``30-Nov-15  15:21:38`` or ISO 8601. A month in another language will do where all images have the same.
+    angles
+        Tilts, degrees.
+
+    Returns
+    -------
+    tuple
+        The place of each image in the order, or None; and the first image whose time is missing or cannot be read,
+        where that matters.
+    """
+    known = [_time(text) for text in times]
+    months = {match[2].lower() for text in times if (match := TIME.match(text.strip()))}
+    if None in known and len(months) == 1 and not months & set(MONTHS):
+        (month,) = months
+        known = [_time(re.sub(month, "jan", text, flags=re.IGNORECASE)) for text in times]
+    missing = known.index(None) if None in known else None
+    told = [time for time in known if time is not None]
+    if len(set(told)) == len(times):
+        return [int(i) for i in np.argsort(sorted(range(len(times)), key=lambda i: told[i]))], None
+    in_file = list(range(len(times)))
+    if len(set(told)) > 1:
+        return (in_file if told == sorted(told) else None), missing
+    steps = np.diff(angles)
+    to_and_fro = bool((steps > 0).any() and (steps < 0).any())
+    return (in_file if to_and_fro else None), missing or 0
+
+
+def join_mdoc(series: TiltSeries, mdoc: Mdoc | str | os.PathLike[str]) -> TiltSeries:
+    """Give a tilt series the exposures of an mdoc, in place of those that it may have.
+
+    Which section is that of an image is found by :mod:`fourierrecon.io.mdoc_match`.
 
     Parameters
     ----------
@@ -173,46 +213,32 @@ def join_mdoc(series: TiltSeries, mdoc: Mdoc | str | os.PathLike[str]) -> TiltSe
     Returns
     -------
     TiltSeries
-        The same one if it has exposures, or the mdoc has none (then with a warning).
+        The same one if the mdoc tells no exposures (then with a warning).
 
     Raises
     ------
     DataError
         If the mdoc cannot be used, or its images are not those of the series.
     """
-    if series.exposure is not None:
-        return series
+    from fourierrecon.io.mdoc_match import match_sections
+
     notes = mdoc if isinstance(mdoc, Mdoc) else read_mdoc(mdoc)
     exposure = notes.exposure_before
     if exposure is None:
-        warnings.warn(f"{notes.path}: tells no exposure (ExposureDose 0 or missing); none is used", stacklevel=2)
+        reason = "ExposureDose 0 or missing"
+        if notes.images[0].order is None:
+            reason = "the order in which the images were taken is not known; add DateTime or PriorRecordDose"
+        rest = "none is used" if series.exposure is None else "those of the tilt series are used"
+        warnings.warn(f"{notes.path}: tells no exposure ({reason}); {rest}", stacklevel=2)
         return series
-    return replace(series, exposure=exposure[_match(series, notes)])
-
-
-def _match(series: TiltSeries, notes: Mdoc) -> NDArray[np.intp]:
-    """Give the place in the mdoc of each image of a series, ``(n_tilts,)``."""
-    stacks = getattr(series.images, "stacks", ())
-    if len(stacks) == series.n_tilts:
-        places = {_stem(image.file_name): i for i, image in enumerate(notes.images) if image.file_name}
-        found = [places.get(_stem(Path(stack.path).name)) for stack in stacks]
-        if None not in found and len(set(found)) == len(found):
-            return np.array(found, np.intp)
-    where = f"{notes.path} and {series.source or series.name}"
-    if len(notes.images) != series.n_tilts:
-        raise DataError(
-            f"{where}: {len(notes.images)} sections for {series.n_tilts} images, and their file names do not tell "
-            f"which is which; give the .mdoc of these images"
+    found = exposure[match_sections(series, notes)]
+    if series.exposure is not None and not np.allclose(found, series.exposure, atol=0.01):
+        warnings.warn(
+            f"{notes.path}: its exposures are used, which are not those of {series.source or series.name} "
+            f"(up to {np.abs(found - series.exposure).max():.3g} e⁻/Å² apart)",
+            stacklevel=2,
         )
-    by_z = np.argsort([image.z for image in notes.images])
-    angles = np.array([image.tilt_angle for image in notes.images])[by_z]
-    stray = min(float(np.ptp(series.tilt_angles - sign * angles)) for sign in (1, -1))
-    if not stray <= STRAY:
-        raise DataError(
-            f"{where}: the tilt angles stray by {stray:.3g} degrees, {STRAY:g} allowed; "
-            f"is the .mdoc of another series, or in another order than the images?"
-        )
-    return by_z
+    return replace(series, exposure=found)
 
 
 def _section(path: Path, lines: list[str], number: int, place: int) -> tuple[int, Any]:
@@ -246,13 +272,15 @@ def _section(path: Path, lines: list[str], number: int, place: int) -> tuple[int
 
 
 def _time(text: str) -> datetime | None:
-    """Read a time as ``30-Nov-15  15:21:38``, whatever the locale."""
+    """Read a time as ``30-Nov-15  15:21:38`` or of ISO 8601, whatever the locale."""
     match = TIME.match(text.strip())
-    if match is None or match[2].lower() not in MONTHS:
-        return None
-    year, month = int(match[3]), MONTHS.index(match[2].lower()) + 1
-    day, hour, minute, second = (int(match[i]) for i in (1, 4, 5, 6))
     try:
+        if match is None:
+            return datetime.fromisoformat(" ".join(text.split())).replace(tzinfo=None)
+        if match[2].lower() not in MONTHS:
+            return None
+        year, month = int(match[3]), MONTHS.index(match[2].lower()) + 1
+        day, hour, minute, second = (int(match[i]) for i in (1, 4, 5, 6))
         return datetime(year + 2000 if year < 100 else year, month, day, hour, minute, second)
     except ValueError:
         return None
@@ -261,8 +289,3 @@ def _time(text: str) -> datetime | None:
 def _name(path: str) -> str:
     """Give the name of a file without its folders, of either system."""
     return PurePosixPath(path.replace("\\", "/")).name
-
-
-def _stem(name: str) -> str:
-    """Give the name of a file without its ending, to be compared."""
-    return os.path.splitext(name)[0].lower()

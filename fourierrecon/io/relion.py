@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fourierrecon.errors import UsageError
-from fourierrecon.geometry import Region, projection_matrices
+from fourierrecon.geometry import Region
 from fourierrecon.io.mrc import write_stack
+from fourierrecon.io.rotations import TOLERANCE, Rotations, miss
 from fourierrecon.io.star_table import TITLE, write_tables
 from fourierrecon.tilt_series import ImageStack, TiltSeries
 
-#: By how much the angles given may miss the matrices of the series, px.
-TOLERANCE = 1e-3
+#: Columns of RELION 5's geometry.
+ANGLES = ("rlnTomoXTilt", "rlnTomoYTilt", "rlnTomoZRot", "rlnTomoXShiftAngst", "rlnTomoYShiftAngst")
 
 
 def write_relion4_set(
@@ -132,11 +133,14 @@ class Entry:
         Its row in the table of all tomograms.
     tilts
         The table of its tilts, by column.
+    rotations
+        Of RELION 5: what stands for the matrices of the tilt series.
     """
 
     name: str
     overview: dict[str, list[str]]
     tilts: dict[str, list[str]]
+    rotations: Rotations | None = None
 
 
 def relion4_entry(
@@ -146,6 +150,7 @@ def relion4_entry(
     *,
     hand: int = -1,
     size: tuple[float, float, float] | None = None,
+    region: Region | None = None,
 ) -> Entry:
     """Make the entry of a tilt series in a RELION 4 set.
 
@@ -153,20 +158,26 @@ def relion4_entry(
     ----------
     series, hand, size
         As for :func:`write_relion4_set`.
+    region
+        In place of the size: a part of the world that is the tomogram of the new set.
     stack
         Name of the stack of its images, as it will be written.
     halves
         Names of the half images (``N@stack``, one a tilt), under ``Even`` and ``Odd``; may be empty.
     """
-    corner, extent = _frame(series, size)
-    shift = np.eye(4)
-    shift[:3, 3] = np.asarray(corner) - 1
-    matrices = series.projections @ shift
-    overview, tilts = _common_columns(series, hand)
+    corner, extent = _frame(series, size, region)
+    overview, tilts = common_columns(series, hand)
     overview |= {"rlnTomoTiltSeriesName": [stack], "rlnTomoFrameCount": [str(series.n_tilts)]}
     overview |= {f"rlnTomoSize{a}": [_number(v)] for a, v in zip("XYZ", extent, strict=True)}
-    columns = {f"rlnTomoProj{a}": [_vector(row) for row in matrices[:, i]] for i, a in enumerate("XYZW")}
-    return Entry(series.name, overview, columns | tilts | _image_columns(halves))
+    return Entry(series.name, overview, matrix_columns(series, corner, 1.0) | tilts | _image_columns(halves))
+
+
+def matrix_columns(series: TiltSeries, corner: tuple[float, float, float], first: float) -> dict[str, list[str]]:
+    """Give the matrices of a tilt series as columns, for a world in which a corner of its own is ``(first,) * 3``."""
+    shift = np.eye(4)
+    shift[:3, 3] = np.asarray(corner) - first
+    matrices = series.projections @ shift
+    return {f"rlnTomoProj{a}": [_vector(row) for row in matrices[:, i]] for i, a in enumerate("XYZW")}
 
 
 def relion5_entry(
@@ -179,8 +190,13 @@ def relion5_entry(
     *,
     hand: int = -1,
     size: tuple[float, float, float] | None = None,
+    region: Region | None = None,
+    rotations_only: bool = False,
 ) -> Entry:
     """Make the entry of a tilt series in a RELION 5 set.
+
+    It holds rotations and shifts only. Those nearest to the matrices are taken, as by RELION's own import, which leaves
+    out what the matrices hold beyond that.
 
     Parameters
     ----------
@@ -188,54 +204,51 @@ def relion5_entry(
         As for :func:`write_relion5_set`.
     images
         Names of the images (``N@stack`` or a file, one a tilt), under the empty word, ``Even`` and ``Odd``.
+    region
+        In place of the size: a part of the world that is the tomogram of the new set.
+    rotations_only
+        Leave out magnification, stretch and shear, however large.
 
     Raises
     ------
     UsageError
-        If the matrices are no rotations, or the angles and shifts given do not make them.
+        If rotations miss the matrices by more than :data:`~fourierrecon.io.rotations.TOLERANCE` (magnification that is
+        no more than rounding does not count), or the angles and shifts given do.
     """
-    corner, extent = _frame(series, size)
-    half = [int(s / 2) for s in extent]
-    middle = np.append(np.asarray(corner) + half, 1.0)
-    rows = series.projections[:, :2, :3]
-    beam = np.cross(rows[:, 0], rows[:, 1])
-    # P = Rz(axis) Ry(tilt) Rx(x tilt): its last row is (-sin tilt, cos tilt sin x, cos tilt cos x)
-    found_tilt = np.degrees(np.arcsin(np.clip(-beam[:, 0], -1, 1)))
-    found_x = np.degrees(np.arctan2(beam[:, 1], beam[:, 2]))
-    found_axis = np.degrees(np.arctan2(rows[:, 1, 0], rows[:, 0, 0]))
-    centre_pixel = np.array([series.image_shape[1] // 2, series.image_shape[0] // 2])
-    found_shifts = series.projections[:, :2] @ middle - centre_pixel
+    corner, extent = _frame(series, size, region)
+    middle = np.asarray(corner) + [int(s / 2) for s in extent]
+    reach = np.array(np.meshgrid(*([0, s] for s in extent))).reshape(3, -1) + np.asarray(corner)[:, None]
+    reach -= middle[:, None]
+    found = Rotations.nearest(series.projections, series.image_shape, middle, reach)
     n = series.n_tilts
     tilt, axis, x = (
-        np.broadcast_to(np.asarray(found if given is None else given, float), n)
-        for given, found in ((tilt_angles, found_tilt), (tilt_axis_angle, found_axis), (x_tilt, found_x))
+        np.broadcast_to(np.asarray(own if given is None else given, float), n)
+        for given, own in ((tilt_angles, found.tilt), (tilt_axis_angle, found.axis), (x_tilt, found.x_tilt))
     )
-    shift = np.broadcast_to(np.asarray(found_shifts if shifts is None else shifts, float), (n, 2))
-
-    made = projection_matrices(series.image_shape, (half[0], half[1], half[2]), tilt, axis, x, shift)
-    back = np.eye(4)
-    back[:3, 3] = corner
-    corners = np.array(np.meshgrid(*([0, s] for s in extent), [1])).reshape(4, -1)
-    miss = np.abs((made - series.projections @ back)[:, :2] @ corners).max()
-    if not miss < TOLERANCE:
+    shift = np.broadcast_to(np.asarray(found.shifts if shifts is None else shifts, float), (n, 2))
+    if any(given is not None for given in (tilt_angles, tilt_axis_angle, x_tilt, shifts)):
+        off = miss(series.projections, series.image_shape, (tilt, axis, x), shift, middle, reach)
+        if not off <= TOLERANCE + found.magnified + found.distorted:
+            raise UsageError(
+                f"these angles and shifts miss the projection matrices of {series.name} by up to {off:.3g} px; correct "
+                f"them, or leave them out"
+            )
+    if not (found.fit or rotations_only):
         raise UsageError(
-            f"these angles and shifts miss the projection matrices of {series.name} by up to {miss:.3g} px; "
-            f"RELION 5 sets hold rotations and shifts only: correct the angles, or write a RELION 4 set (import: "
-            f"use --as relion4)"
+            f"{series.name}: its alignment has {found.rest}, which RELION 5 sets cannot hold: write a RELION 4 set "
+            f"(import: use --as relion4), or leave it out, as RELION does (import: --rotations_only)"
         )
-    overview, columns = _common_columns(series, hand)
+    overview, columns = common_columns(series, hand)
     overview |= {"rlnTomoTiltSeriesStarFile": [f"tilt_series/{series.name}.star"]}
     overview |= {f"rlnTomoSize{a}": [_number(v)] for a, v in zip("XYZ", extent, strict=True)}
     angstrom = shift * series.pixel_size
-    columns = _image_columns(images) | {
-        "rlnTomoXTilt": [_number(v) for v in x],
-        "rlnTomoYTilt": [_number(v) for v in tilt],
-        "rlnTomoZRot": [_number(v) for v in axis],
-        "rlnTomoXShiftAngst": [_number(v) for v in angstrom[:, 0]],
-        "rlnTomoYShiftAngst": [_number(v) for v in angstrom[:, 1]],
-        **columns,
-    }
-    return Entry(series.name, overview, columns)
+    geometry = (x, tilt, axis, angstrom[:, 0], angstrom[:, 1])
+    columns = (
+        _image_columns(images)
+        | {label: [_number(v) for v in values] for label, values in zip(ANGLES, geometry, strict=True)}
+        | columns
+    )
+    return Entry(series.name, overview, columns, found)
 
 
 def check_entries(entries: Sequence[Entry]) -> None:
@@ -302,9 +315,12 @@ def write_entries(
 
 
 def _frame(
-    series: TiltSeries, size: tuple[float, float, float] | None
+    series: TiltSeries, size: tuple[float, float, float] | None, region: Region | None = None
 ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Give the world point of voxel 0 of the default region and its size ``(width, height, depth)``, px."""
+    """Give the world point of voxel 0 of a region (or the default one) and its size ``(width, height, depth)``, px."""
+    if region is not None:
+        width, height, depth = region.size or (n * region.binning for n in region.shape[::-1])
+        return region.origin, (float(width), float(height), float(depth))
     corner, extent = (series.world_origin,) * 3, size or series.size
     if extent is None:
         region = Region.of(series)
@@ -316,7 +332,7 @@ def _frame(
     return corner, extent
 
 
-def _common_columns(series: TiltSeries, hand: int) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+def common_columns(series: TiltSeries, hand: int) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """Give the columns that both versions have: of the tomogram, and of its tilts."""
     if not series.name or any(c.isspace() or c in "\"'#/" for c in series.name):
         raise UsageError(f"tomogram name {series.name!r} must be one word without quotes, # and /")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from fourierrecon.errors import DataError, UsageError
-from fourierrecon.io.files import find_file
-from fourierrecon.io.relion import Entry, write_entries
-from fourierrecon.io.star import IMAGE, find_set
-from fourierrecon.io.star_table import TITLE, Table, write_tables
+import numpy as np
 
-#: Name of the list, and its first line.
-LIST, OWN = "tomograms.star", f"{TITLE}: what was made of a set"
+from fourierrecon.errors import DataError
+from fourierrecon.geometry import Region
+from fourierrecon.io.files import find_file
+from fourierrecon.io.own_list import LIST, OWN, check_replaceable
+from fourierrecon.io.relion import ANGLES, Entry, common_columns, matrix_columns, relion5_entry, write_entries
+from fourierrecon.io.star import IMAGE, MATRIX, find_set, find_tilts
+from fourierrecon.io.star_table import Table, write_tables
+from fourierrecon.tilt_series import USUAL_HAND, TiltSeries
+
 #: Columns that name files.
 FILES = ("rlnTomoTiltSeriesStarFile", "rlnTomoTiltSeriesName")
 #: Columns that are made anew.
@@ -31,62 +35,38 @@ PICTURES = {
 }
 
 
-def is_own_list(path: Path) -> bool:
-    """Tell whether a STAR file was written by :func:`write_set_list`, so that it may be written anew, or go."""
-    try:
-        with path.open("rb") as file:
-            return file.readline(200).decode("utf-8", "replace").strip() == f"# {OWN}"
-    except OSError:
-        return False
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """A tomogram as it was made, where its set may have it otherwise.
 
-
-def check_replaceable(paths: Iterable[Path]) -> None:
-    """Refuse to replace STAR files that :func:`write_set_list` has not written.
-
-    Raises
-    ------
-    UsageError
-        If there is one.
+    Parameters
+    ----------
+    series
+        With all corrections of the alignment.
+    region
+        That was reconstructed.
+    kept
+        0-based numbers of the images that it was made of; others were left out for what they hold.
+    turned
+        The hand is not that of the set.
+    exposed
+        The exposures are not those of the set.
     """
-    for path in paths:
-        if path.exists() and not is_own_list(path):
-            raise UsageError(
-                f"{path} was not written by a run on a set, and would be replaced; choose another folder (--o), or "
-                f"move it away"
-            )
 
-
-def remove_own_list(folder: Path) -> bool:
-    """Remove the list of tomograms that an earlier run wrote; tell whether there was one."""
-    path = folder / LIST
-    own = is_own_list(path)
-    if own:
-        path.unlink(missing_ok=True)
-    return own
-
-
-def read_own_list(folder: Path) -> dict[str, dict[str, str]]:
-    """Read what :func:`write_set_list` was given of each tomogram, but for files that are gone; nothing without one.
-
-    Raises
-    ------
-    DataError
-        If the list cannot be read.
-    """
-    path = folder / LIST
-    if not is_own_list(path):
-        return {}
-    _, overview, _ = find_set(path)
-    files = {*VOLUMES.values(), *PICTURES.values()}
-    found: dict[str, dict[str, str]] = {}
-    for row, name in enumerate(overview.words("rlnTomoName")):
-        words = {label: overview.columns[label][row] for label in (*SIZES, BINNING, *files) if overview.has(label)}
-        found[name] = {label: word for label, word in words.items() if label not in files or Path(word).exists()}
-    return found
+    series: TiltSeries
+    region: Region
+    kept: tuple[int, ...]
+    turned: bool = False
+    exposed: bool = False
 
 
 def write_set_list(
-    folder: Path, source: Path, results: Mapping[str, Mapping[str, str]], entries: Sequence[Entry] = ()
+    folder: Path,
+    source: Path,
+    results: Mapping[str, Mapping[str, str]],
+    entries: Sequence[Entry] = (),
+    placed: Mapping[str, Placed] | None = None,
+    carried: Sequence[Entry] = (),
 ) -> Path:
     """Write the list of tomograms, with those that there are results of.
 
@@ -100,6 +80,11 @@ def write_set_list(
         By the name of the tomogram: words of columns, by label (:data:`SIZES`, :data:`VOLUMES` ...).
     entries
         In place of what the source has, where it is no set of RELION.
+    placed
+        Tomograms that the source may describe otherwise than they were made. Where it does, the list has the alignment
+        of the volume: in tables of its own, as RELION 5 itself copies those of which it has changed the angles.
+    carried
+        Tomograms of the list that is there, which stay in it as they are.
 
     Raises
     ------
@@ -109,15 +94,19 @@ def write_set_list(
         If a file cannot be read or written.
     """
     path = folder / LIST
-    if entries:
-        tilts = [folder / words[0] for entry in entries if (words := entry.overview.get(FILES[0]))]
-        check_replaceable([path, folder / "optimisation_set.star", *tilts])
+    if source.suffix.lower() != ".star":
+        own = [folder / words[0] for entry in entries if (words := entry.overview.get(FILES[0]))]
+        check_replaceable([path, folder / "optimisation_set.star", *own])
         for entry in entries:
             entry.overview.update({label: [word] for label, word in results[entry.name].items()})
-        return write_entries(folder, entries, title=OWN)
+        return write_entries(folder, [*entries, *carried], title=OWN)
     check_replaceable([path])
     _, overview, tables = find_set(source)
     names = overview.words("rlnTomoName")
+    stacked = "rlnTomoTiltSeriesName" in overview.columns
+    tilts = {
+        name: find_tilts(overview.row(names.index(name)), tables, name) for name in placed or {} if name in results
+    }
     rows = [i for i, name in enumerate(names) if name in results]
     added = list(dict.fromkeys(label for words in results.values() for label in words))
     columns = {
@@ -130,8 +119,66 @@ def write_set_list(
             columns[label] = [_reachable(overview, label, i) for i in rows]
     columns |= {label: [results[names[i]].get(label, "") for i in rows] for label in added}
     kept = {name: _with_files(table) for name, table in tables.items() if name in results}
+    for row, name in enumerate(names[i] for i in rows):
+        if name not in tilts:
+            continue
+        place, (table, of_its_own) = (placed or {})[name], tilts[name]
+        if place.turned:
+            columns["rlnTomoHand"][row] = str(place.series.hand or USUAL_HAND)
+        new = _tilt_columns(table, place, stacked=stacked)
+        if new is None:
+            continue
+        if of_its_own:
+            star = folder / "tilt_series" / f"{name}.star"
+            check_replaceable([star])
+            write_tables(star, {name: new}, OWN)
+            columns["rlnTomoTiltSeriesStarFile"][row] = str(star)
+        else:
+            kept[name] = new
+    for entry in carried:
+        for label in {**columns, **entry.overview}:
+            before = columns.setdefault(label, [""] * len(columns["rlnTomoName"]))
+            before += entry.overview.get(label, [""])
+        if FILES[0] not in entry.overview:
+            kept[entry.name] = entry.tilts
+    order = sorted(range(len(columns["rlnTomoName"])), key=lambda row: names.index(columns["rlnTomoName"][row]))
+    columns = {label: [words[row] for row in order] for label, words in columns.items()}
     write_tables(path, {"global": columns, **kept}, OWN)
     return path
+
+
+def _tilt_columns(table: Table, place: Placed, *, stacked: bool) -> dict[str, list[str]] | None:
+    """Give the table of the tilts of a tomogram as it was made; None if that is how the set has it.
+
+    A stack has all its images: those that were left out for what they hold stay in the list, too.
+    """
+    kept = range(len(table)) if stacked else place.kept
+    series, origin = place.series.select(kept), place.region.origin
+    if table.has(*MATRIX):
+        new = matrix_columns(series, origin, series.world_origin)
+        if table.has("rlnTomoYTilt"):
+            new["rlnTomoYTilt"] = [f"{angle:.12g}" for angle in series.tilt_angles]
+    else:
+        made = relion5_entry(series, {}, region=place.region).tilts
+        new = {label: made[label] for label in ANGLES if table.has(label) or any(map(float, made[label]))}
+    if place.exposed and series.exposure is not None:
+        new |= {label: words for label, words in common_columns(series, USUAL_HAND)[1].items() if "PreExp" in label}
+    if len(kept) == len(table) and all(_same(table, label, words) for label, words in new.items()):
+        return None
+    # the angles beside matrices do not count, and would be wrong
+    dropped = set(ANGLES) if table.has(*MATRIX) else set()
+    columns = _with_files(table)
+    return {label: [words[i] for i in kept] for label, words in columns.items() if label not in dropped} | new
+
+
+def _same(table: Table, label: str, words: Sequence[str]) -> bool:
+    """Tell whether a column has these numbers or vectors."""
+    if not table.has(label):
+        return False
+    if label in MATRIX:
+        new = np.array([[float(part) for part in word.strip("[]").split(",")] for word in words])
+        return bool(np.allclose(table.vectors(label, 4), new, atol=1e-6))
+    return bool(np.allclose(table.numbers(label), [float(word) for word in words], atol=1e-6))
 
 
 def _with_files(table: Table) -> dict[str, list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,7 +82,25 @@ def read_all_series(path: str | os.PathLike[str], extras: Extras = NOTHING) -> l
     """
     if Path(path).is_dir() or Path(path).suffix.lower() in WARP + ARETOMO + IMOD + EMAN:
         return [read_series(path, None, extras)]
-    return [read_series(path, name, extras) for name in star.list_tomograms(path)]
+    names = star.list_tomograms(path)
+    check_single(extras, names)
+    return [read_series(path, name, extras) for name in names]
+
+
+def check_single(extras: Extras, names: Sequence[str]) -> None:
+    """Check that images and notes of one tilt series are not given for several.
+
+    Raises
+    ------
+    UsageError
+        If they are.
+    """
+    for option, file in (("--stack", extras.stack), ("--mdoc", extras.mdoc)):
+        if file is not None and len(names) > 1:
+            raise UsageError(
+                f"{option} {file} is of one tilt series, but {len(names)} are read: {', '.join(names[:8])}"
+                f"{' ...' if len(names) > 8 else ''}; give one at a time (--tn)"
+            )
 
 
 def read_series(path: str | os.PathLike[str], name: str | None = None, extras: Extras = NOTHING) -> TiltSeries:

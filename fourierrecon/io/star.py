@@ -163,7 +163,7 @@ def _hand(row: Table) -> int | None:
 
 
 def _find(path: Path, name: str | None) -> tuple[Path, str, Table, Table, bool]:
-    """Find a tomogram: its set, name and row there, and :func:`_tilts`."""
+    """Find a tomogram: its set, name and row there, and :func:`find_tilts`."""
     path, overview, tables = find_set(path)
     names = overview.words("rlnTomoName")
     if name is None and len(names) > 1:
@@ -173,7 +173,7 @@ def _find(path: Path, name: str | None) -> tuple[Path, str, Table, Table, bool]:
         problem = "unknown tomogram" if name not in names else "more than one tomogram"
         raise UsageError(f"{problem} {name!r} in {path}; available: {_some(names)}")
     row = overview.row(names.index(name))
-    return path, name, row, *_tilts(row, tables, name)
+    return path, name, row, *find_tilts(row, tables, name)
 
 
 def _some(names: Sequence[str]) -> str:
@@ -202,7 +202,7 @@ def find_set(path: Path) -> tuple[Path, Table, dict[str, Table]]:
     return path, overview, tables
 
 
-def _tilts(row: Table, tables: dict[str, Table], name: str) -> tuple[Table, bool]:
+def find_tilts(row: Table, tables: dict[str, Table], name: str) -> tuple[Table, bool]:
     """Give the table of the tilts of a tomogram, and whether it has a file of its own, as in RELION 5."""
     label = "rlnTomoTiltSeriesStarFile"
     path, is_relion_5 = row.path, row.has(label)
