@@ -688,3 +688,19 @@ def test_a_lock_needs_a_folder(here: Path) -> None:
     (here / "file").touch()
     with pytest.raises(DataError, match="choose another folder"), batch.locked(here / "file"):
         pass
+
+
+def test_the_folder_vanishes_midway(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = many.reconstruct_many
+
+    def vanish(*arguments: Any) -> None:
+        real(*arguments)
+        if not (here / "away").exists():
+            (here / "out").rename(here / "away")
+
+    monkeypatch.setattr(batch, "reconstruct_many", vanish)
+    status, _, err = run(SET)
+    assert status == 1
+    assert err == "error: out has gone, or was replaced; nothing more is made: run the same command again\n"
+    assert not (here / "out").exists()
+    assert run(SET)[0] == 0

@@ -136,9 +136,9 @@ def write_set_list(
         else:
             kept[name] = new
     for entry in carried:
+        n = len(columns["rlnTomoName"])
         for label in {**columns, **entry.overview}:
-            before = columns.setdefault(label, [""] * len(columns["rlnTomoName"]))
-            before += entry.overview.get(label, [""])
+            columns[label] = [*columns.get(label, [""] * n), *entry.overview.get(label, [""])]
         if FILES[0] not in entry.overview:
             kept[entry.name] = entry.tilts
     order = sorted(range(len(columns["rlnTomoName"])), key=lambda row: names.index(columns["rlnTomoName"][row]))
