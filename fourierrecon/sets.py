@@ -133,7 +133,8 @@ def reconstruct_set(
                 path = write_list(recipe, outcomes)
             except UsageError as error:
                 problem = str(error)
-            if path is None and remove_own_list(recipe.folder):
+            # a list of before is right as long as what it names was not made anew
+            if path is None and not (problem and _is_right(recipe.folder, outcomes)) and remove_own_list(recipe.folder):
                 problem = problem or "nothing that it listed is as it was"
             if "denoising" in recipe.companions:
                 write_denoising_lists(recipe, outcomes)
@@ -141,6 +142,14 @@ def reconstruct_set(
             say(console, "note", f"no {recipe.folder / LIST}: {problem}")
         keep_outcomes(recipe, outcomes, part)
     return sum_up(console, recipe, outcomes, path, part)
+
+
+def _is_right(folder: Path, outcomes: Sequence[Outcome]) -> bool:
+    """Tell whether the list that is there names none of the volumes that were made anew."""
+    listed = {word for entry in read_own_list(folder).values() for word in entry.overview.get(VOLUMES[""], [])}
+    return not any(
+        product.reason is not None and str(product.path) in listed for outcome in outcomes for product in outcome.made
+    )
 
 
 def protect_set(recipe: Recipe) -> None:
