@@ -41,12 +41,15 @@ class Request:
         Set that was read.
     ignored
         Set that was given but not read, because the other wins.
+    extras
+        What was given beside it.
     series, region, strategy
         As for :func:`fourierrecon.reconstruction.reconstruct`.
     """
 
     source: Path
     ignored: Path | None
+    extras: Extras
     series: TiltSeries
     region: Region
     strategy: Weighting
@@ -98,7 +101,7 @@ def read_request(
     series = offsets.apply(read_series(source, name, extras))
     factor = choose_binning(*binning, series)
     region = Region.of(series, binning=factor, origin=origin, size=(width, height, depth))
-    return Request(source, sets[1] if sets[0] is not None else None, series, region, strategy)
+    return Request(source, sets[1] if sets[0] is not None else None, extras, series, region, strategy)
 
 
 def read_recipe(
@@ -120,6 +123,7 @@ def read_recipe(
     like: str | None,
     passport: bool,
     resume: bool,
+    redo: bool,
     skip_bad_images: bool = False,
     report: bool = False,
 ) -> Recipe:
@@ -135,7 +139,7 @@ def read_recipe(
         Likewise, with any number of ``--weighting`` and ``--bin``.
     settings
         Of the reconstruction.
-    halves, projection, dtype, ending, like, passport, resume, skip_bad_images, report
+    halves, projection, dtype, ending, like, passport, resume, redo, skip_bad_images, report
         As for :class:`~fourierrecon.products.Recipe`.
 
     Raises
@@ -185,6 +189,7 @@ def read_recipe(
         like,
         passport,
         resume,
+        ("inputs", "options", "version") if redo else (),
         skip_bad_images,
         tuple(dict.fromkeys(companions)),
         report,

@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import fnmatch
 import os
 import time
+import unicodedata
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TextIO
 
 from fourierrecon import checks
 from fourierrecon.errors import OUT_OF_MEMORY, DataError, FourierReconError, UsageError
+from fourierrecon.inputs import input_files, protect
 from fourierrecon.io import Extras
-from fourierrecon.io.files import remove_leftovers
+from fourierrecon.io.files import NO_LOCKS, remove_leftovers
 from fourierrecon.io.sources import names_in
 from fourierrecon.lock_file import open_lock
 from fourierrecon.many import reconstruct_many
 from fourierrecon.parallel import Progress
-from fourierrecon.products import Product, Recipe, order_of, products_of
+from fourierrecon.products import Product, Recipe, all_files_of, order_of, products_of
 from fourierrecon.text import in_one_line, in_options
 
 LOCK = ".fourierrecon.lock"
-#: What file systems without locks say.
-NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ class Outcome:
         Warnings on the way.
     seconds
         How long it took.
+    stale
+        What is there and was left as it is, though it is not what was asked for, and what to do about it.
     """
 
     name: str
@@ -85,17 +88,18 @@ class Outcome:
     error: str = ""
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
+    stale: str = ""
 
     @property
     def status(self) -> str:
-        """``failed``, ``there`` (nothing had to be made) or ``done``."""
-        if self.error:
-            return "failed"
+        """``failed``, ``stale`` (something else is there and stays), ``there`` (nothing had to be made) or ``done``."""
+        if self.error or self.stale:
+            return "failed" if self.error else "stale"
         return "done" if any(product.reason is not None for product in self.made) else "there"
 
 
 def choose_names(source: Path, patterns: Sequence[str], extras: Extras) -> list[str]:
-    """Give the names of the tomograms in a set that fit one of the patterns (``TS_*``); all if there is none.
+    """Give the names of the tomograms in a set that are, or fit, one of the patterns (``TS_*``); all if there is none.
 
     Raises
     ------
@@ -105,10 +109,34 @@ def choose_names(source: Path, patterns: Sequence[str], extras: Extras) -> list[
         If the set cannot be read.
     """
     names = names_in(source, extras)
+    chosen: set[str] = set()
     for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
+        # a name may have brackets, too
+        found = [pattern] if pattern in names else fnmatch.filter(names, pattern)
+        if not found:
             raise UsageError(f"no tomogram {pattern!r} in {source}; available: {', '.join(names)}")
-    return [name for name in names if not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)]
+        chosen.update(found)
+    return [name for name in names if not patterns or name in chosen]
+
+
+def check_names(recipe: Recipe, names: Iterable[str]) -> None:
+    """Refuse tomograms of which files would have one name, also where capital letters count as small ones.
+
+    Raises
+    ------
+    UsageError
+        If there are such, or a name cannot be that of a file.
+    """
+    owners: dict[str, str] = {}
+    for name in names:
+        for path in all_files_of(recipe, name):
+            same = unicodedata.normalize("NFC", str(path)).casefold()
+            other = owners.setdefault(same, name)
+            if other != name:
+                raise UsageError(
+                    f"{other} and {name} would both be written to {path}; rename one, or give each a folder of its own "
+                    f"(--tn, --o)"
+                )
 
 
 def shard(names: Sequence[str], text: str | None) -> list[str]:
@@ -139,17 +167,23 @@ def process(recipe: Recipe, name: str, progress: Progress | None = None) -> Outc
     progress
         Called as ``progress(stage, done, total)``.
     """
+    # what is read for one tomogram is known for this one alone
+    return copy_context().run(_process, replace(recipe, settings=replace(recipe.settings, progress=progress)), name)
+
+
+def _process(recipe: Recipe, name: str) -> Outcome:
     started = time.perf_counter()
-    recipe = replace(recipe, settings=replace(recipe.settings, progress=progress))
-    error, products = "", []
+    error, stale, products = "", "", []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             products = products_of(recipe, name)
             for line in checks.warnings_of(products[0].series, products[0].region, ctf=recipe.settings.ctf):
                 warnings.warn(line, stacklevel=1)
-            missing = [product for product in products if product.reason is not None]
+            stale = next((f"{product.path.name}: {product.kept}" for product in products if product.kept), "")
+            missing = [] if stale else [product for product in products if product.reason is not None]
             if missing:
+                protect([product.path for product in missing], input_files(recipe.source, recipe.extras, name))
                 binnings = tuple(dict.fromkeys(product.region.binning for product in products))
                 settings = replace(recipe.settings, binnings=binnings)
                 reconstruct_many([order_of(recipe, product) for product in missing], settings)
@@ -163,8 +197,8 @@ def process(recipe: Recipe, name: str, progress: Progress | None = None) -> Outc
         except Exception as problem:  # a mistake in this program must not keep the others from being made
             error = f"{type(problem).__name__}: {problem}; this should not happen, please report it"
     notes = tuple(dict.fromkeys(in_one_line(str(warning.message)) for warning in caught))
-    made = () if error else tuple(map(made_of, products))
-    return Outcome(name, made, error, notes, time.perf_counter() - started)
+    made = () if error or stale else tuple(map(made_of, products))
+    return Outcome(name, made, error, notes, time.perf_counter() - started, "" if error else stale)
 
 
 def made_of(product: Product) -> Made:
@@ -178,7 +212,12 @@ def made_of(product: Product) -> Made:
     )  # fmt: skip
 
 
-def run(recipe: Recipe, names: Sequence[str], follow: Callable[[Outcome], Progress | None]) -> list[Outcome]:
+def run(
+    recipe: Recipe,
+    names: Sequence[str],
+    follow: Callable[[Outcome], Progress | None],
+    check: Callable[[], None] = lambda: None,
+) -> list[Outcome]:
     """Process tomograms one after the other.
 
     Parameters
@@ -187,27 +226,45 @@ def run(recipe: Recipe, names: Sequence[str], follow: Callable[[Outcome], Progre
         As for :func:`process`.
     follow
         Called with an empty outcome before each tomogram, which gives its progress, and with its outcome after it.
+    check
+        Called before each, and at the end; what it raises ends the run.
     """
     outcomes = []
     for name in names:
+        check()
         outcome = process(recipe, name, follow(Outcome(name)))
         follow(outcome)
         outcomes.append(outcome)
+    check()
     return outcomes
 
 
 @contextmanager
-def locked(folder: Path, part: str | None = None) -> Iterator[None]:
+def locked(folder: Path, part: str | None = None) -> Iterator[Callable[[], None]]:
     """Have a folder of products for this process alone, or, of a shard, for processes with other shards as well.
 
     The lock goes with the process, however it ends. What processes that were killed left half written is removed, as
     soon as nobody else works there.
+
+    Returns
+    -------
+    A context that gives ``check()``, which raises a DataError if the folder has gone, or another one is in its place.
 
     Raises
     ------
     DataError
         If another process works there, or the folder cannot be written.
     """
+    files: list[TextIO] = []
+
+    def check() -> None:
+        try:
+            same = all(os.path.samestat(os.fstat(file.fileno()), os.stat(file.name)) for file in files)
+        except OSError:
+            same = False
+        if not same:
+            raise DataError(f"{folder} has gone, or was replaced; nothing more is made: run the same command again")
+
     with ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -218,6 +275,7 @@ def locked(folder: Path, part: str | None = None) -> Iterator[None]:
                 _sign(own)
             with taking_turns(folder):
                 file = _open(stack, folder / LOCK)
+                files.append(file)
                 if _lock(file, fcntl.LOCK_EX):
                     _clean(folder)
                     _sign(file)
@@ -235,7 +293,7 @@ def locked(folder: Path, part: str | None = None) -> Iterator[None]:
                 f"{folder} is on a file system without locks: nothing keeps a second run from working there",
                 stacklevel=3,
             )
-        yield
+        yield check
 
 
 @contextmanager

@@ -7,16 +7,20 @@ import gc
 import io
 import os
 import resource
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import copy_context
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fourierrecon import converting, coordinates, examples, importing, reconstructing, reporting, viewing, watching
-from fourierrecon.errors import OUT_OF_MEMORY, DataError, FourierReconError
+from fourierrecon.errors import OUT_OF_MEMORY, DataError, FourierReconError, UsageError
 from fourierrecon.options import (
     FLAG,
     X0,
@@ -163,10 +167,11 @@ def plan(
     from fourierrecon.bad_images import without_ctf
     from fourierrecon.console import announcing_compilation, say, screen
     from fourierrecon.forecast import forecast
+    from fourierrecon.inputs import input_files, protect
     from fourierrecon.io import Extras
     from fourierrecon.offsets import Offsets
     from fourierrecon.orientation import Orientation
-    from fourierrecon.outputs import folders_of, protect
+    from fourierrecon.outputs import folders_of
     from fourierrecon.report import describe_request, print_coverage, print_forecast, print_warnings
 
     kind = arguments.choose_dtype(dtype, float16)
@@ -184,7 +189,7 @@ def plan(
     Orientation.like(like, series)  # refuses what is unknown
     for option, path in (("--o", o), ("--png", png)):
         if path is not None:
-            protect(path, request.source, series, option)
+            protect([path], input_files(request.source, request.extras), option)
     console = screen()
     describe_request(console, request, ctf)
     sees = checks.visibility(series, region)
@@ -301,9 +306,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"out of memory: ulimit -v allows {allowed}, the libraries alone take {needed}; raise it", 1)
     command = typer.main.get_command(app)
     try:
-        with warnings.catch_warnings():
+        _refuse_empty(words)
+        with warnings.catch_warnings(), _ended_like_ctrl_c():
             warnings.showwarning = _show_warning
-            status = command.main(words, prog_name="fourierrecon", standalone_mode=False)
+            # which files are read, and so not written over, is known within one command
+            status = copy_context().run(command.main, words, prog_name="fourierrecon", standalone_mode=False)
     except FourierReconError as error:
         return _fail(str(error), error.exit_status)
     except _PARSING_ERROR as error:
@@ -323,6 +330,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename is not None else ""
         return _fail(f"{where}{error.strerror or error}", 1)
     return _fail("interrupted", 130) if status == 130 else int(status or 0)
+
+
+def _refuse_empty(words: Sequence[str]) -> None:
+    """Refuse words with nothing in them, as a variable of the shell that is not set leaves them.
+
+    Raises
+    ------
+    UsageError
+        If there is one.
+    """
+    for number, word in enumerate(words):
+        option, equals, value = word.partition("=")
+        before = words[number - 1] if number and words[number - 1].startswith("-") else ""
+        what = option if equals and option.startswith("--") else before or "an argument"
+        if not (value if what == option else word).strip():
+            raise UsageError(f"{what} is empty; give a value (was a variable of the shell not set?)")
+
+
+@contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """Have the signals that ask for the end do what Ctrl-C does: what is half written goes."""
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    # only there can it be said; and a signal that is ignored, as by nohup, stays so
+    mine = threading.current_thread() is threading.main_thread()
+    asked = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
+    try:
+        for number in asked if mine else ():
+            signal.signal(number, end)
+        yield
+    finally:
+        for number in asked if mine else ():
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _explain(error: Exception, words: Sequence[str]) -> str:

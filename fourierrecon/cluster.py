@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, chdir, contextmanager, suppress
@@ -21,7 +23,10 @@ from uuid import uuid4
 
 from fourierrecon import __version__, batch
 from fourierrecon.batch import Outcome
-from fourierrecon.errors import DataError, UsageError
+from fourierrecon.errors import DataError, FourierReconError, UsageError
+from fourierrecon.io import read_series
+from fourierrecon.io.files import marking
+from fourierrecon.keys import identity_of
 from fourierrecon.parallel import available_cores
 from fourierrecon.products import Recipe
 
@@ -69,7 +74,8 @@ class Cluster:
     def __post_init__(self) -> None:
         if self.scheduler is not None and self.kind is not None:
             raise UsageError("--scheduler and --cluster exclude each other; give one of them")
-        if self.scheduler is not None and "://" not in self.scheduler:
+        address = re.fullmatch(r"t(cp|ls)://(\[[^]\s]+\]|[^:/\s]+):(?P<port>\d{1,5})", self.scheduler or "tcp://a:1")
+        if address is None or not 0 < int(address["port"]) < 65536:
             raise UsageError(
                 f"--scheduler {self.scheduler}: no address; write it as tcp://HOST:PORT or tls://HOST:PORT"
             )
@@ -90,17 +96,21 @@ class Cluster:
         names: Sequence[str],
         finished: Callable[[Outcome], None],
         say: Callable[[str], None],
+        check: Callable[[], None] = lambda: None,
     ) -> list[Outcome]:
         """Process tomograms on the workers; give the outcomes in the order of the names.
 
         Parameters
         ----------
         recipe, names
-            As for :func:`fourierrecon.batch.process`. Workers need the same files under the same paths.
+            As for :func:`fourierrecon.batch.process`. Workers need the same files under the same paths; one that has
+            others gets no more to do. The folder of the products must be there.
         finished
             Called with each outcome as it comes.
         say
             Called with what is worth a line.
+        check
+            Called again and again; what it raises ends the run.
 
         Raises
         ------
@@ -117,28 +127,54 @@ class Cluster:
             ) from error
         with _quiet(), ExitStack() as stack:
             client = stack.enter_context(_connect(self, recipe, distributed))
-            outcomes = _share_out(client, recipe, names, finished, say)
+            mark = stack.enter_context(marking(recipe.folder))
+            outcomes = _share_out(client, recipe, names, mark, finished, say, check)
         return [outcomes[name] for name in names]
 
 
-def work(recipe: Recipe, name: str, folder: str, version: str) -> Outcome:
+@dataclass(frozen=True)
+class Terms:
+    """What a worker must see as whoever asks does.
+
+    Parameters
+    ----------
+    folder
+        That paths start from.
+    version
+        Of this program.
+    mark
+        A file in the folder of the products.
+    identity
+        Of the tilt series, from :func:`fourierrecon.keys.identity_of`.
+    """
+
+    folder: str
+    version: str
+    mark: Path
+    identity: str
+
+
+def work(recipe: Recipe, name: str, terms: Terms) -> Outcome | str:
     """Process one tomogram on the worker that this is called on, with the threads and the memory of that worker.
 
     Parameters
     ----------
     recipe, name
         As for :func:`fourierrecon.batch.process`; threads and memory that the recipe says win.
-    folder
-        That paths start from.
-    version
-        Of whoever asks.
+    terms
+        What must be the same here.
+
+    Returns
+    -------
+    outcome
+        Or, where this worker cannot make any good of it, why: another one may.
     """
     from distributed import get_worker
 
     worker = get_worker()
     where = f"worker {worker.address} on {os.uname().nodename}"
-    if version != __version__:
-        return Outcome(name, error=f"{where} has fourierrecon {__version__}, not {version}; install the same there")
+    if terms.version != __version__:
+        return f"{where} has fourierrecon {__version__}, not {terms.version}; install the same there"
     settings = recipe.settings
     if settings.n_threads is None:
         settings = replace(settings, n_threads=worker.state.nthreads)
@@ -147,13 +183,25 @@ def work(recipe: Recipe, name: str, folder: str, version: str) -> Outcome:
         settings = replace(settings, memory=int(SHARE * limit))
     with _alone, ExitStack() as stack:
         try:
-            stack.enter_context(chdir(folder))
-        except OSError as error:
-            return Outcome(name, error=f"{where}: {folder}: {error.strerror}; workers need the same files as here")
+            stack.enter_context(chdir(terms.folder))
+            other = _difference(recipe, name, terms)
+        except (OSError, FourierReconError) as error:
+            other = _one_line(error)
+        if other:
+            return f"{where}: {other}; workers need the same files as here, under the same paths"
         try:
             return batch.process(replace(recipe, settings=settings), name)
         except Exception as error:  # Dask's clients stumble over some that they cannot unpickle
             return Outcome(name, error=f"{where}: {type(error).__name__}: {_one_line(error)}")
+
+
+def _difference(recipe: Recipe, name: str, terms: Terms) -> str:
+    """Say what is not as where the task comes from; nothing if all is."""
+    if not terms.mark.exists():
+        return f"{recipe.folder} is not the folder that the products are to be in"
+    if identity_of(read_series(recipe.source, name, recipe.extras)) != terms.identity:
+        return f"{recipe.source} or the images of {name} differ in name, size, time or content"
+    return ""
 
 
 @contextmanager
@@ -165,7 +213,8 @@ def _connect(cluster: Cluster, recipe: Recipe, distributed: Any) -> Iterator[Any
             address: Any = stack.enter_context(started(cluster, recipe, distributed))
             security = None
         else:
-            address, security = cluster.scheduler, _security(cluster.tls, distributed)
+            address = cluster.scheduler
+            security = _security(address, cluster.tls, distributed)
         try:
             client = distributed.Client(address, timeout=PATIENCE, security=security, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
@@ -183,11 +232,25 @@ def _close(client: Any) -> None:
         client.close(timeout=FAREWELL)
 
 
-def _security(tls: tuple[Path | None, Path | None, Path | None], distributed: Any) -> Any:
-    """Give what Dask has configured for encrypted connections, and what is given."""
+def _security(address: str, tls: tuple[Path | None, Path | None, Path | None], distributed: Any) -> Any:
+    """Give what Dask has configured for encrypted connections, and what is given; refuse to try without."""
     names = ("tls_ca_file", "tls_client_cert", "tls_client_key")
     given = {name: str(path) for name, path in zip(names, tls, strict=True) if path is not None}
-    return distributed.Security(**given, **({"require_encryption": True} if given else {}))
+    security = distributed.Security(**given, **({"require_encryption": True} if given else {}))
+    if address.startswith("tls://"):
+        try:
+            context = security.get_connection_args("client").get("ssl_context")
+        except (OSError, ValueError, TypeError) as error:
+            raise UsageError(
+                f"--scheduler {address}: the certificates cannot be used ({_one_line(error)}); check --tls_ca, "
+                f"--tls_cert and --tls_key"
+            ) from error
+        if context is None:
+            raise UsageError(
+                f"--scheduler {address} needs certificates: give --tls_ca, --tls_cert and --tls_key, or set them in "
+                f"Dask's configuration (distributed.comm.tls)"
+            )
+    return security
 
 
 @contextmanager
@@ -249,7 +312,13 @@ class _Task:
 
 
 def _share_out(
-    client: Any, recipe: Recipe, names: Sequence[str], finished: Callable[[Outcome], None], say: Callable[[str], None]
+    client: Any,
+    recipe: Recipe,
+    names: Sequence[str],
+    mark: Path,
+    finished: Callable[[Outcome], None],
+    say: Callable[[str], None],
+    check: Callable[[], None],
 ) -> dict[str, Outcome]:
     """Give each free worker a tomogram, till all are done; one whose worker dies goes to another.
 
@@ -257,14 +326,22 @@ def _share_out(
     than to others stay where they are if all workers die and come back.
     """
     recipe = replace(recipe, settings=replace(recipe.settings, progress=None))
-    run, waiting, done = uuid4().hex, deque(names), SimpleQueue[Any]()
+    waiting, done = deque(names), SimpleQueue[Any]()
+    unfit: dict[str, str] = {}
     running: dict[Any, _Task] = {}
     outcomes: dict[str, Outcome] = {}
     deaths: Counter[str] = Counter()
-    lonely = False
+    lonely, alone = False, time.monotonic()
 
-    def close(name: str, outcome: Outcome | None) -> None:
+    def close(task: _Task, outcome: Outcome | str | None) -> None:
         """Note what became of a try."""
+        name = task.name
+        if isinstance(outcome, str):
+            # others may do better; this one would fail all that it can get hold of
+            unfit[task.worker] = outcome
+            say(f"{outcome}; it gets no more tomograms")
+            waiting.appendleft(name)
+            return
         if outcome is None:
             deaths[name] += 1
             if deaths[name] < DEATHS:
@@ -276,7 +353,16 @@ def _share_out(
 
     try:
         while waiting or running:
+            check()
             workers = _workers(client)
+            if running or not unfit.keys() >= set(workers) or not workers:
+                alone = time.monotonic()
+            elif time.monotonic() > alone + PATIENCE:  # no other worker has come
+                while waiting:
+                    name = waiting.popleft()
+                    outcomes[name] = Outcome(name, error=f"no worker can make it: {unfit[workers[0]]}")
+                    finished(outcomes[name])
+                break
             if not workers and not lonely:
                 say(f"no workers at {client.scheduler.address}; waiting for them")
             lonely = not workers
@@ -284,21 +370,25 @@ def _share_out(
                 if task.worker not in workers and not future.done():
                     del running[future]
                     client.cancel([future], force=True)
-                    close(task.name, None)
-            for worker in set(workers).difference(task.worker for task in running.values()):
+                    close(task, None)
+            for worker in set(workers).difference(unfit, (task.worker for task in running.values())):
                 if waiting:
                     name = waiting.popleft()
-                    key = f"fourierrecon-{name}-{deaths[name]}-{run}"
-                    future = client.submit(
-                        work, recipe, name, os.getcwd(), __version__, key=key, workers=[worker], pure=False
-                    )
+                    try:
+                        series = read_series(recipe.source, name, recipe.extras)
+                        terms = Terms(os.getcwd(), __version__, mark, identity_of(series))
+                    except (FourierReconError, OSError) as error:
+                        close(_Task(name, worker), Outcome(name, error=_one_line(error)))
+                        continue
+                    key = f"fourierrecon-{name}-{uuid4().hex}"  # what was tried before is not asked again
+                    future = client.submit(work, recipe, name, terms, key=key, workers=[worker], pure=False)
                     running[future] = _Task(name, worker)
                     future.add_done_callback(done.put)
             with suppress(Empty):
                 future = done.get(timeout=LOOK)
                 if future in running:
-                    name = running.pop(future).name
-                    close(name, _outcome(future, name))
+                    task = running.pop(future)
+                    close(task, _missing(recipe, _outcome(future, task.name)))
     except BaseException:
         with suppress(Exception):
             client.cancel([*running], force=True)
@@ -318,18 +408,27 @@ def _workers(client: Any) -> list[str]:
         ) from error
 
 
-def _outcome(future: Any, name: str) -> Outcome | None:
-    """Give what a task that is done came to; None if its worker died."""
+def _missing(recipe: Recipe, outcome: Outcome | str | None) -> Outcome | str | None:
+    """Give an outcome, if what it tells of is here; else say so."""
+    if isinstance(outcome, Outcome):
+        for product in outcome.made:
+            if not product.path.exists():
+                return replace(outcome, made=(), error=f"{product.path} was made on a worker, and is not here")
+    return outcome
+
+
+def _outcome(future: Any, name: str) -> Outcome | str | None:
+    """Give what a task that is done came to, or why its worker refused it; None if its worker died."""
     from distributed.scheduler import KilledWorker
 
     if future.cancelled():
         return Outcome(name, error="the task was cancelled, or lost with the scheduler; run the same command again")
     try:
-        outcome: Outcome = future.result(timeout=PATIENCE)
+        outcome: Outcome | str = future.result(timeout=PATIENCE)
     except (KilledWorker, TimeoutError):
         return None  # in the second case, before its answer was fetched
-    except Exception as error:
-        return Outcome(name, error=f"on the worker: {type(error).__name__}: {_one_line(error)}")
+    except Exception as error:  # what a worker says that lacks this program, or a part of it
+        return f"on a worker: {type(error).__name__}: {_one_line(error)}"
     return outcome
 
 

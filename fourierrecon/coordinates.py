@@ -61,14 +61,16 @@ def convert_coords(
 
     from fourierrecon import frames
     from fourierrecon.console import say, screen
+    from fourierrecon.inputs import input_files, protect
+    from fourierrecon.io import Extras
     from fourierrecon.io.points import check_suffix, read_points, write_points
 
     for path in (points, output):
         check_suffix(path)
     for name in (source, target):
         frames.frame_named(name)
-    if output.exists() and points.exists() and output.samefile(points):
-        raise UsageError(f"{output} is the file that is read; give another name")
+    sets = () if t is None else input_files(t, Extras())
+    protect([output], [points, *filter(None, [volume]), *sets], "the output")
     found = read_points(points, centred=source == "relion5")
     boxes = _boxes(t, volume, size, angpix)
     if tn is not None and found.tomograms is not None:

@@ -24,8 +24,10 @@ def demo(
 ) -> None:
     """Simulate a tilt series of a cell, reconstruct it, and compare with the truth."""
     from fourierrecon.console import Stages, say, screen
+    from fourierrecon.outputs import refuse_others
     from fourierrecon.report import report_demo
 
+    refuse_others([o / "tomogram.mrc", o / "demo.png", o / "simulated"], o / "simulated/truth.mrc")
     console = screen()
     say(console, "demo", f"a simulated cell, its tilt series and tomogram, into {o}")
     from fourierrecon.demo import run_demo
@@ -66,10 +68,13 @@ def simulate(
         raise UsageError(f"--SNR {snr:g} must be above 0; inf for no noise")
     from fourierrecon.console import program, say, screen
     from fourierrecon.microscope import TILT_ANGLES, realistic_ctf
+    from fourierrecon.outputs import refuse_others
     from fourierrecon.phantom import cell_like_specimen
     from fourierrecon.simulate import simulate as run
     from fourierrecon.simulate import write_simulation
 
+    names = ("tomograms.star", "tomograms_relion4.star", "optimisation_set.star", "tilt_series", "TS_01.mrcs")
+    refuse_others([folder / name for name in names], folder / "truth.mrc")
     console, started = screen(), time.perf_counter()
     say(console, "simulate", f"{len(TILT_ANGLES)} images of {size[0]} x {size[1]} px at {angpix:g} Å")
     simulation = run(

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.geometry import Region
+from fourierrecon.io.files import temporary_folder
 from fourierrecon.io.volumes import space_for, writing_volume
 from fourierrecon.parallel import available_cores, for_each
 from fourierrecon.plan import Plan, mask_of
@@ -239,7 +240,7 @@ def _writing(shape: tuple[int, int, int], folder: Path, ending: str, dtype: str,
         with writing_volume(path, piece, 1.0, (0.0, 0.0, 0.0), "", dtype, n_threads=n_threads) as take:
             for_each(n, lambda _, z: take(z, slab), state=lambda: None, n_threads=n_threads)
 
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".fourierrecon-") as place:
+    with temporary_folder(folder) as place:
         # the first loads libraries
         write(f"{place}/first{ending}", 1, slab[:1, :1])
         started = time.perf_counter()

@@ -77,6 +77,7 @@ def import_series(
     RELION 5 hold rotations and shifts only: what an alignment has beyond that is an error above 0.1 px.
     """
     from fourierrecon.console import program, say, screen
+    from fourierrecon.inputs import input_files, protect
     from fourierrecon.io import Extras, read_all_series, read_series
     from fourierrecon.io.sources import check_single, passed_over
     from fourierrecon.io.star import read_halves
@@ -109,7 +110,13 @@ def import_series(
                 say(console, "excluded", f"images {', '.join(map(str, series.excluded))} of the source")
     if not found:
         raise DataError("nothing is left to import; a tilt series that is named alone is taken all the same")
-    check_single(extras, [series.name for series, _ in found])
+    names = [series.name for series, _ in found]
+    check_single(extras, names)
+    files = [target, o / "optimisation_set.star", *(o / "tilt_series" / f"{name}.star" for name in names)]
+    files += [o / f"{name}{half}.mrcs" for name in names for half in ("", "_even", "_odd")]
+    protect(files, [path for source in sources for path in input_files(source, extras)])
+    if not overwrite and (there := [path for path in files if path.exists()]):
+        raise UsageError(f"{there[0]} exists; give --overwrite to replace it, or another folder")
     path, copied = write_set(
         o,
         found,

@@ -7,11 +7,12 @@ ever disagree with what is there.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable
-from dataclasses import astuple
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from fourierrecon import __version__
 from fourierrecon.errors import FourierReconError
 from fourierrecon.tilt_series import TiltSeries
 
+#: How many pieces of an image file are compared, evenly over it, and their size, bytes.
+SAMPLES, SAMPLE = 8, 4096
 #: The line of a label that holds a key.
 LINE = re.compile(r"key (?P<inputs>[0-9a-f]{16}) (?P<options>[0-9a-f]{16}) (?P<version>\S+)")
 
@@ -36,8 +39,32 @@ def make_key(series: TiltSeries, options: Iterable[object]) -> str:
     return f"key {_hash(_facts(series))} {_hash(map(repr, options))} {__version__}"
 
 
-def why_to_make(path: Path, key: str, shape: tuple[int, int, int]) -> str | None:
-    """Say why a product must be made; None if it is there and fits its key.
+Kind = Literal["missing", "inputs", "options", "version", "foreign"]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a file is not what is asked for.
+
+    Parameters
+    ----------
+    kind
+        ``missing``: nothing would be lost with it; ``inputs``, ``options``: it was made from others; ``version``: by
+        another version of this program, else it is right; ``foreign``: no run on a set made it.
+    reason
+        In words.
+    """
+
+    kind: Kind
+    reason: str
+
+
+#: Of a file that was there before.
+NO_KEY = Fault("foreign", "it has no key, so no run on a set made it")
+
+
+def fault_of(path: Path, key: str, shape: tuple[int, int, int] | None, line: str = "") -> Fault | None:
+    """Say why a product is not what is asked for; None if it is there and fits its key.
 
     Parameters
     ----------
@@ -46,26 +73,68 @@ def why_to_make(path: Path, key: str, shape: tuple[int, int, int]) -> str | None
     key
         As it should be.
     shape
-        Likewise.
+        Likewise; None: any.
+    line
+        Another line that its label should have.
     """
     from fourierrecon.io.volumes import open_volume
 
     if not path.exists():
-        return "new"
+        return Fault("missing", "new")
     try:
         volume = open_volume(path)
-        volume.stored(slice(shape[0] - 1, shape[0]), slice(shape[1] - 1, shape[1]))
+        depth, height, _ = volume.shape
+        # the end of the file tells whether all of it is there
+        volume.stored(slice(depth - 1, depth), slice(height - 1, height))
     except (FourierReconError, OSError, ValueError, IndexError):
-        return "the file is broken"
+        return _broken(path)
     found, wanted = LINE.search(volume.label), LINE.search(key)
     if found is None or wanted is None:
-        return "the file has no key: it was not made by a run on a set"
-    if volume.shape != shape:
-        return "its size has changed"
-    for part, reason in (("inputs", "inputs have changed"), ("options", "options have changed")):
-        if found[part] != wanted[part]:
-            return reason
-    return None if found["version"] == wanted["version"] else f"made by version {found['version']}"
+        return NO_KEY
+    if shape is not None and volume.shape != shape:
+        return Fault("options" if found["inputs"] == wanted["inputs"] else "inputs", "its size has changed")
+    if found["inputs"] != wanted["inputs"]:
+        return Fault("inputs", "inputs have changed")
+    if found["options"] != wanted["options"] or line not in volume.label:
+        return Fault("options", "options have changed")
+    return None if found["version"] == wanted["version"] else Fault("version", f"made by version {found['version']}")
+
+
+def _broken(path: Path) -> Fault:
+    """Say of a file that is no whole volume whether it is one of ours, or empty: nothing would be lost with it."""
+    try:
+        with (path / "zarr.json" if path.is_dir() else path).open("rb") as file:
+            start = file.read(4096)
+    except OSError as error:
+        return Fault("foreign", f"it cannot be read: {error.strerror or error}")
+    return Fault("missing", "the file is broken") if not start or LINE.search(start.decode("latin-1")) else NO_KEY
+
+
+def has_inputs(path: Path, key: str) -> bool:
+    """Tell whether a product was made from the inputs of a key, whatever the options were."""
+    fault = fault_of(path, key, None)
+    return fault is None or fault.kind in ("options", "version")
+
+
+def identity_of(series: TiltSeries) -> str:
+    """Give a text that tells whether two machines see the same inputs.
+
+    It is made from what makes a key, and from a sample of what the image files hold: names, sizes and times may be the
+    same by chance.
+
+    Parameters
+    ----------
+    series
+        What is to be reconstructed.
+    """
+    digest = hashlib.sha256(_hash(_facts(series)).encode())
+    for path in dict.fromkeys(path for path, _ in getattr(series.images, "sections", ())):
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            for number in range(SAMPLES):
+                file.seek(number * max(size - SAMPLE, 0) // max(SAMPLES - 1, 1))
+                digest.update(file.read(SAMPLE))
+    return digest.hexdigest()[:16]
 
 
 def _hash(facts: Iterable[Any]) -> str:

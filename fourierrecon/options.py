@@ -288,10 +288,11 @@ Resume = Annotated[
     bool,
     set_option(
         FLAG,
-        "Leave what is there and fits inputs, options and version; make anew what does not. Default: --resume",
+        "Leave what is there, and name what does not fit inputs, options and version; or make all. Default: --resume",
         "--resume/--no_resume",
     ),
 ]
+Redo = Annotated[bool, set_option(FLAG, "Make what is there and does not fit anew, too, in its place", "--redo")]
 OnlyUnfinished = Annotated[bool, set_option(FLAG, "The same as --resume", "--only_do_unfinished")]
 Shard = Annotated[
     str | None,

@@ -110,6 +110,8 @@ def keep_outcomes(recipe: Recipe, outcomes: Iterable[Outcome], part: str | None 
     path = recipe.folder / ("outcomes.json" if part is None else f"outcomes-{part.replace('/', '-of-')}.json")
     found = _read(path) if path.exists() else {}
     for outcome in outcomes:
+        if outcome.stale:
+            continue  # what is there became of an earlier run
         entry = _entry(recipe, outcome)
         before = found.get(outcome.name, {})
         if outcome.status == "there" and before.get("volumes") == entry["volumes"]:

@@ -1,48 +1,19 @@
-"""Where the command line writes to: names beside a tomogram, nothing that is read written over, no folders in vain."""
+"""Where the command line writes to: names beside a tomogram, no folders in vain."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fourierrecon.errors import UsageError
-from fourierrecon.tilt_series import TiltSeries
 
 
 def is_folder(output: str) -> bool:
     """Tell whether ``--o`` names a folder for the products of a set: it ends in a slash, or is there already."""
     path = Path(output)
     return output.endswith(("/", os.sep)) or (path.is_dir() and not path.suffix)
-
-
-def protect(output: Path, source: Path, series: TiltSeries, option: str = "--o") -> None:
-    """Refuse to write over what is read.
-
-    Parameters
-    ----------
-    output
-        File to be written.
-    source
-        The set that was given.
-    series
-        What was read from it.
-    option
-        That names the output.
-
-    Raises
-    ------
-    UsageError
-        If the output is the set or one of its image files.
-    """
-    stacks = getattr(series.images, "stacks", ())
-    read = [source, *filter(None, [series.source]), *(stack.path for stack in stacks)]
-    # an output may be a folder, which is replaced with all that is in it
-    if output.exists() and any(
-        output.samefile(path) or Path(path).resolve().is_relative_to(output.resolve()) for path in read
-    ):
-        raise UsageError(f"{option} {output} is one of the files that are read; give another name")
 
 
 def beside(output: Path, ending: str, option: str) -> Path:
@@ -66,6 +37,26 @@ def beside(output: Path, ending: str, option: str) -> Path:
     if other == output:
         raise UsageError(f"--o {output}: with {option}, {ending} is for another file; name the tomogram .mrc")
     return other
+
+
+def refuse_others(files: Iterable[Path], sign: Path) -> None:
+    """Refuse to write files that are there, if they were not written by an earlier run of the same kind.
+
+    Parameters
+    ----------
+    files
+        To be written.
+    sign
+        What such a run writes as well.
+
+    Raises
+    ------
+    UsageError
+        If there is one, and no sign.
+    """
+    for path in files:
+        if path.exists() and not sign.exists():
+            raise UsageError(f"{path} is there, and would be replaced; give a folder of its own")
 
 
 @contextmanager

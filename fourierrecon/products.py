@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, is_dataclass, replace
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from fourierrecon.bad_images import without_bad_images
-from fourierrecon.companions import VOLUMES, companion_memory, companion_path, companion_shape, write_companion
-from fourierrecon.errors import DataError, UsageError
+from fourierrecon.companions import companion_memory, companion_path, write_companion
+from fourierrecon.errors import DataError, FourierReconError, UsageError
 from fourierrecon.fourier import Real
 from fourierrecon.geometry import Length, Region
 from fourierrecon.halves import half_series
 from fourierrecon.io import Extras, read_series
 from fourierrecon.io.mrc import writing_mrc
-from fourierrecon.keys import make_key, why_to_make
+from fourierrecon.keys import Kind, make_key
 from fourierrecon.many import Order, Settings
 from fourierrecon.offsets import Offsets
-from fourierrecon.orientation import Orientation
-from fourierrecon.outputs import protect
-from fourierrecon.passport import read_passport
+from fourierrecon.passport import passport_path
 from fourierrecon.stages import Write
 from fourierrecon.storage import check_room
 from fourierrecon.tilt_series import TiltSeries, chosen_images
 from fourierrecon.tomogram_file import TomogramFile
+from fourierrecon.upkeep import Half, companions_of, picture_path, what_to_do
 from fourierrecon.weighting import Weighting
 
 Halves = Literal["frames", "tilts"]
+HALVES: tuple[Halves, ...] = ("frames", "tilts")
 #: Parts of a tilt series, and how RELION names their files.
 PARTS = {"": "", "Even": "_half1", "Odd": "_half2"}
 
@@ -55,6 +57,11 @@ class Projection:
         middle, half = depth // 2 + self.centre, self.thickness // 2
         return range(max(middle - half, 0), min(middle + half + 1, depth))
 
+    def line(self, region: Region) -> str:
+        """Give the line for the label of the picture, by which it is known again."""
+        slices = self.slices(region.shape[0])
+        return f"sum of slices {slices.start} to {slices.stop - 1}, from 0"
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -78,8 +85,9 @@ class Recipe:
         A 2D picture of each volume too.
     dtype, ending, like, passport
         Type of voxels, ``.mrc`` or ``.zarr``, orientation, and whether a passport is written.
-    resume
-        Leave what is there and fits its key.
+    resume, redo
+        Leave what is there and fits its key, or make all; of what is there and does not fit, what to make anew; the
+        rest stays as it is.
     skip_bad_images
         Leave images out that are blank or not finite, with a warning; else they are an error.
     companions
@@ -104,6 +112,7 @@ class Recipe:
     like: str | None = None
     passport: bool = False
     resume: bool = True
+    redo: tuple[Kind, ...] = ()
     skip_bad_images: bool = False
     companions: tuple[str, ...] = ()
     report: bool = False
@@ -125,6 +134,8 @@ class Product:
         See :mod:`fourierrecon.keys`.
     reason
         Why it must be made; None if it is there already.
+    kept
+        Why it must not be made, nor what goes with it: something is there that would be lost.
     """
 
     path: Path
@@ -136,6 +147,7 @@ class Product:
     tilts: tuple[int, ...] | None
     key: str
     reason: str | None
+    kept: str = ""
 
 
 def products_of(recipe: Recipe, name: str | None) -> list[Product]:
@@ -146,57 +158,89 @@ def products_of(recipe: Recipe, name: str | None) -> list[Product]:
     UsageError, DataError
         If the tilt series cannot be used.
     """
-    series = recipe.offsets.apply(read_series(recipe.source, name, recipe.extras))
+    whole = series = recipe.offsets.apply(read_series(recipe.source, name, recipe.extras))
     halves = half_series(recipe.source, series) if recipe.halves == "frames" else {}
+    kept: list[int] | None = None
     if recipe.skip_bad_images:
         ctf, n_threads = recipe.settings.ctf, recipe.settings.n_threads
         series, kept = without_bad_images(series, halves.values(), ctf=ctf, n_threads=n_threads)
-        halves = {half: replace(series, images=chosen_images(own.images, kept)) for half, own in halves.items()}
+        halves = _of_kept(halves, series, kept)
     parts = _parts(recipe, series, halves)
     found = []
-    binnings = [wanted if wanted > 0 else max(-wanted / series.pixel_size, 1.0) for wanted in recipe.binnings]
-    for strategy in recipe.strategies:
-        for binning in binnings:
-            region = Region.of(series, binning=binning, origin=recipe.origin, size=recipe.size)
-            tag = _tag(strategy, recipe.strategies) + f"_bin{binning:g}" * (len(recipe.binnings) > 1)
-            for part, (own, tilts) in parts.items():
-                stem = f"rec_{series.name}{tag}{PARTS[part]}"
-                path = recipe.folder / "tomograms" / f"{stem}{recipe.ending}"
-                protect(path, recipe.source, own)
-                picture = recipe.folder / "projections" / f"{stem}.mrc" if recipe.projection else None
-                key = make_key(own, _options(recipe, region, strategy, tilts))
-                shape = Orientation.like(recipe.like, own).shape(region.shape)
-                if recipe.report and part == "":
-                    file = TomogramFile(path, series, region, strategy, recipe.settings, dtype=recipe.dtype)
-                    check_room("--report", file.memory_of(False, True)["--report"], recipe.settings.memory)
-                reason = why_to_make(path, key, shape) if recipe.resume else "asked for"
-                if reason is None and picture is not None:
-                    reason = _of(why_to_make(picture, key, (1, *region.shape[1:])), "its projection")
-                for name in _companions(recipe) if part == "" and reason is None else ():
-                    companion = companion_path(path, name), key, companion_shape(region, name)
-                    reason = reason or _of(why_to_make(*companion), f"its {name}")
-                if reason is None and recipe.passport and not _has_passport(path, key):
-                    reason = "its passport is missing, or that of another volume"
-                found.append(Product(path, picture, part, own, region, strategy, tilts, key, reason))
+    binnings = [factor if factor > 0 else max(-factor / series.pixel_size, 1.0) for factor in recipe.binnings]
+    pairs = product(recipe.strategies, binnings)
+    for (strategy, binning), files in zip(pairs, files_of(recipe, series.name), strict=True):
+        region = Region.of(series, binning=binning, origin=recipe.origin, size=recipe.size)
+        for part, (own, tilts) in parts.items():
+            path, picture = files[part], picture_path(recipe, files[part]) if recipe.projection else None
+            key = make_key(own, _options(recipe, region, strategy, tilts))
+            wanted = Product(path, picture, part, own, region, strategy, tilts, key, None)
+            if recipe.report and part == "":
+                file = TomogramFile(path, series, region, strategy, recipe.settings, dtype=recipe.dtype)
+                check_room("--report", file.memory_of(False, True)["--report"], recipe.settings.memory)
+            reason, held = what_to_do(recipe, wanted, partial(_halves_of, recipe, wanted, whole, kept))
+            found.append(replace(wanted, reason=reason, kept=held))
     return found
 
 
-def _companions(recipe: Recipe) -> list[str]:
-    """Give those companions that are volumes."""
-    return [name for name in recipe.companions if name in VOLUMES]
+def files_of(recipe: Recipe, name: str) -> list[dict[str, Path]]:
+    """Give the files of a tomogram's volumes by part, for each weighting and binning.
+
+    Raises
+    ------
+    UsageError
+        If the name of the tomogram cannot be that of a file.
+    """
+    if "/" in name or not name.isprintable():
+        raise UsageError(f"tomogram {name!r}: its name cannot be that of a file; rename it in the set")
+    parts = PARTS if recipe.halves else {"": ""}
+    found = []
+    for strategy, binning in product(recipe.strategies, recipe.binnings):
+        tag = _tag(strategy, recipe.strategies) + f"_bin{binning:g}" * (len(recipe.binnings) > 1)
+        stem = recipe.folder / "tomograms" / f"rec_{name}{tag}"
+        found.append({part: stem.with_name(f"{stem.name}{end}{recipe.ending}") for part, end in parts.items()})
+    return found
 
 
-def _of(reason: str | None, what: str) -> str | None:
-    """Say what it is that a reason is about."""
-    return None if reason is None else f"{what}: {reason}"
+def all_files_of(recipe: Recipe, name: str) -> Iterator[Path]:
+    """Give all files that are made of a tomogram: volumes, pictures, companions and passports.
+
+    Raises
+    ------
+    UsageError
+        As :func:`files_of`.
+    """
+    for files in files_of(recipe, name):
+        for part, path in files.items():
+            yield path
+            if recipe.projection:
+                yield picture_path(recipe, path)
+            if recipe.passport:
+                yield passport_path(path)
+            if part == "":
+                yield from (companion_path(path, companion) for companion in companions_of(recipe))
 
 
-def _has_passport(path: Path, key: str) -> bool:
-    """Tell whether the passport of just this volume lies beside it."""
-    try:
-        return (read_passport(path) or {}).get("key") == key
-    except DataError:
-        return False
+def _of_kept(halves: Mapping[str, TiltSeries], series: TiltSeries, kept: list[int]) -> dict[str, TiltSeries]:
+    """Leave the images out of the halves that the tilt series leaves out."""
+    return {half: replace(series, images=chosen_images(own.images, kept)) for half, own in halves.items()}
+
+
+def _halves_of(recipe: Recipe, whole: Product, series: TiltSeries, kept: list[int] | None) -> list[Half]:
+    """Give the halves of a volume, with their keys by whatever way they may have been made.
+
+    ``series`` is the tilt series with all of its images, those that were ``kept`` and others.
+    """
+    found: dict[Path, list[str]] = {}
+    for half, end in list(PARTS.items())[1:]:
+        keys = found[whole.path.with_name(f"{whole.path.stem}{end}{whole.path.suffix}")] = []
+        for kind in HALVES:
+            with suppress(FourierReconError):  # there are none of that kind
+                halves = half_series(recipe.source, series) if kind == "frames" else {}
+                halves = halves if kept is None else _of_kept(halves, whole.series, kept)
+                own, tilts = _parts(replace(recipe, halves=kind), whole.series, halves)[half]
+                keys.append(make_key(own, _options(recipe, whole.region, whole.strategy, tilts)))
+    return list(found.items())
 
 
 def _tag(strategy: Weighting, strategies: tuple[Weighting, ...]) -> str:
@@ -228,16 +272,15 @@ def _options(recipe: Recipe, region: Region, strategy: Weighting, tilts: tuple[i
     s = recipe.settings
     # where images are prepared for several binnings, all of them leave their trace in the border
     how = recipe.binnings, s.ctf, s.keep_mean, s.taper_distance, s.taper_falloff, s.precision
-    return [region.origin, region.shape, region.binning, strategy, tilts, *how, recipe.dtype, recipe.like,
-            recipe.projection]  # fmt: skip
+    return [region.origin, region.shape, region.binning, strategy, tilts, *how, recipe.dtype, recipe.like]
 
 
-def order_of(recipe: Recipe, product: Product) -> Order:
+def order_of(recipe: Recipe, made: Product) -> Order:
     """Give the order for a product, which writes it and what goes with it."""
-    series, region, settings = product.series, product.region, recipe.settings
+    series, region, settings = made.series, made.region, recipe.settings
     file = TomogramFile(
-        product.path, series, region, product.strategy, settings, recipe.like, recipe.dtype, product.tilts,
-        {"": "", "Even": "even half", "Odd": "odd half"}[product.part], product.key,
+        made.path, series, region, made.strategy, settings, recipe.like, recipe.dtype, made.tilts,
+        {"": "", "Even": "even half", "Odd": "odd half"}[made.part], made.key,
     )  # fmt: skip
 
     @contextmanager
@@ -247,21 +290,20 @@ def order_of(recipe: Recipe, product: Product) -> Order:
         with file.writing() as write:
             yield write if picture is None else picture.watching(write)
         voxel_size, origin, label = file.header
-        if picture is not None and product.picture is not None:
-            with writing_mrc(product.picture, (1, *region.shape[1:]), voxel_size, origin, label) as write_picture:
+        if picture is not None and made.picture is not None and recipe.projection is not None:
+            label_2d = f"{label}\n{recipe.projection.line(region)}"
+            with writing_mrc(made.picture, (1, *region.shape[1:]), voxel_size, origin, label_2d) as write_picture:
                 write_picture(0, picture.total)
-        if product.part == "":
-            for name in _companions(recipe):
-                write_companion(name, product.path, series, region, settings, label)
+        if made.part == "":
+            for name in companions_of(recipe):
+                write_companion(name, made.path, series, region, settings, label)
         file.finish_passport(recipe.passport, recipe.source)
 
     # slabs that are kept for the picture; companions come when the volume is there
     picture = 4 * region.shape[1] * region.shape[2] * (recipe.projection.thickness + 1 if recipe.projection else 0)
-    companions = [companion_memory(region, name) for name in (_companions(recipe) if product.part == "" else ())]
+    companions = [companion_memory(region, name) for name in (companions_of(recipe) if made.part == "" else ())]
     end = picture + max(file.beside.end, *companions, 0)
-    return Order(
-        series, open_volume, region, product.strategy, product.tilts, replace(file.beside, slabs=picture, end=end)
-    )
+    return Order(series, open_volume, region, made.strategy, made.tilts, replace(file.beside, slabs=picture, end=end))
 
 
 class _Picture:

@@ -41,6 +41,7 @@ from fourierrecon.options import (
     ProjectionCentre,
     ProjectionThickness,
     Quiet,
+    Redo,
     Report,
     Resume,
     Scheduler,
@@ -127,6 +128,7 @@ def reconstruct(
     companions: Companions = None,
     ending: Ending = "mrc",
     resume: Resume = True,
+    redo: Redo = False,
     only_do_unfinished: OnlyUnfinished = False,
     part: Shard = None,
     j: Threads = None,
@@ -178,6 +180,7 @@ def reconstruct(
             like=like,
             passport=passport,
             resume=resume or only_do_unfinished,
+            redo=redo,
             skip_bad_images=skip_bad_images,
             report=report,
         )
@@ -197,6 +200,7 @@ def reconstruct(
         "--generate_split_tomograms": generate_split_tomograms,
         "--do_proj": do_proj,
         "--companions": companions,
+        "--redo": redo,
         "--shard": part,
         "--scheduler": scheduler,
         "--cluster": cluster,
@@ -246,8 +250,10 @@ def _reconstruct_one(
 
     from fourierrecon import checks
     from fourierrecon.console import Stages, program, say, screen, size_of
+    from fourierrecon.inputs import input_files, protect
     from fourierrecon.memory import release
-    from fourierrecon.outputs import beside, folders_of, protect
+    from fourierrecon.outputs import beside, folders_of
+    from fourierrecon.passport import passport_path
     from fourierrecon.report import describe_request, print_warnings
     from fourierrecon.storage import check_room
     from fourierrecon.tomogram_file import TomogramFile
@@ -256,9 +262,10 @@ def _reconstruct_one(
     series, region = request.series, request.region
     picture = beside(o, ".png", "--preview") if preview else None
     page = beside(o, ".html", "--report") if report else None
-    for option, path in (("--o", o), ("--preview", picture), ("--report", page)):
+    record = passport_path(o) if passport is not None else None
+    for option, path in (("--o", o), ("--preview", picture), ("--report", page), ("--passport", record)):
         if path is not None:
-            protect(path, request.source, series, option)
+            protect([path], input_files(request.source, request.extras), option)
     describe_request(console, request, settings.ctf)
     found = [
         *checks.warnings_of(series, region, ctf=settings.ctf),

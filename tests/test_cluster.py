@@ -19,6 +19,8 @@ from sets import command, contents, volumes, write_small_set
 
 from fourierrecon.cluster import Cluster
 from fourierrecon.errors import UsageError
+from fourierrecon.io import read_series
+from fourierrecon.keys import identity_of
 
 dask = pytest.importorskip("dask", reason="needs Dask: pip install 'fourierrecon[cluster]'")
 pytest.importorskip("distributed", reason="needs Dask: pip install 'fourierrecon[cluster]'")
@@ -231,7 +233,8 @@ def test_no_scheduler(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert len(err.splitlines()) == 1
 
 
-def test_another_version_on_the_worker(run: Run, cluster: Dask, here: Path) -> None:
+def test_another_version_on_the_worker(run: Run, cluster: Dask, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fourierrecon.cluster.PATIENCE", 2)
     write_small_set(here / "set", 1)
     preload = here / "preload.py"
     preload.write_text("import fourierrecon\nfourierrecon.__version__ = '0.0.7'\n")
@@ -239,7 +242,96 @@ def test_another_version_on_the_worker(run: Run, cluster: Dask, here: Path) -> N
     cluster.worker(address, "--preload", str(preload))
     status, out, _ = run(f"reconstruct --t set/tomograms.star {OPTIONS} --o out/ --scheduler {address}")
     assert status == 1
+    assert "failed    TS_01: no worker can make it: worker" in out
     assert "has fourierrecon 0.0.7, not" in out
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        ("cluster.read_series = lambda *_: os.stat('set elsewhere')", "set elsewhere"),
+        ("cluster.identity_of = lambda _: 'of other images'", "differ in name, size, time or content"),
+        ("cluster._difference = lambda *_: 'no folder'", "no folder"),
+    ],
+)
+def test_a_worker_without_the_files(
+    run: Run, cluster: Dask, here: Path, monkeypatch: pytest.MonkeyPatch, fault: str, why: str
+) -> None:
+    # it would fail everything at once, and so get everything
+    write_small_set(here / "set", 4)
+    assert run(f"reconstruct --t set/tomograms.star {OPTIONS} --o serial/ --quiet")[0] == 0
+    monkeypatch.setattr("fourierrecon.cluster.PATIENCE", 2)
+    preload = here / "preload.py"
+    preload.write_text(f"import os\nfrom fourierrecon import cluster\n{fault}\n")
+    address = cluster.scheduler()
+    cluster.worker(address, "--preload", str(preload))
+    status, out, err = run(f"reconstruct --t set/tomograms.star {OPTIONS} --o out/ --scheduler {address}")
+    assert (status, err) == (1, "")
+    assert out.count("no worker can make it") == 8
+    assert why in out
+    assert volumes(here / "out") == {}
+    cluster.worker(address)
+    monkeypatch.setattr("fourierrecon.cluster.PATIENCE", 30)
+    status, out, err = run(f"reconstruct --t set/tomograms.star {OPTIONS} --o out/ --scheduler {address}")
+    assert (status, err) == (0, ""), out
+    assert "it gets no more tomograms" in out
+    assert "4 done" in out
+    assert volumes(here / "out") == volumes(here / "serial")
+    assert not list(here.glob("out/.fourierrecon-*"))
+
+
+def test_identities(here: Path) -> None:
+    write_small_set(here / "set", 1)
+    path = here / "set/TS_01.mrcs"
+
+    def identity() -> str:
+        return identity_of(read_series("set/tomograms.star"))
+
+    first, state, data = identity(), path.stat(), path.read_bytes()
+    # other images of the same size and time
+    path.write_bytes(data[:5000] + bytes(len(data) - 5000))
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert identity() != first
+    path.write_bytes(data)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert identity() == first
+    os.utime(path, (1, 1))
+    assert identity() != first
+
+
+def test_the_folder_vanishes_midway(run: Run, cluster: Dask, here: Path) -> None:
+    write_small_set(here / "set", 4)
+    preload = before_process(here, "open('taken', 'w').close(); time.sleep(2)")
+    address = cluster.scheduler()
+    cluster.worker(address, "--preload", str(preload))
+
+    def vanish() -> None:
+        wait_for(lambda: (here / "taken").exists())
+        (here / "out").rename(here / "away")
+
+    thread = threading.Thread(target=vanish)
+    thread.start()
+    status, _, err = run(f"reconstruct --t set/tomograms.star {OPTIONS} --o out/ --scheduler {address}")
+    thread.join()
+    assert status == 1
+    assert err == "error: out has gone, or was replaced; nothing more is made: run the same command again\n"
+
+
+def test_encrypted_without_certificates(run: Run, here: Path) -> None:
+    write_small_set(here / "set", 1)
+    (here / "text").write_text("no certificate")
+    line = f"reconstruct --t set/tomograms.star {OPTIONS} --o out/ --scheduler tls://127.0.0.1:9"
+    begun = time.monotonic()
+    for options, why in (
+        ("", "needs certificates: give --tls_ca"),
+        ("--tls_ca text --tls_cert text --tls_key text", "the certificates cannot be used"),
+        ("--tls_ca no --tls_cert no --tls_key no", "No such file"),
+    ):
+        status, _, err = run(f"{line} {options}")
+        assert status == 2
+        assert why in err
+        assert len(err.splitlines()) == 1
+    assert time.monotonic() - begun < 20
 
 
 def test_encrypted(run: Run, cluster: Dask, here: Path) -> None:
@@ -258,7 +350,7 @@ def test_encrypted(run: Run, cluster: Dask, here: Path) -> None:
     assert status == 0
     assert "2 done" in out
     status, _, err = run(line)
-    assert status == 1
+    assert status == 2
     assert "--tls" in err
 
 
@@ -301,6 +393,9 @@ def test_a_queueing_system(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch
     [
         ({"scheduler": "tcp://a:1", "kind": "local"}, "exclude each other"),
         ({"scheduler": "a:1"}, "tcp://HOST:PORT"),
+        ({"scheduler": "tcp://a"}, "tcp://HOST:PORT"),
+        ({"scheduler": "tcp://a:99999"}, "tcp://HOST:PORT"),
+        ({"scheduler": "http://a:1"}, "tcp://HOST:PORT"),
         ({"kind": "pigeons", "workers": 2}, "available: local, slurm, pbs, lsf"),
         ({"kind": "local"}, "needs --workers N"),
         ({"workers": 2}, "goes with --cluster"),

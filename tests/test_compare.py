@@ -283,7 +283,7 @@ def test_the_command_warns_where_nothing_fits(tmp_path: Path, monkeypatch: pytes
     [
         (["a.mrc", "nowhere.mrc"], 1, "nowhere.mrc"),
         (["a.mrc", "a.mrc", "--o", "x.jpg"], 2, ".png"),
-        (["a.mrc", "x.png", "--o", "x.png"], 2, "one of the volumes"),
+        (["a.mrc", "x.png", "--o", "x.png"], 2, "one of the files that are read"),
         (["a.mrc", "a.mrc", "--tilt_range", "60", "-60", "--o", "new/x.png"], 2, "tilt range"),
         (["a.mrc"], 2, "B"),
     ],

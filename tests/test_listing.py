@@ -138,9 +138,9 @@ def test_only_what_differs_is_written_anew(here: Path, run: Run) -> None:
     write_small_set(here / "set", 2)
     own = here / "out/tilt_series"
     for options in ("", "--w 30 --h 20 --d 10", "--x0 0"):
-        assert run(f"reconstruct --t set/tomograms.star {MAKE} --o out/ {options}")[0] == 0
+        assert run(f"reconstruct --t set/tomograms.star {MAKE} --o out/ {options} --redo")[0] == 0
         assert not own.exists()
-    assert run(f"reconstruct --t set/tomograms.star {MAKE} --o out/ --tiltangle_offset 12 --tn TS_02")[0] == 0
+    assert run(f"reconstruct --t set/tomograms.star {MAKE} --o out/ --tiltangle_offset 12 --tn TS_02 --redo")[0] == 0
     assert [path.name for path in own.iterdir()] == ["TS_02.star"]
     source, listed = (read_series(f"{at}/tomograms.star", "TS_02") for at in ("set", "out"))
     np.testing.assert_allclose(listed.tilt_angles, source.tilt_angles + 12, atol=1e-9)
@@ -178,11 +178,11 @@ def test_volumes_that_relion_cannot_read_are_not_listed(here: Path, run: Run) ->
     assert run(f"{make} --like relion")[0] == 0
     assert path.exists()
     # the file of the same name holds something else now
-    status, out, _ = run(f"{make} --like imod-tilt")
+    status, out, _ = run(f"{make} --like imod-tilt --redo")
     assert status == 0
     assert "the axes of the volumes are those of --like imod-tilt" in " ".join(out.split())
     assert not path.exists()
-    assert run(make)[0] == 0
+    assert run(f"{make} --redo")[0] == 0
     before = path.read_bytes()
     pytest.importorskip("zarr", reason="zarr is not installed")
     status, out, _ = run(f"{make} --format zarr")

@@ -221,7 +221,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run) 
         (["a.mrc", "--animate", "--o", "x.png"], 2, ".gif"),
         (["a.mrc", "--thickness", "wide"], 2, "thickness"),
         (["a.mrc", "--thickness", "wide", "--o", "new/x.png"], 2, "thickness"),
-        (["x.png", "--o", "x.png"], 2, "one of the volumes"),
+        (["x.png", "--o", "x.png"], 2, "one of the files that are read"),
     ],
 )
 def test_what_the_command_refuses(

@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 from sets import command, volumes, write_small_set
 
+from fourierrecon.io import read_volume
 from fourierrecon.io.mrc import write_stack
+from fourierrecon.io.own_list import OWN
 from fourierrecon.io.star import list_tomograms
 from fourierrecon.stream import sources_in
 
@@ -164,6 +166,70 @@ def test_one_name_in_two_files(run: Run, here: Path) -> None:
     assert any("TS_01 of in/b/TS_01.aln is left out" in text for text in lines(out, "note"))
 
 
+def test_a_copy_is_not_taken_for_the_original(run: Run, here: Path) -> None:
+    # the images of the original are not there yet, those of an older copy are
+    (here / "in/backup").mkdir()
+    write_aln(here / "in", "TS_01")
+    write_aln(here / "in/backup", "TS_01", tilt=10.0)
+    write_images(here / "in/backup/TS_01.mrc")
+
+    def arrive() -> None:
+        time.sleep(1)
+        write_images(here / "in/TS_01.mrc")
+
+    thread = threading.Thread(target=arrive)
+    thread.start()
+    status, out, _ = run(f"{WATCH} --d 16 --idle 0.05")
+    thread.join()
+    assert status == 0
+    assert len(lines(out, "done")) == 1
+    assert any("in/backup/TS_01.aln is left out" in text for text in lines(out, "note"))
+    assert run("reconstruct --t in/TS_01.aln --noctf --bin 2 --d 16 --o alone.mrc")[0] == 0
+    mine, alone = read_volume("out/tomograms/rec_TS_01.mrc"), read_volume("alone.mrc")
+    np.testing.assert_allclose(mine.data, alone.data, atol=1e-6)
+
+
+def test_two_files_of_warp_for_one_series(run: Run, here: Path) -> None:
+    for folder in ("a_backup", "warp_tiltseries"):
+        (here / "in" / folder).mkdir()
+        (here / "in" / folder / "TS_01.xml").write_text("<?xml version='1.0'?><TiltSeries/>")
+    out = run(f"{WATCH} --idle 0.01")[1]
+    assert "TS_01 is left out: in/a_backup/TS_01.xml and in/warp_tiltseries/TS_01.xml both describe it" in out
+
+
+def test_other_options_and_other_sets(run: Run, here: Path) -> None:
+    write_small_set(here / "in", 2)
+    assert run(f"{WATCH} --idle 0.01")[0] == 0
+    first, listed = volumes(here / "out"), (here / "out/tomograms.star").read_bytes()
+    # what is there stays, and stays listed
+    status, out, _ = run(f"{WATCH} --SNR 5 --idle 0.01")
+    assert status == 1
+    assert sum("options have changed; --redo makes it anew" in text for text in lines(out, "stale")) == 4
+    assert (volumes(here / "out"), (here / "out/tomograms.star").read_bytes()) == (first, listed)
+    assert run(f"{WATCH} --SNR 5 --redo --idle 0.01")[0] == 0
+    assert volumes(here / "out") != first
+    # two sets cannot be listed in one: what is no longer all is no list
+    write_small_set(here / "in/more", 1, first=3)
+    status, out, _ = run(f"{WATCH} --SNR 5 --idle 0.01")
+    assert any("tomograms.star, the one of before is removed: tilt series come from" in t for t in lines(out, "note"))
+    assert not (here / "out/tomograms.star").exists()
+
+
+def test_names_that_share_a_file(run: Run, here: Path) -> None:
+    for name in ("a", "a_half1"):
+        write_aln(here / "in", name)
+        write_images(here / "in" / f"{name}.mrc")
+    row = "    3   3.0   1.00000   0.0   0.0   1.00   1.00   1.00   0.00   40.0\n"
+    for path in here.glob("in/*.aln"):
+        path.write_text(path.read_text().replace("41 36 3", "41 36 4") + row)
+        images = np.random.default_rng(1).normal(size=(4, 36, 41)).astype(np.float32)
+        write_stack(path.with_suffix(".mrc"), images, 10.0)
+    status, out, _ = run(f"{WATCH} --d 16 --halves tilts --idle 0.01")
+    assert status == 1
+    assert "1 done; 1 failed" in out
+    assert "a and a_half1 would both be written to out/tomograms/rec_a_half1.mrc" in out
+
+
 def test_interrupted(here: Path) -> None:
     write_small_set(here / "in", 1)
     process = command(WATCH, cwd=here)
@@ -199,6 +265,9 @@ def test_what_names_tilt_series(here: Path) -> None:
         "xf/TS_02_fid.xf": "",
         "warp/TS_03.tomostar": "",
         "warp/xml/TS_03.xml": "<?xml version='1.0'?><TiltSeries/>",
+        "warp/xml/backup/TS_03.xml": "<?xml version='1.0'?><TiltSeries/>",
+        "warp/xml/a/TS_03.tomostar": "",
+        "before/tomograms.star": f"# {OWN}\n_rlnTomoName",
         "warp/movies/a.xml": "<?xml version='1.0'?><Movie/>",
         "aretomo/TS_04.aln": "",
         "out/tomograms.star": "_rlnTomoName",
@@ -209,7 +278,7 @@ def test_what_names_tilt_series(here: Path) -> None:
         (here / "in" / path).parent.mkdir(parents=True, exist_ok=True)
         (here / "in" / path).write_text(text)
     found = sources_in(here / "in", Path("in/out"))
-    assert sorted(str(path.relative_to(here / "in")) for path in found.values()) == [
+    assert sorted(str(path.relative_to(here / "in")) for (path,) in found.values()) == [
         "1/2/3/TS_07.aln",
         "aretomo/TS_04.aln",
         "etomo/tilt.com",

@@ -2,24 +2,56 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import logging
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO
 
-from fourierrecon.errors import DataError, raise_shortage
+from fourierrecon.errors import DataError, UsageError, raise_shortage
 
 #: Files of which a folder that is a Zarr store has at least one.
 ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+#: What file systems without locks say, some of them of folders only.
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EBADF, errno.EINVAL)
 #: Bytes that no text has; UTF-16 has zeros.
 _BINARY = re.compile(rb"[\0-\x08\x0e-\x1f\x7f]")
 #: Folders outside of the data that a name led to, and that were said.
 _noticed: set[Path] = set()
+#: Files that must not be written, as they are read; links followed.
+_kept: ContextVar[frozenset[str]] = ContextVar("_kept", default=frozenset())
+
+
+def keep(paths: Iterable[str | os.PathLike[str]]) -> None:
+    """Let nothing that is written from now on, in this context, take the place of these files.
+
+    Parameters
+    ----------
+    paths
+        Files or Zarr folders that are read.
+    """
+    _kept.set(_kept.get() | {os.path.realpath(path) for path in paths})
+
+
+def is_kept(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a path is one of the files of :func:`keep`, by whatever name, or a folder that one of them is in."""
+    place = os.path.realpath(path)
+    if not os.path.exists(place):
+        return False
+    inside = os.path.join(place, "")
+    return any(kept.startswith(inside) or _is_same(kept, place) for kept in _kept.get())
+
+
+def _is_same(kept: str, place: str) -> bool:
+    """Tell whether two paths lead to one file, as they may where capital letters count as small ones."""
+    return kept == place or (os.path.exists(kept) and os.path.samefile(kept, place))
 
 
 def read_lines(path: Path, what: str) -> list[str]:
@@ -79,7 +111,8 @@ def check_writable(path: str | os.PathLike[str], n_bytes: int = 0, *, folder: bo
     """
     with _one_line(path):
         target = _target_folder(path) if folder else _target(path)
-        probe = _part(target)
+        remove_leftovers(target.parent)
+        probe = _part(target.parent)
         try:
             probe.open("xb").close()
         finally:
@@ -108,14 +141,17 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     with _one_line(path):
         target = _target(path)
-        part = _part(target)
-        try:
-            with part.open("xb") as file:
-                yield file
-            part.replace(target)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        remove_leftovers(target.parent)
+        file, part = _new_file(target)
+        # closing tells of the last errors; the name stays held until the file has its own
+        with _held(os.dup(file.fileno())):
+            try:
+                with file:
+                    yield file
+                part.replace(target)
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
 
 
 @contextmanager
@@ -137,22 +173,43 @@ def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     with _one_line(path):
         target = _target_folder(path)
-        part, old = _part(target), _part(target)
-        try:
-            part.mkdir()
+        with temporary_folder(target.parent) as part:
             yield part
-            if target.exists():
-                target.rename(old)
-            try:
+            if not target.exists():
                 part.rename(target)
-            except BaseException:
-                if old.exists():
+                return
+            old = _part(target.parent)
+            with _held(_lock_folder(target)):
+                target.rename(old)
+                try:
+                    part.rename(target)
+                except BaseException:
                     old.rename(target)
-                raise
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
+                    raise
+                shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def temporary_folder(parent: Path) -> Iterator[Path]:
+    """Make a folder that vanishes at the end unless it was moved, or, if the process is killed, with the next run.
+
+    Parameters
+    ----------
+    parent
+        Folder to make it in.
+    """
+    remove_leftovers(parent)
+    while True:
+        folder = _part(parent)
+        folder.mkdir()
+        with _held(_lock_folder(folder)):
+            if not folder.exists():
+                continue  # taken for left over, before it was held
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+            return
 
 
 def find_file(name: str, *bases: Path, where: str) -> Path:
@@ -217,6 +274,7 @@ def _target(path: str | os.PathLike[str]) -> Path:
         raise DataError(f"cannot write {text!r}: it is a folder; add the name of a file")
     if target.exists() and not target.is_file():
         raise DataError(f"cannot write {text!r}: it exists and is not a regular file; choose another name")
+    _refuse_kept(target, text)
     target.parent.mkdir(parents=True, exist_ok=True)
     return target
 
@@ -229,22 +287,90 @@ def _target_folder(path: str | os.PathLike[str]) -> Path:
         raise DataError(f"cannot write {text!r}: it exists and is not a Zarr folder; choose another name")
     if target.is_dir() and any(target.iterdir()) and not any((target / mark).is_file() for mark in ZARR_MARKS):
         raise DataError(f"cannot write {text!r}: it is a folder with other things in it; choose another name")
+    _refuse_kept(target, text)
     target.parent.mkdir(parents=True, exist_ok=True)
     return target
 
 
-def _part(target: Path) -> Path:
-    """Give a name beside the target that nobody else uses."""
-    return target.with_name(f".fourierrecon-{secrets.token_hex(8)}.part")
+def _refuse_kept(target: Path, text: str) -> None:
+    if is_kept(target):
+        raise UsageError(f"cannot write {text!r}: it is one of the files that are read; give another name")
+
+
+def _part(folder: Path) -> Path:
+    """Give a name in a folder that nobody else uses."""
+    return folder / f".fourierrecon-{secrets.token_hex(8)}.part"
+
+
+@contextmanager
+def marking(folder: Path) -> Iterator[Path]:
+    """Put an empty file into a folder, by which it is known from elsewhere; it goes at the end.
+
+    Parameters
+    ----------
+    folder
+        That is there.
+    """
+    file, path = _new_file(folder / "mark")
+    with file:
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _new_file(target: Path) -> tuple[BinaryIO, Path]:
+    """Open a new file beside the target, which nobody takes for left over as long as it is open; give its path too."""
+    while True:
+        part = _part(target.parent)
+        file = part.open("xb")
+        # who looks for what is left over may have been faster
+        _lock(file.fileno(), wait=True)
+        if part.exists():
+            return file, part
+        file.close()
+
+
+def _lock_folder(folder: Path) -> int:
+    """Open a folder, which nobody takes for left over as long as it is open."""
+    number = os.open(folder, os.O_RDONLY)
+    _lock(number, wait=True)
+    return number
+
+
+def _lock(number: int, *, wait: bool = False) -> bool:
+    """Lock an open file or folder; tell whether that could be done. The lock goes with the process."""
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError as error:
+        if error.errno not in (*NO_LOCKS, errno.EWOULDBLOCK):
+            raise
+        return False
+    return True
+
+
+@contextmanager
+def _held(number: int) -> Iterator[None]:
+    """Close an open file or folder at the end."""
+    try:
+        yield
+    finally:
+        os.close(number)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a process that was killed left half written in a folder; nobody else may be writing there."""
+    """Remove what processes that were killed left half written in a folder; what a living one is writing stays.
+
+    Nor is anything removed where the file system has no locks, or where this process may not.
+    """
     for part in folder.glob(".fourierrecon-*.part") if folder.is_dir() else ():
-        if part.is_dir() and not part.is_symlink():
-            shutil.rmtree(part, ignore_errors=True)
-        else:
-            part.unlink(missing_ok=True)
+        # others may clean up at the same time, and files of other people stay
+        with suppress(OSError):
+            is_folder = part.is_dir()
+            number = os.open(part, os.O_NOFOLLOW | (os.O_RDONLY if is_folder else os.O_RDWR))
+            with _held(number):
+                if _lock(number):
+                    shutil.rmtree(part) if is_folder else part.unlink()
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from fourierrecon.errors import UsageError
 from fourierrecon.geometry import Region, centre_voxel
 from fourierrecon.io.mrc import write_stack
 from fourierrecon.io.rotations import TOLERANCE, Rotations, miss
-from fourierrecon.io.star_table import write_tables
+from fourierrecon.io.star_table import TITLE, write_tables
 from fourierrecon.tilt_series import ImageStack, TiltSeries
 
 #: Columns of RELION 5's geometry.
@@ -279,7 +279,9 @@ def check_entries(entries: Sequence[Entry]) -> None:
             )
 
 
-def write_entries(folder: str | os.PathLike[str], entries: Sequence[Entry], file_name: str = "tomograms.star") -> Path:
+def write_entries(
+    folder: str | os.PathLike[str], entries: Sequence[Entry], file_name: str = "tomograms.star", title: str = TITLE
+) -> Path:
     """Write a set of one or more tomograms, all of RELION 4 or all of RELION 5; give its STAR file.
 
     Parameters
@@ -290,6 +292,8 @@ def write_entries(folder: str | os.PathLike[str], entries: Sequence[Entry], file
         The tomograms.
     file_name
         Of the set; ``optimisation_set.star`` goes with it if it is ``tomograms.star``.
+    title
+        For the first line of each file.
 
     Raises
     ------
@@ -304,12 +308,13 @@ def write_entries(folder: str | os.PathLike[str], entries: Sequence[Entry], file
     path = Path(folder) / file_name
     if "rlnTomoTiltSeriesStarFile" in overview:
         for entry in entries:
-            write_tables(Path(folder) / entry.overview["rlnTomoTiltSeriesStarFile"][0], {entry.name: entry.tilts})
-        write_tables(path, {"global": overview})
+            tilts = Path(folder) / entry.overview["rlnTomoTiltSeriesStarFile"][0]
+            write_tables(tilts, {entry.name: entry.tilts}, title)
+        write_tables(path, {"global": overview}, title)
     else:
-        write_tables(path, {"global": overview, **{entry.name: entry.tilts for entry in entries}})
+        write_tables(path, {"global": overview, **{entry.name: entry.tilts for entry in entries}}, title)
     if path.name == "tomograms.star":
-        write_tables(path.with_name("optimisation_set.star"), {"": {"rlnTomoTomogramsFile": path.name}})
+        write_tables(path.with_name("optimisation_set.star"), {"": {"rlnTomoTomogramsFile": path.name}}, title)
     return path
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from fourierrecon.errors import DataError
 from fourierrecon.geometry import Region
 from fourierrecon.io.files import find_file
+from fourierrecon.io.own_list import LIST, OWN, check_replaceable
 from fourierrecon.io.relion import ANGLES, Entry, common_columns, matrix_columns, relion5_entry, write_entries
 from fourierrecon.io.star import IMAGE, MATRIX, find_set, tilts_of
 from fourierrecon.io.star_table import Table, write_tables
@@ -65,6 +66,7 @@ def write_set_list(
     results: Mapping[str, Mapping[str, str]],
     entries: Sequence[Entry] = (),
     placed: Mapping[str, Placed] | None = None,
+    carried: Sequence[Entry] = (),
 ) -> Path:
     """Write the list of tomograms, with those that there are results of.
 
@@ -81,17 +83,24 @@ def write_set_list(
     placed
         Tomograms that the source may describe otherwise than they were made. Where it does, the list has the alignment
         of the volume: in tables of its own, as RELION 5 itself copies those of which it has changed the angles.
+    carried
+        Tomograms of the list that is there, which stay in it as they are.
 
     Raises
     ------
+    UsageError
+        If a file would be replaced that was not written here.
     DataError
         If a file cannot be read or written.
     """
-    path = folder / "tomograms.star"
-    if entries:
+    path = folder / LIST
+    if source.suffix.lower() != ".star":
+        own = [folder / words[0] for entry in entries if (words := entry.overview.get(FILES[0]))]
+        check_replaceable([path, folder / "optimisation_set.star", *own])
         for entry in entries:
             entry.overview.update({label: [word] for label, word in results[entry.name].items()})
-        return write_entries(folder, entries)
+        return write_entries(folder, [*entries, *carried], title=OWN)
+    check_replaceable([path])
     _, overview, tables = find_set(source)
     names = overview.words("rlnTomoName")
     stacked = "rlnTomoTiltSeriesName" in overview.columns
@@ -118,12 +127,21 @@ def write_set_list(
         if new is None:
             continue
         if of_its_own:
-            own = folder / "tilt_series" / f"{name}.star"
-            write_tables(own, {name: new})
-            columns["rlnTomoTiltSeriesStarFile"][row] = str(own)
+            star = folder / "tilt_series" / f"{name}.star"
+            check_replaceable([star])
+            write_tables(star, {name: new}, OWN)
+            columns["rlnTomoTiltSeriesStarFile"][row] = str(star)
         else:
             kept[name] = new
-    write_tables(path, {"global": columns, **kept})
+    for entry in carried:
+        n = len(columns["rlnTomoName"])
+        for label in {**columns, **entry.overview}:
+            columns[label] = [*columns.get(label, [""] * n), *entry.overview.get(label, [""])]
+        if FILES[0] not in entry.overview:
+            kept[entry.name] = entry.tilts
+    order = sorted(range(len(columns["rlnTomoName"])), key=lambda row: names.index(columns["rlnTomoName"][row]))
+    columns = {label: [words[row] for row in order] for label, words in columns.items()}
+    write_tables(path, {"global": columns, **kept}, OWN)
     return path
 
 

@@ -15,6 +15,8 @@ from fourierrecon.errors import DataError
 from fourierrecon.io.files import is_plain, replacing
 from fourierrecon.io.star_text import read_blocks, write_word
 
+#: First line of files that are written here.
+TITLE = "written by fourierrecon"
 #: A file that changed within so many seconds may change again without looking other, s.
 FRESH = 2.0
 
@@ -179,15 +181,22 @@ def _parse(path: Path) -> dict[str, Table]:
     return tables
 
 
-def write_tables(path: Path, tables: Mapping[str, Mapping[str, object]]) -> None:
+def write_tables(path: Path, tables: Mapping[str, Mapping[str, object]], title: str = TITLE) -> None:
     """Write a STAR file: blocks of columns (lists of words), or of labels with one word each.
+
+    Parameters
+    ----------
+    path, tables
+        The file, and its blocks by name.
+    title
+        For its first line.
 
     Raises
     ------
     DataError
         If the file cannot be written, or a value cannot be held by it.
     """
-    lines = ["# written by fourierrecon"]
+    lines = [f"# {title}"]
     try:
         for name, columns in tables.items():
             lines += ["", "", f"data_{name}", "", *_block(columns)]
