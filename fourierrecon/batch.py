@@ -259,7 +259,7 @@ def locked(folder: Path, part: str | None = None) -> Iterator[Callable[[], None]
 
     def check() -> None:
         try:
-            same = all(os.path.samestat(os.fstat(file.fileno()), os.stat(file.name)) for file in files)
+            same = all(os.path.samestat(os.fstat(file.fileno()), (folder / LOCK).stat()) for file in files)
         except OSError:
             same = False
         if not same:

@@ -191,7 +191,7 @@ def files_of(recipe: Recipe, name: str) -> list[dict[str, Path]]:
     UsageError
         If the name of the tomogram cannot be that of a file.
     """
-    if "/" in name or not name.isprintable():
+    if "/" in name or "\0" in name:
         raise UsageError(f"tomogram {name!r}: its name cannot be that of a file; rename it in the set")
     parts = PARTS if recipe.halves else {"": ""}
     found = []

@@ -384,13 +384,12 @@ def _curve(
 
 
 def _sample(data: NDArray[np.generic], step: int) -> NDArray[np.float64]:
-    """Take every so many voxels along each axis that are finite, plane by plane."""
+    """Take every so many voxels along each axis, plane by plane."""
     found = []
     for plane in data[::step]:
         found.append(np.asarray(plane[::step, ::step], np.float64).ravel())
         forget(data)
-    values = np.concatenate(found)
-    return values[np.isfinite(values)]
+    return np.concatenate(found)
 
 
 def _part(data: NDArray[np.generic], box: tuple[slice, slice, slice]) -> NDArray[np.float32]:

@@ -397,14 +397,14 @@ def test_the_disk_is_full(here: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Path.open
+    real = os.open
 
-    def refuse(path: Path, mode: str = "r", *arguments: Any, **more: Any) -> Any:
-        if path.is_relative_to("out") and mode != "r":
+    def refuse(path: Any, *arguments: Any, **more: Any) -> int:
+        if Path(os.fsdecode(path)).is_relative_to("out"):
             raise PermissionError(13, "Permission denied", str(path))
-        return real(path, mode, *arguments, **more)
+        return real(path, *arguments, **more)
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     status, _, err = run(SET)
     assert status == 1
     assert "Permission denied" in err
@@ -480,7 +480,7 @@ def test_outcomes_that_are_none(run: Run, here: Path) -> None:
     (here / "out/outcomes.json").write_text("[]")
     status, _, err = run(SET)
     assert status == 1
-    assert "outcomes.json: not a list of outcomes" in err
+    assert "not a list of outcomes" in err
     assert not (here / "out/tomograms").exists()
 
 

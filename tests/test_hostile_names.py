@@ -63,7 +63,7 @@ def test_files_of_a_mac_are_no_alignments(tmp_path: Path, run: Run) -> None:
     for beside in list(path.parent.iterdir()):
         beside.with_name(f"._{beside.name}").write_bytes(bytes([0, 5, 22, 7]) + bytes(4092))
     assert run(f"plan --t {path.parent} --noctf --bin 2")[0] == 0
-    assert list(sources_in(tmp_path, tmp_path / "out").values()) == [path]
+    assert list(sources_in(tmp_path, tmp_path / "out").values()) == [[path]]
 
 
 @pytest.mark.parametrize("command", ["reconstruct --bin 2 --o x.mrc --t", "plan --bin 2 --t", "info"])
