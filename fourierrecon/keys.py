@@ -79,7 +79,8 @@ def _hash(facts: Iterable[Any]) -> str:
 def _facts(series: TiltSeries) -> list[object]:
     """List what a tilt series is, without reading its images."""
     ctf: tuple[object, ...] = () if series.ctf is None else astuple(series.ctf)
-    facts: list[object] = [series.name, series.pixel_size, series.projections, series.image_shape, *ctf]
+    exposures = series.exposure, series.own_exposure, series.b_factor_per_exposure
+    facts: list[object] = [series.name, series.pixel_size, series.projections, series.image_shape, *ctf, *exposures]
     sections = getattr(series.images, "sections", None)
     if sections is None:
         return facts + [np.asarray(series.images[i]) for i in range(series.n_tilts)]

@@ -10,19 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon import parallel, stages
-from fourierrecon.errors import DataError, UsageError
+from fourierrecon.errors import UsageError
 from fourierrecon.geometry import Region
 from fourierrecon.parallel import Progress
 from fourierrecon.plan import PRECISIONS, Plan, mask_of
 from fourierrecon.stages import Sampler, Task, Write
 from fourierrecon.storage import PlaneStore, SampleStore, choose_storage, default_memory, sample_bytes
 from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.transfer import Correction
 from fourierrecon.weighting import Weighting, Wiener
 
 
@@ -44,6 +46,20 @@ class Settings:
     scratch: Path | None = None
     progress: Progress | None = None
     binnings: tuple[float, ...] = ()
+    ctf_mode: str | None = None
+    exposure: str | None = None
+    tilt_weight: str | None = None
+
+    @cached_property
+    def correction(self) -> Correction:
+        """What is done about all that acts on the signal in the images.
+
+        Raises
+        ------
+        UsageError
+            If a name is unknown, or two contradict each other.
+        """
+        return Correction.of(self.ctf, self.ctf_mode, self.exposure, self.tilt_weight)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,13 +158,8 @@ def prepare(
         raise UsageError(f"number of threads {threads} must be 1 or more")
     if settings.precision not in PRECISIONS:
         raise UsageError(f"unknown precision {settings.precision!r}; available: {', '.join(PRECISIONS)}")
-    if settings.ctf and series.ctf is None:
-        raise DataError(
-            f"{series.source or series.name}: the CTF needs {', '.join(series.ctf_missing) or 'defocus and optics'}; "
-            f"add what is missing, or switch the CTF off (--noctf, ctf=False)"
-        )
     mask = mask_of(series.image_shape, region.binning, settings.taper_distance, settings.taper_falloff)
-    plan = Plan.of(series, region, strategy, mask, settings.ctf, settings.precision, settings.binnings)
+    plan = Plan.of(series, region, strategy, mask, settings.correction, settings.precision, settings.binnings)
     storage = choose_storage(plan, threads, settings.memory if memory is None else memory, whole=whole)
     return Task(
         series, region, strategy, plan, mask, settings.keep_mean, storage, settings.scratch, threads, settings.progress

@@ -169,6 +169,32 @@ Ctf = Annotated[
     bool,
     weighting_option(FLAG, "Correct for the contrast transfer function, or not. Default: --ctf", "--ctf/--noctf"),
 ]
+CtfMode = Annotated[
+    str | None,
+    weighting_option(
+        "NAME",
+        "What is done with the CTF: wiener (times CTF, divided by CTF²), multiply (nothing divided), phase-flip, "
+        "first-peak (wiener, untouched up to its first peak), none. Default: wiener; multiply with --no_weight",
+        "--ctf_mode",
+    ),
+]
+Exposure = Annotated[
+    str | None,
+    weighting_option(
+        "NAME",
+        "Damage by exposure, in data and weights: grant (Grant & Grigorieff), bfactor (4 Å² per e⁻/Å²), none. Default: "
+        "none; bfactor where the set has rlnCtfBfactorPerElectronDose",
+        "--exposure",
+    ),
+]
+TiltWeight = Annotated[
+    str | None,
+    weighting_option(
+        "NAME",
+        "Lesser signal of steep images: cos (of the tilt; scale factors of the set go first), none. Default: none",
+        "--tilt_weight",
+    ),
+]
 KeepMean = Annotated[bool, images_option(FLAG, "Keep the mean of each image, do not zero it", "--keep_mean")]
 SkipBadImages = Annotated[
     bool,

@@ -141,7 +141,7 @@ def _entry(recipe: Recipe, outcome: Outcome) -> dict[str, Any]:
     settings = recipe.settings
     how = {
         "weighting": ", ".join(map(repr, recipe.strategies)),
-        "CTF": "corrected" if settings.ctf else "not corrected",
+        "CTF": settings.correction.words,
         "threads": str(settings.n_threads or "all cores"),
         "corrections": str(recipe.offsets),
         "other volumes": ", ".join(

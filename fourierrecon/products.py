@@ -230,7 +230,7 @@ def _options(recipe: Recipe, region: Region, strategy: Weighting, tilts: tuple[i
     """List everything but the tilt series that a volume depends on."""
     s = recipe.settings
     # where images are prepared for several binnings, all of them leave their trace in the border
-    how = recipe.binnings, s.ctf, s.keep_mean, s.taper_distance, s.taper_falloff, s.precision
+    how = recipe.binnings, s.correction, s.keep_mean, s.taper_distance, s.taper_falloff, s.precision
     return [region.origin, region.shape, region.binning, strategy, tilts, *how, recipe.dtype, recipe.like,
             recipe.projection]  # fmt: skip
 

@@ -19,10 +19,12 @@ from fourierrecon.options import (
     Companions,
     Contrast,
     Ctf,
+    CtfMode,
     Depth,
     DoProjection,
     Dtype,
     Ending,
+    Exposure,
     FlipHand,
     Float16,
     HalfVolumes,
@@ -55,6 +57,7 @@ from fourierrecon.options import (
     TaperFalloff,
     Threads,
     TiltOffset,
+    TiltWeight,
     TlsAuthority,
     TlsCertificate,
     TlsKey,
@@ -103,6 +106,9 @@ def reconstruct(
     weighting: Weightings = None,
     snr: Snr = None,
     ctf: Ctf = True,
+    ctf_mode: CtfMode = None,
+    exposure: Exposure = None,
+    tilt_weight: TiltWeight = None,
     keep_mean: KeepMean = False,
     skip_bad_images: SkipBadImages = False,
     td: TaperDistance = 0.0,
@@ -154,7 +160,10 @@ def reconstruct(
     kind = arguments.choose_dtype(dtype, float16)
     extras = Extras(stack, angpix, mdoc, voltage, cs, q0)
     offsets = Offsets(tiltangle_offset, x_tilt, z_shift, flip_hand)
-    settings = Settings(ctf, j, keep_mean, td, tf, memory=memory, scratch=scratch)
+    settings = Settings(
+        ctf, j, keep_mean, td, tf, memory=memory, scratch=scratch, ctf_mode=ctf_mode, exposure=exposure,
+        tilt_weight=tilt_weight,
+    )  # fmt: skip
     console = screen()
     if is_folder(output):
         from fourierrecon.products import Projection
@@ -256,7 +265,7 @@ def _reconstruct_one(
     for option, path in (("--o", o), ("--preview", picture), ("--report", page)):
         if path is not None:
             protect(path, request.source, series, option)
-    describe_request(console, request, settings.ctf)
+    describe_request(console, request, settings.correction)
     print_warnings(console, checks.warnings_of(series, region))
     if skip_bad_images:
         from fourierrecon.bad_images import without_bad_images
@@ -281,6 +290,9 @@ def _reconstruct_one(
                 memory=settings.memory,
                 scratch=file.scratch,
                 progress=stages,
+                ctf_mode=settings.ctf_mode,
+                exposure=settings.exposure,
+                tilt_weight=settings.tilt_weight,
             )
         written = file.finish_passport(passport is not None, request.source, passport)
     if written is not None:
@@ -297,8 +309,8 @@ def _reconstruct_one(
         from fourierrecon.reporting import report_one
 
         report_one(
-            console, page, o, request, ctf=settings.ctf, like=like, seconds=seconds, skipped=skip_bad_images,
-            n_threads=settings.n_threads,
+            console, page, o, request, correction=settings.correction, like=like, seconds=seconds,
+            skipped=skip_bad_images, n_threads=settings.n_threads,
         )  # fmt: skip
     finer = max(1.0, region.binning / 2)
     hint = f"; finer: --bin {finer:g}" if finer < region.binning else ""

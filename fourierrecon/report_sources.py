@@ -16,7 +16,7 @@ from fourierrecon.io.star import find_set
 from fourierrecon.io.volumes import open_volume
 from fourierrecon.orientation import Orientation
 from fourierrecon.outcomes import Record, read_outcomes
-from fourierrecon.passport import read_passport
+from fourierrecon.passport import ctf_words, read_passport
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.volume import Volume
 
@@ -233,7 +233,7 @@ def _passport_facts(passport: dict[str, Any]) -> list[tuple[str, str]]:
         ("z", frame.get("z")),
         ("hand", hand.get("evidence")),
         ("weighting", f"{weighting.pop('name', '')} {', '.join(f'{k} {v}' for k, v in weighting.items())}".strip()),
-        ("CTF", {"True": "corrected", "False": "not corrected"}.get(str(passport.get("ctf_corrected")))),
+        ("CTF", ctf_words(passport)),
         *(("made from", f"{each.get('file')}, sha256 {str(each.get('sha256'))[:16]}…")
           for each in passport.get("sources", [])),
     ]  # fmt: skip

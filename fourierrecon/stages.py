@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from fourierrecon import fourier, insertion, memory, parallel, preprocess, slices
 from fourierrecon.consistency import Consistency
 from fourierrecon.coverage import Mask, divide_by_count
-from fourierrecon.ctf import kernel_coefficients
 from fourierrecon.fourier import Complex, Real
 from fourierrecon.geometry import Region
 from fourierrecon.parallel import Progress
@@ -21,6 +20,7 @@ from fourierrecon.plan import Plan
 from fourierrecon.slices import PASS, STOP, Slices
 from fourierrecon.storage import PlaneStore, SampleStore, Storage
 from fourierrecon.tilt_series import TiltSeries, source_of
+from fourierrecon.transfer import PER_CYCLE
 from fourierrecon.weighting import Weighting
 
 #: Called as ``write(z, slab)`` with a slab ``(y, x)``, float32, of any number z and from any thread; the slab is only
@@ -71,7 +71,7 @@ class Sampler:
         self.levels = np.zeros(len(plan.used) if task.keep_mean and strategy.divides_by_count else 0, np.float32)
         # where there is no taper, border and mask are the same for all binnings and weightings
         self._share = plan.sampling.border if task.mask.start < 0 else self
-        self._ctf_last = plan.late and plan.filter_length == 0
+        self._transfer_last = plan.late and plan.filter_length == 0
         if strategy.uses_weights:
             # where slices are just close enough a grid point gets their spectra, in voxels instead of pixels
             self._scale = np.prod(step) / task.region.binning**2 * s.fill
@@ -104,7 +104,7 @@ class Sampler:
         if tilt not in self._places:
             return
         i, s, masks, (samples, weights) = self._places[tilt], plan.slices, self._masks, buffers
-        filters = preprocess.filters_of(strategy, plan.views, tilt, ctf=not self._ctf_last)
+        filters = preprocess.filters_of(strategy, plan.views, tilt, transfer=not self._transfer_last)
         early, late = ([], filters) if plan.late else (filters, [])
         level = 0.0
         if not task.keep_mean or len(self.levels):
@@ -130,11 +130,13 @@ class Sampler:
             phase_j.astype(np.complex64), phase_l.astype(np.complex64), s.half_rows, samples, store.place(i), PASS**2,
             STOP**2,
         )  # fmt: skip
-        if strategy.uses_weights or self._ctf_last:
-            coefficients = kernel_coefficients(plan.views.ctf, tilt, plan.views.voxel_size)
-            slices.apply_ctf(
-                line, s.half_rows, s.row_length, task.region.binning / plan.sampling.step, a_is_x, coefficients,
-                self._ctf_last, s.fill[i], samples, weights, store.place(i),
+        if strategy.uses_weights or self._transfer_last:
+            views = plan.views
+            transfer = views.transfers
+            slices.apply_transfer(
+                line, s.half_rows, s.row_length, task.region.binning / plan.sampling.step, a_is_x,
+                transfer.phases(tilt, views.voxel_size), transfer.form, views.envelopes[tilt], PER_CYCLE,
+                transfer.weighs_ctf, self._transfer_last, s.fill[i], samples, weights, store.place(i),
             )  # fmt: skip
         store.put(i, (samples, weights))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from fourierrecon.io.volumes import open_volume
-from fourierrecon.passport import passport_path, read_passport
+from fourierrecon.passport import ctf_words, passport_path, read_passport
 from fourierrecon.report import print_table
 
 
@@ -52,7 +52,7 @@ def print_volume(console: Console, path: Path) -> None:
                                          if hand["file_is_mirror_image_of_world"] else "")),
             ("weighting", ", ".join(f"{key} {value}" if key != "name" else str(value)
                                     for key, value in passport["weighting"].items())),
-            ("CTF", "corrected" if passport["ctf_corrected"] else "not corrected"),
+            ("CTF", ctf_words(passport)),
             *(("source", f"{source['file']}, sha256 {source['sha256'][:16]}…") for source in passport["sources"]),
             ("options", ", ".join(f"{key} {value}" for key, value in passport["options"].items())),
         ]  # fmt: skip

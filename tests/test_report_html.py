@@ -133,7 +133,7 @@ def test_figures_of_a_good_tomogram(figures: dict[str, Findings]) -> None:
     assert (good.shape, good.voxel_size) == ((56, 176, 160), 10)
     facts = dict(good.facts)
     assert facts["weighting"] == "Wiener(snr=10.0)"
-    assert facts["CTF"] == "corrected"
+    assert facts["CTF"] == "CTF wiener"
     assert good.spectrum is not None
     assert good.spectrum[1].max() == 1
 

@@ -18,6 +18,8 @@ from fourierrecon.io.mrc import FileImages, open_stack
 from fourierrecon.io.star_table import Table, read_tables
 from fourierrecon.tilt_series import (
     MOST_ANGLE,
+    MOST_B_FACTOR,
+    MOST_B_PER_EXPOSURE,
     MOST_DEFOCUS,
     MOST_SCALE,
     MOST_TILT,
@@ -97,6 +99,7 @@ def read_tilt_series(path: str | os.PathLike[str], name: str | None = None, *, i
     ctf, ctf_missing = _ctf(row, tilts)
     label = "rlnMicrographPreExposure"
     exposure = tilts.numbers(label, least=0, most=LARGEST) if tilts.has(label) else None
+    own, per_exposure = _exposures(row, tilts)
     angles = _within(MOST_TILT, tilts, "rlnTomoYTilt") if tilts.has("rlnTomoYTilt") else np.empty(0)
     stack = _images(images, row, tilts)
 
@@ -129,6 +132,8 @@ def read_tilt_series(path: str | os.PathLike[str], name: str | None = None, *, i
         str(path),
         ctf_missing,
         _hand(row),
+        own_exposure=own,
+        b_factor_per_exposure=per_exposure,
     )
 
 
@@ -285,6 +290,7 @@ def _ctf(row: Table, tilts: Table) -> tuple[CtfParameters | None, tuple[str, ...
     defocus_u, defocus_v = (_within(MOST_DEFOCUS, tilts, label) for label in DEFOCUS[:2])
     angle, phase = _within(MOST_ANGLE, tilts, DEFOCUS[2]), _within(MOST_ANGLE, tilts, "rlnPhaseShift", 0.0)
     scale = _within(MOST_SCALE, tilts, "rlnCtfScalefactor", 1.0)
+    b_factor = tilts.numbers("rlnCtfBfactor", 0.0, least=0, most=MOST_B_FACTOR)
     try:
         ctf = CtfParameters.of(
             len(tilts),
@@ -296,10 +302,25 @@ def _ctf(row: Table, tilts: Table) -> tuple[CtfParameters | None, tuple[str, ...
             defocus_angle=angle,
             phase_shift=phase,
             scale=scale,
+            b_factor=b_factor,
         )
     except DataError as error:
         raise DataError(f"{row.where}, {'/'.join(OPTICS)}: {error}") from error
     return ctf, ()
+
+
+def _exposures(row: Table, tilts: Table) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Give the exposure of each image itself, where the set has it, and B-factors per exposure, likewise."""
+    own, label = np.empty(0), "rlnTomoImportFractionalDose"
+    if row.has(label):
+        dose = float(row.numbers(label, least=0, most=LARGEST)[0])
+        own = np.full(len(tilts), dose) if dose > 0 else own
+    label = "rlnCtfBfactorPerElectronDose"
+    for table in (tilts, row):
+        if table.has(label):
+            values = table.numbers(label, least=0, most=MOST_B_PER_EXPOSURE)
+            return own, np.array(np.broadcast_to(values, len(tilts)))
+    return own, None
 
 
 def _images(which: Which, row: Table, tilts: Table) -> ImageStack:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import entry_points
 from typing import ClassVar, Protocol, TypeVar, get_type_hints, runtime_checkable
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from fourierrecon.errors import UsageError
 from fourierrecon.tilt_series import CtfParameters
+from fourierrecon.transfer import Transfer
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +36,25 @@ class Views:
         Å.
     ctf
         Parameters of the CTF that the images are multiplied with, or None where it is off.
+    transfer
+        All that the images are multiplied with; None: the CTF alone.
     """
 
     matrices: NDArray[np.float64]
     depth: float
     voxel_size: float
     ctf: CtfParameters | None = None
+    transfer: Transfer | None = None
+
+    @cached_property
+    def transfers(self) -> Transfer:
+        """All that the images are multiplied with."""
+        return self.transfer or Transfer.plain(len(self.matrices), self.ctf)
+
+    @cached_property
+    def envelopes(self) -> NDArray[np.float32]:
+        """Its tables; see :meth:`fourierrecon.transfer.Transfer.envelopes`."""
+        return self.transfers.envelopes(self.voxel_size)
 
 
 @runtime_checkable
@@ -85,6 +100,11 @@ class Weighting(Protocol):
     def has_filter(self) -> bool:
         """Whether :meth:`image_filter` does anything; without, the images need not be filtered in 2D at all."""
         return type(self).image_filter is not Weighting.image_filter
+
+    @property
+    def divides(self) -> bool:
+        """Whether the strategy divides by anything, so that CTF² may be in it."""
+        return self.uses_weights or self.has_filter
 
     def normalise(self, data: NDArray[np.complex64], weights: NDArray[np.float32]) -> None:
         """Normalise a block of gridded data in place.

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fourierrecon.ctf import kernel_coefficients
-from fourierrecon.ctf_kernel import transfer
+from fourierrecon.ctf_kernel import damp_row, transfer
 from fourierrecon.errors import UsageError
 from fourierrecon.kernels import compiled
+from fourierrecon.transfer import PER_CYCLE
 from fourierrecon.weighting.base import Views, Weighting, check_snr, register
 
 
@@ -56,22 +56,24 @@ class PreWeight(Weighting):
         # z_g and the frequency in image g are linear in the frequency of this image
         distance = thickness * (normals @ slices[tilt].T)
         into = np.linalg.solve(slices @ slices.transpose(0, 2, 1), slices @ slices[tilt].T)
-        ctfs = np.stack([kernel_coefficients(views.ctf, g, views.voxel_size) for g in range(len(slices))])
+        seen = views.transfers
+        phases = np.stack([seen.phases(g, views.voxel_size) for g in range(len(slices))])
         factors = np.empty((frequency_y.size, frequency_x.size), np.float32)
         floor = max(1 / self.snr, 1e-6)
         _filter(
-            frequency_x.ravel(), frequency_y.ravel(), distance, into, ctfs, views.ctf is not None, floor,
-            1 / thickness, factors,
+            frequency_x.ravel(), frequency_y.ravel(), distance, into, phases, seen.form, seen.weighs_ctf,
+            views.envelopes, PER_CYCLE, floor, 1 / thickness, factors,
         )  # fmt: skip
         return factors
 
 
 @compiled()
 def _filter(
-    fx: Any, fy: Any, distance: Any, into: Any, ctfs: Any, use_ctf: bool, floor: float, gain: float,
-    factors: Any,
+    fx: Any, fy: Any, distance: Any, into: Any, phases: Any, form: int, use_ctf: bool, envelopes: Any,
+    per_cycle: float, floor: float, gain: float, factors: Any,
 ) -> None:  # fmt: skip
     n = fx.shape[0]
+    envelopes_here = np.empty(n, np.float32)
     spacing = fx[1] - fx[0] if n > 1 else np.float32(1)
     for row in range(fy.shape[0]):
         y = fy[row]
@@ -87,13 +89,24 @@ def _filter(
             elif abs(start) >= 1:
                 continue
             xx, xy, yx, yy = into[g, 0, 0], into[g, 0, 1], into[g, 1, 0], into[g, 1, 1]
-            coefficients = ctfs[g]
+            coefficients, envelope = phases[g], envelopes[g]
+            square = np.float32(coefficients[5] * coefficients[5])
+            if envelope.shape[0] > 0 and first <= last:
+                x = fx[first]
+                damp_row(
+                    xx * x + xy * y, xx * spacing, yx * x + yy * y, yx * spacing, envelope, per_cycle,
+                    envelopes_here[first : last + 1],
+                )  # fmt: skip
             for column in range(first, last + 1):
                 near = np.float32(max(0.0, 1 - abs(start + slope * column)))
+                x = fx[column]
                 if use_ctf:
-                    x = fx[column]
-                    value = transfer(xx * x + xy * y, yx * x + yy * y, coefficients)
+                    value = transfer(xx * x + xy * y, yx * x + yy * y, coefficients, form)
                     near *= value * value
+                else:
+                    near *= square
+                if envelope.shape[0] > 0:
+                    near *= envelopes_here[column] * envelopes_here[column]
                 factors[row, column] += near
         for column in range(n):
             factors[row, column] = np.float32(gain) / factors[row, column]
