@@ -20,7 +20,7 @@ from fourierrecon.io.files import remove_leftovers
 from fourierrecon.io.sources import names_in
 from fourierrecon.many import reconstruct_many
 from fourierrecon.parallel import Progress
-from fourierrecon.products import Product, Recipe, order_of, products_of
+from fourierrecon.products import Product, Recipe, orders_of, products_of
 
 LOCK = ".fourierrecon.lock"
 #: What file systems without locks say.
@@ -141,7 +141,7 @@ def process(recipe: Recipe, name: str, progress: Progress | None = None) -> Outc
             if missing:
                 binnings = tuple(dict.fromkeys(product.region.binning for product in products))
                 settings = replace(recipe.settings, binnings=binnings)
-                reconstruct_many([order_of(recipe, product) for product in missing], settings)
+                reconstruct_many(orders_of(recipe, missing), settings)
         except FourierReconError as problem:
             error = str(problem)
         except MemoryError:

@@ -31,6 +31,7 @@ from fourierrecon.storage import Storage, choose_storage
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.transfer import Correction
 from fourierrecon.weighting import Weighting
+from fourierrecon.weighting.snr import STATED
 
 #: Bytes that a disk reads or writes a second: an ordinary solid-state disk.
 DISK_RATE = 1e9
@@ -134,6 +135,7 @@ def forecast(
     target = Path("tomogram.mrc") if output is None else output
     file_size, held = space_for(target, region.shape, dtype)
     mask = mask_of(series.image_shape, region.binning, *taper)
+    strategy = strategy.resolved(lambda: STATED)  # of noise nothing could be measured
     plan = Plan.of(series, region, strategy, mask, correction, "default")
     # before anything is computed: what this process holds counts as memory of the reconstruction
     storage = choose_storage(plan, threads, memory)

@@ -33,7 +33,7 @@ def make_key(series: TiltSeries, options: Iterable[object]) -> str:
     options
         Everything else that the product depends on; texts, numbers and dataclasses.
     """
-    return f"key {_hash(_facts(series))} {_hash(map(repr, options))} {__version__}"
+    return f"key {_hash(facts_of(series))} {_hash(map(repr, options))} {__version__}"
 
 
 def why_to_make(path: Path, key: str, shape: tuple[int, int, int]) -> str | None:
@@ -76,8 +76,14 @@ def _hash(facts: Iterable[Any]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _facts(series: TiltSeries) -> list[object]:
-    """List what a tilt series is, without reading its images."""
+def facts_of(series: TiltSeries) -> list[object]:
+    """List what a tilt series is, without reading its images if they are in files.
+
+    Parameters
+    ----------
+    series
+        The tilt series.
+    """
     ctf: tuple[object, ...] = () if series.ctf is None else astuple(series.ctf)
     exposures = series.exposure, series.own_exposure, series.b_factor_per_exposure
     facts: list[object] = [series.name, series.pixel_size, series.projections, series.image_shape, *ctf, *exposures]

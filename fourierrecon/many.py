@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +21,12 @@ from fourierrecon.errors import UsageError
 from fourierrecon.geometry import Region
 from fourierrecon.parallel import Progress
 from fourierrecon.plan import PRECISIONS, Plan, mask_of
+from fourierrecon.signal_to_noise import estimate_snr, with_snr
 from fourierrecon.stages import Sampler, Task, Write
 from fourierrecon.storage import PlaneStore, SampleStore, choose_storage, default_memory, sample_bytes
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.transfer import Correction
-from fourierrecon.weighting import Weighting, Wiener
+from fourierrecon.weighting import SnrCurve, Weighting, Wiener
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Order:
     region
         Its voxels; default: all, unbinned.
     strategy
-        Its weighting; default: :class:`~fourierrecon.weighting.Wiener` with SNR 10.
+        Its weighting; default: :class:`~fourierrecon.weighting.Wiener`, its SNR measured from the series.
     tilts
         0-based numbers of the images to take; None: all.
     """
@@ -153,6 +154,9 @@ def prepare(
     """
     region = Region.of(series) if region is None else region
     strategy: Weighting = Wiener() if weighting is None else weighting
+    strategy = with_snr(
+        strategy, series, region.binning, correction=settings.correction, n_threads=settings.n_threads
+    )  # fmt: skip
     threads = parallel.available_cores() if settings.n_threads is None else settings.n_threads
     if threads < 1:
         raise UsageError(f"number of threads {threads} must be 1 or more")
@@ -169,8 +173,12 @@ def prepare(
 def _share(orders: Sequence[Order], settings: Settings) -> list[_Group]:
     """Group the orders by what they can share; those that take some tilts come before those that take all."""
     grouped: dict[object, list[Order]] = {}
+    measured: dict[tuple[int, float], SnrCurve] = {}
     for order in orders:
         strategy: Weighting = Wiener() if order.strategy is None else order.strategy
+        binning = 1.0 if order.region is None else order.region.binning
+        strategy = strategy.resolved(partial(_measured, measured, order.series, binning, settings))
+        order = replace(order, strategy=strategy)
         if order.tilts is not None and strategy.has_filter:
             # the filter of an image depends on which others there are
             order = replace(order, series=order.series.select(order.tilts), tilts=None)
@@ -189,6 +197,16 @@ def _share(orders: Sequence[Order], settings: Settings) -> list[_Group]:
         _Group(task, sorted(found, key=lambda order: order.tilts is None))
         for task, found in zip(tasks, grouped.values(), strict=True)
     ]
+
+
+def _measured(
+    known: dict[tuple[int, float], SnrCurve], series: TiltSeries, binning: float, settings: Settings
+) -> SnrCurve:
+    """Give the SNR of a series; it is measured once for all orders."""
+    name = id(series), binning
+    if name not in known:
+        known[name] = estimate_snr(series, binning, correction=settings.correction, n_threads=settings.n_threads)
+    return known[name]
 
 
 def _finish(task: Task, sampler: Sampler, order: Order, *, last: bool) -> None:

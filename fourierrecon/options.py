@@ -46,6 +46,17 @@ def _bytes(text: str) -> int:
         raise typer.BadParameter(str(error)) from error
 
 
+def _snr(text: str) -> Any:
+    """Read the value of ``--SNR``."""
+    from fourierrecon.errors import UsageError
+    from fourierrecon.weighting.snr import read_snr
+
+    try:
+        return read_snr(text)
+    except UsageError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
 input_option, output_option = partial(option, "Input"), partial(option, "Output")
 weighting_option, images_option = partial(option, "Weighting and CTF"), partial(option, "Images")
 alignment_option = partial(option, "Alignment")
@@ -162,8 +173,15 @@ WeightingText = Annotated[
     ),
 ]
 Snr = Annotated[
-    float | None,
-    weighting_option("RATIO", "Signal to noise that Wiener and pre-weight assume. Default: 10", "--SNR", "--snr"),
+    Any,
+    weighting_option(
+        "RATIO",
+        "Signal to noise that Wiener and pre-weight assume: a number (RELION: 10), or auto: by spatial frequency, "
+        "measured from the tilt series; auto:3 trusts the data 3 times more. Default: auto",
+        "--SNR",
+        "--snr",
+        parser=_snr,
+    ),
 ]
 Ctf = Annotated[
     bool,

@@ -140,7 +140,7 @@ def _entry(recipe: Recipe, outcome: Outcome) -> dict[str, Any]:
         volumes.setdefault(product.part, str(product.path.relative_to(recipe.folder)))
     settings = recipe.settings
     how = {
-        "weighting": ", ".join(map(repr, recipe.strategies)),
+        "weighting": ", ".join(strategy.words for strategy in recipe.strategies),
         "CTF": settings.correction.words,
         "threads": str(settings.n_threads or "all cores"),
         "corrections": str(recipe.offsets),

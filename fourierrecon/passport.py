@@ -105,7 +105,11 @@ def make_passport(
             "excluded_in_source": list(series.excluded),
         },
         "sources": [_fingerprint(path) for path in _files(series, source)],
-        "weighting": {"name": strategy.name, **(asdict(strategy) if is_dataclass(strategy) else {})},
+        "weighting": {
+            "name": strategy.name,
+            "words": strategy.words,
+            **(asdict(strategy) if is_dataclass(strategy) else {}),
+        },
         "ctf_corrected": transfer.ctf is not None,
         "transfer": {"words": transfer.words, **transfer.record()},
         "options": dict(options or {}),
@@ -135,6 +139,16 @@ def label_of(making: str, series: TiltSeries, region: Region, like: str | None) 
     lines += [f"source {Path(series.source).name}"] * bool(series.source)
     # a header has ten lines of 80 characters; two are left for others
     return "\n".join([part for line in lines for part in wrap(line, 80)][:8])
+
+
+def weighting_words(passport: Mapping[str, Any]) -> str:
+    """Say how a volume was weighted, by its passport; nothing if it does not tell."""
+    weighting = dict(passport.get("weighting", {}))
+    if "words" in weighting:
+        return str(weighting["words"])
+    # of version 0.1
+    name = str(weighting.pop("name", ""))
+    return ", ".join([name, *(f"{key} {value}" for key, value in weighting.items())]) if name else ""
 
 
 def ctf_words(passport: Mapping[str, Any]) -> str:

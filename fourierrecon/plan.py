@@ -227,7 +227,7 @@ class Plan:
     def plane_work_bytes(self) -> int:
         """What one thread takes to insert planes, besides the planes themselves."""
         nz, no = self.slices.grid
-        return (40 if self.weighted else 8) * (nz + 2 * PAD) * (no + 3 * PAD)
+        return (44 if self.weighted else 8) * (nz + 2 * PAD) * (no + 3 * PAD)
 
 
 def _psf_radius(series: TiltSeries, binning: float) -> float:

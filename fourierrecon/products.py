@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -17,17 +18,18 @@ from fourierrecon.fourier import Real
 from fourierrecon.geometry import Length, Region
 from fourierrecon.io import Extras, read_series
 from fourierrecon.io.mrc import writing_mrc
-from fourierrecon.io.star import read_halves
-from fourierrecon.keys import make_key, why_to_make
+from fourierrecon.io.star import halves_at_hand, read_halves
+from fourierrecon.keys import facts_of, make_key, why_to_make
 from fourierrecon.many import Order, Settings
 from fourierrecon.offsets import Offsets
 from fourierrecon.orientation import Orientation
 from fourierrecon.outputs import protect
 from fourierrecon.passport import read_passport
+from fourierrecon.signal_to_noise import estimate_snr
 from fourierrecon.stages import Write
 from fourierrecon.tilt_series import ImageStack, TiltSeries, chosen_images
 from fourierrecon.tomogram_file import TomogramFile
-from fourierrecon.weighting import Weighting
+from fourierrecon.weighting import SnrCurve, Weighting
 
 Halves = Literal["frames", "tilts"]
 #: Parts of a tilt series, and how RELION names their files.
@@ -116,7 +118,9 @@ class Product:
     part
         Of the tilt series, a key of :data:`PARTS`.
     series, region, strategy, tilts
-        As for :class:`~fourierrecon.many.Order`.
+        As for :class:`~fourierrecon.many.Order`. What a strategy leaves to be measured is not measured yet.
+    whole, frames
+        The whole tilt series, and its images of even and odd frames, if there are any: what the SNR is measured from.
     key
         See :mod:`fourierrecon.keys`.
     reason
@@ -132,6 +136,8 @@ class Product:
     tilts: tuple[int, ...] | None
     key: str
     reason: str | None
+    whole: TiltSeries
+    frames: Mapping[str, ImageStack]
 
 
 def products_of(recipe: Recipe, name: str | None) -> list[Product]:
@@ -147,6 +153,7 @@ def products_of(recipe: Recipe, name: str | None) -> list[Product]:
     if recipe.skip_bad_images:
         series, kept = without_bad_images(series, n_threads=recipe.settings.n_threads)
     parts = _parts(recipe, series, kept)
+    frames = halves_at_hand(recipe.source, series.name, kept)
     found = []
     binnings = [wanted if wanted > 0 else max(-wanted / series.pixel_size, 1.0) for wanted in recipe.binnings]
     for strategy in recipe.strategies:
@@ -158,7 +165,10 @@ def products_of(recipe: Recipe, name: str | None) -> list[Product]:
                 path = recipe.folder / "tomograms" / f"{stem}{recipe.ending}"
                 protect(path, recipe.source, own)
                 picture = recipe.folder / "projections" / f"{stem}.mrc" if recipe.projection else None
-                key = make_key(own, _options(recipe, region, strategy, tilts))
+                options = _options(recipe, region, strategy, tilts)
+                if strategy.measures:
+                    options += measured_from(series, frames)
+                key = make_key(own, options)
                 shape = Orientation.like(recipe.like, own).shape(region.shape)
                 reason = why_to_make(path, key, shape) if recipe.resume else "asked for"
                 if reason is None and picture is not None:
@@ -168,7 +178,7 @@ def products_of(recipe: Recipe, name: str | None) -> list[Product]:
                     reason = reason or _of(why_to_make(*companion), f"its {name}")
                 if reason is None and recipe.passport and not _has_passport(path, key):
                     reason = "its passport is missing, or that of another volume"
-                found.append(Product(path, picture, part, own, region, strategy, tilts, key, reason))
+                found.append(Product(path, picture, part, own, region, strategy, tilts, key, reason, series, frames))
     return found
 
 
@@ -233,6 +243,32 @@ def _options(recipe: Recipe, region: Region, strategy: Weighting, tilts: tuple[i
     how = recipe.binnings, s.correction, s.keep_mean, s.taper_distance, s.taper_falloff, s.precision
     return [region.origin, region.shape, region.binning, strategy, tilts, *how, recipe.dtype, recipe.like,
             recipe.projection]  # fmt: skip
+
+
+def measured_from(whole: TiltSeries, frames: Mapping[str, ImageStack]) -> list[object]:
+    """List all that a signal-to-noise ratio is measured from: it is known by that before it is measured."""
+    found: list[object] = [fact for stack in frames.values() for fact in facts_of(replace(whole, images=stack))]
+    return facts_of(whole) + found
+
+
+def orders_of(recipe: Recipe, products: Sequence[Product]) -> list[Order]:
+    """Give the orders for products of one tomogram; what strategies leave open is measured once for all its parts."""
+    settings, known = recipe.settings, dict[float, SnrCurve]()
+
+    def measure(product: Product) -> SnrCurve:
+        binning = product.region.binning
+        if binning not in known:
+            known[binning] = estimate_snr(
+                product.whole,
+                binning,
+                correction=settings.correction,
+                halves=product.frames,
+                n_threads=settings.n_threads,
+            )
+        return known[binning]
+
+    ready = (replace(each, strategy=each.strategy.resolved(partial(measure, each))) for each in products)
+    return [order_of(recipe, product) for product in ready]
 
 
 def order_of(recipe: Recipe, product: Product) -> Order:

@@ -80,6 +80,8 @@ if TYPE_CHECKING:
     from fourierrecon.arguments import Request
     from fourierrecon.cluster import Cluster
     from fourierrecon.many import Settings
+    from fourierrecon.tilt_series import TiltSeries
+    from fourierrecon.weighting import Weighting
 
 
 def reconstruct(
@@ -233,6 +235,25 @@ def reconstruct(
     )  # fmt: skip
 
 
+def _measure(
+    console: Console, request: Request, series: TiltSeries, kept: list[int] | None, settings: Settings
+) -> Weighting:
+    """Give the strategy with its SNR measured, where that is asked for, and say what it is."""
+    from fourierrecon.console import say
+    from fourierrecon.io.star import halves_at_hand
+    from fourierrecon.signal_to_noise import with_snr
+    from fourierrecon.weighting.snr import SnrCurve, snr_words
+
+    strategy = with_snr(
+        request.strategy, series, request.region.binning, correction=settings.correction,
+        halves=halves_at_hand(request.source, series.name, kept), n_threads=settings.n_threads,
+    )  # fmt: skip
+    curve = getattr(strategy, "snr", None)
+    if isinstance(curve, SnrCurve):
+        say(console, "SNR", snr_words(curve).removeprefix("SNR "))
+    return strategy
+
+
 def _reconstruct_one(
     console: Console,
     request: Request,
@@ -259,7 +280,7 @@ def _reconstruct_one(
     from fourierrecon.tomogram_file import TomogramFile
 
     started = time.perf_counter()
-    series, region = request.series, request.region
+    series, region, kept = request.series, request.region, None
     picture = beside(o, ".png", "--preview") if preview else None
     page = beside(o, ".html", "--report") if report else None
     for option, path in (("--o", o), ("--preview", picture), ("--report", page)):
@@ -270,7 +291,8 @@ def _reconstruct_one(
     if skip_bad_images:
         from fourierrecon.bad_images import without_bad_images
 
-        series, _ = without_bad_images(series, n_threads=settings.n_threads)
+        series, kept = without_bad_images(series, n_threads=settings.n_threads)
+    request = replace(request, strategy=_measure(console, request, series, kept, settings))
     with folders_of(o), Stages(console) as stages:
         file = TomogramFile(o, series, region, request.strategy, replace(settings, progress=stages), like, dtype)
         file.check()

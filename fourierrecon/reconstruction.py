@@ -58,7 +58,7 @@ def reconstruct(
     region
         Voxels to reconstruct; default: all, unbinned.
     weighting
-        Strategy; default: :class:`~fourierrecon.weighting.Wiener` with SNR 10.
+        Strategy; default: :class:`~fourierrecon.weighting.Wiener`, its signal-to-noise ratio measured from the series.
     ctf
         Multiply each image by its CTF and let the strategy see CTF²; without, the CTF is taken as 1.
     n_threads
@@ -154,7 +154,7 @@ def describe(
     """Give what goes into a volume's header: voxel size (Å), world position of voxel 0 (Å), one line on its making."""
     x, y, z = (float(c * series.pixel_size) for c in region.origin)
     transfer = Transfer.of(series, correction, divides=strategy.divides)
-    label = f"fourierrecon {strategy.name}, {transfer.words}, {series.n_tilts} tilts of {series.name}"
+    label = f"fourierrecon {strategy.words}, {transfer.words}, {series.n_tilts} tilts of {series.name}"
     return series.pixel_size * region.binning, (x, y, z), label
 
 

@@ -116,7 +116,7 @@ def describe_request(console: Console, request: Request, correction: Correction)
     say(console, "tomogram", f"{series.name} of {request.source}: {describe_images(series)}")
     say(console, "frame", series.frame)
     say(console, "region", describe_region(request.region, series.pixel_size))
-    say(console, "weighting", repr(request.strategy))
+    say(console, "weighting", f"{request.strategy.words} ({request.strategy!r})")
     if correction.ctf_mode == "none":
         say(console, "CTF", "not applied (--noctf)")
     else:

@@ -167,7 +167,7 @@ def report_one(
 
     series = request.series
     facts = (
-        ("weighting", repr(request.strategy)),
+        ("weighting", request.strategy.words),
         ("CTF", Transfer.of(series, correction, divides=request.strategy.divides).words),
         ("source", str(request.source.absolute())),
     )

@@ -191,11 +191,12 @@ def insert_planes(task: Task, samples: SampleStore, planes: PlaneStore, tilts: N
     s, strategy, block = task.plan.slices, task.strategy, task.storage.block
     gains = _deapodisation(s, strategy.uses_weights)
     normalise = strategy.normalise if strategy.uses_weights else None
+    voxel_size = task.plan.views.voxel_size if strategy.uses_weights and strategy.uses_frequency else None
     none = np.empty((0, 0), np.float32)
 
     def start() -> tuple[insertion.PlaneWork, Consistency | None, Complex]:
         consistency = Consistency(s) if strategy.uses_weights else None
-        return insertion.PlaneWork(s, strategy.uses_weights), consistency, planes.buffer()
+        return insertion.PlaneWork(s, strategy.uses_weights, voxel_size), consistency, planes.buffer()
 
     def insert(buffers: tuple[insertion.PlaneWork, Consistency | None, Complex], number: int) -> None:
         work, consistency, target = buffers

@@ -219,21 +219,23 @@ class Transfer:
         if not self.damping.any():
             return np.empty((len(self.scale), 0), np.float32)
         q = np.arange(STEPS + 2) / (PER_CYCLE * voxel_size)
-        return self.damped(q).astype(np.float32)
+        return np.stack([self.damped(tilt, q) for tilt in range(len(self.scale))]).astype(np.float32)
 
-    def damped(self, frequency: ArrayLike) -> NDArray[np.float64]:
-        """Give the envelope of each tilt at spatial frequencies (1/Å) of any shape, ``(n_tilts, *shape)``."""
+    def damped(self, tilt: int, frequency: ArrayLike) -> NDArray[np.float64]:
+        """Give the envelope of one image at spatial frequencies, 1/Å."""
         q = np.asarray(frequency, float)
+        b, exposure = self.damping[tilt]
+        if b == exposure == 0:
+            return np.ones_like(q)
         inverse = np.zeros_like(q)  # of the critical exposure
         inverse[q > 0] = 1 / critical_exposure(q[q > 0])
-        b, exposure = (self.damping[:, i].reshape(-1, *[1] * q.ndim) for i in range(2))
         return np.asarray(np.exp(-b * q * q / 4 - exposure * inverse / 2))
 
     def evaluate(self, tilt: int, frequency_x: ArrayLike, frequency_y: ArrayLike) -> NDArray[np.float64]:
         """Give ``T`` of one image at spatial frequencies along its columns and rows, 1/Å; they broadcast."""
         fx, fy = np.asarray(frequency_x, float), np.asarray(frequency_y, float)
         squared = fx * fx + fy * fy
-        values = self.scale[tilt] * self.damped(np.sqrt(squared))[tilt]
+        values = self.scale[tilt] * self.damped(tilt, np.sqrt(squared))
         if self.ctf is None:
             return np.asarray(values)
         xx, xy, yy, quartic, constant = phase_coefficients(self.ctf, tilt)

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from fourierrecon.io.volumes import open_volume
-from fourierrecon.passport import ctf_words, passport_path, read_passport
+from fourierrecon.passport import ctf_words, passport_path, read_passport, weighting_words
 from fourierrecon.report import print_table
 
 
@@ -50,8 +50,7 @@ def print_volume(console: Console, path: Path) -> None:
             ("tilts", f"{len(angles)}, {min(angles):.1f}° to {max(angles):.1f}°; {tilts['sign']}"),
             ("hand", hand["evidence"] + ("; the file is a mirror image of the frame"
                                          if hand["file_is_mirror_image_of_world"] else "")),
-            ("weighting", ", ".join(f"{key} {value}" if key != "name" else str(value)
-                                    for key, value in passport["weighting"].items())),
+            ("weighting", weighting_words(passport)),
             ("CTF", ctf_words(passport)),
             *(("source", f"{source['file']}, sha256 {source['sha256'][:16]}…") for source in passport["sources"]),
             ("options", ", ".join(f"{key} {value}" for key, value in passport["options"].items())),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +13,8 @@ from fourierrecon.ctf_kernel import damp_row, transfer
 from fourierrecon.errors import UsageError
 from fourierrecon.kernels import compiled
 from fourierrecon.transfer import PER_CYCLE
-from fourierrecon.weighting.base import Views, Weighting, check_snr, register
+from fourierrecon.weighting.base import Views, Weighting, register
+from fourierrecon.weighting.snr import AUTO, STATED, STEP, Auto, Snr, SnrCurve, read_snr, snr_words
 
 
 @register
@@ -30,20 +32,40 @@ class PreWeight(Weighting):
     Parameters
     ----------
     snr
-        Signal-to-noise ratio, relative to one image with CTF = 1; infinity divides without regularisation.
+        Signal-to-noise ratio, relative to one image with CTF = 1; as for :class:`~fourierrecon.weighting.Wiener`.
     thickness
         Of the specimen, Å; default: the depth of the region.
     """
 
     name: ClassVar[str] = "preweight"
 
-    snr: float = 10.0
+    snr: Snr = AUTO
     thickness: float | None = None
 
     def __post_init__(self) -> None:
-        check_snr(self.snr)
+        object.__setattr__(self, "snr", read_snr(self.snr))
         if self.thickness is not None and not self.thickness > 0:
             raise UsageError(f"thickness {self.thickness:g} Å of the specimen must be above 0")
+
+    @property
+    def linear(self) -> bool:
+        """Whether the volume is linear in the images: not where they give the SNR."""
+        return not isinstance(self.snr, Auto)
+
+    @property
+    def words(self) -> str:
+        """What it does, in words."""
+        thickness = "of the region" if self.thickness is None else f"{self.thickness:g} Å"
+        return f"2D pre-weight, thickness {thickness}, {snr_words(self.snr)}"
+
+    @property
+    def measures(self) -> bool:
+        """Whether the SNR is still to be measured."""
+        return isinstance(self.snr, Auto)
+
+    def resolved(self, measure: Callable[[], SnrCurve]) -> Weighting:
+        """Give the filter with an SNR that is known; see :class:`Weighting`."""
+        return replace(self, snr=measure().times(self.snr.factor)) if isinstance(self.snr, Auto) else self
 
     def image_filter(
         self, tilt: int, frequency_x: NDArray[np.float32], frequency_y: NDArray[np.float32], views: Views
@@ -58,11 +80,17 @@ class PreWeight(Weighting):
         into = np.linalg.solve(slices @ slices.transpose(0, 2, 1), slices @ slices[tilt].T)
         seen = views.transfers
         phases = np.stack([seen.phases(g, views.voxel_size) for g in range(len(slices))])
+        # starts as what is added to the weights
         factors = np.empty((frequency_y.size, frequency_x.size), np.float32)
-        floor = max(1 / self.snr, 1e-6)
+        if isinstance(self.snr, float):
+            factors[:] = max(1 / self.snr, 1e-6)
+        else:
+            curve = STATED.times(self.snr.factor) if isinstance(self.snr, Auto) else self.snr
+            q = np.hypot(frequency_x.reshape(1, -1), frequency_y.reshape(-1, 1)) / views.voxel_size
+            factors[:] = np.maximum(np.interp(q, STEP * np.arange(len(curve.noise)), curve.noise), 1e-6)
         _filter(
             frequency_x.ravel(), frequency_y.ravel(), distance, into, phases, seen.form, seen.weighs_ctf,
-            views.envelopes, PER_CYCLE, floor, 1 / thickness, factors,
+            views.envelopes, PER_CYCLE, 1 / thickness, factors,
         )  # fmt: skip
         return factors
 
@@ -70,14 +98,13 @@ class PreWeight(Weighting):
 @compiled()
 def _filter(
     fx: Any, fy: Any, distance: Any, into: Any, phases: Any, form: int, use_ctf: bool, envelopes: Any,
-    per_cycle: float, floor: float, gain: float, factors: Any,
+    per_cycle: float, gain: float, factors: Any,
 ) -> None:  # fmt: skip
     n = fx.shape[0]
     envelopes_here = np.empty(n, np.float32)
     spacing = fx[1] - fx[0] if n > 1 else np.float32(1)
     for row in range(fy.shape[0]):
         y = fy[row]
-        factors[row] = floor
         for g in range(distance.shape[0]):
             # the columns where |z_g| < 1 are an interval
             slope, start = distance[g, 0] * spacing, distance[g, 1] * y + distance[g, 0] * fx[0]
