@@ -23,8 +23,8 @@ from fourierrecon.transfer import Correction, Transfer
 from fourierrecon.weighting import Weighting
 from fourierrecon.weighting.snr import STATED, SnrCurve
 
-#: Side of what is looked at in the middle of each image, binned px.
-SIDE = 400
+#: Side of what is looked at in the middle of each image, binned px: half of the image, between these.
+SIDES = 256, 512
 #: Distance of two slices up to which they show the same, over one over the thickness.
 NEAR = 0.35
 #: Thickness of a specimen where the series does not tell the size of its tomogram, Å.
@@ -53,8 +53,12 @@ class _Spectra:
     ----------
     data
         ``(n, side, side // 2 + 1)``.
-    gain
-        What the signal is multiplied with in them, likewise.
+    tilts
+        Numbers of the images in the series, ``(n,)``.
+    share
+        Square root of the counts in each over those in the brightest, ``(n,)``.
+    transfer, factor
+        What acts on the signal, and pixels of the images that were averaged along each axis.
     middle
         Where the middle of the tomogram projects to, px of the cut-out, ``(n, 2)``: x, y.
     pixel_size
@@ -62,7 +66,10 @@ class _Spectra:
     """
 
     data: NDArray[np.complex64]
-    gain: NDArray[np.float32]
+    tilts: NDArray[np.int64]
+    share: NDArray[np.float64]
+    transfer: Transfer
+    factor: int
     middle: NDArray[np.float64]
     pixel_size: float
 
@@ -71,6 +78,13 @@ class _Spectra:
         """Frequencies ``(1, columns)`` and ``(rows, 1)``, cycles per px."""
         rows = self.data.shape[1]
         return np.asarray(np.fft.rfftfreq(rows)[None]), np.asarray(np.fft.fftfreq(rows)[:, None])
+
+    def gain(self, i: int, fx: NDArray[np.float64], fy: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What the signal of transform ``i`` is multiplied with at some frequencies, cycles per px."""
+        # a mean over pixels damps the signal; noise that is white folds back to what it was
+        blur = np.sinc(fx) * np.sinc(fy) if self.factor > 1 else 1.0
+        values = self.transfer.evaluate(int(self.tilts[i]), fx / self.pixel_size, fy / self.pixel_size)
+        return np.asarray(values * blur * self.share[i])
 
     @property
     def shells(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -175,7 +189,8 @@ def _transform(
     """Cut the middles of images out, bin them by a whole number and transform them."""
     factor = max(int(binning), 1)
     height, width = (n // factor for n in series.image_shape)
-    side = min(height, width, SIDE)
+    least = min(height, width)
+    side = min(least, max(SIDES[0], min(least // 2, SIDES[1])))
     centre = series.projections[tilts][:, :2] @ np.append(rotation_centre(series), 1)
     most = np.array([series.image_shape[1], series.image_shape[0]]) - side * factor
     corner = np.clip(np.round(centre - side * factor / 2), 0, most).astype(int)
@@ -196,24 +211,20 @@ def _transform(
     window = taper[:, None] * taper
     pixel_size = series.pixel_size * factor
     data = np.empty((len(tilts), side, side // 2 + 1), np.complex64)
-    gain = np.empty(data.shape, np.float32)
-    fx, fy = np.fft.rfftfreq(side)[None], np.fft.fftfreq(side)[:, None]
-    # a mean over pixels damps the signal; noise that is white folds back to what it was
-    blur = np.sinc(fx) * np.sinc(fy) if factor > 1 else np.ones((1, 1))
+    share = np.sqrt(counts)
 
     def transform(_: None, i: int) -> None:
-        share = float(np.sqrt(counts[i]))
         image = cut[i] / np.float32(counts[i])
-        sample = image[::3, ::3]
+        sample = image[::5, ::5]
         middle = np.median(sample)
         reach = np.float32(OUTLIER * 1.4826) * np.median(np.abs(sample - middle))
         np.clip(image, middle - reach, middle + reach, out=image)
         image -= image.mean(dtype=np.float64)
-        data[i] = np.fft.rfft2(image * window * np.float32(share))
-        gain[i] = transfer.evaluate(int(tilts[i]), fx / pixel_size, fy / pixel_size) * blur * share
+        data[i] = np.fft.rfft2(image * window * np.float32(share[i]))
 
     parallel.for_each(len(tilts), transform, state=lambda: None, n_threads=threads, stage="SNR", progress=None)
-    return _Spectra(data, gain, (centre - corner - (factor - 1) / 2) / factor, pixel_size)
+    middle = (centre - corner - (factor - 1) / 2) / factor
+    return _Spectra(data, tilts, share, transfer, factor, middle, pixel_size)
 
 
 def _counts(cut: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -241,9 +252,10 @@ def _of_neighbours(
         chosen = np.nonzero((apart < NEAR) & (numbers > 0))
         one, two = (spectra.data[f][chosen] for f in (i, i + 1))
         x, y = spectra.middle[i] - spectra.middle[i + 1]
-        turn = np.exp(2j * np.pi * (fx[0, chosen[1]] * x + fy[chosen[0], 0] * y))
+        qx, qy = fx[0, chosen[1]], fy[chosen[0], 0]
+        turn = np.exp(2j * np.pi * (qx * x + qy * y))
         alike = (one * two.conj() * turn).real / np.sinc(apart[chosen])
-        gains = spectra.gain[i][chosen] * spectra.gain[i + 1][chosen]
+        gains = spectra.gain(i, qx, qy) * spectra.gain(i + 1, qx, qy)
         power = (np.abs(one) ** 2 + np.abs(two) ** 2) / 2
         for total, values in zip(sums, (alike * np.sign(gains), np.abs(gains), alike**2, power), strict=False):
             total += np.bincount(numbers[chosen], values, len(total))
@@ -260,14 +272,14 @@ def _of_frames(
     """Compare images of even and odd frames, as :func:`_of_neighbours`; the noise is that of all frames."""
     numbers, frequency = even.shells
     alike = (even.data * odd.data.conj()).real
-    gains = np.abs(even.gain * odd.gain)
+    gains = np.stack([even.gain(i, *even.grid) * odd.gain(i, *odd.grid) for i in range(len(even.data))])
     power = (np.abs(even.data) ** 2 + np.abs(odd.data) ** 2) / 2
     flat = np.broadcast_to(numbers, alike.shape).ravel()
 
     def total(values: NDArray[np.floating]) -> NDArray[np.float64]:
         return np.asarray(np.bincount(flat, values.ravel(), len(frequency) + 1)[1:], np.float64)
 
-    n, gain = np.maximum(total(np.ones(alike.shape)), 1), np.maximum(total(gains), 1e-30)
+    n, gain = np.maximum(total(np.ones(alike.shape)), 1), np.maximum(total(np.abs(gains)), 1e-30)
     noise = (total(power) - total(alike)) / 2 / n
     return frequency, total(alike) / gain, ALIKE * np.sqrt(total(alike**2)) / gain, noise
 
@@ -283,6 +295,8 @@ def _curve(
     # of images without noise the rest of the power may come out as nothing, or less
     noise = np.maximum(noise, signal / MOST)
     sound = (signal > ERRORS * error) & (error > 0) & (noise > 0)
+    if not sound.any():
+        return None
     first = int(np.argmax(sound))
     last = first + int(np.argmin(np.append(sound[first:], False)))
     if last - first < 3:

@@ -86,7 +86,7 @@ def normalise(strategy: Weighting, data: NDArray[np.complex64], weights: NDArray
     """Normalise as the engine does, at some frequencies up to 1/10 Å."""
     if strategy.uses_frequency:
         frequency = np.linspace(0, 0.1, data.size, dtype=np.float32).reshape(data.shape)
-        strategy.normalise(data, weights, (frequency + frequency[::-1, ::-1]) / 2)
+        strategy.normalise(data, weights, ((frequency + frequency[::-1, ::-1]) / 2).astype(np.float32))
     else:
         strategy.normalise(data, weights)
 
