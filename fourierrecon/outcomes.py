@@ -141,7 +141,9 @@ def _entry(recipe: Recipe, outcome: Outcome) -> dict[str, Any]:
     settings = recipe.settings
     how = {
         "weighting": ", ".join(strategy.words for strategy in recipe.strategies),
-        "CTF": settings.correction.words,
+        "CTF": ", ".join(
+            dict.fromkeys(settings.correction.words(strategy.divides) for strategy in recipe.strategies)
+        ),
         "threads": str(settings.n_threads or "all cores"),
         "corrections": str(recipe.offsets),
         "other volumes": ", ".join(

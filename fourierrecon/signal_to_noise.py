@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon import parallel
-from fourierrecon.geometry import rotation_centre
 from fourierrecon.preprocess import load_image
 from fourierrecon.tilt_series import ImageStack, TiltSeries
 from fourierrecon.transfer import Correction, Transfer
@@ -33,6 +32,8 @@ THICKNESS = 2000.0
 FIRST_EDGE, LEAST_WIDTH, GROWTH = 2.5, 1.5, 1.08
 #: Standard errors that a shell must be above, and how much a window makes neighbouring coefficients alike.
 ERRORS, ALIKE = 3.0, 1.5
+#: Rounds to whole pixels, not one up and one down where halves come with errors of rounding.
+TIE = 0.47
 #: Pixels farther from the median than this many robust standard deviations are cut off.
 OUTLIER = 6.0
 #: Images of which even and odd frames are compared.
@@ -60,7 +61,7 @@ class _Spectra:
     transfer, factor
         What acts on the signal, and pixels of the images that were averaged along each axis.
     middle
-        Where the middle of the tomogram projects to, px of the cut-out, ``(n, 2)``: x, y.
+        Where one point in the middle projects to, px of the cut-out, ``(n, 2)``: x, y.
     pixel_size
         Å.
     """
@@ -191,9 +192,13 @@ def _transform(
     height, width = (n // factor for n in series.image_shape)
     least = min(height, width)
     side = min(least, max(SIDES[0], min(least // 2, SIDES[1])))
-    centre = series.projections[tilts][:, :2] @ np.append(rotation_centre(series), 1)
+    # by the matrices alone, so that sets of both versions of RELION give the same
+    a, t = series.projections[:, :2, :3], series.projections[:, :2, 3]
+    halfway = np.array(series.image_shape[::-1]) / 2
+    point = np.linalg.lstsq(a.reshape(-1, 3), (halfway - t).reshape(-1), rcond=None)[0]
+    centre = a[tilts] @ point + t[tilts]
     most = np.array([series.image_shape[1], series.image_shape[0]]) - side * factor
-    corner = np.clip(np.round(centre - side * factor / 2), 0, most).astype(int)
+    corner = np.clip(np.floor(centre - side * factor / 2 + TIE), 0, most).astype(int)
     cut = np.empty((len(tilts), side, side), np.float32)
 
     def load(_: None, i: int) -> None:

@@ -79,11 +79,14 @@ class Correction:
             if value is not None and value not in known:
                 raise UsageError(f"{option} {value}: unknown; available: {', '.join(known)}")
 
-    @property
-    def words(self) -> str:
-        """What is asked for, in words."""
+    def words(self, divides: bool) -> str:
+        """What is asked for, in words, with a weighting that divides by something or not."""
         named = (("exposure", self.exposure), ("tilt weight", self.tilt_weight))
-        ctf = "CTF not corrected" if self.ctf_mode == "none" else f"CTF {self.ctf_mode or 'as the weighting takes it'}"
+        ctf = (
+            "CTF not corrected"
+            if self.ctf_mode == "none"
+            else f"CTF {self.ctf_mode or ('wiener' if divides else 'multiply')}"
+        )
         return ", ".join([ctf, *(f"{label} {value}" for label, value in named if value is not None)])
 
     @classmethod
