@@ -37,7 +37,7 @@ TIE = 0.47
 #: Pixels farther from the median than this many robust standard deviations are cut off.
 OUTLIER = 6.0
 #: Images of which even and odd frames are compared.
-FRAMES = 11
+FRAMES = 21
 #: Frames and tilts agree if their ratios do, up to this factor.
 AGREE = 3.0
 #: No ratio is taken as more.
@@ -268,7 +268,12 @@ def _of_neighbours(
     alike, gains, squares, power, n = sums[:, 1:]
     gains, n = np.maximum(gains, 1e-30), np.maximum(n, 1)
     signal = alike / gains
-    return frequency, signal, ALIKE * np.sqrt(squares) / gains, (power - signal * gains) / n
+    return (
+        frequency,
+        signal,
+        ALIKE * np.sqrt(np.maximum(squares - alike**2 / n, 0)) / gains,
+        (power - signal * gains) / n,
+    )
 
 
 def _of_frames(
@@ -286,7 +291,8 @@ def _of_frames(
 
     n, gain = np.maximum(total(np.ones(alike.shape)), 1), np.maximum(total(np.abs(gains)), 1e-30)
     noise = (total(power) - total(alike)) / 2 / n
-    return frequency, total(alike) / gain, ALIKE * np.sqrt(total(alike**2)) / gain, noise
+    spread = total(alike**2) - total(alike) ** 2 / n
+    return frequency, total(alike) / gain, ALIKE * np.sqrt(np.maximum(spread, 0)) / gain, noise
 
 
 def _curve(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
+import os
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +19,13 @@ from test_many import Collected
 from fourierrecon import Region, TiltSeries, reconstruct
 from fourierrecon.ctf import contrast_transfer
 from fourierrecon.errors import DataError, UsageError
+from fourierrecon.io import read_volume
 from fourierrecon.many import Settings, reconstruct_many
 from fourierrecon.microscope import TILT_ANGLES, realistic_ctf
 from fourierrecon.phantom import cell_like_specimen
 from fourierrecon.quality import wedge_correlation, wedge_mask
 from fourierrecon.signal_to_noise import estimate_snr
-from fourierrecon.simulate import Simulation, simulate
+from fourierrecon.simulate import Simulation, simulate, write_simulation
 from fourierrecon.transfer import Correction
 from fourierrecon.weighting import Auto, PreWeight, SnrCurve, Weighting, Wiener, from_text
 from fourierrecon.weighting.snr import STATED, read_snr
@@ -222,3 +226,33 @@ def test_series_of_any_kind() -> None:
     images = np.random.default_rng(0).standard_normal((3, 9, 11)).astype(np.float32)
     matrices = simulated(0.1).series.projections[[10, 20, 30]]
     assert isinstance(estimate_snr(TiltSeries(images, matrices, 10.0)), SnrCurve)
+
+
+def test_a_set_with_halves_of_frames(tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = simulated(0.1)
+    monkeypatch.chdir(tmp_path)
+    write_simulation("sim", made)
+    line = "reconstruct --t sim/tomograms.star --o out/ --bin 2 --halves frames --passport --quiet --j 2"
+    assert run(line)[0] == 0
+    full, one, two = (
+        read_volume(f"out/tomograms/rec_TS_01{part}.mrc").data.astype(float) for part in ("", "_half1", "_half2")
+    )
+    # sums of frames, or their means: the parts add up
+    assert min(relative_error(one + two, full), relative_error((one + two) / 2, full)) < 1e-5
+    passports = [
+        json.loads(Path(f"out/tomograms/rec_TS_01{part}.passport.json").read_text()) for part in ("", "_half1")
+    ]
+    curve = passports[0]["weighting"]["snr"]
+    assert curve == passports[1]["weighting"]["snr"]
+    assert curve["origin"] == "measured from even and odd frames"
+    assert len(curve["snr"]) == len(curve["frequency"]) > 5
+    assert passports[0]["transfer"]["mode"] == "wiener"
+    label = read_volume("out/tomograms/rec_TS_01.mrc").label
+    assert "SNR measured from even and odd frames" in " ".join(label.split())
+    # nothing to do, and nothing is measured, until an image that it was measured from changes
+    assert run(line)[0] == 0
+    before = Path("out/tomograms/rec_TS_01.mrc").stat().st_mtime_ns
+    even = next(Path("sim").glob("*even.mrcs"))
+    os.utime(even, ns=(1, 1))
+    assert run(line)[0] == 0
+    assert Path("out/tomograms/rec_TS_01.mrc").stat().st_mtime_ns > before
