@@ -17,6 +17,7 @@ from fourierrecon.offsets import Offsets
 from fourierrecon.text import quoted
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.weighting import Weighting, from_text
+from fourierrecon.weighting.snr import Snr
 
 if TYPE_CHECKING:
     from fourierrecon.many import Settings
@@ -60,7 +61,7 @@ def read_request(
     name: str | None,
     extras: Extras,
     offsets: Offsets,
-    weighting: tuple[bool, bool, str | None, float | None],
+    weighting: tuple[bool, bool, str | None, Snr | None],
     binning: tuple[float | None, float | None],
     origin: tuple[float | None, float | None, float | None],
     size: tuple[str | None, str | None, str | None],
@@ -109,7 +110,7 @@ def read_recipe(
     extras: Extras,
     offsets: Offsets,
     folder: Path,
-    weighting: tuple[bool, bool, Sequence[str], float | None],
+    weighting: tuple[bool, bool, Sequence[str], Snr | None],
     binning: tuple[Sequence[float], float | None],
     origin: tuple[float | None, float | None, float | None],
     size: tuple[str | None, str | None, str | None],
@@ -307,7 +308,7 @@ def parse_memory(text: str) -> int:
     return int(size)
 
 
-def choose_weighting(no_weight: bool, pre_weight: bool, text: str | None, snr: float | None) -> Weighting:
+def choose_weighting(no_weight: bool, pre_weight: bool, text: str | None, snr: Snr | None) -> Weighting:
     """Give the strategy that the options ask for; by default the 3D Wiener filter.
 
     Parameters
@@ -328,8 +329,6 @@ def choose_weighting(no_weight: bool, pre_weight: bool, text: str | None, snr: f
     given = [option for option, used in options.items() if used]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} exclude each other; give one of them")
-    if snr is not None and not snr > 0:
-        raise UsageError(f"--SNR {snr:g} must be above 0; 10 is the default, lower is smoother")
     text = text if text is not None else "none" if no_weight else "preweight" if pre_weight else "wiener"
     return from_text(text) if snr is None else from_text(text, snr=snr)
 

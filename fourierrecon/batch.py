@@ -25,7 +25,7 @@ from fourierrecon.io.sources import names_in
 from fourierrecon.lock_file import open_lock
 from fourierrecon.many import reconstruct_many
 from fourierrecon.parallel import Progress
-from fourierrecon.products import Product, Recipe, all_files_of, order_of, products_of
+from fourierrecon.products import Product, Recipe, all_files_of, orders_of, products_of
 from fourierrecon.text import in_one_line, in_options
 
 LOCK = ".fourierrecon.lock"
@@ -186,7 +186,7 @@ def _process(recipe: Recipe, name: str) -> Outcome:
                 protect([product.path for product in missing], input_files(recipe.source, recipe.extras, name))
                 binnings = tuple(dict.fromkeys(product.region.binning for product in products))
                 settings = replace(recipe.settings, binnings=binnings)
-                reconstruct_many([order_of(recipe, product) for product in missing], settings)
+                reconstruct_many(orders_of(recipe, missing), settings)
         except FourierReconError as problem:
             error = in_options(str(problem))
         except MemoryError:

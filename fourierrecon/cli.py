@@ -30,8 +30,10 @@ from fourierrecon.options import (
     Binning,
     Contrast,
     Ctf,
+    CtfMode,
     Depth,
     Dtype,
+    Exposure,
     FlipHand,
     Float16,
     Height,
@@ -54,6 +56,7 @@ from fourierrecon.options import (
     TaperFalloff,
     Threads,
     TiltOffset,
+    TiltWeight,
     TomogramName,
     TomogramSet,
     Voltage,
@@ -139,6 +142,9 @@ def plan(
     weighting: WeightingText = None,
     snr: Snr = None,
     ctf: Ctf = True,
+    ctf_mode: CtfMode = None,
+    exposure: Exposure = None,
+    tilt_weight: TiltWeight = None,
     keep_mean: KeepMean = False,
     skip_bad_images: SkipBadImages = False,
     td: TaperDistance = 0.0,
@@ -173,8 +179,10 @@ def plan(
     from fourierrecon.orientation import Orientation
     from fourierrecon.outputs import folders_of
     from fourierrecon.report import describe_request, print_coverage, print_forecast, print_warnings
+    from fourierrecon.transfer import Correction
 
     kind = arguments.choose_dtype(dtype, float16)
+    correction = Correction.of(ctf, ctf_mode, exposure, tilt_weight)
     request = arguments.read_request(
         (t, i),
         tn,
@@ -191,7 +199,7 @@ def plan(
         if path is not None:
             protect([path], input_files(request.source, request.extras), option)
     console = screen()
-    describe_request(console, request, ctf)
+    describe_request(console, request, correction)
     sees = checks.visibility(series, region)
     print_coverage(console, series, sees)
     print_warnings(console, checks.warnings_of(series, region, sees, ctf=ctf))
@@ -207,8 +215,8 @@ def plan(
         series = series.select([tilt for tilt in range(series.n_tilts) if tilt not in without_ctf(series)])
     with announcing_compilation(console):
         needs = forecast(
-            series, region, request.strategy, ctf=ctf, n_threads=j, taper=(td, tf), output=o, memory=memory,
-            scratch=scratch, dtype=kind,
+            series, region, request.strategy, n_threads=j, taper=(td, tf), output=o, memory=memory, scratch=scratch,
+            dtype=kind, correction=correction,
         )  # fmt: skip
     print_forecast(console, needs, o)
 

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.coverage import divide_by_count
-from fourierrecon.ctf import contrast_transfer
 from fourierrecon.fourier import Real
 from fourierrecon.geometry import Region
 from fourierrecon.io.mrc import write_mrc, writing_mrc
@@ -17,6 +16,7 @@ from fourierrecon.many import Settings
 from fourierrecon.plan import Plan, mask_of
 from fourierrecon.quality import wedge_mask
 from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.transfer import Correction, Transfer
 from fourierrecon.volume import Volume
 from fourierrecon.weighting import NoWeighting
 
@@ -42,7 +42,7 @@ def coverage(series: TiltSeries, region: Region, settings: Settings) -> Iterator
         If no image sees the region.
     """
     mask = mask_of(series.image_shape, region.binning, settings.taper_distance, settings.taper_falloff)
-    plan = Plan.of(series, region, NoWeighting(), mask, False, settings.precision)
+    plan = Plan.of(series, region, NoWeighting(), mask, Correction("none", "none"), settings.precision)
     depth, n_p, n_o = plan.slices.shape
     ones, nothing, levels = np.ones((n_p, n_o), np.float32), np.zeros((n_p, n_o), np.float32), np.ones(len(plan.used))
     share, least = np.empty_like(ones), np.empty_like(ones)
@@ -60,12 +60,19 @@ def coverage(series: TiltSeries, region: Region, settings: Settings) -> Iterator
 
 
 def fourier_weight(
-    series: TiltSeries, voxel_size: float, thickness: float, *, ctf: bool, side: int = SIDE
+    series: TiltSeries,
+    voxel_size: float,
+    thickness: float,
+    *,
+    ctf: bool,
+    side: int = SIDE,
+    transfer: Transfer | None = None,
 ) -> NDArray[np.float32]:
-    """Weight of each Fourier point of a cube: the sum over images of CTF², faded out over one over the thickness.
+    """Weight of each Fourier point of a cube: the sum over images of T², faded out over one over the thickness.
 
-    ``W = sum_f max(0, 1 - |z_f|) CTF_f²`` with the distance ``z_f`` from the central slice of image ``f`` in units of
-    one over the thickness, as in :class:`~fourierrecon.weighting.PreWeight`; one slice alone has the weight 1.
+    ``W = sum_f max(0, 1 - |z_f|) T_f²`` with the transfer function ``T_f`` of image ``f`` and the distance ``z_f`` from
+    its central slice in units of one over the thickness, as in :class:`~fourierrecon.weighting.PreWeight`; one slice
+    alone has the weight ``T²``.
 
     Parameters
     ----------
@@ -77,6 +84,8 @@ def fourier_weight(
         With the CTF; else it counts as 1.
     side
         Voxels.
+    transfer
+        In place of the CTF: all that acts on the images.
 
     Returns
     -------
@@ -86,6 +95,7 @@ def fourier_weight(
     k = ((np.arange(side) - side // 2) / side).astype(np.float32)
     rows = series.projections[:, :2, :3] / np.linalg.norm(series.projections[:, :2, :3], axis=2, keepdims=True)
     weight = np.zeros((side, side, side), np.float32)
+    transfer = transfer or Transfer.plain(series.n_tilts, series.ctf if ctf else None)
     for tilt, (across, along) in enumerate(rows):
         normal = np.cross(across, along)
         normal /= np.linalg.norm(normal)
@@ -95,11 +105,9 @@ def fourier_weight(
             return np.asarray(z * k[:, None, None] + y * k[None, :, None] + x * k[None, None, :], np.float32)
 
         near = np.maximum(1 - np.abs(at(normal)) * np.float32(thickness), 0)
-        if ctf and series.ctf is not None:
+        if transfer.applies:
             inside = near > 0
-            values = contrast_transfer(
-                series.ctf, tilt, at(across)[inside] / voxel_size, at(along)[inside] / voxel_size
-            )  # fmt: skip
+            values = transfer.evaluate(tilt, at(across)[inside] / voxel_size, at(along)[inside] / voxel_size)
             near[inside] *= (values**2).astype(np.float32)
         weight += near
     return weight
@@ -163,7 +171,9 @@ def write_companion(
                 write(number, slab)
         return
     if name == "weight":
-        cube = fourier_weight(series, voxel_size, float(region.shape[0]), ctf=settings.ctf)
+        # whatever the weighting divides by: the CTF is in the data
+        transfer = Transfer.of(series, settings.correction)
+        cube = fourier_weight(series, voxel_size, float(region.shape[0]), ctf=settings.ctf, transfer=transfer)
     else:
         cube = wedge(series)
     write_mrc(path, Volume(cube, voxel_size, (0.0, 0.0, 0.0), label))

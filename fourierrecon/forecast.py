@@ -30,7 +30,9 @@ from fourierrecon.plan import Plan, mask_of
 from fourierrecon.reconstruction import reconstruct_to
 from fourierrecon.storage import Storage, choose_storage
 from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.transfer import Correction
 from fourierrecon.weighting import Weighting
+from fourierrecon.weighting.snr import STATED
 
 #: Bytes that a disk reads or writes a second: an ordinary solid-state disk.
 DISK_RATE = 1e9
@@ -105,6 +107,7 @@ def forecast(
     memory: int | None = None,
     scratch: Path | None = None,
     dtype: str = "float32",
+    correction: Correction | None = None,
 ) -> Forecast:
     """Find out what a reconstruction will take; needs about two seconds to measure the machine.
 
@@ -118,6 +121,8 @@ def forecast(
         File that is to be written, if it is known; a temporary file beside it shows how fast that goes.
     dtype
         Of its voxels.
+    correction
+        In place of ``ctf``: what is done about all that acts on the signal.
 
     Raises
     ------
@@ -126,39 +131,43 @@ def forecast(
     DataError
         If CTF parameters are missing, or no way stays within the memory.
     """
+    correction = Correction.of(ctf) if correction is None else correction
     threads = available_cores() if n_threads is None else n_threads
     target = Path("tomogram.mrc") if output is None else output
     file_size, held = space_for(target, region.shape, dtype)
     mask = mask_of(series.image_shape, region.binning, *taper)
-    plan = Plan.of(series, region, strategy, mask, ctf, "default")
+    strategy = strategy.resolved(lambda: STATED)  # of noise nothing could be measured
+    plan = Plan.of(series, region, strategy, mask, correction, "default")
     # before anything is computed: what this process holds counts as memory of the reconstruction
     storage = choose_storage(plan, threads, memory)
     temporary = Path(tempfile.gettempdir())
     folder = temporary if output is None else next(path for path in output.absolute().parents if path.is_dir())
-    seconds = measure(series, region, strategy, plan, ctf, threads)
+    seconds = measure(series, region, strategy, plan, correction, threads)
     seconds += max(_writing(region.shape, folder, target.suffix, dtype, threads), (file_size + 2 * held) / DISK_RATE)
     pixel = getattr(series.images, "dtype", np.dtype(np.float32)).itemsize
     seconds += (len(plan.used) * pixel * float(np.prod(series.image_shape)) + 2 * storage.scratch) / DISK_RATE
     return Forecast(storage, file_size, folder, folder if scratch is None else scratch, threads, seconds, held)
 
 
-def measure(series: TiltSeries, region: Region, strategy: Weighting, plan: Plan, ctf: bool, n_threads: int) -> float:
+def measure(
+    series: TiltSeries, region: Region, strategy: Weighting, plan: Plan, correction: Correction, n_threads: int
+) -> float:
     """Give the time that a reconstruction takes without reading and writing, seconds, from pieces of it.
 
     Parameters
     ----------
-    series, region, strategy, ctf, n_threads
-        As for :func:`fourierrecon.reconstruction.reconstruct`.
+    series, region, strategy, correction, n_threads
+        As for :func:`forecast`.
     plan
         Of this reconstruction.
     """
     # the first run compiles the loops
-    _laps(*_piece(series, region, plan, 16, 16, int(32 * region.binning)), strategy, ctf, n_threads)
+    _laps(*_piece(series, region, plan, 16, 16, int(32 * region.binning)), strategy, correction, n_threads)
     sizes, laps = [], []
     for part, box in _pieces(series, region, plan):
         mask = mask_of(part.image_shape, box.binning, 0.0, 0.0)
-        sizes.append(_Size.of(Plan.of(part, box, strategy, mask, ctf, "default")))
-        laps.append(np.min([_laps(part, box, strategy, ctf, n_threads) for _ in range(REPEATS)], 0))
+        sizes.append(_Size.of(Plan.of(part, box, strategy, mask, correction, "default")))
+        laps.append(np.min([_laps(part, box, strategy, correction, n_threads) for _ in range(REPEATS)], 0))
     whole, piece, (images, planes, slabs) = _Size.of(plan), sizes[0], laps[0]
     per_plane = planes / piece.planes
     if whole.depth > piece.depth:
@@ -214,7 +223,7 @@ def _piece(
 
 
 def _laps(
-    series: TiltSeries, region: Region, strategy: Weighting, ctf: bool, n_threads: int
+    series: TiltSeries, region: Region, strategy: Weighting, correction: Correction, n_threads: int
 ) -> tuple[float, float, float]:
     """Reconstruct, and give the seconds until the images, the planes and the slabs were done, each from the last."""
     ends: dict[str, float] = {}
@@ -224,7 +233,10 @@ def _laps(
             ends[stage] = time.perf_counter()
 
     started = time.perf_counter()
-    reconstruct_to(lambda *_: None, series, region, strategy, ctf=ctf, n_threads=n_threads, progress=watch)
+    reconstruct_to(
+        lambda *_: None, series, region, strategy, n_threads=n_threads, progress=watch, ctf_mode=correction.ctf_mode,
+        exposure=correction.exposure, tilt_weight=correction.tilt_weight,
+    )  # fmt: skip
     images, planes, slabs = ends.values()
     return images - started, planes - images, slabs - planes
 

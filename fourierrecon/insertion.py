@@ -22,7 +22,8 @@ BLOCK_BYTES = 400_000
 #: Rows that a sample's taps may reach beyond its first.
 REACH = 8
 
-Normalise = Callable[[Complex, Real], None]
+#: Called with data and weights; and with spatial frequencies, 1/Å, where those are made.
+Normalise = Callable[..., None]
 
 
 class PlaneWork:
@@ -34,15 +35,19 @@ class PlaneWork:
         Geometry.
     weighted
         Whether weights are inserted too.
+    voxel_size
+        Å, where the spatial frequency of each point is asked for; else None.
     """
 
-    def __init__(self, slices: Slices, weighted: bool) -> None:
+    def __init__(self, slices: Slices, weighted: bool, voxel_size: float | None = None) -> None:
         nz, no = slices.grid
         rows, columns = no + 2 * PAD + REACH, nz + 2 * PAD
         # a cell: real and imaginary part; and weight and count
         self.block = np.empty((rows, columns * (4 if weighted else 2)), np.float32)
         self.data = np.empty((rows, columns), np.complex64) if weighted else self.block.view(np.complex64)
         self.weights = np.empty((rows, columns) if weighted else (0, 0), np.float32)
+        self.voxel_size = voxel_size
+        self.frequency = np.empty((0, 0) if voxel_size is None else (rows, columns), np.float32)
         self.turned = np.empty((slices.shape[0], no), np.complex64)
         self.cursor = np.empty((len(slices.matrices), 2), np.int64)
         self.rows = max(16, BLOCK_BYTES // (8 * columns))
@@ -108,7 +113,12 @@ def insert_plane(
         data = work.data[used]
         if normalise is not None:
             separate(work.block[used], data, work.weights[used])
-            normalise(data, work.weights[used])
+            if work.voxel_size is None:
+                normalise(data, work.weights[used])
+            else:
+                frequency = work.frequency[used]
+                _frequencies(first - PAD - no // 2, j / slices.period, nz, no, 1 / work.voxel_size, frequency)
+                normalise(data, work.weights[used], frequency)
         fourier.transform_rows(data[:, PAD : PAD + nz])
         _transpose(data, PAD + nz // 2 - depth // 2, gains[0], work.turned, first - PAD)
     for z in range(0, depth, 32):
@@ -272,6 +282,19 @@ def separate(
             ones = numbers[4 * column + 3]
             ones = ones if ones > least else least
             out[column] = numbers[4 * column + 2] / (ones if ones < one else one)
+
+
+@compiled()
+def _frequencies(first: int, k_p: float, nz: int, no: int, per_voxel: float, out: Any) -> None:
+    """Give the spatial frequencies of a block of rows, the first of which is ``first`` rows from the middle."""
+    step, scale = np.float32(1 / nz), np.float32(per_voxel)
+    for row in range(out.shape[0]):
+        k_o = (first + row) / no
+        rest = np.float32(k_p * k_p + k_o * k_o)
+        values = out[row]
+        for column in range(values.shape[0]):
+            k_z = np.float32(column - (PAD + nz // 2)) * step
+            values[column] = np.sqrt(rest + k_z * k_z) * scale
 
 
 @compiled()

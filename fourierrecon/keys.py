@@ -36,7 +36,7 @@ def make_key(series: TiltSeries, options: Iterable[object]) -> str:
     options
         Everything else that the product depends on; texts, numbers and dataclasses.
     """
-    return f"key {_hash(_facts(series))} {_hash(map(repr, options))} {__version__}"
+    return f"key {_hash(facts_of(series))} {_hash(map(repr, options))} {__version__}"
 
 
 Kind = Literal["missing", "inputs", "options", "version", "foreign"]
@@ -127,7 +127,7 @@ def identity_of(series: TiltSeries) -> str:
     series
         What is to be reconstructed.
     """
-    digest = hashlib.sha256(_hash(_facts(series)).encode())
+    digest = hashlib.sha256(_hash(facts_of(series)).encode())
     for path in dict.fromkeys(path for path, _ in getattr(series.images, "sections", ())):
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -145,10 +145,17 @@ def _hash(facts: Iterable[Any]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _facts(series: TiltSeries) -> list[object]:
-    """List what a tilt series is, without reading its images."""
+def facts_of(series: TiltSeries) -> list[object]:
+    """List what a tilt series is, without reading its images if they are in files.
+
+    Parameters
+    ----------
+    series
+        The tilt series.
+    """
     ctf: tuple[object, ...] = () if series.ctf is None else astuple(series.ctf)
-    facts: list[object] = [series.name, series.pixel_size, series.projections, series.image_shape, *ctf]
+    exposures = series.exposure, series.own_exposure, series.b_factor_per_exposure
+    facts: list[object] = [series.name, series.pixel_size, series.projections, series.image_shape, *ctf, *exposures]
     sections = getattr(series.images, "sections", None)
     if sections is None:
         return facts + [np.asarray(series.images[i]) for i in range(series.n_tilts)]

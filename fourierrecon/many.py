@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,12 @@ from fourierrecon.geometry import Region
 from fourierrecon.memory import trim
 from fourierrecon.parallel import Progress
 from fourierrecon.plan import PRECISIONS, Plan, mask_of
+from fourierrecon.signal_to_noise import estimate_snr, with_snr
 from fourierrecon.stages import Sampler, Task, Write
 from fourierrecon.storage import ALONE, Beside, PlaneStore, SampleStore, choose_storage, sample_bytes
 from fourierrecon.tilt_series import TiltSeries
-from fourierrecon.weighting import Weighting, Wiener
+from fourierrecon.transfer import Correction
+from fourierrecon.weighting import SnrCurve, Weighting, Wiener
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,20 @@ class Settings:
     scratch: Path | None = None
     progress: Progress | None = None
     binnings: tuple[float, ...] = ()
+    ctf_mode: str | None = None
+    exposure: str | None = None
+    tilt_weight: str | None = None
+
+    @cached_property
+    def correction(self) -> Correction:
+        """What is done about all that acts on the signal in the images.
+
+        Raises
+        ------
+        UsageError
+            If a name is unknown, or two contradict each other.
+        """
+        return Correction.of(self.ctf, self.ctf_mode, self.exposure, self.tilt_weight)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +80,7 @@ class Order:
     region
         Its voxels; default: all, unbinned.
     strategy
-        Its weighting; default: :class:`~fourierrecon.weighting.Wiener` with SNR 10.
+        Its weighting; default: :class:`~fourierrecon.weighting.Wiener`, its SNR measured from the series.
     tilts
         0-based numbers of the images to take; None: all.
     beside
@@ -147,17 +164,15 @@ def prepare(
     """
     region = Region.of(series) if region is None else region
     strategy: Weighting = Wiener() if weighting is None else weighting
+    strategy = with_snr(
+        strategy, series, region.binning, correction=settings.correction, n_threads=settings.n_threads
+    )  # fmt: skip
     threads = parallel.available_cores() if settings.n_threads is None else settings.n_threads
     if threads < 1:
         raise UsageError(f"number of threads {threads} must be 1 or more")
     if settings.precision not in PRECISIONS:
         raise UsageError(f"unknown precision {settings.precision!r}; available: {', '.join(PRECISIONS)}")
-    if settings.ctf and series.ctf is None:
-        raise DataError(
-            f"{series.source or series.name}: the CTF needs {', '.join(series.ctf_missing) or 'defocus and optics'}; "
-            f"add what is missing, or switch the CTF off (--noctf, ctf=False)"
-        )
-    bad = without_ctf(series) if settings.ctf else {}
+    bad = without_ctf(series) if settings.correction.ctf_mode != "none" else {}
     if bad:
         raise DataError(
             f"{series.source or series.name}: {list_images(series, sorted(bad))} cannot be corrected, "
@@ -165,7 +180,7 @@ def prepare(
             f"(--noctf, ctf=False)"
         )
     mask = mask_of(series.image_shape, region.binning, settings.taper_distance, settings.taper_falloff)
-    plan = Plan.of(series, region, strategy, mask, settings.ctf, settings.precision, settings.binnings)
+    plan = Plan.of(series, region, strategy, mask, settings.correction, settings.precision, settings.binnings)
     storage = choose_storage(
         plan, threads, settings.memory, whole=whole, beside=beside, samples_on_disk=samples_on_disk
     )
@@ -177,8 +192,12 @@ def prepare(
 def _share(orders: Sequence[Order], settings: Settings) -> list[_Group]:
     """Group the orders by what they can share; those that take some tilts come before those that take all."""
     grouped: dict[object, list[Order]] = {}
+    measured: dict[tuple[int, float], SnrCurve] = {}
     for order in orders:
         strategy: Weighting = Wiener() if order.strategy is None else order.strategy
+        binning = 1.0 if order.region is None else order.region.binning
+        strategy = strategy.resolved(partial(_measured, measured, order.series, binning, settings))
+        order = replace(order, strategy=strategy)
         if order.tilts is not None and strategy.has_filter:
             # the filter of an image depends on which others there are
             order = replace(order, series=order.series.select(order.tilts), tilts=None)
@@ -229,6 +248,16 @@ def _with_others(own: Beside, number: int, plans: list[Plan], n_threads: int, on
     return replace(
         own, images=images + n_threads * samples if on_disk else images, always=own.always + (0 if on_disk else samples)
     )
+
+
+def _measured(
+    known: dict[tuple[int, float], SnrCurve], series: TiltSeries, binning: float, settings: Settings
+) -> SnrCurve:
+    """Give the SNR of a series; it is measured once for all orders."""
+    name = id(series), binning
+    if name not in known:
+        known[name] = estimate_snr(series, binning, correction=settings.correction, n_threads=settings.n_threads)
+    return known[name]
 
 
 def _finish(task: Task, sampler: Sampler, order: Order, *, last: bool) -> None:

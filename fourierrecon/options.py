@@ -46,6 +46,17 @@ def _bytes(text: str) -> int:
         raise typer.BadParameter(str(error)) from error
 
 
+def _snr(text: str) -> Any:
+    """Read the value of ``--SNR``."""
+    from fourierrecon.errors import UsageError
+    from fourierrecon.weighting.snr import read_snr
+
+    try:
+        return read_snr(text)
+    except UsageError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
 input_option, output_option = partial(option, "Input"), partial(option, "Output")
 weighting_option, images_option = partial(option, "Weighting and CTF"), partial(option, "Images")
 alignment_option = partial(option, "Alignment")
@@ -162,12 +173,45 @@ WeightingText = Annotated[
     ),
 ]
 Snr = Annotated[
-    float | None,
-    weighting_option("RATIO", "Signal to noise that Wiener and pre-weight assume. Default: 10", "--SNR", "--snr"),
+    Any,
+    weighting_option(
+        "RATIO",
+        "Signal to noise that Wiener and pre-weight assume: a number (RELION: 10), or auto: by spatial frequency, "
+        "measured from the tilt series; auto:3 trusts the data 3 times more. Default: auto",
+        "--SNR",
+        "--snr",
+        parser=_snr,
+    ),
 ]
 Ctf = Annotated[
     bool,
     weighting_option(FLAG, "Correct for the contrast transfer function, or not. Default: --ctf", "--ctf/--noctf"),
+]
+CtfMode = Annotated[
+    str | None,
+    weighting_option(
+        "NAME",
+        "What is done with the CTF: wiener (times CTF, divided by CTF²), multiply (nothing divided), phase-flip, "
+        "first-peak (wiener, untouched up to its first peak), none. Default: wiener; multiply with --no_weight",
+        "--ctf_mode",
+    ),
+]
+Exposure = Annotated[
+    str | None,
+    weighting_option(
+        "NAME",
+        "Damage by exposure, in data and weights: grant (Grant & Grigorieff), bfactor (4 Å² per e⁻/Å²), none. Default: "
+        "none; bfactor where the set has rlnCtfBfactorPerElectronDose",
+        "--exposure",
+    ),
+]
+TiltWeight = Annotated[
+    str | None,
+    weighting_option(
+        "NAME",
+        "Lesser signal of steep images: cos (of the tilt; scale factors of the set go first), none. Default: none",
+        "--tilt_weight",
+    ),
 ]
 KeepMean = Annotated[bool, images_option(FLAG, "Keep the mean of each image, do not zero it", "--keep_mean")]
 SkipBadImages = Annotated[

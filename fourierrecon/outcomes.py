@@ -158,8 +158,10 @@ def _entry(recipe: Recipe, outcome: Outcome) -> dict[str, Any]:
         volumes.setdefault(product.part, str(product.path.relative_to(recipe.folder)))
     settings = recipe.settings
     how = {
-        "weighting": ", ".join(map(repr, recipe.strategies)),
-        "CTF": "corrected" if settings.ctf else "not corrected",
+        "weighting": ", ".join(strategy.words for strategy in recipe.strategies),
+        "CTF": ", ".join(
+            dict.fromkeys(settings.correction.words(strategy.divides) for strategy in recipe.strategies)
+        ),
         "threads": str(settings.n_threads or "all cores"),
         "corrections": str(recipe.offsets),
         "other volumes": ", ".join(

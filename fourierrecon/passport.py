@@ -19,6 +19,7 @@ from fourierrecon.io.json_text import brief, fits, read_object
 from fourierrecon.offsets import tilt_axis
 from fourierrecon.orientation import Orientation
 from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.transfer import Correction, Transfer
 from fourierrecon.weighting import Weighting
 
 FORMAT = "fourierrecon passport 1"
@@ -55,7 +56,8 @@ def make_passport(
     region: Region,
     strategy: Weighting,
     *,
-    ctf: bool,
+    ctf: bool = True,
+    correction: Correction | None = None,
     like: str | None = None,
     source: Path | None = None,
     options: Mapping[str, object] | None = None,
@@ -71,6 +73,8 @@ def make_passport(
         Its file.
     series, region, strategy, ctf
         What it was reconstructed from.
+    correction
+        In place of ``ctf``: what was done about all that acts on the signal.
     like
         Orientation of the file, a name of :data:`fourierrecon.orientation.LIKE`.
     source
@@ -85,6 +89,7 @@ def make_passport(
     to_world = affine(binning, region.origin) @ orientation.matrix(region.shape)
     from_angstrom = affine(1 / p, 0)
     centre = rotation_centre(series)
+    transfer = Transfer.of(series, correction or Correction.of(ctf), divides=strategy.divides)
     return {
         "format": FORMAT,
         "program": f"fourierrecon {version('fourierrecon')}",
@@ -121,8 +126,13 @@ def make_passport(
             "excluded_in_source": list(series.excluded),
         },
         "sources": [_fingerprint(path) for path in _files(series, source)],
-        "weighting": {"name": strategy.name, **(asdict(strategy) if is_dataclass(strategy) else {})},
-        "ctf_corrected": ctf,
+        "weighting": {
+            "name": strategy.name,
+            "words": strategy.words,
+            **(asdict(strategy) if is_dataclass(strategy) else {}),
+        },
+        "ctf_corrected": transfer.ctf is not None,
+        "transfer": {"words": transfer.words, **transfer.record()},
         "options": dict(options or {}),
     }
 
@@ -150,6 +160,24 @@ def label_of(making: str, series: TiltSeries, region: Region, like: str | None) 
     lines += [f"source {Path(series.source).name}"] * bool(series.source)
     # a header has ten lines of 80 characters; two are left for others
     return "\n".join([part for line in lines for part in wrap(line, 80)][:8])
+
+
+def weighting_words(passport: Mapping[str, Any]) -> str:
+    """Say how a volume was weighted, by its passport; nothing if it does not tell."""
+    weighting = dict(passport.get("weighting", {}))
+    if "words" in weighting:
+        return str(weighting["words"])
+    # of version 0.1
+    name = str(weighting.pop("name", ""))
+    return ", ".join([name, *(f"{key} {value}" for key, value in weighting.items())]) if name else ""
+
+
+def ctf_words(passport: Mapping[str, Any]) -> str:
+    """Say what was done about the CTF, exposure and tilt, by a passport; nothing if it does not tell."""
+    if "transfer" in passport:
+        return str(passport["transfer"].get("words", ""))
+    # of version 0.1
+    return {"True": "corrected", "False": "not corrected"}.get(str(passport.get("ctf_corrected")), "")
 
 
 def write_passport(volume: Path, passport: Mapping[str, Any]) -> Path:

@@ -17,6 +17,7 @@ from fourierrecon.geometry import Region
 from fourierrecon.preprocess import BORDER, BORDER_BINNED, WINDOW_MARGIN, Sampling
 from fourierrecon.slices import PAD, STOP, Slices
 from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.transfer import Correction, Transfer
 from fourierrecon.weighting import Views, Weighting
 
 #: Taps of the gridding kernel and oversampling of plane grids and image rows, by precision.
@@ -114,7 +115,7 @@ class Plan:
         region: Region,
         strategy: Weighting,
         mask: Mask,
-        ctf: bool,
+        correction: Correction,
         precision: str,
         binnings: Sequence[float] = (),
     ) -> Plan:
@@ -122,7 +123,7 @@ class Plan:
 
         Parameters
         ----------
-        series, region, strategy, mask, ctf, precision
+        series, region, strategy, mask, correction, precision
             What is to be reconstructed, and how.
         binnings
             Those that the images are prepared for. All get the same border and padding, to share a transform.
@@ -130,7 +131,9 @@ class Plan:
         Raises
         ------
         UsageError
-            If no image sees the region.
+            If no image sees the region, or the correction makes no sense with the strategy.
+        DataError
+            If what the correction needs is missing.
         """
         binning = region.binning
         taps, oversampling = PRECISIONS[precision]
@@ -143,8 +146,9 @@ class Plan:
         per_voxel = a[:, :, order] * binning
 
         others = [other for other in binnings if other >= 1.01] if binning >= 1.01 else []
-        spread = _psf_radius(series, min([binning, *others])) if ctf else 0.0
-        filtered = ctf or strategy.has_filter
+        transfer = Transfer.of(series, correction, divides=strategy.divides)
+        spread = _psf_radius(series, min([binning, *others])) if transfer.ctf is not None else 0.0
+        filtered = transfer.applies or strategy.has_filter
         last = np.array([shape[1], shape[2], shape[0]]) - 1
         # whole, unbinned images whose borders need not match a count can be filtered on their way to the samples
         for late in (filtered and binning < 1.01 and not strategy.divides_by_count, False):
@@ -186,7 +190,7 @@ class Plan:
         return cls(
             slices=Slices(m, centre, shape, period, row_length, plane_taps, plane_oversampling),
             sampling=grid,
-            views=Views(a, shape[0], series.pixel_size * binning, series.ctf if ctf else None),
+            views=Views(a, shape[0], series.pixel_size * binning, transfer.ctf, transfer),
             used=used,
             windows=windows,
             along=along,
@@ -223,7 +227,7 @@ class Plan:
     def plane_work_bytes(self) -> int:
         """What one thread takes to insert planes, besides the planes themselves."""
         nz, no = self.slices.grid
-        return (40 if self.weighted else 8) * (nz + 2 * PAD) * (no + 3 * PAD)
+        return (44 if self.weighted else 8) * (nz + 2 * PAD) * (no + 3 * PAD)
 
 
 def _psf_radius(series: TiltSeries, binning: float) -> float:

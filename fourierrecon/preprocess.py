@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from fourierrecon import fourier
 from fourierrecon.bad_images import LARGEST, sound_pixels, where_from
 from fourierrecon.coverage import Mask
-from fourierrecon.ctf import kernel_coefficients
-from fourierrecon.ctf_kernel import transfer
+from fourierrecon.ctf_kernel import damp_row, transfer
 from fourierrecon.errors import DataError
 from fourierrecon.fourier import Complex, Real, fast_length
 from fourierrecon.kernels import compiled
 from fourierrecon.memory import Scratch
 from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.transfer import PER_CYCLE
 from fourierrecon.weighting import Views, Weighting
 
 #: How far an image is continued beyond its border before it is filtered or binned, voxels.
@@ -264,24 +264,30 @@ def image_masks(image_shape: tuple[int, int], grid: Sampling, mask: Mask, counte
     return first, last
 
 
-def filters_of(strategy: Weighting, views: Views, tilt: int, *, ctf: bool) -> list[ImageFilter]:
-    """Give the 2D filters of one image: what the strategy asks for and, if wanted and known, its CTF."""
+def filters_of(strategy: Weighting, views: Views, tilt: int, *, transfer: bool) -> list[ImageFilter]:
+    """Give the 2D filters of one image: what the strategy asks for and, if wanted, its transfer function."""
     filters: list[ImageFilter] = []
-    if ctf and views.ctf is not None:
-        coefficients = kernel_coefficients(views.ctf, tilt, views.voxel_size)
-        filters.append(lambda fx, fy: _ctf_grid(fx.ravel(), fy.ravel(), coefficients))
+    seen = views.transfers
+    if transfer and seen.applies:
+        phases, envelope = seen.phases(tilt, views.voxel_size), views.envelopes[tilt]
+        filters.append(lambda fx, fy: _transfer_grid(fx.ravel(), fy.ravel(), phases, seen.form, envelope, PER_CYCLE))
     if strategy.has_filter:
         filters.append(lambda fx, fy: strategy.image_filter(tilt, fx, fy, views))
     return filters
 
 
 @compiled()
-def _ctf_grid(fx: Any, fy: Any, c: Any) -> Any:
+def _transfer_grid(fx: Any, fy: Any, c: Any, form: int, envelope: Any, per_cycle: float) -> Any:
     values = np.empty((fy.size, fx.size), np.float32)
+    envelopes = np.empty(fx.size, np.float32)
+    step = float(fx[1] - fx[0]) if fx.size > 1 else 0.0
     for row in range(fy.size):
         y = float(fy[row])
         for column in range(fx.size):
-            values[row, column] = transfer(float(fx[column]), y, c)
+            values[row, column] = transfer(float(fx[column]), y, c, form)
+        if envelope.shape[0] > 0:
+            damp_row(float(fx[0]), step, y, 0.0, envelope, per_cycle, envelopes)
+            values[row] *= envelopes
     return values
 
 

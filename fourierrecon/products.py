@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from functools import partial
@@ -20,16 +20,18 @@ from fourierrecon.geometry import Length, Region
 from fourierrecon.halves import half_series
 from fourierrecon.io import Extras, read_series
 from fourierrecon.io.mrc import writing_mrc
-from fourierrecon.keys import Kind, make_key
+from fourierrecon.io.star import halves_at_hand
+from fourierrecon.keys import Kind, facts_of, make_key
 from fourierrecon.many import Order, Settings
 from fourierrecon.offsets import Offsets
 from fourierrecon.passport import passport_path
+from fourierrecon.signal_to_noise import estimate_snr
 from fourierrecon.stages import Write
 from fourierrecon.storage import check_room
-from fourierrecon.tilt_series import TiltSeries, chosen_images
+from fourierrecon.tilt_series import ImageStack, TiltSeries, chosen_images
 from fourierrecon.tomogram_file import TomogramFile
 from fourierrecon.upkeep import Half, companions_of, picture_path, what_to_do
-from fourierrecon.weighting import Weighting
+from fourierrecon.weighting import SnrCurve, Weighting
 
 Halves = Literal["frames", "tilts"]
 HALVES: tuple[Halves, ...] = ("frames", "tilts")
@@ -129,7 +131,9 @@ class Product:
     part
         Of the tilt series, a key of :data:`PARTS`.
     series, region, strategy, tilts
-        As for :class:`~fourierrecon.many.Order`.
+        As for :class:`~fourierrecon.many.Order`. What a strategy leaves to be measured is not measured yet.
+    whole, frames
+        The whole tilt series, and its images of even and odd frames, if there are any: what the SNR is measured from.
     key
         See :mod:`fourierrecon.keys`.
     reason
@@ -145,8 +149,10 @@ class Product:
     region: Region
     strategy: Weighting
     tilts: tuple[int, ...] | None
+    whole: TiltSeries
+    frames: Mapping[str, ImageStack]
     key: str
-    reason: str | None
+    reason: str | None = None
     kept: str = ""
 
 
@@ -162,10 +168,11 @@ def products_of(recipe: Recipe, name: str | None) -> list[Product]:
     halves = half_series(recipe.source, series) if recipe.halves == "frames" else {}
     kept: list[int] | None = None
     if recipe.skip_bad_images:
-        ctf, n_threads = recipe.settings.ctf, recipe.settings.n_threads
-        series, kept = without_bad_images(series, halves.values(), ctf=ctf, n_threads=n_threads)
+        corrected, n_threads = recipe.settings.correction.ctf_mode != "none", recipe.settings.n_threads
+        series, kept = without_bad_images(series, halves.values(), ctf=corrected, n_threads=n_threads)
         halves = _of_kept(halves, series, kept)
     parts = _parts(recipe, series, halves)
+    frames = halves_at_hand(recipe.source, series.name, kept)
     found = []
     binnings = [factor if factor > 0 else max(-factor / series.pixel_size, 1.0) for factor in recipe.binnings]
     pairs = product(recipe.strategies, binnings)
@@ -173,8 +180,8 @@ def products_of(recipe: Recipe, name: str | None) -> list[Product]:
         region = Region.of(series, binning=binning, origin=recipe.origin, size=recipe.size)
         for part, (own, tilts) in parts.items():
             path, picture = files[part], picture_path(recipe, files[part]) if recipe.projection else None
-            key = make_key(own, _options(recipe, region, strategy, tilts))
-            wanted = Product(path, picture, part, own, region, strategy, tilts, key, None)
+            key = make_key(own, _options(recipe, region, strategy, tilts, series, frames))
+            wanted = Product(path, picture, part, own, region, strategy, tilts, series, frames, key)
             if recipe.report and part == "":
                 file = TomogramFile(path, series, region, strategy, recipe.settings, dtype=recipe.dtype)
                 check_room("--report", file.memory_of(False, True)["--report"], recipe.settings.memory)
@@ -239,7 +246,8 @@ def _halves_of(recipe: Recipe, whole: Product, series: TiltSeries, kept: list[in
                 halves = half_series(recipe.source, series) if kind == "frames" else {}
                 halves = halves if kept is None else _of_kept(halves, whole.series, kept)
                 own, tilts = _parts(replace(recipe, halves=kind), whole.series, halves)[half]
-                keys.append(make_key(own, _options(recipe, whole.region, whole.strategy, tilts)))
+                options = _options(recipe, whole.region, whole.strategy, tilts, whole.whole, whole.frames)
+                keys.append(make_key(own, options))
     return list(found.items())
 
 
@@ -267,12 +275,46 @@ def _parts(
     return parts | {half: (own, None) for half, own in halves.items()}
 
 
-def _options(recipe: Recipe, region: Region, strategy: Weighting, tilts: tuple[int, ...] | None) -> list[object]:
-    """List everything but the tilt series that a volume depends on."""
+def _options(
+    recipe: Recipe,
+    region: Region,
+    strategy: Weighting,
+    tilts: tuple[int, ...] | None,
+    whole: TiltSeries,
+    frames: Mapping[str, ImageStack],
+) -> list[object]:
+    """List everything but its own tilt series that a volume depends on; what the SNR is measured from is part of it."""
     s = recipe.settings
     # where images are prepared for several binnings, all of them leave their trace in the border
-    how = recipe.binnings, s.ctf, s.keep_mean, s.taper_distance, s.taper_falloff, s.precision
-    return [region.origin, region.shape, region.binning, strategy, tilts, *how, recipe.dtype, recipe.like]
+    how = recipe.binnings, s.correction, s.keep_mean, s.taper_distance, s.taper_falloff, s.precision
+    measured = measured_from(whole, frames) if strategy.measures else []
+    return [region.origin, region.shape, region.binning, strategy, tilts, *how, recipe.dtype, recipe.like, *measured]
+
+
+def measured_from(whole: TiltSeries, frames: Mapping[str, ImageStack]) -> list[object]:
+    """List all that a signal-to-noise ratio is measured from: it is known by that before it is measured."""
+    found: list[object] = [fact for stack in frames.values() for fact in facts_of(replace(whole, images=stack))]
+    return facts_of(whole) + found
+
+
+def orders_of(recipe: Recipe, products: Sequence[Product]) -> list[Order]:
+    """Give the orders for products of one tomogram; what strategies leave open is measured once for all its parts."""
+    settings, known = recipe.settings, dict[float, SnrCurve]()
+
+    def measure(product: Product) -> SnrCurve:
+        binning = product.region.binning
+        if binning not in known:
+            known[binning] = estimate_snr(
+                product.whole,
+                binning,
+                correction=settings.correction,
+                halves=product.frames,
+                n_threads=settings.n_threads,
+            )
+        return known[binning]
+
+    ready = (replace(each, strategy=each.strategy.resolved(partial(measure, each))) for each in products)
+    return [order_of(recipe, product) for product in ready]
 
 
 def order_of(recipe: Recipe, made: Product) -> Order:

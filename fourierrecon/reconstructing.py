@@ -18,10 +18,12 @@ from fourierrecon.options import (
     Companions,
     Contrast,
     Ctf,
+    CtfMode,
     Depth,
     DoProjection,
     Dtype,
     Ending,
+    Exposure,
     FlipHand,
     Float16,
     HalfVolumes,
@@ -55,6 +57,7 @@ from fourierrecon.options import (
     TaperFalloff,
     Threads,
     TiltOffset,
+    TiltWeight,
     TlsAuthority,
     TlsCertificate,
     TlsKey,
@@ -78,6 +81,8 @@ if TYPE_CHECKING:
     from fourierrecon.arguments import Request
     from fourierrecon.cluster import Cluster
     from fourierrecon.many import Settings
+    from fourierrecon.tilt_series import TiltSeries
+    from fourierrecon.weighting import Weighting
 
 
 def reconstruct(
@@ -104,6 +109,9 @@ def reconstruct(
     weighting: Weightings = None,
     snr: Snr = None,
     ctf: Ctf = True,
+    ctf_mode: CtfMode = None,
+    exposure: Exposure = None,
+    tilt_weight: TiltWeight = None,
     keep_mean: KeepMean = False,
     skip_bad_images: SkipBadImages = False,
     td: TaperDistance = 0.0,
@@ -156,7 +164,10 @@ def reconstruct(
     kind = arguments.choose_dtype(dtype, float16)
     extras = Extras(stack, angpix, mdoc, voltage, cs, q0)
     offsets = Offsets(tiltangle_offset, x_tilt, z_shift, flip_hand)
-    settings = Settings(ctf, j, keep_mean, td, tf, memory=memory, scratch=scratch)
+    settings = Settings(
+        ctf, j, keep_mean, td, tf, memory=memory, scratch=scratch, ctf_mode=ctf_mode, exposure=exposure,
+        tilt_weight=tilt_weight,
+    )  # fmt: skip
     console = screen()
     if is_folder(output):
         from fourierrecon.products import Projection
@@ -229,6 +240,25 @@ def reconstruct(
     )  # fmt: skip
 
 
+def _measure(
+    console: Console, request: Request, series: TiltSeries, kept: list[int] | None, settings: Settings
+) -> Weighting:
+    """Give the strategy with its SNR measured, where that is asked for, and say what it is."""
+    from fourierrecon.console import say
+    from fourierrecon.io.star import halves_at_hand
+    from fourierrecon.signal_to_noise import with_snr
+    from fourierrecon.weighting.snr import SnrCurve, snr_words
+
+    strategy = with_snr(
+        request.strategy, series, request.region.binning, correction=settings.correction,
+        halves=halves_at_hand(request.source, series.name, kept), n_threads=settings.n_threads,
+    )  # fmt: skip
+    curve = getattr(strategy, "snr", None)
+    if isinstance(curve, SnrCurve):
+        say(console, "SNR", snr_words(curve).removeprefix("SNR "))
+    return strategy
+
+
 def _reconstruct_one(
     console: Console,
     request: Request,
@@ -259,23 +289,22 @@ def _reconstruct_one(
     from fourierrecon.tomogram_file import TomogramFile
 
     started = time.perf_counter()
-    series, region = request.series, request.region
+    series, region, kept = request.series, request.region, None
     picture = beside(o, ".png", "--preview") if preview else None
     page = beside(o, ".html", "--report") if report else None
     record = passport_path(o) if passport is not None else None
     for option, path in (("--o", o), ("--preview", picture), ("--report", page), ("--passport", record)):
         if path is not None:
             protect([path], input_files(request.source, request.extras), option)
-    describe_request(console, request, settings.ctf)
-    found = [
-        *checks.warnings_of(series, region, ctf=settings.ctf),
-        *checks.shared_warnings(request.source, series),
-    ]
+    describe_request(console, request, settings.correction)
+    corrected = settings.correction.ctf_mode != "none"
+    found = [*checks.warnings_of(series, region, ctf=corrected), *checks.shared_warnings(request.source, series)]
     print_warnings(screen() if console.quiet else console, found)
     if skip_bad_images:
         from fourierrecon.bad_images import without_bad_images
 
-        series, _ = without_bad_images(series, ctf=settings.ctf, n_threads=settings.n_threads)
+        series, kept = without_bad_images(series, ctf=corrected, n_threads=settings.n_threads)
+    request = replace(request, strategy=_measure(console, request, series, kept, settings))
     with folders_of(o), Stages(console) as stages:
         file = TomogramFile(o, series, region, request.strategy, replace(settings, progress=stages), like, dtype)
         file.check()
@@ -301,8 +330,8 @@ def _reconstruct_one(
         from fourierrecon.reporting import report_one
 
         report_one(
-            console, page, o, request, ctf=settings.ctf, like=like, seconds=seconds, skipped=skip_bad_images,
-            notes=found, n_threads=settings.n_threads,
+            console, page, o, request, correction=settings.correction, like=like, seconds=seconds,
+            skipped=skip_bad_images, notes=found, n_threads=settings.n_threads,
         )  # fmt: skip
     finer = max(1.0, region.binning / 2)
     hint = f"; finer: --bin {finer:g}" if finer < region.binning else ""

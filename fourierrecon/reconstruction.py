@@ -26,6 +26,7 @@ from fourierrecon.parallel import Progress
 from fourierrecon.stages import Sampler, Task, Write
 from fourierrecon.storage import PlaneStore, SampleStore
 from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.transfer import Correction, Transfer
 from fourierrecon.volume import Volume
 from fourierrecon.weighting import Weighting
 
@@ -44,6 +45,9 @@ def reconstruct(
     memory: int | None = None,
     scratch: Path | None = None,
     progress: Progress | None = None,
+    ctf_mode: str | None = None,
+    exposure: str | None = None,
+    tilt_weight: str | None = None,
 ) -> Volume:
     """Reconstruct a region of a tomogram from its tilt series, as an array in memory.
 
@@ -54,7 +58,7 @@ def reconstruct(
     region
         Voxels to reconstruct; default: all, unbinned.
     weighting
-        Strategy; default: :class:`~fourierrecon.weighting.Wiener` with SNR 10.
+        Strategy; default: :class:`~fourierrecon.weighting.Wiener`, its signal-to-noise ratio measured from the series.
     ctf
         Multiply each image by its CTF and let the strategy see CTF²; without, the CTF is taken as 1.
     n_threads
@@ -72,6 +76,9 @@ def reconstruct(
         Folder for scratch files, where memory does not suffice; default: that of temporary files.
     progress
         Called as ``progress(stage, done, total)``, from any thread.
+    ctf_mode, exposure, tilt_weight
+        By name, as for :class:`~fourierrecon.transfer.Correction`: what is done with the CTF, with the damage by
+        exposure and with the lesser signal of steep images.
 
     Returns
     -------
@@ -88,11 +95,12 @@ def reconstruct(
         If an image cannot be used, CTF parameters are missing, or the volume does not fit into memory.
     """
     settings = Settings(
-        ctf, n_threads, keep_mean, taper_distance, taper_falloff, precision, memory, scratch, progress
+        ctf, n_threads, keep_mean, taper_distance, taper_falloff, precision, memory, scratch, progress,
+        ctf_mode=ctf_mode, exposure=exposure, tilt_weight=tilt_weight,
     )  # fmt: skip
     task = prepare(series, region, weighting, settings, whole=True)
     data = _run(task)
-    voxel_size, origin, label = describe(series, task.region, task.strategy, ctf=ctf)
+    voxel_size, origin, label = describe(series, task.region, task.strategy, settings.correction)
     return Volume(data, voxel_size, origin, label)
 
 
@@ -111,6 +119,9 @@ def reconstruct_to(
     memory: int | None = None,
     scratch: Path | None = None,
     progress: Progress | None = None,
+    ctf_mode: str | None = None,
+    exposure: str | None = None,
+    tilt_weight: str | None = None,
 ) -> None:
     """Reconstruct a region and give it away slab by slab: the volume may be larger than the memory.
 
@@ -120,7 +131,7 @@ def reconstruct_to(
         Called as ``write(z, slab)`` with each slab ``(y, x)``, float32, in any order and from any thread; the slab is
         only lent for the call.
     series, region, weighting, ctf, n_threads, keep_mean, taper_distance, taper_falloff, precision, memory, scratch, \
-    progress
+    progress, ctf_mode, exposure, tilt_weight
         As for :func:`reconstruct`, which gives the same voxels.
 
     Raises
@@ -129,7 +140,8 @@ def reconstruct_to(
         As :func:`reconstruct`; also if the scratch files do not fit.
     """
     settings = Settings(
-        ctf, n_threads, keep_mean, taper_distance, taper_falloff, precision, memory, scratch, progress
+        ctf, n_threads, keep_mean, taper_distance, taper_falloff, precision, memory, scratch, progress,
+        ctf_mode=ctf_mode, exposure=exposure, tilt_weight=tilt_weight,
     )  # fmt: skip
     task = prepare(series, region, weighting, settings)
     order = Order(series, lambda: nullcontext(write), task.region, task.strategy)
@@ -137,11 +149,12 @@ def reconstruct_to(
 
 
 def describe(
-    series: TiltSeries, region: Region, strategy: Weighting, *, ctf: bool = True
+    series: TiltSeries, region: Region, strategy: Weighting, correction: Correction
 ) -> tuple[float, tuple[float, float, float], str]:
     """Give what goes into a volume's header: voxel size (Å), world position of voxel 0 (Å), one line on its making."""
     x, y, z = (float(c * series.pixel_size) for c in region.origin)
-    label = f"fourierrecon {strategy.name}, {'CTF' if ctf else 'no CTF'}, {series.n_tilts} tilts of {series.name}"
+    transfer = Transfer.of(series, correction, divides=strategy.divides)
+    label = f"fourierrecon {strategy.words}, {transfer.words}, {series.n_tilts} tilts of {series.name}"
     return series.pixel_size * region.binning, (x, y, z), label
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fourierrecon.forecast import Forecast
     from fourierrecon.geometry import Region
     from fourierrecon.tilt_series import TiltSeries
+    from fourierrecon.transfer import Correction, Transfer
     from fourierrecon.volume import Volume
 
 #: So many tilts are listed in any case; of more only those that see less than this part of the region.
@@ -75,6 +76,14 @@ def describe_ctf(series: TiltSeries) -> str:
     return f"{optics}, {contrast}, defocus {low:.2f} to {high:.2f} µm{uneven}{plate}"
 
 
+def exposures_of(transfer: Transfer) -> str:
+    """Say which exposures a filter went by, if there is one; after a semicolon."""
+    exposure, b = transfer.damping[:, 1], transfer.damping[:, 0]
+    if transfer.exposure == "grant":
+        return f"; exposures {exposure.min():g} to {exposure.max():g} e⁻/Å² (as at 300 kV)"
+    return f"; B-factors {b.min():g} to {b.max():g} Å²" if b.any() else ""
+
+
 def describe_images(series: TiltSeries) -> str:
     """Give one line on the images of a tilt series.
 
@@ -91,7 +100,7 @@ def describe_images(series: TiltSeries) -> str:
     )
 
 
-def describe_request(console: Console, request: Request, ctf: bool) -> None:
+def describe_request(console: Console, request: Request, correction: Correction) -> None:
     """Print what will be reconstructed, and how what was read is understood.
 
     Parameters
@@ -100,17 +109,25 @@ def describe_request(console: Console, request: Request, ctf: bool) -> None:
         Where to.
     request
         What the options ask for.
-    ctf
-        Whether the CTF is corrected.
+    correction
+        What is done about all that acts on the signal.
     """
+    from fourierrecon.transfer import CTF_MODES, Transfer
+
     series = request.series
     if request.ignored is not None:
         say(console, "note", f"--t {request.source} is used, not --i {request.ignored}")
     say(console, "tomogram", f"{series.name} of {request.source}: {describe_images(series)}")
     say(console, "frame", series.frame)
     say(console, "region", describe_region(request.region, series.pixel_size))
-    say(console, "weighting", repr(request.strategy))
-    say(console, "CTF", describe_ctf(series) if ctf else "not applied (--noctf)")
+    say(console, "weighting", f"{request.strategy.words} ({request.strategy!r})")
+    if correction.ctf_mode == "none":
+        say(console, "CTF", "not applied (--noctf)")
+    else:
+        say(console, "CTF", describe_ctf(series))
+    if series.ctf is not None or correction.ctf_mode == "none":  # else an error comes, with its remedy
+        transfer = Transfer.of(series, correction, divides=request.strategy.divides)
+        say(console, "images", f"{transfer.words}: {CTF_MODES[transfer.mode]}{exposures_of(transfer)}")
 
 
 def print_coverage(console: Console, series: TiltSeries, sees: NDArray[np.bool_]) -> None:

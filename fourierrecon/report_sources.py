@@ -17,7 +17,7 @@ from fourierrecon.io.star import find_set
 from fourierrecon.io.volumes import open_volume
 from fourierrecon.orientation import Orientation
 from fourierrecon.outcomes import Record, read_outcomes
-from fourierrecon.passport import read_passport
+from fourierrecon.passport import ctf_words, read_passport, weighting_words
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.volume import Volume
 
@@ -231,14 +231,13 @@ def _region(subject: Subject, path: Path, record: Record | None) -> Region | Non
 def _passport_facts(passport: dict[str, Any]) -> list[tuple[str, str]]:
     """List what a passport says; what is missing in it is left out."""
     frame, hand = passport.get("frame", {}), passport.get("handedness", {})
-    weighting = dict(passport.get("weighting", {}))
     found = [
         ("program", passport.get("program")),
         ("frame", frame.get("name")),
         ("z", frame.get("z")),
         ("hand", hand.get("evidence")),
-        ("weighting", f"{weighting.pop('name', '')} {', '.join(f'{k} {v}' for k, v in weighting.items())}".strip()),
-        ("CTF", {"True": "corrected", "False": "not corrected"}.get(str(passport.get("ctf_corrected")))),
+        ("weighting", weighting_words(passport)),
+        ("CTF", ctf_words(passport)),
         *(("made from", f"{each.get('file')}, sha256 {str(each.get('sha256'))[:16]}…")
           for each in passport.get("sources", [])),
     ]  # fmt: skip

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from fourierrecon.arguments import Request
     from fourierrecon.report_data import Findings
+    from fourierrecon.transfer import Correction
 
 
 def report(
@@ -126,7 +127,7 @@ def report_one(
     path: Path,
     request: Request,
     *,
-    ctf: bool,
+    correction: Correction,
     like: str | None,
     seconds: float,
     skipped: bool = False,
@@ -145,7 +146,7 @@ def report_one(
         The tomogram.
     request
         What it was made from; its series has all images, those that were left out as well.
-    ctf, like
+    correction, like
         As for ``reconstruct``.
     seconds
         That it took.
@@ -165,11 +166,12 @@ def report_one(
     from fourierrecon.report_data import find_out
     from fourierrecon.report_html import write_report
     from fourierrecon.report_sources import Subject
+    from fourierrecon.transfer import Transfer
 
     series = request.series
     facts = (
-        ("weighting", repr(request.strategy)),
-        ("CTF", "corrected" if ctf else "not corrected"),
+        ("weighting", request.strategy.words),
+        ("CTF", Transfer.of(series, correction, divides=request.strategy.divides).words),
         ("source", str(request.source.absolute())),
     )
     subject = Subject(

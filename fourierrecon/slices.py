@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon import fourier, simd
-from fourierrecon.ctf_kernel import transfer
+from fourierrecon.ctf_kernel import damp_row, transfer
 from fourierrecon.fourier import Complex, Kernel, Real, fast_length
 from fourierrecon.kernels import compiled
 from fourierrecon.memory import Scratch
@@ -297,30 +297,48 @@ def _band_limit(out: Any, lines: Any, el: int, first: int, last: int, pass2: flo
 
 
 @compiled()
-def apply_ctf(
+def apply_transfer(
     lines: Any,  # (4, 2)
     half_rows: int,
     row_length: int,
     to_voxels: Any,  # (2,): cycles per window pixel (x, y) to cycles per voxel
     a_is_x: bool,
-    ctf: Any,  # (6,): see preprocess.ctf_coefficients
+    phases: Any,  # (6,): see Transfer.phases
+    form: int,
+    envelope: Any,  # (STEPS + 2,) float32, or (0,): see Transfer.envelopes
+    per_cycle: float,
+    weigh_ctf: bool,
     multiply: bool,
     scale: float,
     samples: Any,  # (n_planes, n_tilts, 2 half_rows + 1) complex64
     weights: Any,  # the same in float32, or (0, 0, 0)
     tilt: int,
 ) -> None:
-    """Multiply the samples of one image with its CTF, and note the squared CTF as their weights, where asked for."""
+    """Multiply the samples of one image with its transfer function, and note its square as their weights.
+
+    Either only where asked for. Where the weights are not to hold CTF², they hold 1 in its place.
+    """
     weigh = weights.shape[0] > 0
+    damps = envelope.shape[0] > 0
+    square = np.float32(phases[5] * phases[5])
+    envelopes = np.ones(samples.shape[2], np.float32)
+    to_a, to_b = (to_voxels[0], to_voxels[1]) if a_is_x else (to_voxels[1], to_voxels[0])
     for j in range(samples.shape[0]):
         values = samples[j, tilt]
+        if damps:
+            first_qa = lines[0, 0] * j - lines[0, 1] * half_rows
+            damp_row(
+                first_qa * to_a, lines[0, 1] * to_a, -half_rows / row_length * to_b, to_b / row_length, envelope,
+                per_cycle, envelopes,
+            )  # fmt: skip
         for r in range(values.shape[0]):
             el = r - half_rows
             qa = lines[0, 0] * j + lines[0, 1] * el
             qb = el / row_length
             x, y = (qa, qb) if a_is_x else (qb, qa)
-            value = transfer(x * to_voxels[0], y * to_voxels[1], ctf)
+            value = transfer(x * to_voxels[0], y * to_voxels[1], phases, form)
             if multiply:
-                values[r] *= value
+                values[r] *= value * envelopes[r]
             if weigh:
-                weights[j, tilt, r] = np.float32(scale) * value * value
+                seen = value * value if weigh_ctf else square
+                weights[j, tilt, r] = np.float32(scale) * seen * envelopes[r] * envelopes[r]

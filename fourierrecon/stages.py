@@ -14,7 +14,6 @@ from fourierrecon import fourier, insertion, memory, parallel, preprocess, slice
 from fourierrecon.consistency import Consistency
 from fourierrecon.contrast import Contrast
 from fourierrecon.coverage import Mask, divide_by_count
-from fourierrecon.ctf import kernel_coefficients
 from fourierrecon.fourier import Complex, Real
 from fourierrecon.geometry import Region
 from fourierrecon.parallel import Progress
@@ -22,6 +21,7 @@ from fourierrecon.plan import Plan
 from fourierrecon.slices import PASS, STOP, Slices
 from fourierrecon.storage import PlaneStore, SampleStore, Storage
 from fourierrecon.tilt_series import TiltSeries, source_of
+from fourierrecon.transfer import PER_CYCLE
 from fourierrecon.weighting import Weighting
 
 #: Called as ``write(z, slab)`` with a slab ``(y, x)``, float32, of any number z and from any thread; the slab is only
@@ -72,7 +72,7 @@ class Sampler:
         self.levels = np.zeros(len(plan.used) if task.keep_mean and strategy.divides_by_count else 0, np.float32)
         # where there is no taper, border and mask are the same for all binnings and weightings
         self._share = plan.sampling.border if task.mask.start < 0 else self
-        self._ctf_last = plan.late and plan.filter_length == 0
+        self._transfer_last = plan.late and plan.filter_length == 0
         if strategy.uses_weights:
             # where slices are just close enough a grid point gets their spectra, in voxels instead of pixels
             self._scale = np.prod(step) / task.region.binning**2 * s.fill
@@ -105,7 +105,7 @@ class Sampler:
         if tilt not in self._places:
             return
         i, s, masks, (samples, weights) = self._places[tilt], plan.slices, self._masks, buffers
-        filters = preprocess.filters_of(strategy, plan.views, tilt, ctf=not self._ctf_last)
+        filters = preprocess.filters_of(strategy, plan.views, tilt, transfer=not self._transfer_last)
         early, late = ([], filters) if plan.late else (filters, [])
         level = 0.0
         if not task.keep_mean or len(self.levels):
@@ -131,11 +131,13 @@ class Sampler:
             phase_j.astype(np.complex64), phase_l.astype(np.complex64), s.half_rows, samples, store.place(i), PASS**2,
             STOP**2,
         )  # fmt: skip
-        if strategy.uses_weights or self._ctf_last:
-            coefficients = kernel_coefficients(plan.views.ctf, tilt, plan.views.voxel_size)
-            slices.apply_ctf(
-                line, s.half_rows, s.row_length, task.region.binning / plan.sampling.step, a_is_x, coefficients,
-                self._ctf_last, s.fill[i], samples, weights, store.place(i),
+        if strategy.uses_weights or self._transfer_last:
+            views = plan.views
+            transfer = views.transfers
+            slices.apply_transfer(
+                line, s.half_rows, s.row_length, task.region.binning / plan.sampling.step, a_is_x,
+                transfer.phases(tilt, views.voxel_size), transfer.form, views.envelopes[tilt], PER_CYCLE,
+                transfer.weighs_ctf, self._transfer_last, s.fill[i], samples, weights, store.place(i),
             )  # fmt: skip
         store.put(i, (samples, weights))
 
@@ -191,11 +193,12 @@ def insert_planes(task: Task, samples: SampleStore, planes: PlaneStore, tilts: N
     s, strategy, block = task.plan.slices, task.strategy, task.storage.block
     gains = _deapodisation(s, strategy.uses_weights)
     normalise = strategy.normalise if strategy.uses_weights else None
+    voxel_size = task.plan.views.voxel_size if strategy.uses_weights and strategy.uses_frequency else None
     none = np.empty((0, 0), np.float32)
 
     def start() -> tuple[insertion.PlaneWork, Consistency | None, Complex]:
         consistency = Consistency(s) if strategy.uses_weights else None
-        return insertion.PlaneWork(s, strategy.uses_weights), consistency, planes.buffer()
+        return insertion.PlaneWork(s, strategy.uses_weights, voxel_size), consistency, planes.buffer()
 
     def insert(buffers: tuple[insertion.PlaneWork, Consistency | None, Complex], number: int) -> None:
         work, consistency, target = buffers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +15,8 @@ from fourierrecon.geometry import tilt_angles_of
 
 #: What exceeds these is a mistake: kV, mm, Å, degrees (of defocus and phase; turns may add up), and factors.
 MOST_VOLTAGE, MOST_ABERRATION, MOST_DEFOCUS, MOST_ANGLE, MOST_SCALE = 1e4, 1e3, 1e6, 1e3, 1e3
+#: Likewise B-factors, Å², and those per exposure, Å² per e⁻/Å².
+MOST_B_FACTOR, MOST_B_PER_EXPOSURE = 1e6, 1e3
 #: Likewise tilt angles, and those of the tilt axis, degrees.
 MOST_TILT = 360.0
 #: ``rlnTomoHand`` where a source does not tell it: RELION's default, what its import writes for IMOD and AreTomo.
@@ -54,6 +56,8 @@ class CtfParameters:
         Of a phase plate, degrees, ``(n_tilts,)``.
     scale
         Factor on the whole function (``rlnCtfScalefactor``), ``(n_tilts,)``.
+    b_factor
+        Damping ``exp(-B q²/4)`` of the images (``rlnCtfBfactor``), Å², ``(n_tilts,)``.
     """
 
     voltage: float
@@ -64,6 +68,7 @@ class CtfParameters:
     defocus_angle: NDArray[np.float64]
     phase_shift: NDArray[np.float64]
     scale: NDArray[np.float64]
+    b_factor: NDArray[np.float64]
 
     @classmethod
     def of(
@@ -78,6 +83,7 @@ class CtfParameters:
         defocus_angle: ArrayLike = 0.0,
         phase_shift: ArrayLike = 0.0,
         scale: ArrayLike = 1.0,
+        b_factor: ArrayLike = 0.0,
     ) -> CtfParameters:
         """Build from single values or sequences; a single value holds for every tilt.
 
@@ -112,7 +118,13 @@ class CtfParameters:
             per_tilt(defocus_angle, "defocus angle", MOST_ANGLE),
             per_tilt(phase_shift, "phase shift", MOST_ANGLE),
             per_tilt(scale, "CTF scale factor", MOST_SCALE),
+            per_tilt(b_factor, "B-factor", MOST_B_FACTOR),
         )
+
+    def select(self, index: NDArray[np.int64]) -> CtfParameters:
+        """Give those of some of the tilts, by 0-based number."""
+        per_tilt = {f.name: getattr(self, f.name)[index] for f in fields(self) if np.ndim(getattr(self, f.name))}
+        return replace(self, **per_tilt)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,6 +175,11 @@ class TiltSeries:
     pivot
         World coordinates ``(x, y, z)`` that the tilt axis goes through, where the source tells them and they need not
         be the middle of the tomogram (IMOD).
+    own_exposure
+        Exposure of each image itself, e⁻/Å², ``(n_tilts,)``; default: the usual step between those before (of a
+        single image 0).
+    b_factor_per_exposure
+        B-factors per exposure (``rlnCtfBfactorPerElectronDose``), Å² per e⁻/Å², ``(n_tilts,)``, if the source has them.
     """
 
     images: ImageStack
@@ -183,6 +200,8 @@ class TiltSeries:
     z_reversed: bool = False
     middle: tuple[float, float, float] | None = None
     pivot: tuple[float, float, float] | None = None
+    own_exposure: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    b_factor_per_exposure: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         where = f"{self.source}: " if self.source else ""
@@ -210,7 +229,16 @@ class TiltSeries:
         object.__setattr__(self, "projections", projections)
         if len(self.tilt_angles) == 0:
             object.__setattr__(self, "tilt_angles", tilt_angles_of(projections))
-        for label, values in (("tilt angles", self.tilt_angles), ("exposures", self.exposure)):
+        if len(self.own_exposure) == 0:
+            own = np.full(shape[0], 0.0 if self.exposure is None else _step(self.exposure))
+            object.__setattr__(self, "own_exposure", own)
+        per_tilt = (
+            ("tilt angles", self.tilt_angles),
+            ("exposures", self.exposure),
+            ("exposures of images themselves", self.own_exposure),
+            ("B-factors per exposure", self.b_factor_per_exposure),
+        )
+        for label, values in per_tilt:
             if values is not None and len(values) != shape[0]:
                 raise DataError(f"{where}{len(values)} {label} for {shape[0]} images; needed: one an image")
         if self.ctf is not None and len(self.ctf.defocus_u) != shape[0]:
@@ -237,24 +265,23 @@ class TiltSeries:
         index = np.asarray(tilts, int)
         if index.size == 0 or index.min() < 0 or index.max() >= self.n_tilts:
             raise UsageError(f"tilts must be chosen from 0 to {self.n_tilts - 1}, at least one")
-        ctf = self.ctf and CtfParameters(
-            self.ctf.voltage,
-            self.ctf.spherical_aberration,
-            self.ctf.amplitude_contrast,
-            self.ctf.defocus_u[index],
-            self.ctf.defocus_v[index],
-            self.ctf.defocus_angle[index],
-            self.ctf.phase_shift[index],
-            self.ctf.scale[index],
-        )
+        per_exposure = self.b_factor_per_exposure
         return replace(
             self,
             images=_Selection(self.images, index),
             projections=self.projections[index],
-            ctf=ctf,
+            ctf=None if self.ctf is None else self.ctf.select(index),
             exposure=None if self.exposure is None else self.exposure[index],
+            own_exposure=self.own_exposure[index],
+            b_factor_per_exposure=None if per_exposure is None else per_exposure[index],
             tilt_angles=self.tilt_angles[index],
         )
+
+
+def _step(exposure: NDArray[np.float64]) -> float:
+    """Give the usual step between exposures: the middle one of those that are steps."""
+    steps = np.diff(np.sort(exposure[np.isfinite(exposure)]))
+    return float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0
 
 
 def chosen_images(images: ImageStack, tilts: Sequence[int]) -> ImageStack:

@@ -67,7 +67,7 @@ class TomogramFile:
     def header(self) -> tuple[float, tuple[float, float, float], str]:
         """Voxel size and place of the first voxel, Å, and the lines of its label."""
         taken = self.series if self.tilts is None else self.series.select(self.tilts)
-        voxel_size, _, making = describe(taken, self.region, self.strategy, ctf=self.settings.ctf)
+        voxel_size, _, making = describe(taken, self.region, self.strategy, self.settings.correction)
         label = label_of(f"{making}, {self.part}" if self.part else making, self.series, self.region, self.like)
         origin = self.orientation.origin(self.region, Box.of(self.series, self.region))
         return voxel_size, origin, f"{label}\n{self.key}" if self.key else label
@@ -147,7 +147,7 @@ class TomogramFile:
             remove_passport(self.path)
             return None
         made = make_passport(
-            self.path, self.series, self.region, self.strategy, ctf=self.settings.ctf, like=self.like, source=source,
-            options=options,
+            self.path, self.series, self.region, self.strategy, correction=self.settings.correction, like=self.like,
+            source=source, options=options,
         )  # fmt: skip
         return write_passport(self.path, made | ({"key": self.key} if self.key else {}))

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from fourierrecon.io.volumes import open_volume
-from fourierrecon.passport import passport_path, read_passport
+from fourierrecon.passport import ctf_words, passport_path, read_passport, weighting_words
 from fourierrecon.report import print_table
 
 
@@ -52,9 +52,8 @@ def print_volume(console: Console, path: Path) -> None:
                       f"{tilts['sign']}"),
             ("hand", hand["evidence"] + ("; the file is a mirror image of the frame"
                                          if hand["file_is_mirror_image_of_world"] else "")),
-            ("weighting", ", ".join(f"{key} {value}" if key != "name" else str(value)
-                                    for key, value in passport["weighting"].items())),
-            ("CTF", "corrected" if passport["ctf_corrected"] else "not corrected"),
+            ("weighting", weighting_words(passport)),
+            ("CTF", ctf_words(passport)),
             *(("source", f"{source['file']}, sha256 {source['sha256'][:16]}…") for source in passport["sources"]),
             ("options", ", ".join(f"{key} {value}" for key, value in passport["options"].items())),
         ]  # fmt: skip

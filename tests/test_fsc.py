@@ -43,7 +43,7 @@ def test_half_maps_predict_the_correlation_with_the_truth() -> None:
     series = simulation.series
     region = Region.of(series)
     full, even, odd = (
-        reconstruct(replace(series, images=images), region, Wiener(), n_threads=2).data
+        reconstruct(replace(series, images=images), region, Wiener(10.0), n_threads=2).data
         for images in (series.images, simulation.even, simulation.odd)
     )
     box, measured = soft_box(region.shape, (8, 16, 16)), wedge_mask(region.shape, series.projections)

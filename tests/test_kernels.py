@@ -43,7 +43,7 @@ def test_first_run_says_that_it_compiles_and_later_runs_do_not(tmp_path: Path) -
         "from fourierrecon.weighting import Wiener\n"
         "import numpy as np\n"
         "with announcing_compilation(screen()):\n"
-        "    Wiener().normalise(np.ones((2, 3), np.complex64), np.ones((2, 3), np.float32))\n"
+        "    Wiener(10.0).normalise(np.ones((2, 3), np.complex64), np.ones((2, 3), np.float32))\n"
     )
     said = [
         subprocess.run(

@@ -22,7 +22,7 @@ from fourierrecon.weighting import NoWeighting, PreWeight, Weighting, Wiener
 
 TILTS = np.linspace(-57, 60, 9)
 EVEN, ODD = tuple(range(0, 9, 2)), tuple(range(1, 9, 2))
-STRATEGIES = [NoWeighting(), PreWeight(), Wiener()]
+STRATEGIES = [NoWeighting(), PreWeight(10.0), Wiener(10.0)]
 
 
 class Counted:
@@ -106,7 +106,7 @@ def test_images_are_read_once() -> None:
     assert len(found.volumes) == 18
     assert set(images.read) == set(range(9))
     assert set(images.read.values()) == {1}
-    expected = reconstruct(series, coarse, Wiener(), n_threads=1).data
+    expected = reconstruct(series, coarse, Wiener(10.0), n_threads=1).data
     assert relative_error(found.volumes["wiener 2.0 None"], expected) < 1e-6
 
 

@@ -74,7 +74,7 @@ def test_reconstruct_writes_a_passport(run: Run, two_sets: Path) -> None:
     passport = read_passport(two_sets / "turned.mrc")
     assert passport is not None
     assert passport["options"]["like"] == "imod-tilt"
-    assert passport["weighting"] == {"name": "none"}
+    assert passport["weighting"] == {"name": "none", "words": "plain back-projection"}
     assert passport["volume"]["axes_fastest_first"] == ["x", "-z", "y"]
     read = {Path(source["file"]).name: source["sha256"] for source in passport["sources"]}
     assert read["tomograms.star"] == sha256((two_sets / "tomograms.star").read_bytes()).hexdigest()

@@ -132,8 +132,8 @@ def test_figures_of_a_good_tomogram(figures: dict[str, Findings]) -> None:
     assert good.views.xy.shape == (176, 160)
     assert (good.shape, good.voxel_size) == ((56, 176, 160), 10)
     facts = dict(good.facts)
-    assert facts["weighting"] == "Wiener(snr=10.0)"
-    assert facts["CTF"] == "corrected"
+    assert facts["weighting"].startswith("3D Wiener filter, SNR measured from")
+    assert facts["CTF"] == "CTF wiener"
     assert good.spectrum is not None
     assert good.spectrum[1].max() == 1
 
@@ -167,7 +167,7 @@ def test_the_page_holds_all_it_needs(made: Path) -> None:
     places = re.findall(r"(?:src|href)=[\"']?([^\"' >]*)", page)
     assert len(places) > 8
     assert {place.partition(":")[0] if place.startswith("data") else place[:1] for place in places} == {"data", "#"}
-    for word in ("misaligned", "wrong angle", "blank", "Fourier shell correlation", "Tilt by tilt", "Wiener(snr=10.0)"):
+    for word in ("misaligned", "wrong angle", "blank", "Fourier shell correlation", "Tilt by tilt", "3D Wiener filter"):
         assert word in page
     # names are text, not markup
     assert "TS_<b>" not in page

@@ -20,6 +20,7 @@ from fourierrecon.microscope import realistic_ctf
 from fourierrecon.plan import Plan, mask_of
 from fourierrecon.scratch import ScratchFile
 from fourierrecon.storage import Beside, Storage, check_room, choose_storage
+from fourierrecon.transfer import Correction
 from fourierrecon.weighting import NoWeighting, PreWeight, Weighting, Wiener
 
 TILTS = tuple(np.linspace(-60, 55, 7))
@@ -94,7 +95,7 @@ def test_an_error_while_writing_ends_it_and_leaves_nothing(
 def plan_of(strategy: Weighting | None = None) -> Plan:
     series, geometry = some_series()
     mask = mask_of(series.image_shape, 1.0, 0, 0)
-    return Plan.of(series, geometry.region, strategy or Wiener(), mask, True, "default")
+    return Plan.of(series, geometry.region, strategy or Wiener(), mask, Correction(), "default")
 
 
 def test_the_fastest_way_within_the_memory_is_chosen() -> None:
@@ -156,6 +157,7 @@ import sys
 import numpy as np
 from fourierrecon import Region, TiltSeries, reconstruct_to
 from fourierrecon.geometry import projection_matrices
+from fourierrecon.transfer import Correction
 from fourierrecon.weighting import NoWeighting
 n, depth, budget = 300, 400, int(sys.argv[1])
 images = np.random.default_rng(0).standard_normal((9, n, n)).astype(np.float32)

@@ -360,6 +360,10 @@ def common_columns(series: TiltSeries, hand: int) -> tuple[dict[str, list[str]],
             ("rlnCtfScalefactor", series.ctf.scale),
         ):
             tilts[label] = [_number(v) for v in values]
+        if series.ctf.b_factor.any():
+            tilts["rlnCtfBfactor"] = [_number(v) for v in series.ctf.b_factor]
+    if series.b_factor_per_exposure is not None:
+        tilts["rlnCtfBfactorPerElectronDose"] = [_number(v) for v in series.b_factor_per_exposure]
     if series.exposure is not None:
         tilts["rlnMicrographPreExposure"] = [_number(v) for v in series.exposure]
     return overview, tilts

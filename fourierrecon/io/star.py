@@ -18,12 +18,15 @@ from fourierrecon.io.mrc import FileImages, open_stack
 from fourierrecon.io.star_table import Table, read_tables
 from fourierrecon.tilt_series import (
     MOST_ANGLE,
+    MOST_B_FACTOR,
+    MOST_B_PER_EXPOSURE,
     MOST_DEFOCUS,
     MOST_SCALE,
     MOST_TILT,
     CtfParameters,
     ImageStack,
     TiltSeries,
+    chosen_images,
 )
 
 Which = Literal["full", "even", "odd"]
@@ -97,6 +100,7 @@ def read_tilt_series(path: str | os.PathLike[str], name: str | None = None, *, i
     ctf, ctf_missing = _ctf(row, tilts)
     label = "rlnMicrographPreExposure"
     exposure = tilts.numbers(label, least=0, most=LARGEST) if tilts.has(label) else None
+    own, per_exposure = _exposures(row, tilts)
     angles = _within(MOST_TILT, tilts, "rlnTomoYTilt") if tilts.has("rlnTomoYTilt") else np.empty(0)
     stack = _images(images, row, tilts)
 
@@ -129,6 +133,8 @@ def read_tilt_series(path: str | os.PathLike[str], name: str | None = None, *, i
         str(path),
         ctf_missing,
         _hand(row),
+        own_exposure=own,
+        b_factor_per_exposure=per_exposure,
     )
 
 
@@ -150,6 +156,27 @@ def read_halves(path: str | os.PathLike[str], name: str | None = None) -> dict[s
     if not all(tilts.has(IMAGE[half]) for half in halves):
         return {}
     return {half.capitalize(): _images(half, row, tilts) for half in halves}
+
+
+def halves_at_hand(source: Path, name: str, kept: Sequence[int] | None = None) -> dict[str, ImageStack]:
+    """Open the half images of a tilt series if it has them, all of them in files that are there; else nothing.
+
+    Parameters
+    ----------
+    source
+        File that the series was read from, of any program.
+    name
+        Of the series.
+    kept
+        0-based numbers of the images to take; None: all.
+    """
+    if source.suffix.lower() != ".star":
+        return {}
+    try:
+        halves = read_halves(source, name)
+    except DataError:  # sets name half images long after their files are gone; these are no more than welcome
+        return {}
+    return halves if kept is None else {half: chosen_images(images, kept) for half, images in halves.items()}
 
 
 def _hand(row: Table) -> int | None:
@@ -285,6 +312,7 @@ def _ctf(row: Table, tilts: Table) -> tuple[CtfParameters | None, tuple[str, ...
     defocus_u, defocus_v = (_within(MOST_DEFOCUS, tilts, label) for label in DEFOCUS[:2])
     angle, phase = _within(MOST_ANGLE, tilts, DEFOCUS[2]), _within(MOST_ANGLE, tilts, "rlnPhaseShift", 0.0)
     scale = _within(MOST_SCALE, tilts, "rlnCtfScalefactor", 1.0)
+    b_factor = tilts.numbers("rlnCtfBfactor", 0.0, least=0, most=MOST_B_FACTOR)
     try:
         ctf = CtfParameters.of(
             len(tilts),
@@ -296,10 +324,25 @@ def _ctf(row: Table, tilts: Table) -> tuple[CtfParameters | None, tuple[str, ...
             defocus_angle=angle,
             phase_shift=phase,
             scale=scale,
+            b_factor=b_factor,
         )
     except DataError as error:
         raise DataError(f"{row.where}, {'/'.join(OPTICS)}: {error}") from error
     return ctf, ()
+
+
+def _exposures(row: Table, tilts: Table) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Give the exposure of each image itself, where the set has it, and B-factors per exposure, likewise."""
+    own, label = np.empty(0), "rlnTomoImportFractionalDose"
+    if row.has(label):
+        dose = float(row.numbers(label, least=0, most=LARGEST)[0])
+        own = np.full(len(tilts), dose) if dose > 0 else own
+    label = "rlnCtfBfactorPerElectronDose"
+    for table in (tilts, row):
+        if table.has(label):
+            values = table.numbers(label, least=0, most=MOST_B_PER_EXPOSURE)
+            return own, np.array(np.broadcast_to(values, len(tilts)))
+    return own, None
 
 
 def _images(which: Which, row: Table, tilts: Table) -> ImageStack:

@@ -3,6 +3,18 @@
 from fourierrecon.weighting.base import Views, Weighting, available, from_text, register
 from fourierrecon.weighting.none import NoWeighting
 from fourierrecon.weighting.preweight import PreWeight
+from fourierrecon.weighting.snr import Auto, SnrCurve
 from fourierrecon.weighting.wiener import Wiener
 
-__all__ = ["NoWeighting", "PreWeight", "Views", "Weighting", "Wiener", "available", "from_text", "register"]
+__all__ = [
+    "Auto",
+    "NoWeighting",
+    "PreWeight",
+    "SnrCurve",
+    "Views",
+    "Weighting",
+    "Wiener",
+    "available",
+    "from_text",
+    "register",
+]

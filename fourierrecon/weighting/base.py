@@ -8,15 +8,20 @@ before it is inserted, and a pointwise normalisation of the gridded planes after
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import entry_points
-from typing import ClassVar, Protocol, TypeVar, get_type_hints, runtime_checkable
+from inspect import signature
+from typing import ClassVar, Protocol, TypeVar, get_args, get_type_hints, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.errors import UsageError
 from fourierrecon.tilt_series import CtfParameters
+from fourierrecon.transfer import Transfer
+from fourierrecon.weighting.snr import Auto, Snr, SnrCurve, read_snr
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +39,25 @@ class Views:
         Å.
     ctf
         Parameters of the CTF that the images are multiplied with, or None where it is off.
+    transfer
+        All that the images are multiplied with; None: the CTF alone.
     """
 
     matrices: NDArray[np.float64]
     depth: float
     voxel_size: float
     ctf: CtfParameters | None = None
+    transfer: Transfer | None = None
+
+    @cached_property
+    def transfers(self) -> Transfer:
+        """All that the images are multiplied with."""
+        return self.transfer or Transfer.plain(len(self.matrices), self.ctf)
+
+    @cached_property
+    def envelopes(self) -> NDArray[np.float32]:
+        """Its tables; see :meth:`fourierrecon.transfer.Transfer.envelopes`."""
+        return self.transfers.envelopes(self.voxel_size)
 
 
 @runtime_checkable
@@ -56,14 +74,11 @@ class Weighting(Protocol):
         :meth:`normalise` is called on planes of data and of weights, both inserted with the same kernel and scaled so
         that one fully sampled slice alone has weight CTF² (to 1.2 CTF²) on its own plane and next to it: there data
         over weights are its back-projection. Otherwise the images' samples are inserted as an exact back-projection.
-    linear
-        The volume is linear in the images.
     """
 
     name: ClassVar[str]
     divides_by_count: ClassVar[bool] = False
     uses_weights: ClassVar[bool] = False
-    linear: ClassVar[bool] = True
 
     def image_filter(
         self, tilt: int, frequency_x: NDArray[np.float32], frequency_y: NDArray[np.float32], views: Views
@@ -86,15 +101,55 @@ class Weighting(Protocol):
         """Whether :meth:`image_filter` does anything; without, the images need not be filtered in 2D at all."""
         return type(self).image_filter is not Weighting.image_filter
 
-    def normalise(self, data: NDArray[np.complex64], weights: NDArray[np.float32]) -> None:
+    @property
+    def linear(self) -> bool:
+        """Whether the volume is linear in the images."""
+        return True
+
+    @property
+    def words(self) -> str:
+        """What it does, in words."""
+        return self.name
+
+    @property
+    def uses_frequency(self) -> bool:
+        """Whether :meth:`normalise` takes the spatial frequency."""
+        return "frequency" in signature(self.normalise).parameters
+
+    @property
+    def measures(self) -> bool:
+        """Whether it leaves anything to be measured from the tilt series."""
+        return False
+
+    def resolved(self, measure: Callable[[], SnrCurve]) -> Weighting:
+        """Give the strategy with everything known that it leaves to be measured from a tilt series.
+
+        Parameters
+        ----------
+        measure
+            Gives the signal-to-noise ratio of the series.
+        """
+        return self
+
+    @property
+    def divides(self) -> bool:
+        """Whether the strategy divides by anything, so that CTF² may be in it."""
+        return self.uses_weights or self.has_filter
+
+    def normalise(
+        self, data: NDArray[np.complex64], weights: NDArray[np.float32], frequency: NDArray[np.float32] | None = None
+    ) -> None:
         """Normalise a block of gridded data in place.
 
         Parameters
         ----------
         data
-            ``(rows, columns)``: sum over images of CTF times spectrum.
+            ``(rows, columns)``: sum over images of T times spectrum.
         weights
-            ``(rows, columns)``: sum over images of CTF²; see :func:`fourierrecon.insertion.compensate`.
+            ``(rows, columns)``: sum over images of T², the square of all that they were multiplied with; see
+            :func:`fourierrecon.insertion.separate`.
+        frequency
+            ``(rows, columns)``: spatial frequency, 1/Å. It need not be a parameter of strategies that do not use it.
         """
         return
 
@@ -122,13 +177,13 @@ def available() -> list[str]:
     return sorted(_known())
 
 
-def from_text(text: str, **defaults: float) -> Weighting:
+def from_text(text: str, **defaults: Snr) -> Weighting:
     """Build a strategy from ``NAME[:key=value,...]``, for example ``wiener:snr=5``.
 
     Parameters
     ----------
     text
-        Name, and parameters that are numbers, true or false.
+        Name, and parameters that are numbers, true or false, or ``auto`` for a signal-to-noise ratio.
     **defaults
         For parameters that the text does not name; those that the strategy does not have are left out.
 
@@ -146,18 +201,26 @@ def from_text(text: str, **defaults: float) -> Weighting:
     if dataclasses.is_dataclass(strategy):
         fields = {f.name for f in dataclasses.fields(strategy) if f.init}
     kinds = get_type_hints(strategy)
-    values: dict[str, float | bool | None] = {k: v for k, v in defaults.items() if k in fields}
+    values: dict[str, Snr | bool | None] = {k: v for k, v in defaults.items() if k in fields}
     for item in filter(None, (part.strip() for part in rest.split(","))):
         key, equals, value = (part.strip() for part in item.partition("="))
         if not equals or key not in fields:
             options = ", ".join(sorted(fields)) or "none"
             raise UsageError(f"weighting {name} has no parameter {key!r}; its parameters: {options} (as key=value)")
         try:
-            values[key] = _truth(value) if kinds.get(key) is bool else float(value)
+            values[key] = _value(value, kinds.get(key))
         except ValueError:
             kind = "truth value" if kinds.get(key) is bool else "number"
             raise UsageError(f"weighting {name}: {key}={value!r} is not a {kind}") from None
     return strategy(**values)
+
+
+def _value(text: str, kind: object) -> Snr | bool:
+    if kind is bool:
+        return _truth(text)
+    if text.lower().startswith("auto") and Auto in get_args(kind):
+        return read_snr(text)
+    return float(text)
 
 
 def _truth(value: str) -> bool:
@@ -166,9 +229,3 @@ def _truth(value: str) -> bool:
     if value.lower() in ("false", "no", "0"):
         return False
     raise ValueError(value)
-
-
-def check_snr(snr: float) -> None:
-    """Raise :class:`UsageError` unless the signal-to-noise ratio is positive; infinity is allowed."""
-    if not snr > 0:
-        raise UsageError(f"SNR {snr:g} must be above 0 (10 is the default; larger trusts the data more)")

@@ -18,3 +18,8 @@ class NoWeighting(Weighting):
 
     name: ClassVar[str] = "none"
     divides_by_count: ClassVar[bool] = True
+
+    @property
+    def words(self) -> str:
+        """What it does, in words."""
+        return "plain back-projection"

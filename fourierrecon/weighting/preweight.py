@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fourierrecon.ctf import kernel_coefficients
-from fourierrecon.ctf_kernel import transfer
+from fourierrecon.ctf_kernel import damp_row, transfer
 from fourierrecon.errors import UsageError
 from fourierrecon.kernels import compiled
-from fourierrecon.weighting.base import Views, Weighting, check_snr, register
+from fourierrecon.transfer import PER_CYCLE
+from fourierrecon.weighting.base import Views, Weighting, register
+from fourierrecon.weighting.snr import AUTO, STATED, STEP, Auto, Snr, SnrCurve, read_snr, snr_words
 
 
 @register
@@ -30,20 +32,40 @@ class PreWeight(Weighting):
     Parameters
     ----------
     snr
-        Signal-to-noise ratio, relative to one image with CTF = 1; infinity divides without regularisation.
+        Signal-to-noise ratio, relative to one image with CTF = 1; as for :class:`~fourierrecon.weighting.Wiener`.
     thickness
         Of the specimen, Å; default: the depth of the region.
     """
 
     name: ClassVar[str] = "preweight"
 
-    snr: float = 10.0
+    snr: Snr = AUTO
     thickness: float | None = None
 
     def __post_init__(self) -> None:
-        check_snr(self.snr)
+        object.__setattr__(self, "snr", read_snr(self.snr))
         if self.thickness is not None and not self.thickness > 0:
             raise UsageError(f"thickness {self.thickness:g} Å of the specimen must be above 0")
+
+    @property
+    def linear(self) -> bool:
+        """Whether the volume is linear in the images: not where they give the SNR."""
+        return not isinstance(self.snr, Auto)
+
+    @property
+    def words(self) -> str:
+        """What it does, in words."""
+        thickness = "of the region" if self.thickness is None else f"{self.thickness:g} Å"
+        return f"2D pre-weight, thickness {thickness}, {snr_words(self.snr)}"
+
+    @property
+    def measures(self) -> bool:
+        """Whether the SNR is still to be measured."""
+        return isinstance(self.snr, Auto)
+
+    def resolved(self, measure: Callable[[], SnrCurve]) -> Weighting:
+        """Give the filter with an SNR that is known; see :class:`Weighting`."""
+        return replace(self, snr=measure().times(self.snr.factor)) if isinstance(self.snr, Auto) else self
 
     def image_filter(
         self, tilt: int, frequency_x: NDArray[np.float32], frequency_y: NDArray[np.float32], views: Views
@@ -56,26 +78,35 @@ class PreWeight(Weighting):
         # z_g and the frequency in image g are linear in the frequency of this image
         distance = thickness * (normals @ slices[tilt].T)
         into = np.linalg.solve(slices @ slices.transpose(0, 2, 1), slices @ slices[tilt].T)
-        ctfs = np.stack([kernel_coefficients(views.ctf, g, views.voxel_size) for g in range(len(slices))])
+        seen = views.transfers
+        phases = np.stack([seen.phases(g, views.voxel_size) for g in range(len(slices))])
+        # starts as what is added to the weights
         factors = np.empty((frequency_y.size, frequency_x.size), np.float32)
-        floor = max(1 / self.snr, 1e-6)
+        if isinstance(self.snr, float):
+            factors[:] = max(1 / self.snr, 1e-6)
+        else:
+            curve = STATED.times(self.snr.factor) if isinstance(self.snr, Auto) else self.snr
+            scale = np.float32(1 / (STEP * views.voxel_size))
+            squared = (frequency_x.reshape(1, -1) * scale) ** 2 + (frequency_y.reshape(-1, 1) * scale) ** 2
+            places = np.minimum(np.sqrt(squared) + np.float32(0.5), len(curve.noise) - 1).astype(np.int32)
+            np.maximum(curve.noise[places], np.float32(1e-6), out=factors)
         _filter(
-            frequency_x.ravel(), frequency_y.ravel(), distance, into, ctfs, views.ctf is not None, floor,
-            1 / thickness, factors,
+            frequency_x.ravel(), frequency_y.ravel(), distance, into, phases, seen.form, seen.weighs_ctf,
+            views.envelopes, PER_CYCLE, 1 / thickness, factors,
         )  # fmt: skip
         return factors
 
 
 @compiled()
 def _filter(
-    fx: Any, fy: Any, distance: Any, into: Any, ctfs: Any, use_ctf: bool, floor: float, gain: float,
-    factors: Any,
+    fx: Any, fy: Any, distance: Any, into: Any, phases: Any, form: int, use_ctf: bool, envelopes: Any,
+    per_cycle: float, gain: float, factors: Any,
 ) -> None:  # fmt: skip
     n = fx.shape[0]
+    envelopes_here = np.empty(n, np.float32)
     spacing = fx[1] - fx[0] if n > 1 else np.float32(1)
     for row in range(fy.shape[0]):
         y = fy[row]
-        factors[row] = floor
         for g in range(distance.shape[0]):
             # the columns where |z_g| < 1 are an interval
             slope, start = distance[g, 0] * spacing, distance[g, 1] * y + distance[g, 0] * fx[0]
@@ -87,13 +118,24 @@ def _filter(
             elif abs(start) >= 1:
                 continue
             xx, xy, yx, yy = into[g, 0, 0], into[g, 0, 1], into[g, 1, 0], into[g, 1, 1]
-            coefficients = ctfs[g]
+            coefficients, envelope = phases[g], envelopes[g]
+            square = np.float32(coefficients[5] * coefficients[5])
+            if envelope.shape[0] > 0 and first <= last:
+                x = fx[first]
+                damp_row(
+                    xx * x + xy * y, xx * spacing, yx * x + yy * y, yx * spacing, envelope, per_cycle,
+                    envelopes_here[first : last + 1],
+                )  # fmt: skip
             for column in range(first, last + 1):
                 near = np.float32(max(0.0, 1 - abs(start + slope * column)))
+                x = fx[column]
                 if use_ctf:
-                    x = fx[column]
-                    value = transfer(xx * x + xy * y, yx * x + yy * y, coefficients)
+                    value = transfer(xx * x + xy * y, yx * x + yy * y, coefficients, form)
                     near *= value * value
+                else:
+                    near *= square
+                if envelope.shape[0] > 0:
+                    near *= envelopes_here[column] * envelopes_here[column]
                 factors[row, column] += near
         for column in range(n):
             factors[row, column] = np.float32(gain) / factors[row, column]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fourierrecon.errors import UsageError
 from fourierrecon.kernels import compiled
-from fourierrecon.weighting.base import Weighting, check_snr, register
+from fourierrecon.weighting.base import Weighting, register
+from fourierrecon.weighting.snr import AUTO, STATED, STEP, Auto, Snr, SnrCurve, read_snr, snr_words
 
 
 @register
@@ -27,20 +30,61 @@ class Wiener(Weighting):
     Parameters
     ----------
     snr
-        Signal-to-noise ratio, relative to one image with CTF = 1; infinity divides without regularisation.
+        Signal-to-noise ratio, relative to one image with CTF = 1: a number, infinity (divides without regularisation),
+        a curve, or ``"auto"``, ``"auto:3"``: measured from the tilt series by spatial frequency, times 3.
     """
 
     name: ClassVar[str] = "wiener"
     uses_weights: ClassVar[bool] = True
 
-    snr: float = 10.0
+    snr: Snr = AUTO
 
     def __post_init__(self) -> None:
-        check_snr(self.snr)
+        object.__setattr__(self, "snr", read_snr(self.snr))
 
-    def normalise(self, data: NDArray[np.complex64], weights: NDArray[np.float32]) -> None:
-        """Divide ``(rows, columns)`` of data by weights plus 1/SNR, in place; where there is no weight, data stays."""
-        _divide(data, weights, np.float32(1 / self.snr))
+    @property
+    def linear(self) -> bool:
+        """Whether the volume is linear in the images: not where they give the SNR."""
+        return not isinstance(self.snr, Auto)
+
+    @property
+    def words(self) -> str:
+        """What it does, in words."""
+        return f"3D Wiener filter, {snr_words(self.snr)}"
+
+    @property
+    def uses_frequency(self) -> bool:
+        """Whether the SNR depends on the spatial frequency."""
+        return not isinstance(self.snr, float)
+
+    @property
+    def measures(self) -> bool:
+        """Whether the SNR is still to be measured."""
+        return isinstance(self.snr, Auto)
+
+    def resolved(self, measure: Callable[[], SnrCurve]) -> Weighting:
+        """Give the filter with an SNR that is known; see :class:`Weighting`."""
+        return replace(self, snr=measure().times(self.snr.factor)) if isinstance(self.snr, Auto) else self
+
+    def normalise(
+        self, data: NDArray[np.complex64], weights: NDArray[np.float32], frequency: NDArray[np.float32] | None = None
+    ) -> None:
+        """Divide ``(rows, columns)`` of data by weights plus 1/SNR, in place; where there is no weight, data stays.
+
+        Where the SNR is not measured yet, it is the assumed curve :data:`~fourierrecon.weighting.snr.STATED`.
+
+        Raises
+        ------
+        UsageError
+            If the SNR depends on the spatial frequency (1/Å) and that is not given.
+        """
+        if isinstance(self.snr, float):
+            _divide(data, weights, np.float32(1 / self.snr))
+            return
+        if frequency is None:
+            raise UsageError(f"wiener with {snr_words(self.snr)} needs the spatial frequency of each point")
+        curve = STATED.times(self.snr.factor) if isinstance(self.snr, Auto) else self.snr
+        _divide_by_curve(data, weights, frequency, curve.noise, np.float32(1 / STEP))
 
 
 @compiled()
@@ -50,3 +94,13 @@ def _divide(data: Any, weights: Any, floor: Any) -> None:
         for column in range(data.shape[1]):
             # where there is no weight there is no data either: zero stays zero, also without regularisation
             data[row, column] *= one / max(weights[row, column] + floor, np.float32(1e-9))
+
+
+@compiled()
+def _divide_by_curve(data: Any, weights: Any, frequency: Any, noise: Any, per_frequency: Any) -> None:
+    one, last, half = np.float32(1), np.float32(noise.shape[0] - 2), np.float32(0.5)
+    for row in range(data.shape[0]):
+        values, weight, places = data[row], weights[row], frequency[row]
+        for column in range(values.shape[0]):
+            floor = noise[np.uint32(min(places[column] * per_frequency + half, last))]
+            values[column] *= one / max(weight[column] + floor, np.float32(1e-9))

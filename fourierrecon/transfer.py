@@ -1,0 +1,336 @@
+"""The transfer function of each image: ``T = CTF x envelope x scale``, in the data and in the weights.
+
+A sample of an image is ``T`` times the specimen plus noise. So data are multiplied by ``T`` and weights are ``T²``,
+whatever acts on the signal: the contrast transfer function, the damage by exposure, B-factors, and scale factors of
+steep images. Every weighting sees ``T²`` where it would see CTF², so nothing is passed over twice.
+
+Exposure: ``exp(-N / (2 N_c(q)))`` with the critical exposure ``N_c = 0.24499 q^-1.6649 + 2.8141`` e⁻/Å² at 300 kV, less
+below (Grant & Grigorieff 2015); or ``exp(-B q²/4)`` with ``B`` growing by 4 Å² per e⁻/Å². ``N`` is the exposure at the
+middle of an image: that before it, and half of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fourierrecon.ctf import kernel_coefficients, phase_coefficients
+from fourierrecon.errors import DataError, UsageError
+from fourierrecon.tilt_series import CtfParameters, TiltSeries
+
+#: What is done with the CTF: factor of the data, and whether the weights are its square. What others call it.
+CTF_MODES = {
+    "wiener": "data times CTF, divided by CTF² (pytom-match-pick: CTF-corrected; RELION: the default)",
+    "multiply": "data times CTF, nothing divided by it (RELION 5.1: premultiplied, --skip_fourier_wiener)",
+    "phase-flip": "data times the sign of the CTF (IsoNet2: phase flipped; pytom-match-pick: --ctf-model phase-flip)",
+    "first-peak": "as wiener, the CTF taken as 1 up to its first peak (RELION: --ctf_intact_first_peak)",
+    "none": "no CTF",
+}
+EXPOSURES = {
+    "grant": "filter of Grant & Grigorieff",
+    "bfactor": "B-factor that grows with exposure",
+    "none": "no exposure filter",
+}
+TILT_WEIGHTS = ("cos", "none")
+#: Numbers by which compiled loops know what the CTF becomes.
+AS_IT_IS, SIGN, FROM_FIRST_PEAK = 0, 1, 2
+#: B-factor per exposure where the set does not tell, Å² per e⁻/Å².
+B_PER_EXPOSURE = 4.0
+#: More exposure than any specimen is given, e⁻/Å².
+MOST_EXPOSURE = 500.0
+#: Critical exposure relative to that at 300 kV; for voltages within 5 kV.
+BY_VOLTAGE = {300.0: 1.0, 200.0: 0.8, 100.0: 0.64}
+#: Intervals in which envelopes are tabulated, up to the corner of the image's Fourier square.
+STEPS = 2048
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What is asked for; None leaves it to the weighting and to what the set tells.
+
+    Parameters
+    ----------
+    ctf_mode
+        One of :data:`CTF_MODES`; None: ``wiener``, or ``multiply`` where the weighting divides by nothing.
+    exposure
+        One of :data:`EXPOSURES`; None: ``bfactor`` where the set gives one per exposure
+        (``rlnCtfBfactorPerElectronDose``), else ``none``.
+    tilt_weight
+        ``cos``: images without scale factors (``rlnCtfScalefactor``) count by the cosine of their tilt; None: ``none``.
+
+    Raises
+    ------
+    UsageError
+        If a name is unknown.
+    """
+
+    ctf_mode: str | None = None
+    exposure: str | None = None
+    tilt_weight: str | None = None
+
+    def __post_init__(self) -> None:
+        for option, value, known in (
+            ("--ctf_mode", self.ctf_mode, CTF_MODES),
+            ("--exposure", self.exposure, EXPOSURES),
+            ("--tilt_weight", self.tilt_weight, TILT_WEIGHTS),
+        ):
+            if value is not None and value not in known:
+                raise UsageError(f"{option} {value}: unknown; available: {', '.join(known)}")
+
+    def words(self, divides: bool) -> str:
+        """What is asked for, in words, with a weighting that divides by something or not."""
+        named = (("exposure", self.exposure), ("tilt weight", self.tilt_weight))
+        ctf = (
+            "CTF not corrected"
+            if self.ctf_mode == "none"
+            else f"CTF {self.ctf_mode or ('wiener' if divides else 'multiply')}"
+        )
+        return ", ".join([ctf, *(f"{label} {value}" for label, value in named if value is not None)])
+
+    @classmethod
+    def of(
+        cls, ctf: bool = True, ctf_mode: str | None = None, exposure: str | None = None, tilt_weight: str | None = None
+    ) -> Correction:
+        """Give what ``--ctf/--noctf`` and the options by name come to.
+
+        Raises
+        ------
+        UsageError
+            If a name is unknown, or a mode is given for a CTF that is switched off.
+        """
+        if not ctf and ctf_mode not in (None, "none"):
+            raise UsageError(f"--noctf and --ctf_mode {ctf_mode} exclude each other; give one of them")
+        return cls(ctf_mode if ctf else "none", exposure, tilt_weight)
+
+
+@dataclass(frozen=True, eq=False)
+class Transfer:
+    """Transfer functions of all images of a tilt series.
+
+    Parameters
+    ----------
+    mode
+        One of :data:`CTF_MODES`.
+    ctf
+        Parameters of the CTF; None where the mode is ``none``.
+    scale
+        Factor on each image's function, ``(n_tilts,)``.
+    damping
+        Functions of the spatial frequency that act as well: for each tilt a B-factor (Å²) and an exposure (e⁻/Å², of
+        the critical exposure at 300 kV), ``(n_tilts, 2)``.
+    exposure, tilt_weight
+        As asked for, or found in the set.
+    """
+
+    mode: str
+    ctf: CtfParameters | None
+    scale: NDArray[np.float64]
+    damping: NDArray[np.float64]
+    exposure: str = "none"
+    tilt_weight: str = "none"
+
+    @classmethod
+    def of(cls, series: TiltSeries, correction: Correction, *, divides: bool = True) -> Transfer:
+        """Find out what acts on the images of a tilt series.
+
+        Parameters
+        ----------
+        series
+            Its optics, exposures and geometry.
+        correction
+            What is asked for.
+        divides
+            The weighting divides by something, so that there can be a CTF² in it.
+
+        Raises
+        ------
+        UsageError
+            If the mode makes no sense with the weighting.
+        DataError
+            If the CTF or exposures are missing, or exposures make no sense.
+        """
+        mode = correction.ctf_mode or ("wiener" if divides else "multiply")
+        if mode in ("wiener", "first-peak") and not divides:
+            raise UsageError(
+                f"--ctf_mode {mode} divides by CTF², and plain back-projection (none) divides by nothing; choose "
+                f"--ctf_mode multiply, phase-flip or none, or another weighting"
+            )
+        ctf = None if mode == "none" else series.ctf
+        where = series.source or series.name
+        if mode != "none" and ctf is None:
+            raise DataError(
+                f"{where}: the CTF needs {', '.join(series.ctf_missing) or 'defocus and optics'}; "
+                f"add what is missing, or switch the CTF off (--noctf, ctf=False)"
+            )
+        n = series.n_tilts
+        scale = np.ones(n) if ctf is None else ctf.scale.copy()
+        weight = correction.tilt_weight or "none"
+        if weight == "cos" and (ctf is None or (ctf.scale == 1).all()):
+            scale *= cosines(series)
+        elif weight == "cos":
+            weight = "rlnCtfScalefactor of the set, which goes first"
+        damping = np.zeros((n, 2))
+        if ctf is not None:
+            damping[:, 0] = ctf.b_factor
+        per_exposure = series.b_factor_per_exposure
+        given = per_exposure is not None and bool(per_exposure.any())
+        exposure = correction.exposure or ("bfactor" if given else "none")
+        if exposure == "bfactor":
+            per = per_exposure if per_exposure is not None and given else np.full(n, B_PER_EXPOSURE)
+            damping[:, 0] += per * accumulated(series)
+        elif exposure == "grant":
+            damping[:, 1] = accumulated(series) / _by_voltage(series)
+        return cls(mode, ctf, scale, damping, exposure, weight)
+
+    @classmethod
+    def plain(cls, n_tilts: int, ctf: CtfParameters | None = None) -> Transfer:
+        """Give that of a CTF alone, or of nothing."""
+        scale = np.ones(n_tilts) if ctf is None else ctf.scale
+        return cls("none" if ctf is None else "wiener", ctf, scale, np.zeros((n_tilts, 2)))
+
+    @property
+    def applies(self) -> bool:
+        """Whether images are multiplied with anything but 1."""
+        return self.ctf is not None or bool(self.damping.any()) or bool((self.scale != 1).any())
+
+    @property
+    def weighs_ctf(self) -> bool:
+        """Whether the weights hold CTF², not 1 in its place."""
+        return self.mode in ("wiener", "first-peak")
+
+    @property
+    def form(self) -> int:
+        """What the CTF becomes, as compiled loops know it."""
+        return {"phase-flip": SIGN, "first-peak": FROM_FIRST_PEAK}.get(self.mode, AS_IT_IS)
+
+    def phases(self, tilt: int, voxel_size: float) -> NDArray[np.float64]:
+        """Coefficients for :func:`fourierrecon.ctf_kernel.transfer`: phase in turns, and scale; voxel size in Å."""
+        coefficients = kernel_coefficients(self.ctf, tilt, voxel_size)
+        coefficients[5] = self.scale[tilt]
+        return coefficients
+
+    def envelopes(self, voxel_size: float) -> NDArray[np.float32]:
+        """Tabulate what damps the images, for frequencies ``i / per_cycle`` cycles per voxel; see :data:`PER_CYCLE`.
+
+        Returns
+        -------
+        envelopes
+            ``(n_tilts, STEPS + 2)``, or ``(n_tilts, 0)`` where nothing does.
+        """
+        if not self.damping.any():
+            return np.empty((len(self.scale), 0), np.float32)
+        q = np.arange(STEPS + 2) / (PER_CYCLE * voxel_size)
+        return np.stack([self.damped(tilt, q) for tilt in range(len(self.scale))]).astype(np.float32)
+
+    def damped(self, tilt: int, frequency: ArrayLike) -> NDArray[np.float64]:
+        """Give the envelope of one image at spatial frequencies, 1/Å."""
+        q = np.asarray(frequency, float)
+        b, exposure = self.damping[tilt]
+        if b == exposure == 0:
+            return np.ones_like(q)
+        inverse = np.zeros_like(q)  # of the critical exposure
+        inverse[q > 0] = 1 / critical_exposure(q[q > 0])
+        return np.asarray(np.exp(-b * q * q / 4 - exposure * inverse / 2))
+
+    def evaluate(self, tilt: int, frequency_x: ArrayLike, frequency_y: ArrayLike) -> NDArray[np.float64]:
+        """Give ``T`` of one image at spatial frequencies along its columns and rows, 1/Å; they broadcast."""
+        fx, fy = np.asarray(frequency_x, float), np.asarray(frequency_y, float)
+        squared = fx * fx + fy * fy
+        values = self.scale[tilt] * self.damped(tilt, np.sqrt(squared))
+        if self.ctf is None:
+            return np.asarray(values)
+        xx, xy, yy, quartic, constant = phase_coefficients(self.ctf, tilt)
+        chi = xx * fx * fx + xy * fx * fy + yy * fy * fy + quartic * squared * squared + constant
+        wave = np.sin(chi)
+        sign = np.where(wave < 0, -1.0, 1.0)
+        if self.form == SIGN:
+            wave = sign
+        elif self.form == FROM_FIRST_PEAK:
+            wave = np.where(np.abs(chi) < np.pi / 2, sign, wave)
+        return np.asarray(values * wave)
+
+    @property
+    def words(self) -> str:
+        """What is done, in words."""
+        parts = ["CTF not corrected" if self.mode == "none" else f"CTF {self.mode}"]
+        if self.exposure != "none":
+            parts.append(f"exposure {self.exposure}")
+        if self.ctf is not None and self.ctf.b_factor.any():
+            parts.append("B-factors of the set")
+        if self.ctf is not None and (self.ctf.scale != 1).any():
+            parts.append("scale factors of the set")
+        elif self.tilt_weight == "cos":
+            parts.append("tilt weight cos")
+        return ", ".join(parts)
+
+    def record(self) -> dict[str, object]:
+        """Say what was done for the passport of a volume."""
+        return {
+            "mode": self.mode,
+            "meaning": CTF_MODES[self.mode],
+            "exposure": self.exposure,
+            "tilt_weight": self.tilt_weight,
+            "b_factor_angstrom2": self.damping[:, 0].tolist() if self.damping[:, 0].any() else None,
+            "exposure_at_300_kv": self.damping[:, 1].tolist() if self.damping[:, 1].any() else None,
+            "scale": self.scale.tolist(),
+        }
+
+
+#: Entries of a table of envelopes per cycle per voxel: the corner of the image's square is the last.
+PER_CYCLE = STEPS / float(np.sqrt(0.5))
+
+
+def critical_exposure(frequency: ArrayLike) -> NDArray[np.float64]:
+    """Exposure that leaves ``1/sqrt(e)`` of the signal at 300 kV, e⁻/Å² (Grant & Grigorieff 2015); frequency in 1/Å."""
+    return np.asarray(0.24499 * np.asarray(frequency, float) ** -1.6649 + 2.8141)
+
+
+def cosines(series: TiltSeries) -> NDArray[np.float64]:
+    """Cosines of the angles between beam and z, ``(n_tilts,)``: what a slab's thickness along the beam goes by."""
+    beams = np.cross(series.projections[:, 0, :3], series.projections[:, 1, :3])
+    return np.asarray(np.abs(beams[:, 2]) / np.linalg.norm(beams, axis=1))
+
+
+def accumulated(series: TiltSeries) -> NDArray[np.float64]:
+    """Exposure at the middle of each image, e⁻/Å², ``(n_tilts,)``: that before it, and half of its own.
+
+    Raises
+    ------
+    DataError
+        If it is not known, or makes no sense.
+    """
+    where = series.source or series.name
+    before = series.exposure
+    remedy = "correct rlnMicrographPreExposure (of other programs: give --mdoc), or choose --exposure none"
+    if before is None:
+        raise DataError(f"{where}: exposures are missing for --exposure; {remedy.replace('correct', 'add')}")
+    problem = ""
+    bad = np.flatnonzero(~(np.isfinite(before) & (before >= 0)))
+    if len(bad):
+        problem = f"{before[bad[0]]:g} e⁻/Å² before image {bad[0] + 1}"
+    elif before.max() > MOST_EXPOSURE:
+        worst = int(np.argmax(before))
+        problem = f"{before[worst]:g} e⁻/Å² before image {worst + 1}, more than a specimen survives"
+    elif len(before) > 1 and np.ptp(before) == 0:
+        problem = f"{before[0]:g} e⁻/Å² before every image, so that none adds any"
+    if problem:
+        raise DataError(f"{where}: exposures are wrong: {problem}; allowed: 0 to {MOST_EXPOSURE:g}, growing; {remedy}")
+    return np.asarray(before + series.own_exposure / 2)
+
+
+def _by_voltage(series: TiltSeries) -> float:
+    """Critical exposure over that at 300 kV."""
+    if series.ctf is None:
+        raise DataError(
+            f"{series.source or series.name}: --exposure grant needs the voltage, but "
+            f"{', '.join(series.ctf_missing) or 'rlnVoltage'} is missing; add it, or choose --exposure bfactor or none"
+        )
+    for voltage, factor in BY_VOLTAGE.items():
+        if abs(series.ctf.voltage - voltage) <= 5:
+            return factor
+    raise DataError(
+        f"{series.source or series.name}: critical exposures are known for {', '.join(f'{v:g}' for v in BY_VOLTAGE)} "
+        f"kV, not for {series.ctf.voltage:g} kV; choose --exposure bfactor or none"
+    )
