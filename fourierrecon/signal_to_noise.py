@@ -23,7 +23,7 @@ from fourierrecon.weighting import Weighting
 from fourierrecon.weighting.snr import STATED, SnrCurve
 
 #: Side of what is looked at in the middle of each image, binned px: half of the image, between these.
-SIDES = 256, 512
+SIDES = 256, 320
 #: Distance of two slices up to which they show the same, over one over the thickness.
 NEAR = 0.35
 #: Thickness of a specimen where the series does not tell the size of its tomogram, Å.

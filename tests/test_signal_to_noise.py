@@ -125,7 +125,7 @@ def test_curves() -> None:
     curve = SnrCurve((0.01, 0.02), (100.0, 25.0))
     np.testing.assert_allclose(curve.at([0.001, 0.01, 0.02, 0.04]), [100, 100, 25, 6.25])
     assert curve.times(3).at(0.02) == pytest.approx(75)
-    np.testing.assert_allclose(curve.noise[[200, 400, 800]], [0.01, 0.04, 0.16], rtol=1e-5)
+    np.testing.assert_allclose(curve.noise[[500, 1000, 2000]], [0.01, 0.04, 0.16], rtol=1e-5)
     for q, snr in (
         ((), ()),
         ((0.1, 0.1), (1, 1)),

@@ -86,8 +86,10 @@ class PreWeight(Weighting):
             factors[:] = max(1 / self.snr, 1e-6)
         else:
             curve = STATED.times(self.snr.factor) if isinstance(self.snr, Auto) else self.snr
-            q = np.hypot(frequency_x.reshape(1, -1), frequency_y.reshape(-1, 1)) / views.voxel_size
-            factors[:] = np.maximum(np.interp(q, STEP * np.arange(len(curve.noise)), curve.noise), 1e-6)
+            scale = np.float32(1 / (STEP * views.voxel_size))
+            squared = (frequency_x.reshape(1, -1) * scale) ** 2 + (frequency_y.reshape(-1, 1) * scale) ** 2
+            places = np.minimum(np.sqrt(squared) + np.float32(0.5), len(curve.noise) - 1).astype(np.int32)
+            np.maximum(curve.noise[places], np.float32(1e-6), out=factors)
         _filter(
             frequency_x.ravel(), frequency_y.ravel(), distance, into, phases, seen.form, seen.weighs_ctf,
             views.envelopes, PER_CYCLE, 1 / thickness, factors,

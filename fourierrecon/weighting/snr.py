@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fourierrecon.errors import UsageError
 
-#: Step of tables over spatial frequency, and their end, 1/Å.
-STEP, END = 5e-5, 1.0
+#: Step of tables over spatial frequency, and their end, 1/Å: so fine that the nearest entry does.
+STEP, END = 2e-5, 1.0
 #: No ratio is taken as less, so that its inverse stays a sensible number.
 LEAST = 1e-6
 

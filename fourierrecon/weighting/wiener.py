@@ -98,12 +98,9 @@ def _divide(data: Any, weights: Any, floor: Any) -> None:
 
 @compiled()
 def _divide_by_curve(data: Any, weights: Any, frequency: Any, noise: Any, per_frequency: Any) -> None:
-    one, last = np.float32(1), np.float32(noise.shape[0] - 2)
+    one, last, half = np.float32(1), np.float32(noise.shape[0] - 2), np.float32(0.5)
     for row in range(data.shape[0]):
         values, weight, places = data[row], weights[row], frequency[row]
         for column in range(values.shape[0]):
-            place = min(places[column] * per_frequency, last)
-            entry = np.uint32(place)
-            low = noise[entry]
-            floor = low + (place - np.float32(entry)) * (noise[entry + np.uint32(1)] - low)
+            floor = noise[np.uint32(min(places[column] * per_frequency + half, last))]
             values[column] *= one / max(weight[column] + floor, np.float32(1e-9))
