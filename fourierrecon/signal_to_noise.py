@@ -223,7 +223,8 @@ def _transform(
         sample = image[::5, ::5]
         middle = np.median(sample)
         reach = np.float32(OUTLIER * 1.4826) * np.median(np.abs(sample - middle))
-        np.clip(image, middle - reach, middle + reach, out=image)
+        if reach > 0:  # else most pixels are the same: beads without noise, which are no outliers
+            np.clip(image, middle - reach, middle + reach, out=image)
         image -= image.mean(dtype=np.float64)
         data[i] = np.fft.rfft2(image * window * np.float32(share[i]))
 
