@@ -26,7 +26,6 @@ from fourierrecon.options import (
     alignment_option,
     output_option,
 )
-from fourierrecon.tilt_series import USUAL_HAND
 
 if TYPE_CHECKING:
     from fourierrecon.geometry import Region
@@ -221,6 +220,7 @@ def _entry(
 ) -> Entry:
     """Make the entry of one tilt series, of a region of it for a list, and note which stacks have to be written."""
     from fourierrecon.io.relion import relion4_entry, relion5_entry
+    from fourierrecon.tilt_series import USUAL_HAND
 
     hand = series.hand or USUAL_HAND
     names: dict[str, list[str]] = {}

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon import parallel
+from fourierrecon.bad_images import sound_pixels
 from fourierrecon.preprocess import load_image
 from fourierrecon.tilt_series import ImageStack, TiltSeries
 from fourierrecon.transfer import Correction, Transfer
@@ -205,7 +206,7 @@ def _transform(
         x, y = corner[i]
         image = np.asarray(images[int(tilts[i])])
         part = image[y : y + side * factor, x : x + side * factor]
-        if image.shape != series.image_shape or not np.isfinite(part).all():
+        if image.shape != series.image_shape or not sound_pixels(part).all():
             load_image(replace(series, images=images), int(tilts[i]))  # says what is wrong with it
         blocks = np.asarray(part, np.float32).reshape(side, factor, side, factor)
         cut[i] = blocks.mean((1, 3)) if factor > 1 else part

@@ -55,7 +55,7 @@ def look(program: str, folder: Path) -> tuple[NDArray[np.float64], float]:
     """Give the beads' places, unbinned voxels of RELION's frame, and the kurtosis of the volume around them."""
     series = read(program, folder)
     region = Region.of(series, binning=BINNING, size=SIZE)
-    volume = reconstruct(series, region, PreWeight(), ctf=False, n_threads=2).data
+    volume = reconstruct(series, region, PreWeight(snr=10.0), ctf=False, n_threads=2).data
     found = beads(volume)
     matrix = conversion("volume", "relion5-px", Box.of(series, region), source_binning=BINNING)
     apart = volume - volume.mean()

@@ -632,7 +632,7 @@ def test_reconstruct_writes_every_format_and_type(run: Any, small_set: str) -> N
         volume = file.read()
         assert volume.voxel_size == pytest.approx(a.voxel_size)
         assert volume.origin == pytest.approx(a.origin)
-        assert volume.label == a.label
+        assert volume.label.replace("Å", "A") == a.label.replace("Å", "A")  # labels of MRC are ASCII
         np.testing.assert_allclose(volume.data, a.data, atol=step * float(np.ptp(a.data)))
     assert sorted(path.name for path in Path().iterdir()) == ["a.mrc", "a.zarr", "b.zarr", "c.rec", "d.mrc", "sim"]
 

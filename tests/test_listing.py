@@ -217,7 +217,7 @@ def test_notes_of_one_tilt_series_are_not_those_of_several(here: Path, run: Run)
     assert not (here / "out").exists()
     # the other one stays in the list as it was
     assert run(f"reconstruct --t set/tomograms.star {MAKE} --o out/")[0] == 0
-    assert run(f"reconstruct --t set/tomograms.star {MAKE} --o out/ --tn TS_01 --mdoc TS_01.mdoc")[0] == 0
+    assert run(f"reconstruct --t set/tomograms.star {MAKE} --o out/ --tn TS_01 --mdoc TS_01.mdoc --redo")[0] == 0
     first, second = (read_series("out/tomograms.star", f"TS_0{i}").exposure for i in (1, 2))
     assert first is not None
     assert second is None

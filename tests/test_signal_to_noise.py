@@ -254,5 +254,6 @@ def test_a_set_with_halves_of_frames(tmp_path: Path, run: Any, monkeypatch: pyte
     before = Path("out/tomograms/rec_TS_01.mrc").stat().st_mtime_ns
     even = next(Path("sim").glob("*even.mrcs"))
     os.utime(even, ns=(1, 1))
-    assert run(line)[0] == 0
+    assert run(line)[0] == 1
+    assert run(f"{line} --redo")[0] == 0
     assert Path("out/tomograms/rec_TS_01.mrc").stat().st_mtime_ns > before

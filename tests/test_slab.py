@@ -19,6 +19,7 @@ from fourierrecon.geometry import rotation
 from fourierrecon.io import map_volume, write_mrc
 from fourierrecon.simulate import Simulation, simulate
 from fourierrecon.slab import Slab, estimate_slab
+from fourierrecon.weighting import Wiener
 
 PIXEL = 10.0
 
@@ -73,7 +74,7 @@ def test_slabs_in_tomograms(
     size: tuple[int, int, int], thickness: float, tilt_x: float, tilt_y: float, snr: float, binning: float
 ) -> None:
     tilts = series(size, thickness, tilt_x, tilt_y, snr).series
-    volume = reconstruct(tilts, Region.of(tilts, binning=binning), ctf=False, n_threads=2)
+    volume = reconstruct(tilts, Region.of(tilts, binning=binning), Wiener(snr=10.0), ctf=False, n_threads=2)
     # z counts from the middle of the voxels
     depth, first = volume.data.shape[0], volume.origin[2]
     middle = first + (depth - 1) / 2 * volume.voxel_size

@@ -81,7 +81,7 @@ class SnrCurve:
 STATED = SnrCurve(
     tuple(float(q) for q in np.arange(1, 201) / 400),
     tuple(float(v) for v in np.maximum(1000 * np.exp(-200 * np.arange(1, 201) / 400), LEAST)),
-    "assumed, 1000 exp(-200 Å q), since nothing could be measured",
+    "assumed, 1000 exp(-200 q), q in 1/A, since nothing could be measured",
 )
 
 
