@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon import Region, TiltSeries, reconstruct
-from fourierrecon.gaussians import Gaussians, mean_over_images
-from fourierrecon.geometry import projection_matrices
+from fourierrecon.geometry.projection import projection_matrices
+from fourierrecon.simulation.gaussians import Gaussians, mean_over_images
 from fourierrecon.weighting import NoWeighting
 
 IMAGE_SHAPE = (250, 236)  # height, width

@@ -15,7 +15,7 @@ from process import run_process
 from speed import white_noise_series
 
 from fourierrecon import TiltSeries
-from fourierrecon.importing import write_set
+from fourierrecon.io.relion.import_set import write_set
 from fourierrecon.tilt_series import ImageStack
 
 #: Options of the jobs; B is the binning, 2B twice that.

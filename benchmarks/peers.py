@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from speed import DUCC, PIXEL_SIZE, PYFFTW, InverseFft, Size, clock, describe_machine, take_turns, white_noise_series
 
 from fourierrecon import Region, TiltSeries, reconstruct
-from fourierrecon.gaussians import Gaussians, mean_over_images
-from fourierrecon.geometry import projection_matrices
-from fourierrecon.parallel import available_cores
+from fourierrecon.geometry.projection import projection_matrices
+from fourierrecon.runtime.threads import available_cores
+from fourierrecon.simulation.gaussians import Gaussians, mean_over_images
 from fourierrecon.weighting import NoWeighting, Weighting, Wiener
 
 Volume = NDArray[np.float32]

@@ -18,7 +18,7 @@ from statistics import median
 from speed import DUCC, PYFFTW, InverseFft, Size, clock, describe_machine, white_noise_series
 
 from fourierrecon.io import write_relion5_set
-from fourierrecon.parallel import available_cores
+from fourierrecon.runtime.threads import available_cores
 
 #: Options of the commands, by job.
 RECONSTRUCTIONS: dict[str, tuple[str, ...]] = {

@@ -22,9 +22,9 @@ import numpy as np
 import pyfftw
 
 from fourierrecon import Region, TiltSeries, reconstruct
-from fourierrecon.geometry import projection_matrices
-from fourierrecon.microscope import realistic_ctf
-from fourierrecon.parallel import available_cores
+from fourierrecon.geometry.projection import projection_matrices
+from fourierrecon.runtime.threads import available_cores
+from fourierrecon.simulation.microscope import realistic_ctf
 from fourierrecon.weighting import NoWeighting, PreWeight, Weighting, Wiener
 
 try:

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon import Region, TiltSeries, reconstruct
-from fourierrecon.gaussians import Gaussians
-from fourierrecon.orientation import LIKE, Orientation
-from fourierrecon.simulate import simulate
+from fourierrecon.geometry.axis_order import LIKE, Orientation
+from fourierrecon.simulation.gaussians import Gaussians
+from fourierrecon.simulation.simulate import simulate
 
 SIZE = (96, 96, 64)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from fourierrecon.cli import app
+from fourierrecon.cli.app import app
 
 PAGE = Path(__file__).with_name("options.md")
 HEAD = """# Commands and options

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon import Region, reconstruct
-from fourierrecon.microscope import TILT_ANGLES, realistic_ctf
-from fourierrecon.phantom import cell_like_specimen
-from fourierrecon.simulate import simulate
+from fourierrecon.simulation.microscope import TILT_ANGLES, realistic_ctf
+from fourierrecon.simulation.phantom import cell_like_specimen
+from fourierrecon.simulation.simulate import simulate
 from fourierrecon.weighting import NoWeighting, PreWeight, Wiener
 
 SIZE = (200, 208, 80)

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fourierrecon.geometry import Region
+    from fourierrecon.geometry.region import Region
     from fourierrecon.reconstruction import reconstruct, reconstruct_to
     from fourierrecon.tilt_series import CtfParameters, TiltSeries
     from fourierrecon.volume import Volume
@@ -20,7 +20,7 @@ __all__ = ["CtfParameters", "Region", "TiltSeries", "Volume", "__version__", "re
 
 _HOMES = {
     "CtfParameters": "tilt_series",
-    "Region": "geometry",
+    "Region": "geometry.region",
     "TiltSeries": "tilt_series",
     "Volume": "volume",
     "reconstruct": "reconstruction",

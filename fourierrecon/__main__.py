@@ -2,7 +2,7 @@
 
 import sys
 
-from fourierrecon.cli import main
+from fourierrecon.cli.app import main
 
 if __name__ == "__main__":
     sys.exit(main())

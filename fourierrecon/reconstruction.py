@@ -7,8 +7,9 @@
 3. slab by slab, a last transform along the axis across the planes gives voxels; for plain back-projection they are
    divided by the number of images that see them. In memory, a slab is written over the planes it came from.
 
-Where samples and planes do not fit into memory they lie in scratch files: see :mod:`fourierrecon.storage`. Several
-volumes from one reading of the images: see :mod:`fourierrecon.many`.
+Where samples and planes do not fit into memory they lie in scratch files: see :mod:`fourierrecon.engine.storage`.
+Several
+volumes from one reading of the images: see :mod:`fourierrecon.engine.several_volumes`.
 """
 
 from __future__ import annotations
@@ -19,15 +20,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fourierrecon import stages
-from fourierrecon.geometry import Region
-from fourierrecon.many import Order, Settings, prepare, reconstruct_many
-from fourierrecon.parallel import Progress
-from fourierrecon.stages import Sampler, Task, Write
-from fourierrecon.storage import PlaneStore, SampleStore
+from fourierrecon.engine import images, slabs
+from fourierrecon.engine.images import Sampler
+from fourierrecon.engine.planes import insert_planes
+from fourierrecon.engine.settings import Settings
+from fourierrecon.engine.several_volumes import VolumeOrder, reconstruct_many
+from fourierrecon.engine.storage import PlaneStore, SampleStore
+from fourierrecon.engine.task import Task, prepare
+from fourierrecon.geometry.region import Region
+from fourierrecon.runtime.threads import Progress
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.transfer import Correction, Transfer
-from fourierrecon.volume import Volume
+from fourierrecon.volume import SlabWriter, Volume
 from fourierrecon.weighting import Weighting
 
 
@@ -105,7 +109,7 @@ def reconstruct(
 
 
 def reconstruct_to(
-    write: Write,
+    write: SlabWriter,
     series: TiltSeries,
     region: Region | None = None,
     weighting: Weighting | None = None,
@@ -144,7 +148,7 @@ def reconstruct_to(
         ctf_mode=ctf_mode, exposure=exposure, tilt_weight=tilt_weight,
     )  # fmt: skip
     task = prepare(series, region, weighting, settings)
-    order = Order(series, lambda: nullcontext(write), task.region, task.strategy)
+    order = VolumeOrder(series, lambda: nullcontext(write), task.region, task.strategy)
     reconstruct_many([order], settings)
 
 
@@ -163,9 +167,9 @@ def _run(task: Task) -> NDArray[np.float32]:
     s, threads = task.plan.slices, task.n_threads
     with closing(SampleStore(s, task.plan.weighted, task.storage, task.scratch, threads)) as samples:
         sampler = Sampler(task, samples)
-        stages.sample_images([sampler], threads, task.progress)
+        images.sample_images([sampler], threads, task.progress)
         planes = PlaneStore(s, task.storage, task.scratch, threads)
         with closing(planes):
-            stages.insert_planes(task, samples, planes)
+            insert_planes(task, samples, planes)
             samples.close()
-            return stages.finish_in_place(task, sampler.levels, planes.whole)
+            return slabs.finish_in_place(task, sampler.levels, planes.whole)

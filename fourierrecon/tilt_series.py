@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fourierrecon.errors import DataError, UsageError
-from fourierrecon.geometry import tilt_angles_of
+from fourierrecon.geometry.region import tilt_angles_of
 
 #: What exceeds these is a mistake: kV, mm, Å, degrees (of defocus and phase; turns may add up), and factors.
 MOST_VOLTAGE, MOST_ABERRATION, MOST_DEFOCUS, MOST_ANGLE, MOST_SCALE = 1e4, 1e3, 1e6, 1e3, 1e3
@@ -129,7 +129,7 @@ class CtfParameters:
 
 @dataclass(frozen=True, eq=False)
 class TiltSeries:
-    """One tilt series with its alignment. Coordinates: see :mod:`fourierrecon.geometry`.
+    """One tilt series with its alignment. Coordinates: see :mod:`fourierrecon.geometry.region`.
 
     Parameters
     ----------

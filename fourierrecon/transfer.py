@@ -206,7 +206,7 @@ class Transfer:
         return {"phase-flip": SIGN, "first-peak": FROM_FIRST_PEAK}.get(self.mode, AS_IT_IS)
 
     def phases(self, tilt: int, voxel_size: float) -> NDArray[np.float64]:
-        """Coefficients for :func:`fourierrecon.ctf_kernel.transfer`: phase in turns, and scale; voxel size in Å."""
+        """Coefficients for :func:`fourierrecon.ctf.transfer`: phase in turns, and scale; voxel size in Å."""
         coefficients = kernel_coefficients(self.ctf, tilt, voxel_size)
         coefficients[5] = self.scale[tilt]
         return coefficients

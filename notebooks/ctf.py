@@ -24,10 +24,11 @@ import numpy as np
 
 from fourierrecon import CtfParameters, Region, reconstruct
 from fourierrecon.ctf import contrast_transfer
-from fourierrecon.microscope import TILT_ANGLES, apply_ctf, realistic_ctf
-from fourierrecon.phantom import cell_like_specimen
-from fourierrecon.quality import fourier_shell_correlation, wedge_mask
-from fourierrecon.simulate import simulate
+from fourierrecon.quality.fsc import fourier_shell_correlation
+from fourierrecon.quality.wedge import wedge_mask
+from fourierrecon.simulation.microscope import TILT_ANGLES, apply_ctf, realistic_ctf
+from fourierrecon.simulation.phantom import cell_like_specimen
+from fourierrecon.simulation.simulate import simulate
 from fourierrecon.weighting import Wiener
 
 plt.rcParams.update({"figure.dpi": 100, "font.size": 9, "axes.titlesize": 10, "legend.frameon": False})

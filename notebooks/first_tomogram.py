@@ -42,9 +42,9 @@ sample = next((place / "tomograms.star" for place in places if (place / "tomogra
 if sample is not None:
     series = read_tilt_series(sample)
 else:
-    from fourierrecon.microscope import TILT_ANGLES, realistic_ctf
-    from fourierrecon.phantom import cell_like_specimen
-    from fourierrecon.simulate import simulate
+    from fourierrecon.simulation.microscope import TILT_ANGLES, realistic_ctf
+    from fourierrecon.simulation.phantom import cell_like_specimen
+    from fourierrecon.simulation.simulate import simulate
 
     size = (200, 208, 80)
     optics = realistic_ctf(len(TILT_ANGLES), seed=7, defocus=40000.0)

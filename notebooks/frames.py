@@ -21,11 +21,11 @@ import numpy as np
 import pandas as pd
 
 from fourierrecon import Region, reconstruct
-from fourierrecon.frames import FRAMES, Box, conversion, convert, mirrors
-from fourierrecon.gaussians import Gaussians
-from fourierrecon.offsets import Offsets
-from fourierrecon.orientation import LIKE, Orientation
-from fourierrecon.simulate import simulate
+from fourierrecon.geometry.axis_order import LIKE, Orientation
+from fourierrecon.geometry.coordinate_frames import FRAMES, Box, conversion, convert, mirrors
+from fourierrecon.geometry.corrections import AlignmentCorrections
+from fourierrecon.simulation.gaussians import Gaussians
+from fourierrecon.simulation.simulate import simulate
 
 plt.rcParams.update({"figure.dpi": 100, "font.size": 9, "axes.titlesize": 10})
 SIZE, PIXEL = (96, 88, 64), 10.0  # width, height, depth in px; Å
@@ -164,7 +164,7 @@ print(f"{'wrong frame':16} {stored[k, j, i].mean() / np.percentile(stored, 99):.
 # tells; `--flip_hand` sets it right.
 
 # %%
-flipped = Offsets(flip_hand=True).apply(series)
+flipped = AlignmentCorrections(flip_hand=True).apply(series)
 mirrored = reconstruct(flipped, Region.of(flipped), ctf=False).data
 
 # %% tags=["figure"]

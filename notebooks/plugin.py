@@ -23,10 +23,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from fourierrecon import Region, reconstruct
-from fourierrecon.phantom import cell_like_specimen
-from fourierrecon.quality import wedge_correlation, wedge_mask
-from fourierrecon.simulate import simulate
-from fourierrecon.weighting import NoWeighting, Views, Weighting, Wiener, available, from_text, register
+from fourierrecon.quality.wedge import wedge_correlation, wedge_mask
+from fourierrecon.simulation.phantom import cell_like_specimen
+from fourierrecon.simulation.simulate import simulate
+from fourierrecon.weighting import NoWeighting, TiltViews, Weighting, Wiener, available, from_text, register
 
 plt.rcParams.update({"figure.dpi": 100, "font.size": 9, "axes.titlesize": 10, "legend.frameon": False})
 SIZE = (160, 152, 64)
@@ -70,7 +70,7 @@ class Ramp(Weighting):
 # it).
 
 # %% tags=["figure"]
-views = Views(series.projections[:, :2, :3], depth=SIZE[2], voxel_size=10.0)
+views = TiltViews(series.projections[:, :2, :3], depth=SIZE[2], voxel_size=10.0)
 f = np.linspace(-0.5, 0.5, 201, dtype=np.float32)
 figure, axes = plt.subplots(1, 4, figsize=(10.2, 2.6), layout="constrained", width_ratios=[1, 1.3, 1, 1])
 axes[0].imshow(Ramp().image_filter(20, f[None], f[:, None], views), cmap="viridis", extent=(-0.5, 0.5, -0.5, 0.5))

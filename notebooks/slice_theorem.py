@@ -19,7 +19,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from fourierrecon.fourier import Kernel
+from fourierrecon.engine.gridding_kernel import GriddingKernel
 
 plt.rcParams.update({"figure.dpi": 100, "font.size": 9, "axes.titlesize": 10, "legend.frameon": False})
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
@@ -199,7 +199,7 @@ plt.show()
 # (*deapodised*), which undoes the spreading.
 
 # %%
-kernel = Kernel(width=5, oversampling=1.5)
+kernel = GriddingKernel(width=5, oversampling=1.5)
 
 
 def spread(tilts, kernel):
@@ -234,7 +234,7 @@ points = rng.integers(-44, 44, (200, 2)).astype(float)
 columns, rows = (points + N // 2).astype(int).T
 exact = explicit(TILTS, points)
 for width in (2, 3, 4, 5, 6):
-    gridded = spread(TILTS, Kernel(width, 1.5))[rows, columns]
+    gridded = spread(TILTS, GriddingKernel(width, 1.5))[rows, columns]
     print(f"kernel of {width} points: relative error {np.linalg.norm(gridded - exact) / np.linalg.norm(exact):.0e}")
 
 # %% tags=["figure"]

@@ -36,10 +36,11 @@ import pandas as pd
 
 from fourierrecon import Region, reconstruct
 from fourierrecon.io import read_tilt_series
-from fourierrecon.microscope import TILT_ANGLES, realistic_ctf
-from fourierrecon.phantom import cell_like_specimen
-from fourierrecon.quality import fourier_shell_correlation, wedge_correlation, wedge_mask
-from fourierrecon.simulate import simulate
+from fourierrecon.quality.fsc import fourier_shell_correlation
+from fourierrecon.quality.wedge import wedge_correlation, wedge_mask
+from fourierrecon.simulation.microscope import TILT_ANGLES, realistic_ctf
+from fourierrecon.simulation.phantom import cell_like_specimen
+from fourierrecon.simulation.simulate import simulate
 from fourierrecon.weighting import NoWeighting, PreWeight, Wiener
 
 plt.rcParams.update({"figure.dpi": 100, "font.size": 9, "axes.titlesize": 10, "legend.frameon": False})

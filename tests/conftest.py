@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fourierrecon import TiltSeries, cli
-from fourierrecon.geometry import projection_matrices
-from fourierrecon.importing import write_set
+from fourierrecon import TiltSeries
+from fourierrecon.cli import app
+from fourierrecon.geometry.projection import projection_matrices
+from fourierrecon.io.relion.import_set import write_set
 from fourierrecon.tilt_series import ImageStack
 
 
@@ -19,7 +20,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
     """Run a command line in this process: ``(exit status, output, errors)``."""
 
     def run(line: str, *more: str) -> tuple[int, str, str]:
-        status = cli.main([*line.split(), *more])
+        status = app.main([*line.split(), *more])
         captured = capsys.readouterr()
         return status, captured.out, captured.err
 

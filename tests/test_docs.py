@@ -14,10 +14,10 @@ import pytest
 import typer
 
 from fourierrecon import Region, __version__, reconstruct
-from fourierrecon.cli import app
-from fourierrecon.gaussians import Gaussians
-from fourierrecon.quality import wedge_correlation, wedge_mask
-from fourierrecon.simulate import simulate, write_simulation
+from fourierrecon.cli.app import app
+from fourierrecon.quality.wedge import wedge_correlation, wedge_mask
+from fourierrecon.simulation.gaussians import Gaussians
+from fourierrecon.simulation.simulate import simulate, write_simulation
 from fourierrecon.weighting import NoWeighting, Weighting, available, from_text
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from reference import border_distance, relative_error, world_points
 
 from fourierrecon import Region, TiltSeries, reconstruct
 from fourierrecon.io import read_tilt_series
-from fourierrecon.io.mrc import read_mrc_volume
-from fourierrecon.quality import fourier_filter, fourier_shell_correlation
+from fourierrecon.io.volumes.mrc import read_mrc_volume
+from fourierrecon.quality.fsc import fourier_shell_correlation
+from fourierrecon.quality.spectrum import fourier_filter
 from fourierrecon.weighting import NoWeighting, PreWeight, Weighting
+from tests.helpers.reference import border_distance, relative_error, world_points
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 pytestmark = pytest.mark.skipif(

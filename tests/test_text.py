@@ -11,7 +11,8 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
-from fourierrecon import console, text
+from fourierrecon import text
+from fourierrecon.cli import console
 from fourierrecon.errors import DataError
 
 HOSTILE = "a\x1b[31mb\x07\x9b\r\u202e\udcffc é Å"
@@ -34,7 +35,7 @@ def test_no_name_steers_a_terminal() -> None:
         for thing in (HOSTILE, Text(HOSTILE), table):
             screen.print(thing, soft_wrap=True)
         console.say(screen, "label", HOSTILE)
-        with console.Stages(screen) as stages:
+        with console.ProgressBars(screen) as stages:
             stages(HOSTILE, 1, 1)
         written = screen.file.getvalue()
         assert not re.search(r"[\x07\x9b\u202e\udcff]|\x1b\[31m", written)

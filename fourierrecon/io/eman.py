@@ -28,10 +28,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError, UsageError
-from fourierrecon.geometry import projection_matrices
+from fourierrecon.geometry.projection import projection_matrices
 from fourierrecon.io.json_text import brief, read_object
-from fourierrecon.io.mrc import FileImages, open_stack
-from fourierrecon.io.stacks import Stack
+from fourierrecon.io.stacks.open import FileImages, Stack, open_stack
 from fourierrecon.tilt_series import CtfParameters, ImageStack, TiltSeries
 
 #: No number in these files is larger: what exceeds it is a mistake.

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.io.files import is_plain, read_lines, replacing
-from fourierrecon.io.imod_model import read_model
+from fourierrecon.io.imod.model import read_model
 from fourierrecon.io.json_text import fits, read_object
-from fourierrecon.io.star_table import read_tables, write_tables
+from fourierrecon.io.star.table import read_tables, write_tables
 from fourierrecon.text import cell
 
 SUFFIXES = (".csv", ".star", ".mod", ".json")

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 
 from fourierrecon.errors import FourierReconError
-from fourierrecon.io.star import IMAGE, find_set, tilts_of
+from fourierrecon.io.relion.read import IMAGE, find_set, tilts_of
 
 
 def shared_images(source: Path) -> dict[str, str]:

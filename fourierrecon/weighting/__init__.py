@@ -1,6 +1,6 @@
 """Weighting strategies: what normalises the Fourier grid. Importing the package registers the built-in ones."""
 
-from fourierrecon.weighting.base import Views, Weighting, available, from_text, register
+from fourierrecon.weighting.base import TiltViews, Weighting, available, from_text, register
 from fourierrecon.weighting.none import NoWeighting
 from fourierrecon.weighting.preweight import PreWeight
 from fourierrecon.weighting.snr import Auto, SnrCurve
@@ -11,7 +11,7 @@ __all__ = [
     "NoWeighting",
     "PreWeight",
     "SnrCurve",
-    "Views",
+    "TiltViews",
     "Weighting",
     "Wiener",
     "available",

@@ -25,7 +25,7 @@ from fourierrecon.weighting.snr import Auto, Snr, SnrCurve, read_snr
 
 
 @dataclass(frozen=True, eq=False)
-class Views:
+class TiltViews:
     """How all images of a tilt series look at the specimen; what a 2D filter may depend on.
 
     Parameters
@@ -81,7 +81,7 @@ class Weighting(Protocol):
     uses_weights: ClassVar[bool] = False
 
     def image_filter(
-        self, tilt: int, frequency_x: NDArray[np.float32], frequency_y: NDArray[np.float32], views: Views
+        self, tilt: int, frequency_x: NDArray[np.float32], frequency_y: NDArray[np.float32], views: TiltViews
     ) -> NDArray[np.float32]:
         """Give the real factors that image ``tilt``, already multiplied with its CTF, is filtered with.
 
@@ -147,7 +147,7 @@ class Weighting(Protocol):
             ``(rows, columns)``: sum over images of T times spectrum.
         weights
             ``(rows, columns)``: sum over images of T², the square of all that they were multiplied with; see
-            :func:`fourierrecon.insertion.separate`.
+            :func:`fourierrecon.engine.grid_weights.separate`.
         frequency
             ``(rows, columns)``: spatial frequency, 1/Å. It need not be a parameter of strategies that do not use it.
         """

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fourierrecon.ctf_kernel import damp_row, transfer
+from fourierrecon.ctf import damp_row, transfer
 from fourierrecon.errors import UsageError
-from fourierrecon.kernels import compiled
+from fourierrecon.runtime.compiled import compiled
 from fourierrecon.transfer import PER_CYCLE
-from fourierrecon.weighting.base import Views, Weighting, register
+from fourierrecon.weighting.base import TiltViews, Weighting, register
 from fourierrecon.weighting.snr import AUTO, STATED, STEP, Auto, Snr, SnrCurve, read_snr, snr_words
 
 
@@ -68,7 +68,7 @@ class PreWeight(Weighting):
         return replace(self, snr=measure().times(self.snr.factor)) if isinstance(self.snr, Auto) else self
 
     def image_filter(
-        self, tilt: int, frequency_x: NDArray[np.float32], frequency_y: NDArray[np.float32], views: Views
+        self, tilt: int, frequency_x: NDArray[np.float32], frequency_y: NDArray[np.float32], views: TiltViews
     ) -> NDArray[np.float32]:
         """Give the factors for one image; see :class:`Weighting`."""
         thickness = views.depth if self.thickness is None else self.thickness / views.voxel_size

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.errors import UsageError
-from fourierrecon.kernels import compiled
+from fourierrecon.runtime.compiled import compiled
 from fourierrecon.weighting.base import Weighting, register
 from fourierrecon.weighting.snr import AUTO, STATED, STEP, Auto, Snr, SnrCurve, read_snr, snr_words
 

@@ -1,0 +1,208 @@
+"""The command line: parse, read, call, write. No numerics; heavy imports only inside the commands."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import io
+import os
+import resource
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import copy_context
+from typing import Annotated
+
+import typer
+
+from fourierrecon.cli import (
+    compare,
+    convert,
+    convert_coords,
+    demo,
+    import_series,
+    info,
+    plan,
+    preview,
+    reconstruct,
+    report,
+    sample,
+    simulate,
+    watch,
+)
+from fourierrecon.cli.options import (
+    FLAG,
+)
+from fourierrecon.cli.view import view
+from fourierrecon.errors import OUT_OF_MEMORY, FourierReconError, UsageError
+from fourierrecon.text import in_one_line, in_options
+
+#: The base of everything that typer says about wrong options (newer versions carry their own click).
+_PARSING_ERROR: type[Exception] = typer.BadParameter.__base__ or Exception
+#: Options of RELION that do not exist here, and what to do instead.
+_ELSEWHERE = {
+    "--Fc": "binning is always by Fourier cropping here: leave it out",
+    "--fourier": "reconstruction is always in Fourier space here: leave it out",
+    "--skip_wiener": "use --no_weight: the CTF is applied and nothing is divided",
+    "--theme": "leave it out; NO_COLOR=1 in the environment turns colours off",
+}
+#: Bytes of address space below which numpy and its like end the process as they are loaded.
+LIBRARIES = 900_000_000
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    # the second: an option may be written with hyphens where RELION has underscores
+    context_settings={
+        "help_option_names": ["--help", "-h"],
+        "token_normalize_func": lambda word: word.replace("-", "_"),
+    },
+    help="Cryo-electron tomograms, reconstructed in Fourier space: a tilt series in, a tomogram out.",
+    epilog="Begin with: fourierrecon demo",
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"fourierrecon {version('fourierrecon')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _everything(
+    version: Annotated[
+        bool,
+        typer.Option("--version", metavar=FLAG, callback=_show_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+app.command()(reconstruct.reconstruct)
+app.command()(plan.plan)
+app.command()(info.info)
+app.command()(watch.watch)
+app.command("import")(import_series.import_series)
+app.command("convert-coords")(convert_coords.convert_coords)
+app.command()(convert.convert)
+app.command()(preview.preview)
+app.command()(compare.compare)
+app.command()(view)
+app.command()(report.report)
+for _command in (demo.demo, simulate.simulate, sample.sample):
+    app.command()(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and give its exit status: 0, 1 for data, 2 for usage, 130 when interrupted.
+
+    Parameters
+    ----------
+    arguments
+        Without the program's name; default: those of the process. None at all show the help.
+    """
+    # libraries make many objects that live on; looking among them for garbage takes a tenth of a second
+    gc.set_threshold(100_000)
+    # nothing here waits for linear algebra, but its idle threads spin
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Arrow, which pandas loads where it is there, takes a GB of address space for later: much where that is limited
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    for stream in (sys.stdout, sys.stderr):
+        # a terminal without Å must not end a run
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if 0 <= (limit := resource.getrlimit(resource.RLIMIT_AS)[0]) < LIBRARIES:
+        allowed, needed = f"{limit / 1e9:.3g} GB", f"{LIBRARIES / 1e9:g} GB"
+        return _fail(f"out of memory: ulimit -v allows {allowed}, the libraries alone take {needed}; raise it", 1)
+    command = typer.main.get_command(app)
+    try:
+        _refuse_empty(words)
+        with warnings.catch_warnings(), _ended_like_ctrl_c():
+            warnings.showwarning = _show_warning
+            # which files are read, and so not written over, is known within one command
+            status = copy_context().run(command.main, words, prog_name="fourierrecon", standalone_mode=False)
+    except FourierReconError as error:
+        return _fail(str(error), error.exit_status)
+    except _PARSING_ERROR as error:
+        return _fail(_explain(error, words), 2)
+    except (KeyboardInterrupt, typer.Abort):
+        status = 130
+    except MemoryError:
+        return _fail(OUT_OF_MEMORY, 1)
+    except ImportError as error:
+        # how the loader of libraries says that there is no room for one
+        if any(words in str(error) for words in ("failed to map segment", "Cannot allocate memory")):
+            return _fail(OUT_OF_MEMORY, 1)
+        raise
+    except OSError as error:
+        if error.errno == errno.ENOMEM:
+            return _fail(OUT_OF_MEMORY, 1)
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return _fail(f"{where}{error.strerror or error}", 1)
+    return _fail("interrupted", 130) if status == 130 else int(status or 0)
+
+
+def _refuse_empty(words: Sequence[str]) -> None:
+    """Refuse words with nothing in them, as a variable of the shell that is not set leaves them.
+
+    Raises
+    ------
+    UsageError
+        If there is one.
+    """
+    for number, word in enumerate(words):
+        option, equals, value = word.partition("=")
+        before = words[number - 1] if number and words[number - 1].startswith("-") else ""
+        what = option if equals and option.startswith("--") else before or "an argument"
+        if not (value if what == option else word).strip():
+            raise UsageError(f"{what} is empty; give a value (was a variable of the shell not set?)")
+
+
+@contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """Have the signals that ask for the end do what Ctrl-C does: what is half written goes."""
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    # only there can it be said; and a signal that is ignored, as by nohup, stays so
+    mine = threading.current_thread() is threading.main_thread()
+    asked = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
+    try:
+        for number in asked if mine else ():
+            signal.signal(number, end)
+        yield
+    finally:
+        for number in asked if mine else ():
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _explain(error: Exception, words: Sequence[str]) -> str:
+    """Say what was wrong with the options, and where to look."""
+    option = getattr(error, "option_name", "")
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
+    if option in _ELSEWHERE:
+        return f"no option {option}; {_ELSEWHERE[option]}"
+    commands = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
+    command = f" {words[0]}" if words[0] in commands else ""
+    return f"{' '.join(message.split())}\nsee fourierrecon{command} --help"
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """Print a warning as one line, without the place in the code that Python adds."""
+    from fourierrecon.cli.console import say, screen
+
+    say(screen(stderr=True), "warning", in_one_line(str(message)))
+
+
+def _fail(message: str, status: int) -> int:
+    from fourierrecon.cli.console import fail
+
+    fail(in_options(message))
+    return status

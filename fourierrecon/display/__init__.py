@@ -1,0 +1,1 @@
+"""Pictures and views of volumes."""

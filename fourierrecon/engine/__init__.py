@@ -1,0 +1,1 @@
+"""The numerics: images to samples, samples to planes, planes to slabs."""

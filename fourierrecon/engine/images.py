@@ -1,0 +1,148 @@
+"""From images to samples: each image is prepared, transformed and sampled along its lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fourierrecon.engine import central_slices, preprocess
+from fourierrecon.engine.central_slices import PASS, STOP
+from fourierrecon.engine.storage import SampleStore
+from fourierrecon.engine.task import Task
+from fourierrecon.runtime import memory, threads
+from fourierrecon.runtime.arrays import Complex, Real
+from fourierrecon.runtime.threads import Progress
+from fourierrecon.tilt_series import source_of
+from fourierrecon.transfer import PER_CYCLE
+
+
+class Sampler:
+    """Samples the images of one task along their lines, with weights if they are asked for.
+
+    Where voxels are counted, a mean that is kept goes by the count and not through Fourier space, where its step at the
+    images' borders would ring: :attr:`levels` holds the means then, ``(n_used,)``, and is empty else.
+
+    Parameters
+    ----------
+    task
+        What is to be done.
+    store
+        For the samples.
+    """
+
+    def __init__(self, task: Task, store: SampleStore) -> None:
+        plan, strategy = task.plan, task.strategy
+        s, step = plan.slices, plan.sampling.step
+        self.task, self.store = task, store
+        self._places = {int(tilt): i for i, tilt in enumerate(plan.used)}
+        self._masks = preprocess.image_masks(
+            task.series.image_shape, plan.sampling, task.mask, strategy.divides_by_count
+        )
+        self._table = np.repeat(plan.row_kernel.table(), 2, axis=1).ravel()
+        self._rows = np.arange(-s.half_rows, s.half_rows + 1)
+        self.levels = np.zeros(len(plan.used) if task.keep_mean and strategy.divides_by_count else 0, np.float32)
+        # where there is no taper, border and mask are the same for all binnings and weightings
+        self._share = plan.sampling.border if task.mask.start < 0 else self
+        self._transfer_last = plan.late and plan.filter_length == 0
+        if strategy.uses_weights:
+            # where slices are just close enough a grid point gets their spectra, in voxels instead of pixels
+            self._scale = np.prod(step) / task.region.binning**2 * s.fill
+        else:
+            # the integral over the slice as a sum over its samples
+            self._scale = 1 / (np.abs(s.matrices[:, 0, 0]) * s.period * s.row_length)
+
+    def sample(
+        self,
+        scratch: memory.Workspace,
+        buffers: tuple[Complex, Real],
+        tilt: int,
+        image: Real,
+        shared: dict[object, Complex],
+    ) -> None:
+        """Sample one image, if the region is seen by it.
+
+        Parameters
+        ----------
+        scratch, buffers
+            Of this thread; the latter from the store.
+        tilt
+            Number of the image in the task's series.
+        image
+            As loaded, ``(height, width)``.
+        shared
+            What is known of this image already: see :func:`fourierrecon.engine.preprocess.prepare_image`.
+        """
+        task, plan, strategy, store = self.task, self.task.plan, self.task.strategy, self.store
+        if tilt not in self._places:
+            return
+        i, s, masks, (samples, weights) = self._places[tilt], plan.slices, self._masks, buffers
+        filters = preprocess.filters_of(strategy, plan.views, tilt, transfer=not self._transfer_last)
+        early, late = ([], filters) if plan.late else (filters, [])
+        level = 0.0
+        if not task.keep_mean or len(self.levels):
+            level = preprocess.mean_level(image, masks[0] if task.mask.start >= 0 else None)
+        if len(self.levels):
+            origin = np.zeros((1, 1), np.float32)
+            self.levels[i] = level * np.prod([float(f(origin, origin)[0, 0]) for f in filters])
+        prepared = preprocess.prepare_image(
+            image, plan.sampling, masks, level, early, task.region.binning, scratch, shared, self._share
+        )
+        start, stop = plan.windows[i]
+        a_is_x = bool(plan.along[i] == 0)
+        window = preprocess.cut_window(prepared, start, stop, a_is_x)
+        spectrum = central_slices.spectrum(
+            window, s, plan.row_kernel, plan.row_grid, scratch, late, plan.filter_length, a_is_x, task.region.binning
+        )
+        line = s.lines[i]
+        turn = line[0] * s.offsets[i, 0]
+        phase_j = self._scale[i] * np.exp(2j * np.pi * turn[0] * np.arange(s.n_planes))
+        phase_l = np.exp(2j * np.pi * (turn[1] + s.offsets[i, 1] / s.row_length) * self._rows)
+        central_slices.sample_lines(
+            spectrum.view(np.float32), plan.row_grid, self._table, plan.row_kernel.width, line,
+            phase_j.astype(np.complex64), phase_l.astype(np.complex64), s.half_rows, samples, store.place(i), PASS**2,
+            STOP**2,
+        )  # fmt: skip
+        if strategy.uses_weights or self._transfer_last:
+            views = plan.views
+            transfer = views.transfers
+            central_slices.apply_transfer(
+                line, s.half_rows, s.row_length, task.region.binning / plan.sampling.step, a_is_x,
+                transfer.phases(tilt, views.voxel_size), transfer.form, views.envelopes[tilt], PER_CYCLE,
+                transfer.weighs_ctf, self._transfer_last, s.fill[i], samples, weights, store.place(i),
+            )  # fmt: skip
+        store.put(i, (samples, weights))
+
+
+def sample_images(samplers: Sequence[Sampler], n_threads: int, progress: Progress | None) -> None:
+    """Read all images that are needed, each once, and let all samplers have it.
+
+    Parameters
+    ----------
+    samplers
+        Of tasks whose series are of the same tilt series: all of it, a selection, or with other images.
+    n_threads
+        Number of threads.
+    progress
+        Called as ``progress("images", done, total)``.
+    """
+    needed: dict[tuple[int, int], list[tuple[Sampler, int]]] = {}
+    for sampler in sorted(samplers, key=lambda sampler: sampler.task.region.binning):
+        for tilt in map(int, sampler.task.plan.used):
+            needed.setdefault(source_of(sampler.task.series.images, tilt), []).append((sampler, tilt))
+    # as they lie in the file
+    work = [needed[key] for key in sorted(needed)]
+
+    def start() -> tuple[memory.Workspace, dict[Sampler, tuple[Complex, Real]]]:
+        return memory.Workspace(), {sampler: sampler.store.buffers() for sampler in samplers}
+
+    def sample(buffers: tuple[memory.Workspace, dict[Sampler, tuple[Complex, Real]]], i: int) -> None:
+        scratch, own = buffers
+        first, number = work[i][0]
+        keep_mean = first.task.keep_mean
+        image = preprocess.load_image(first.task.series, number, keep_mean=keep_mean)
+        shared: dict[object, Complex] = {}
+        for sampler, tilt in work[i]:
+            sampler.sample(scratch, own[sampler], tilt, image, shared)
+
+    threads.for_each(len(work), sample, state=start, n_threads=n_threads, stage="images", progress=progress)

@@ -1,0 +1,77 @@
+"""From samples to planes: lines of all images are spread, normalised and transformed."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourierrecon.engine import insertion
+from fourierrecon.engine.central_slices import Slices
+from fourierrecon.engine.density_correction import Consistency
+from fourierrecon.engine.storage import PlaneStore, SampleStore
+from fourierrecon.engine.task import Task
+from fourierrecon.runtime import threads
+from fourierrecon.runtime.arrays import Complex, Real
+
+
+def insert_planes(task: Task, samples: SampleStore, planes: PlaneStore, tilts: NDArray[np.int64] | None = None) -> None:
+    """Spread, normalise and transform all planes: half spectrum along p, real space else.
+
+    Parameters
+    ----------
+    task
+        What is to be done, for these tilts.
+    samples
+        Of all tilts in store. They may be changed.
+    planes
+        For the result.
+    tilts
+        Numbers of the tilts in store that count; None: all of them. The samples are not changed if some are chosen.
+    """
+    s, strategy, block = task.plan.slices, task.strategy, task.storage.block
+    gains = _deapodisation(s, strategy.uses_weights)
+    normalise = strategy.normalise if strategy.uses_weights else None
+    voxel_size = task.plan.views.voxel_size if strategy.uses_weights and strategy.uses_frequency else None
+    none = np.empty((0, 0), np.float32)
+
+    def start() -> tuple[insertion.PlaneWork, Consistency | None, Complex]:
+        consistency = Consistency(s) if strategy.uses_weights else None
+        return insertion.PlaneWork(s, strategy.uses_weights, voxel_size), consistency, planes.buffer()
+
+    def insert(buffers: tuple[insertion.PlaneWork, Consistency | None, Complex], number: int) -> None:
+        work, consistency, target = buffers
+        block_samples, block_weights = samples.block(number)
+        if tilts is not None:
+            block_samples = block_samples[:, tilts]
+            block_weights = block_weights[:, tilts] if strategy.uses_weights else block_weights
+        for i, j in enumerate(range(number * block, min((number + 1) * block, s.n_planes))):
+            weights = block_weights[i] if strategy.uses_weights else none
+            if consistency is not None:
+                consistency.correct(j, block_samples[i], weights)
+            insertion.insert_plane(s, j, block_samples[i], weights, normalise, gains, work, target, planes.place(j))
+        planes.put(number, target)
+
+    threads.for_each(
+        -(-s.n_planes // block),
+        insert,
+        state=start,
+        n_threads=task.n_threads,
+        stage="planes",
+        progress=task.progress,
+    )
+
+
+def _deapodisation(s: Slices, weighted: bool) -> tuple[Real, Real]:
+    """Factors along z and o that undo the kernel, with the alternating sign of a grid whose origin is its middle."""
+    nz, no = s.grid
+    depth, _, n_o = s.shape
+    gains = []
+    for kernel, n, length in zip(s.kernels, (depth, n_o), (nz, no), strict=True):
+        gain = kernel.deapodisation(n, length)
+        if weighted:
+            # normalised by weights that went through the same kernel; the sum over cells is an integral
+            gain = gain * float(kernel.transform(np.zeros(1))[0]) / length
+        gains.append(gain * np.where((np.arange(n) - n // 2) % 2, -1, 1))
+    if weighted:
+        gains[0] = gains[0] / s.period
+    return gains[0].astype(np.float32), gains[1].astype(np.float32)

@@ -1,0 +1,318 @@
+"""From an image to the window that is inserted: mean, mask, border, binning, 2D filters.
+
+The border is continued by odd reflection (value and slope go on) and faded out: no step and no kink, so no ringing,
+neither from the cut in Fourier space that bins the image nor from its interpolation. Binning is a cut in Fourier space
+onto a grid that is at least as fine as the voxels; the soft band limit itself is applied to the samples in 3D
+(:mod:`fourierrecon.engine.central_slices`), where it is the same for all tilts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourierrecon.ctf import damp_row, transfer
+from fourierrecon.engine import fft
+from fourierrecon.engine.coverage import Mask
+from fourierrecon.engine.fft import fast_length
+from fourierrecon.errors import DataError
+from fourierrecon.quality.bad_images import LARGEST, sound_pixels, where_from
+from fourierrecon.runtime.arrays import Complex, Real
+from fourierrecon.runtime.compiled import compiled
+from fourierrecon.runtime.memory import Workspace
+from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.transfer import PER_CYCLE
+from fourierrecon.weighting import TiltViews, Weighting
+
+#: How far an image is continued beyond its border before it is filtered or binned, voxels.
+CONTINUATION = 8
+#: How far it fades out there when it is inserted, voxels: so much that the interpolation of a sharp cut does not ring,
+#: and so little that next to nothing that was not measured enters the mean. Binned images are smooth already.
+BORDER, BORDER_BINNED = 3.0, 0.75
+#: Room around what a region sees where only a window of each image is inserted, px.
+WINDOW_MARGIN = 48
+
+#: A 2D filter: frequencies (x, y) in cycles per voxel, broadcasting, to real factors.
+ImageFilter = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class ImageGrid:
+    """Grid of the prepared images, the same for all tilts.
+
+    Parameters
+    ----------
+    border
+        Pixels added on every side of the image, bin-1 px.
+    padded
+        ``(height, width)`` of the padded image, bin-1 px.
+    sampled
+        ``(height, width)`` after binning.
+    filters
+        Whether images go through a Fourier transform, to be filtered or binned.
+    """
+
+    border: int
+    padded: tuple[int, int]
+    sampled: tuple[int, int]
+    filters: bool
+
+    @property
+    def step(self) -> NDArray[np.float64]:
+        """Bin-1 px per pixel of the prepared image, ``(x, y)``; at most the binning."""
+        return np.array([self.padded[1] / self.sampled[1], self.padded[0] / self.sampled[0]])
+
+
+def sampling(
+    image_shape: tuple[int, int],
+    binning: float,
+    mask: Mask,
+    spread: float,
+    filtered: bool,
+    late: bool,
+    coarsest: float | None = None,
+) -> ImageGrid:
+    """Choose the grid of the prepared images.
+
+    Parameters
+    ----------
+    image_shape
+        ``(height, width)``, bin-1 px.
+    binning
+        Voxel over bin-1 px.
+    mask
+        Of the images; where it begins outside of them, a border is added.
+    spread
+        How far the 2D filters move signal, bin-1 px: so much room is left around the image.
+    filtered
+        Whether there is any 2D filter.
+    late
+        Filters are left to :func:`fourierrecon.engine.central_slices.spectrum`, which transforms the images anyway.
+    coarsest
+        Binning that the border is made for, where images are prepared for several.
+    """
+    reworked = filtered or binning >= 1.01
+    # a taper ends inside the image: nothing to continue
+    continued = CONTINUATION * max(binning, coarsest or 0)
+    border = int(np.ceil(continued if reworked else -mask.start)) if mask.start < 0 else 0
+    room = int(np.ceil(spread)) if filtered else 0
+    if late or not reworked:
+        padded = image_shape[0] + 2 * border, image_shape[1] + 2 * border
+        return ImageGrid(border, padded, padded, False)
+    height, width = (fast_length(n + 2 * border + room) for n in image_shape)
+    if binning < 1.01:
+        return ImageGrid(border, (height, width), (height, width), True)
+    return ImageGrid(border, (height, width), (fast_length(height / binning), fast_length(width / binning)), True)
+
+
+def load_image(series: TiltSeries, tilt: int, *, keep_mean: bool = False) -> Real:
+    """Load one image as float32 and look whether it can be used.
+
+    Parameters
+    ----------
+    series, tilt
+        Tilt series, and 0-based number of the image.
+    keep_mean
+        The mean of the image counts: then one of a single grey value other than 0 can be used.
+
+    Raises
+    ------
+    DataError
+        If the image holds NaN, infinite or absurdly large pixels, or has no contrast; the message names it.
+    """
+    image = np.asarray(series.images[tilt])
+    if image.shape != series.image_shape:
+        raise DataError(f"{_name(series, tilt)} has {image.shape} pixels, the others {series.image_shape}")
+    if np.iscomplexobj(image):
+        raise DataError(f"{_name(series, tilt)} is complex; real images are needed")
+    image = np.ascontiguousarray(image, np.float32)
+    low, high = float(image.min()), float(image.max())
+    if not (low >= -LARGEST and high <= LARGEST):  # NaN as well
+        sound = sound_pixels(image)
+        y, x = np.argwhere(~sound)[0]
+        kind = f"pixels beyond {LARGEST:g}" if np.isfinite(image).all() else "NaN or infinite pixels"
+        raise DataError(
+            f"{_name(series, tilt)} holds {int(image.size - sound.sum())} {kind}, the first at x = {x}, y = {y}: "
+            f"{image[y, x]:g}; repair the image, or leave such images out (--skip_bad_images)"
+        )
+    if low == high and (low == 0 or not keep_mean):
+        raise DataError(
+            f"{_name(series, tilt)} is blank: every pixel is {low:g}; leave such images out (--skip_bad_images)"
+        )
+    return image
+
+
+def _name(series: TiltSeries, tilt: int) -> str:
+    where = f"{series.source}: " if series.source else ""
+    file = where_from(series, tilt)
+    return f"{where}image {tilt + 1} of {series.n_tilts} of tilt series {series.name}{f' ({file})' if file else ''}"
+
+
+def prepare_image(
+    image: Real,
+    grid: ImageGrid,
+    masks: tuple[Real, Real],
+    level: float,
+    filters: list[ImageFilter],
+    binning: float,
+    scratch: Workspace,
+    shared: dict[object, Complex],
+    share: object,
+) -> Real:
+    """Continue, filter, bin and mask one image.
+
+    Parameters
+    ----------
+    image
+        ``(height, width)``, float32.
+    grid
+        From :func:`sampling`.
+    masks
+        From :func:`image_masks`.
+    level
+        Grey level to subtract.
+    filters
+        2D filters; frequencies in cycles per voxel.
+    binning
+        Voxel over bin-1 px.
+    scratch
+        Memory for it, and for the result.
+    shared, share
+        Transforms of this image that may be used again, under a name that stands for border and first mask. The finest
+        binning has to come first.
+
+    Returns
+    -------
+    prepared
+        ``grid.sampled``, float32; pixel ``(0, 0)`` is bin-1 pixel ``(-border, -border)``.
+    """
+    height, width = grid.padded
+    rows, columns = grid.sampled
+    half_columns = columns // 2 + 1
+    name = share, level, grid.padded
+    if not grid.filters or name not in shared:
+        extended = _continue(image, np.float32(level), grid.border, scratch)
+        extended *= masks[0]
+        if not grid.filters:
+            return extended
+        spectrum = fft.real_forward(extended, width, scratch)[:, :half_columns]
+        whole = scratch.array("full", (height, half_columns), np.complex64)
+        whole[: len(spectrum)] = spectrum
+        whole[len(spectrum) :] = 0
+        fft.transform(whole, 0, backward=False)
+        shared[name] = whole
+    full = shared[name][:, :half_columns]
+    kept = scratch.array("kept", (rows, half_columns), np.complex64)
+    upper = rows // 2
+    kept[:upper] = full[:upper]
+    kept[upper:] = full[height - (rows - upper) :]
+    fx = (np.arange(half_columns) * (binning / width)).astype(np.float32)[None, :]
+    fy = (np.where(np.arange(rows) < upper, np.arange(rows), np.arange(rows) - rows) * (binning / height))[:, None]
+    for image_filter in filters:
+        kept *= image_filter(fx, fy.astype(np.float32))
+    kept *= np.float32(1 / (height * width))
+    fft.transform(kept, 0, backward=True)
+    prepared: Real = scratch.array("prepared", (rows, columns), np.float32)
+    fft.real_backward(kept, 1, columns, prepared)
+    prepared *= masks[1]
+    return prepared
+
+
+def mean_level(image: Real, taper: Real | None) -> float:
+    """Mean of an image; of what a taper leaves of it, by its weights ``(height, width)``, if there is one."""
+    if taper is None:
+        return float(image.mean(dtype=np.float64))
+    return float((image * taper).sum(dtype=np.float64) / max(taper.sum(dtype=np.float64), 1e-9))
+
+
+def _continue(image: Real, level: np.float32, border: int, scratch: Workspace) -> Real:
+    """Take the grey level off an image, and continue it by odd reflection about its border pixels."""
+    if max(border, 1) >= min(image.shape):
+        return np.pad(image - level, border, mode="reflect", reflect_type="odd")
+    height, width = image.shape
+    result: Real = scratch.array("extended", (height + 2 * border, width + 2 * border), np.float32)
+    core = result[border : border + height]
+    np.subtract(image, level, out=core[:, border : border + width])
+    if border:
+        for side, edge in ((slice(border), border), (slice(border + width, None), border + width - 1)):
+            inside = core[:, 2 * edge - np.arange(result.shape[1])[side]]
+            core[:, side] = 2 * core[:, edge, None] - inside
+        for side, edge in ((slice(border), border), (slice(border + height, None), border + height - 1)):
+            inside = result[2 * edge - np.arange(result.shape[0])[side]]
+            result[side] = 2 * result[edge] - inside
+    return result
+
+
+def image_masks(image_shape: tuple[int, int], grid: ImageGrid, mask: Mask, counted: bool) -> tuple[Real, Real]:
+    """Weights of an image with its border before, and of the prepared image after it is filtered and binned.
+
+    The mask that voxels are counted with comes last, unless it is a taper: what a taper leaves out is not used at all.
+    Where voxels are not counted, what filters spread over the border may stay: cutting it off would lose signal.
+    """
+    height, width = image_shape
+    continued = Mask(-float(grid.border), float(grid.border))
+    first = (continued if mask.start < 0 and grid.border > np.ceil(-mask.start) else mask).weights(
+        np.arange(-grid.border, height + grid.border, dtype=float),
+        np.arange(-grid.border, width + grid.border, dtype=float),
+        image_shape,
+    )
+    rows, columns = (np.arange(n) * s - grid.border for n, s in zip(grid.sampled, grid.step[::-1], strict=True))
+    last = mask.weights(rows, columns, image_shape) if mask.start < 0 and counted else np.ones((1, 1), np.float32)
+    return first, last
+
+
+def filters_of(strategy: Weighting, views: TiltViews, tilt: int, *, transfer: bool) -> list[ImageFilter]:
+    """Give the 2D filters of one image: what the strategy asks for and, if wanted, its transfer function."""
+    filters: list[ImageFilter] = []
+    seen = views.transfers
+    if transfer and seen.applies:
+        phases, envelope = seen.phases(tilt, views.voxel_size), views.envelopes[tilt]
+        filters.append(lambda fx, fy: _transfer_grid(fx.ravel(), fy.ravel(), phases, seen.form, envelope, PER_CYCLE))
+    if strategy.has_filter:
+        filters.append(lambda fx, fy: strategy.image_filter(tilt, fx, fy, views))
+    return filters
+
+
+@compiled()
+def _transfer_grid(fx: Any, fy: Any, c: Any, form: int, envelope: Any, per_cycle: float) -> Any:
+    values = np.empty((fy.size, fx.size), np.float32)
+    envelopes = np.empty(fx.size, np.float32)
+    step = float(fx[1] - fx[0]) if fx.size > 1 else 0.0
+    for row in range(fy.size):
+        y = float(fy[row])
+        for column in range(fx.size):
+            values[row, column] = transfer(float(fx[column]), y, c, form)
+        if envelope.shape[0] > 0:
+            damp_row(float(fx[0]), step, y, 0.0, envelope, per_cycle, envelopes)
+            values[row] *= envelopes
+    return values
+
+
+def cut_window(prepared: Real, start: NDArray[np.int64], stop: NDArray[np.int64], transpose: bool) -> Real:
+    """Cut out what the region sees, fading towards cuts that are not borders of the prepared image.
+
+    Parameters
+    ----------
+    prepared
+        ``(height, width)``.
+    start, stop
+        Of the window ``(x, y)``.
+    transpose
+        Give ``(x, y)`` instead of ``(y, x)``.
+    """
+    window = prepared[start[1] : stop[1], start[0] : stop[0]]
+    fade = min(WINDOW_MARGIN // 2, *window.shape)
+    ramp = 0.5 - 0.5 * np.cos(np.pi * (np.arange(fade) + 0.5) / fade)
+    for axis, (low, high, n) in enumerate(zip(start[::-1], stop[::-1], prepared.shape, strict=True)):
+        weight = np.ones(int(high - low), np.float32)
+        if low > 0:
+            weight[:fade] *= ramp
+        if high < n:
+            weight[-fade:] *= ramp[::-1]
+        if low > 0 or high < n:
+            window = window * (weight[:, None] if axis == 0 else weight[None, :])
+    return np.ascontiguousarray(window.T if transpose else window)

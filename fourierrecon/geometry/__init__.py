@@ -1,0 +1,1 @@
+"""Where things lie: projections, regions, corrections, coordinate frames, order of axes."""

@@ -1,0 +1,110 @@
+"""Corrections to an alignment that turn, shift or mirror the specimen: tilt angle offset, x tilt, z shift, hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourierrecon.errors import UsageError
+from fourierrecon.geometry.projection import rotation_centre
+from fourierrecon.tilt_series import USUAL_HAND, TiltSeries
+
+
+@dataclass(frozen=True)
+class AlignmentCorrections:
+    """Corrections to an alignment, about the rotation centre
+    (:func:`~fourierrecon.geometry.projection.rotation_centre`).
+
+    Parameters
+    ----------
+    tilt_angle
+        Added to every tilt angle, degrees: as the first value of IMOD's ``OFFSET``.
+    x_tilt
+        Turn about the axis of the specimen plane that is perpendicular to the tilt axis, degrees, left-handed about
+        world x where the tilt axis is y: as IMOD's ``XAXISTILT``. It acts on the specimen before the tilt.
+    z_shift
+        What is in the tomogram moves by this much towards smaller z, bin-1 px: as the second value of IMOD's ``SHIFT``,
+        which counts in the slices of the program tilt, upside down to the final tomogram.
+    flip_hand
+        Take every tilt angle with the other sign: the tomogram is mirrored, z for -z about the rotation centre. Images
+        cannot tell which of the two is right. The defocus of each image stays as it is, so it grows with the depth the
+        other way: the hand (``rlnTomoHand``) is turned, too.
+    """
+
+    tilt_angle: float = 0.0
+    x_tilt: float = 0.0
+    z_shift: float = 0.0
+    flip_hand: bool = False
+
+    def __post_init__(self) -> None:
+        if not np.isfinite([self.tilt_angle, self.x_tilt, self.z_shift]).all():
+            raise UsageError("--tiltangle_offset, --x_tilt and --z_shift must be finite numbers")
+        if abs(self.tilt_angle) > 180 or abs(self.x_tilt) > 60:
+            raise UsageError("--tiltangle_offset must be -180 to 180 degrees, --x_tilt -60 to 60")
+
+    def __str__(self) -> str:
+        parts = [
+            f"tilt angles {self.tilt_angle:+g}°" if self.tilt_angle else "",
+            f"x tilt {self.x_tilt:+g}°" if self.x_tilt else "",
+            f"z shift {self.z_shift:+g} px" if self.z_shift else "",
+            "hand flipped (tilt angles with the other sign)" if self.flip_hand else "",
+        ]
+        return ", ".join(filter(None, parts))
+
+    def apply(self, series: TiltSeries) -> TiltSeries:
+        """Give the tilt series with these corrections; its ``frame`` tells of them."""
+        text = str(self)
+        if not text:
+            return series
+        centre = rotation_centre(series)
+        angles = series.tilt_angles + self.tilt_angle
+        turn = np.eye(4)
+        if self.flip_hand:
+            # angles are corrected first, then change their signs
+            turn[2, 2] = -1
+            angles = -angles
+        axis = tilt_axis(series)
+        across = np.cross(axis, [0.0, 0.0, 1.0])
+        turn[:3, :3] = _about(axis, self.tilt_angle) @ _about(across, -self.x_tilt) @ turn[:3, :3]
+        moved = np.eye(4)
+        moved[:3, 3] = centre
+        back = np.eye(4)
+        back[:3, 3] = -centre
+        back[2, 3] += self.z_shift
+        x, y, z = series.pivot or (0.0, 0.0, 0.0)
+        projections = series.projections @ moved @ turn @ back
+        if self.flip_hand:
+            projections[:, 2] *= -1  # the depth goes with the images' x and y again: the matrices are rotations
+        return replace(
+            series,
+            projections=projections,
+            tilt_angles=angles,
+            pivot=(x, y, z - self.z_shift) if series.pivot else None,
+            hand=-(series.hand or USUAL_HAND) if self.flip_hand else series.hand,
+            frame=f"{series.frame}; {text}",
+        )
+
+
+def tilt_axis(series: TiltSeries) -> NDArray[np.float64]:
+    """Direction of the tilt axis in the world: a right-handed turn of the specimen about it adds to the tilt angles."""
+    rows = series.projections[:, :2, :3]
+    beams = np.cross(rows[:, 0], rows[:, 1])
+    beams /= np.linalg.norm(beams, axis=1, keepdims=True)
+    # a turn of the specimen turns the beams the other way, by less than half a turn from the least to the largest angle
+    order = np.argsort(series.tilt_angles)
+    across = np.cross(beams[order[1:]], beams[order[:-1]])
+    if len(across) == 0 or np.linalg.norm(across.sum(0)) < 1e-3:
+        return np.array([0.0, 1.0, 0.0])
+    # perpendicular to all beams as well as can be
+    axis = np.linalg.svd(beams)[2][2]
+    return np.asarray(axis * np.sign(axis @ across.sum(0)))
+
+
+def _about(axis: NDArray[np.float64], degrees: float) -> NDArray[np.float64]:
+    """Rotation about an axis of any length, right-handed, by Rodrigues' formula."""
+    x, y, z = axis / np.linalg.norm(axis)
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    angle = np.radians(degrees)
+    return np.asarray(np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross)

@@ -1,0 +1,1 @@
+"""Tomogram sets of RELION 4 and 5."""

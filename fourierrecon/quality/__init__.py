@@ -1,0 +1,1 @@
+"""How good images and volumes are."""

@@ -1,0 +1,441 @@
+"""The figures of a report: per tomogram what its images, its volume and its half volumes tell."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourierrecon.display.preview import preview_memory
+from fourierrecon.display.sections import Sections, sections, thickness_in_voxels
+from fourierrecon.errors import DataError, FourierReconError
+from fourierrecon.geometry.corrections import tilt_axis
+from fourierrecon.io.volumes.formats import map_volume
+from fourierrecon.quality.agreement import TiltAgreement, tilt_agreement
+from fourierrecon.quality.bad_images import find_bad_images, numbers_in_source
+from fourierrecon.quality.fsc import HALF_MAPS, ShellCorrelation, shell_correlation
+from fourierrecon.quality.masks import soft_box
+from fourierrecon.quality.specimen_slab import SpecimenSlab, estimate_slab
+from fourierrecon.quality.tilt_matching import FINEST, SAMPLES
+from fourierrecon.quality.wedge import tilt_range_mask, wedge_mask
+from fourierrecon.report.subjects import Subject, oriented, volume_facts
+from fourierrecon.runtime.memory import forget, release
+from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.tomogram import checks
+from fourierrecon.volume import Volume
+
+#: Voxels of the box in the middle that spectrum and Fourier shell correlation are taken from, at the most.
+MOST = 1 << 22
+#: Part of each of its sides over which it fades out.
+FALLOFF = 0.1
+#: Grey values are taken from so many voxels at the most.
+GREYS = 1 << 20
+#: What flags mean, in words.
+WORDS = {
+    "blank": "blank: no contrast",
+    "not finite": "holds pixels that are not finite",
+    "no CTF": "no CTF: its scale factor is 0 or negative",
+    "misaligned": "misaligned: lies aside of its reprojection",
+    "wrong angle": "wrong angle: another tilt fits better",
+    "bad": "does not fit the tomogram as its neighbours do",
+    "unseen": "sees too little of the tomogram to say",
+    "excluded": "excluded in the set",
+}
+
+
+@dataclass(frozen=True)
+class TiltRow:
+    """One image.
+
+    Parameters
+    ----------
+    number
+        In the source, from 1.
+    angle
+        Tilt, degrees; None where it is excluded in the source.
+    defocus
+        Mean, µm.
+    exposure
+        Before it, e⁻/Å².
+    coverage
+        Part of the region that it sees.
+    agreement
+        With the reprojection.
+    flag
+        A key of :data:`WORDS`; empty if nothing is wrong.
+    words
+        What is wrong, with figures.
+    """
+
+    number: int
+    angle: float | None = None
+    defocus: float | None = None
+    exposure: float | None = None
+    coverage: float | None = None
+    agreement: TiltAgreement | None = None
+    flag: str = ""
+    words: str = ""
+
+    @property
+    def correlation(self) -> float | None:
+        """With the reprojection; None where it is not known."""
+        known = self.agreement is not None and math.isfinite(self.agreement.correlation)
+        return self.agreement.correlation if known and self.agreement is not None else None
+
+    @property
+    def shift(self) -> float | None:
+        """How far it lies from its reprojection, Å; None where it is not known."""
+        known = self.agreement is not None and all(map(math.isfinite, self.agreement.shift))
+        return math.hypot(*self.agreement.shift) if known and self.agreement is not None else None
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """All figures of one tomogram.
+
+    Parameters
+    ----------
+    subject
+        What they are of.
+    error
+        Why there is no tomogram, or nothing can be said of it.
+    shape, voxel_size
+        ``(z, y, x)`` voxels, in the tilt series' order; Å.
+    views, thick
+        Sections, and the thickness of their slabs in voxels.
+    tilts
+        One row an image; with those that the source excludes.
+    no_agreement
+        Why images were not compared with the tomogram.
+    curve
+        Fourier shell correlation of the half volumes.
+    slab, no_slab
+        Of the specimen, or why there is none.
+    spectrum
+        Frequency, 1/Å, and amplitude within the measured wedge, the largest 1, ``(n_shells,)``.
+    greys
+        Least, 0.3 %, median, 99.7 %, largest value, and standard deviation.
+    facts
+        ``(label, value)``.
+    seconds
+        That the figures took.
+    """
+
+    subject: Subject
+    error: str = ""
+    shape: tuple[int, int, int] = (0, 0, 0)
+    voxel_size: float = 0.0
+    views: Sections | None = None
+    thick: int = 1
+    tilts: tuple[TiltRow, ...] = ()
+    no_agreement: str = ""
+    curve: ShellCorrelation | None = None
+    slab: SpecimenSlab | None = None
+    no_slab: str = ""
+    spectrum: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+    greys: tuple[float, ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = field(default=())
+    seconds: float = 0.0
+
+    @property
+    def status(self) -> str:
+        """``failed``, ``look`` (something stands out, or there were warnings) or ``fine``."""
+        if self.error:
+            return "failed"
+        return "look" if self.flagged or self.notes else "fine"
+
+    @property
+    def flagged(self) -> list[TiltRow]:
+        """Rows with a flag, but for those that are no surprise: excluded in the source, or unseen."""
+        return [row for row in self.tilts if row.flag not in ("", "excluded", "unseen")]
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many images have which flag."""
+        return Counter(row.flag for row in self.flagged)
+
+    @property
+    def resolution(self) -> float | None:
+        """Å, at 0.143 of the half volumes' correlation; None where it is not known."""
+        found = math.inf if self.curve is None else self.curve.resolution(HALF_MAPS)
+        return found if math.isfinite(found) else None
+
+    @property
+    def at_limit(self) -> bool:
+        """Whether half volumes agree up to the finest that voxels show."""
+        return self.curve is not None and self.resolution == 1 / self.curve.limit
+
+    @property
+    def levelling(self) -> tuple[float, float] | None:
+        """Tilt angle offset and x tilt, degrees, that would level the specimen; None where its tilt is not known."""
+        series, slab = self.subject.series, self.slab
+        if series is None or self.subject.region is None or slab is None or not slab.found:
+            return None
+        axis = tilt_axis(series)
+        turn = np.array([slab.tilt_x, slab.tilt_y, 0.0])
+        # --x_tilt turns by the left hand, as IMOD's XAXISTILT
+        return float(turn @ axis), -float(turn @ np.cross(axis, [0.0, 0.0, 1.0]))
+
+    @property
+    def correlation(self) -> float | None:
+        """Median over the images."""
+        return _median([row.correlation for row in self.tilts])
+
+    @property
+    def shift(self) -> float | None:
+        """Median over the images, Å."""
+        return _median([row.shift for row in self.tilts])
+
+    @property
+    def largest_shift(self) -> float | None:
+        """Over the images, Å."""
+        return max((row.shift for row in self.tilts if row.shift is not None), default=None)
+
+
+def report_memory(series: TiltSeries, shape: tuple[int, int, int], n_threads: int) -> int:
+    """Give the bytes of memory that a report on a volume takes.
+
+    Parameters
+    ----------
+    series
+        That the volume was made from.
+    shape
+        ``(z, y, x)`` voxels.
+    n_threads
+        Each has an image.
+    """
+    depth, height, width = shape
+    pixels = math.prod(series.image_shape)
+    # small copies of all images, to be compared; see matching
+    small = series.n_tilts * pixels / max(1.0, FINEST / SAMPLES / series.pixel_size) ** 2
+    box = min(MOST, depth * height * width)
+    return preview_memory(shape) + 30 * box + n_threads * 24 * pixels + int(16 * small)
+
+
+def find_out(subject: Subject, *, n_threads: int | None = None) -> Findings:
+    """Work out all figures of one tomogram; what goes wrong is told, not raised.
+
+    Parameters
+    ----------
+    subject
+        The tomogram.
+    n_threads
+        Default: the cores available to the process.
+    """
+    started = time.perf_counter()
+    release()
+    findings = Findings(subject, subject.error, facts=subject.facts, notes=subject.notes)
+    volume: Volume | None = None
+    if subject.path is not None:
+        try:
+            volume = oriented(map_volume(subject.path), subject)
+            findings = _of_volume(findings, volume)
+            findings = replace(findings, facts=_merged(subject.facts, volume_facts(subject.path)))
+        except (FourierReconError, OSError) as error:
+            findings, volume = replace(findings, error=f"{subject.path}: {error}"), None
+    if subject.series is not None:
+        rows, problem = _tilts(subject, subject.series, volume, n_threads)
+        findings = replace(findings, tilts=rows, no_agreement=problem)
+    return replace(findings, seconds=time.perf_counter() - started)
+
+
+def _of_volume(findings: Findings, volume: Volume) -> Findings:
+    """Add what the volume and its halves tell; one without contrast tells nothing."""
+    subject = findings.subject
+    step = max(1, math.ceil((volume.data.size / GREYS) ** (1 / 3)))
+    sample = _sample(volume.data, step)
+    if not np.isfinite(sample).all():
+        raise DataError(f"{(~np.isfinite(sample)).mean():.2%} of its voxels are not finite; reconstruct again")
+    if sample.size > 1 and sample.min() == sample.max() == volume.data.min() == volume.data.max():
+        raise DataError(f"every voxel is {sample.flat[0]:g}; look at its images, at their CTF and at the region")
+    slab: SpecimenSlab | None = None
+    no_slab = ""
+    try:
+        slab = estimate_slab(volume)
+        no_slab = slab.problem
+    except FourierReconError as error:
+        no_slab = str(error)
+    depth = volume.data.shape[0]
+    # the middle of the specimen tells more than that of the box
+    at = 0.5 if slab is None or not slab.found else 0.5 + slab.centre / (depth * volume.voxel_size)
+    thick = thickness_in_voxels(None, volume.voxel_size)
+    greys = (*np.percentile(sample, (0, 0.3, 50, 99.7, 100)), sample.std()) if sample.size else ()
+    findings = replace(
+        findings,
+        shape=volume.data.shape,
+        voxel_size=volume.voxel_size,
+        views=sections(volume, thick, (min(max(at, 0.05), 0.95), 0.5, 0.5)),
+        thick=thick,
+        slab=slab,
+        no_slab=no_slab,
+        greys=tuple(float(g) for g in greys),
+    )
+    if volume.voxel_size > 0 and min(volume.data.shape) >= 4:
+        box = _box(volume, slab)
+        measured = _wedge(box, subject)
+        part = _part(volume.data, box)
+        findings = replace(findings, spectrum=_spectrum(part, volume.voxel_size, measured))
+        del part
+        if subject.halves is not None:
+            try:
+                halves = [_part(oriented(map_volume(path), subject).data, box) for path in subject.halves]
+                findings = replace(findings, curve=_curve(halves[0], halves[1], volume.voxel_size, measured))
+            except (FourierReconError, OSError) as error:
+                findings = replace(findings, notes=(*findings.notes, f"the half volumes cannot be compared: {error}"))
+    return findings
+
+
+def _tilts(
+    subject: Subject, series: TiltSeries, volume: Volume | None, n_threads: int | None
+) -> tuple[tuple[TiltRow, ...], str]:
+    """Make the rows of all images, and say why they were not compared with the volume, if so."""
+    region = subject.region
+    bad: dict[int, str] = {}
+    agreement: dict[int, TiltAgreement] = {}
+    problem = "" if volume is not None else "there is no tomogram to compare them with"
+    try:
+        corrected = dict(subject.facts).get("CTF") != "not corrected"
+        bad = find_bad_images(series, ctf=corrected, n_threads=n_threads)
+        good = [tilt for tilt in range(series.n_tilts) if tilt not in bad]
+        if volume is not None and region is None:
+            problem = "the volume's place in its tilt series is not known"
+        elif volume is not None and good:
+            rows = tilt_agreement(series.select(good), volume, n_threads=n_threads)
+            agreement = dict(zip(good, rows, strict=True))
+    except (FourierReconError, OSError) as error:
+        problem = str(error)
+    coverage = None if region is None else checks.visibility(series, region).mean(1)
+    numbers = numbers_in_source(series)
+    rows_of: list[TiltRow] = []
+    for tilt, angle in enumerate(series.tilt_angles):
+        found = agreement.get(tilt)
+        flag = bad[tilt].partition(":")[0] if tilt in bad else found.flag if found else ""
+        ctf = series.ctf
+        rows_of.append(
+            TiltRow(
+                numbers[tilt],
+                float(angle),
+                None if ctf is None else float(ctf.defocus_u[tilt] + ctf.defocus_v[tilt]) / 2e4,
+                None if series.exposure is None else float(series.exposure[tilt]),
+                None if coverage is None else float(coverage[tilt]),
+                found,
+                flag,
+                _words(
+                    flag, bad.get(tilt, "") + "; left out" * (tilt in bad and subject.skipped), found, series.pixel_size
+                ),
+            )
+        )
+    rows_of += [TiltRow(number, flag="excluded", words=WORDS["excluded"]) for number in series.excluded]
+    return tuple(sorted(rows_of, key=lambda row: row.number)), problem
+
+
+def _words(flag: str, reason: str, found: TiltAgreement | None, pixel_size: float) -> str:
+    """Say what is wrong with an image, with figures."""
+    if reason or found is None:
+        return reason
+    if flag == "misaligned":
+        pixels = math.hypot(*found.shift) / pixel_size
+        return f"misaligned: lies {pixels:.1f} px ({math.hypot(*found.shift):.0f} Å) or more aside of its reprojection"
+    if flag == "wrong angle":
+        return f"wrong angle: {found.best_angle:.0f}° fits better than {found.tilt_angle:.0f}°"
+    return WORDS.get(flag, flag)
+
+
+def _box(volume: Volume, slab: SpecimenSlab | None) -> tuple[slice, slice, slice]:
+    """Choose a box in the middle, at full resolution: of z what the specimen takes, and the faces' fading."""
+    depth, height, width = volume.data.shape
+    low, high = 0, depth
+    if slab is not None and slab.found:
+        half = (slab.thickness / 2) / volume.voxel_size
+        middle = (depth - 1) / 2 + slab.centre / volume.voxel_size
+        room = half * (1 + 2 * FALLOFF) + 2
+        low, high = max(0, math.floor(middle - room)), min(depth, math.ceil(middle + room))
+        if high - low < 4:
+            low, high = 0, depth
+    share = min(1.0, math.sqrt(MOST / ((high - low) * height * width)))
+    sides = [max(4, int(share * n)) for n in (height, width)]
+    starts = [(n - s) // 2 for n, s in zip((height, width), sides, strict=True)]
+    return (slice(low, high), *(slice(a, a + s) for a, s in zip(starts, sides, strict=True)))  # type: ignore[return-value]
+
+
+def _wedge(box: tuple[slice, slice, slice], subject: Subject) -> NDArray[np.bool_] | None:
+    """Find the Fourier points of a box that the tilts measured; None where nothing is known of them."""
+    depth, height, width = (s.stop - s.start for s in box)
+    if subject.series is None:
+        return None
+    if subject.region is not None:
+        return wedge_mask((depth, height, width), subject.series.projections)
+    angles = subject.series.tilt_angles
+    low, high = float(angles.min()), float(angles.max())
+    return tilt_range_mask((depth, height, width), (low, high)) if 0 < high - low < 180 else None
+
+
+def _curve(
+    a: NDArray[np.generic], b: NDArray[np.generic], voxel_size: float, measured: NDArray[np.bool_] | None
+) -> ShellCorrelation:
+    depth, height, width = a.shape
+    mask = soft_box((depth, height, width), (FALLOFF * depth, FALLOFF * height, FALLOFF * width))
+    first, second = (np.asarray(each, np.float32) for each in (a, b))
+    return shell_correlation(first, second, voxel_size, mask=mask, measured=measured)
+
+
+def _sample(data: NDArray[np.generic], step: int) -> NDArray[np.float64]:
+    """Take every so many voxels along each axis, plane by plane."""
+    found = []
+    for plane in data[::step]:
+        found.append(np.asarray(plane[::step, ::step], np.float64).ravel())
+        forget(data)
+    return np.concatenate(found)
+
+
+def _part(data: NDArray[np.generic], box: tuple[slice, slice, slice]) -> NDArray[np.float32]:
+    """Copy a box out of a volume."""
+    part = np.array(data[box], np.float32)
+    forget(data)
+    return part
+
+
+def _spectrum(
+    data: NDArray[np.float32], voxel_size: float, measured: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Average amplitudes over shells of the measured wedge."""
+    import scipy.fft
+
+    from fourierrecon.runtime.threads import available_cores
+
+    depth, height, width = data.shape
+    mask = soft_box((depth, height, width), (FALLOFF * depth, FALLOFF * height, FALLOFF * width))
+    finite = np.where(np.isfinite(data), data, np.float32(0))
+    finite -= np.float32(finite.mean(dtype=float))
+    finite *= mask
+    spectrum = scipy.fft.rfftn(finite, workers=available_cores(), overwrite_x=True)
+    across = np.fft.fftfreq(height)[:, None] ** 2 + np.fft.rfftfreq(width) ** 2
+    shells = max(4, round((depth * height * width) ** (1 / 3) / 2))
+    counts, power = np.zeros(shells), np.zeros(shells)
+    for z, along in enumerate(np.fft.fftfreq(depth)):
+        shell = (np.sqrt(along**2 + across) * 2 * shells).astype(np.int64)
+        chosen = shell < shells
+        if measured is not None:
+            chosen &= measured[z]
+        counts += np.bincount(shell[chosen], minlength=shells)
+        power += np.bincount(shell[chosen], np.abs(spectrum[z][chosen]) ** 2, shells)
+    amplitude = np.sqrt(power / np.maximum(counts, 1))
+    if not amplitude.max() > 0:
+        return None
+    return (np.arange(shells) + 0.5) / (2 * shells * voxel_size), amplitude / amplitude.max()
+
+
+def _median(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.median(known)) if known else None
+
+
+def _merged(facts: tuple[tuple[str, str], ...], more: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Add facts, but for those that are known under their label."""
+    known = {label for label, _ in facts}
+    return (*facts, *(fact for fact in more if fact[0] not in known))

@@ -1,0 +1,165 @@
+"""Keys of products: what a volume was made from, how, and by which version; whether the file that is there fits.
+
+A key lies in the label of the file itself. So it appears with the file, in one step, and no record of what is done can
+ever disagree with what is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from fourierrecon import __version__
+from fourierrecon.errors import FourierReconError
+from fourierrecon.tilt_series import TiltSeries
+
+#: How many pieces of an image file are compared, evenly over it, and their size, bytes.
+SAMPLES, SAMPLE = 8, 4096
+#: The line of a label that holds a key.
+LINE = re.compile(r"key (?P<inputs>[0-9a-f]{16}) (?P<options>[0-9a-f]{16}) (?P<version>\S+)")
+
+
+def make_key(series: TiltSeries, options: Iterable[object]) -> str:
+    """Give the line for the label of a product.
+
+    Parameters
+    ----------
+    series
+        What it is made from. Of image files, name, size and time of the last change count.
+    options
+        Everything else that the product depends on; texts, numbers and dataclasses.
+    """
+    return f"key {_hash(facts_of(series))} {_hash(map(repr, options))} {__version__}"
+
+
+Kind = Literal["missing", "inputs", "options", "version", "foreign"]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a file is not what is asked for.
+
+    Parameters
+    ----------
+    kind
+        ``missing``: nothing would be lost with it; ``inputs``, ``options``: it was made from others; ``version``: by
+        another version of this program, else it is right; ``foreign``: no run on a set made it.
+    reason
+        In words.
+    """
+
+    kind: Kind
+    reason: str
+
+
+#: Of a file that was there before.
+NO_KEY = Fault("foreign", "it has no key, so no run on a set made it")
+
+
+def fault_of(path: Path, key: str, shape: tuple[int, int, int] | None, line: str = "") -> Fault | None:
+    """Say why a product is not what is asked for; None if it is there and fits its key.
+
+    Parameters
+    ----------
+    path
+        File or folder of the product.
+    key
+        As it should be.
+    shape
+        Likewise; None: any.
+    line
+        Another line that its label should have.
+    """
+    from fourierrecon.io.volumes.formats import open_volume
+
+    if not path.exists():
+        return Fault("missing", "new")
+    try:
+        volume = open_volume(path)
+        depth, height, _ = volume.shape
+        # the end of the file tells whether all of it is there
+        volume.stored(slice(depth - 1, depth), slice(height - 1, height))
+    except (FourierReconError, OSError, ValueError, IndexError):
+        return _broken(path)
+    found, wanted = LINE.search(volume.label), LINE.search(key)
+    if found is None or wanted is None:
+        return NO_KEY
+    if shape is not None and volume.shape != shape:
+        return Fault("options" if found["inputs"] == wanted["inputs"] else "inputs", "its size has changed")
+    if found["inputs"] != wanted["inputs"]:
+        return Fault("inputs", "inputs have changed")
+    if found["options"] != wanted["options"] or line not in volume.label:
+        return Fault("options", "options have changed")
+    return None if found["version"] == wanted["version"] else Fault("version", f"made by version {found['version']}")
+
+
+def _broken(path: Path) -> Fault:
+    """Say of a file that is no whole volume whether it is one of ours, or empty: nothing would be lost with it."""
+    try:
+        with (path / "zarr.json" if path.is_dir() else path).open("rb") as file:
+            start = file.read(4096)
+    except OSError as error:
+        return Fault("foreign", f"it cannot be read: {error.strerror or error}")
+    return Fault("missing", "the file is broken") if not start or LINE.search(start.decode("latin-1")) else NO_KEY
+
+
+def has_inputs(path: Path, key: str) -> bool:
+    """Tell whether a product was made from the inputs of a key, whatever the options were."""
+    fault = fault_of(path, key, None)
+    return fault is None or fault.kind in ("options", "version")
+
+
+def identity_of(series: TiltSeries) -> str:
+    """Give a text that tells whether two machines see the same inputs.
+
+    It is made from what makes a key, and from a sample of what the image files hold: names, sizes and times may be the
+    same by chance.
+
+    Parameters
+    ----------
+    series
+        What is to be reconstructed.
+    """
+    digest = hashlib.sha256(_hash(facts_of(series)).encode())
+    for path in dict.fromkeys(path for path, _ in getattr(series.images, "sections", ())):
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            for number in range(SAMPLES):
+                file.seek(number * max(size - SAMPLE, 0) // max(SAMPLES - 1, 1))
+                digest.update(file.read(SAMPLE))
+    return digest.hexdigest()[:16]
+
+
+def _hash(facts: Iterable[Any]) -> str:
+    digest = hashlib.sha256()
+    for fact in facts:
+        digest.update(fact.tobytes() if isinstance(fact, np.ndarray) else str(fact).encode(errors="backslashreplace"))
+        digest.update(b"\0")
+    return digest.hexdigest()[:16]
+
+
+def facts_of(series: TiltSeries) -> list[object]:
+    """List what a tilt series is, without reading its images if they are in files.
+
+    Parameters
+    ----------
+    series
+        The tilt series.
+    """
+    ctf: tuple[object, ...] = () if series.ctf is None else astuple(series.ctf)
+    exposures = series.exposure, series.own_exposure, series.b_factor_per_exposure
+    facts: list[object] = [series.name, series.pixel_size, series.projections, series.image_shape, *ctf, *exposures]
+    sections = getattr(series.images, "sections", None)
+    if sections is None:
+        return facts + [np.asarray(series.images[i]) for i in range(series.n_tilts)]
+    states = {path: path.stat() for path, _ in sections}
+    for path, number in sections:
+        facts += [path.name, number, states[path].st_size, states[path].st_mtime_ns]
+    return facts

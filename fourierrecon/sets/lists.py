@@ -1,0 +1,161 @@
+"""Lists that go with a set."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from fourierrecon.errors import FourierReconError, UsageError
+from fourierrecon.io import read_series
+from fourierrecon.io.denoising import Pair, write_lists
+from fourierrecon.io.relion.own_list import LIST, check_replaceable, read_own_list
+from fourierrecon.io.relion.read import find_set
+from fourierrecon.io.relion.tomogram_list import BINNING, PICTURES, SIZES, VOLUMES, write_set_list
+from fourierrecon.io.relion.write import Entry
+from fourierrecon.io.star.text import write_word
+from fourierrecon.sets import run
+from fourierrecon.sets.keys import has_inputs
+from fourierrecon.sets.listing import Listed
+from fourierrecon.sets.outcomes import read_outcomes
+from fourierrecon.sets.products import products_of
+from fourierrecon.sets.recipe import Recipe
+from fourierrecon.sets.run import Outcome
+
+
+def _is_right(folder: Path, outcomes: Sequence[Outcome]) -> bool:
+    """Tell whether the list that is there names none of the volumes that were made anew."""
+    listed = {word for entry in read_own_list(folder).values() for word in entry.overview.get(VOLUMES[""], [])}
+    return not any(
+        product.reason is not None and str(product.path) in listed for outcome in outcomes for product in outcome.made
+    )
+
+
+def protect_set(recipe: Recipe) -> None:
+    """Refuse to write the list of tomograms, or what became of them, over what no run on a set wrote, or what is read.
+
+    Raises
+    ------
+    UsageError, DataError
+        If it would be, or if a STAR file cannot hold the names of the folders.
+    """
+    for path in (recipe.source, recipe.folder):
+        write_word(str(path.absolute()))  # the list has to name what lies there
+    target = recipe.folder / LIST
+    if target.exists() and recipe.source.is_file():
+        read = [recipe.source]
+        if recipe.source.suffix.lower() == ".star":
+            read.append(find_set(recipe.source)[0])
+        if any(path.exists() and target.samefile(path) for path in read):
+            raise UsageError(f"--o {recipe.folder}: {target} is the set that is read; give another folder")
+    check_replaceable([target])
+    read_outcomes(recipe.folder)
+
+
+def write_list(recipe: Recipe, outcomes: Sequence[Outcome]) -> Path | None:
+    """Write ``tomograms.star`` of all tomograms that are there, those of other runs into this folder included.
+
+    Raises
+    ------
+    UsageError
+        If RELION could not make these volumes from a list, nor read them.
+    DataError
+        If a file cannot be read or written.
+    """
+    results = {outcome.name: outcome for outcome in outcomes if outcome.made}
+    # notes are of one tilt series: of that which was made now
+    others, rest = {}, replace(recipe, extras=replace(recipe.extras, mdoc=None))
+    done = {outcome.name for outcome in outcomes if not outcome.stale}
+    files = [path.name for path in (recipe.folder / "tomograms").glob("rec_*")]
+    earlier, carried = read_own_list(recipe.folder), []
+    for name in run.choose_names(recipe.source, (), recipe.extras):
+        # of many tomograms, most are not there yet: nothing to be read for these
+        if name not in done and any(file.startswith(f"rec_{name}") for file in files):
+            found = _found(rest, name, earlier.get(name))
+            if isinstance(found, Entry):
+                carried.append(found)
+            elif found is not None:
+                others[name] = found
+    groups = [(by, made) for by, made in ((recipe, results), (rest, others)) if made]
+    return list_tomograms(recipe.folder, groups or [(recipe, {})], carried) if groups or carried else None
+
+
+def list_tomograms(
+    folder: Path, groups: Sequence[tuple[Recipe, Mapping[str, Outcome]]], carried: Sequence[Entry] = ()
+) -> Path | None:
+    """Write ``tomograms.star``; None if no tomogram can be named there.
+
+    Parameters
+    ----------
+    folder
+        Of the products.
+    groups
+        Of one set of RELION, or of any number of tilt series: recipe, and what became of its tomograms by name.
+    carried
+        Tomograms of the list that is there, which stay in it as they are.
+
+    Raises
+    ------
+    UsageError, DataError
+        As :func:`write_list`.
+    """
+    words = {name: words_of(outcome) for _, results in groups for name, outcome in results.items()}
+    listed = [Listed(recipe, {name: o.made[0] for name, o in results.items()}) for recipe, results in groups]
+    recipe = groups[0][0]
+    for one in listed:
+        one.check()
+    if recipe.source.suffix.lower() == ".star":
+        placed = {name: place for one in listed for name, place in one.placed().items()}
+        return write_set_list(folder, recipe.source, words, placed=placed, carried=carried)
+    entries = [entry for one in listed for entry in one.entries(folder)]
+    return write_set_list(folder, recipe.source, words, entries, carried=carried) if entries or carried else None
+
+
+def write_denoising_lists(recipe: Recipe, outcomes: Sequence[Outcome]) -> list[Path]:
+    """List the half volumes for programs that denoise; of several binnings and weightings the first."""
+    pairs = []
+    for outcome in outcomes:
+        files: dict[str, Path] = {}
+        for product in outcome.made:
+            files.setdefault(product.part, product.path)
+        if {"", "Even", "Odd"} <= files.keys():
+            series = read_series(recipe.source, outcome.name, recipe.extras)
+            least = int(np.argmin(np.abs(series.tilt_angles)))
+            defocus = (
+                0.0 if series.ctf is None else float(series.ctf.defocus_u[least] + series.ctf.defocus_v[least]) / 2
+            )
+            voxel_size = series.pixel_size * outcome.made[0].binning
+            pairs.append(Pair(outcome.name, files[""], files["Even"], files["Odd"], voxel_size, defocus))
+    return write_lists(recipe.folder / "denoising", pairs) if pairs else []
+
+
+def _found(recipe: Recipe, name: str, earlier: Entry | None) -> Outcome | Entry | None:
+    """Give the outcome of a tomogram that this run did not touch, if all its products are there.
+
+    One that was made with other options stays in the list as it was, as long as its alignment is the same.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they were told of those that this run is about
+            products = products_of(replace(recipe, resume=True, redo=()), name)
+    except (FourierReconError, OSError):
+        return None
+    if not any(product.reason is not None or product.kept for product in products):
+        return Outcome(name, tuple(map(run.made_of, products)))
+    volume = "" if earlier is None else earlier.overview.get(VOLUMES[""], [""])[0]
+    return earlier if volume and has_inputs(Path(volume), products[0].key) else None
+
+
+def words_of(outcome: Outcome) -> dict[str, str]:
+    """Give the columns of a tomogram in the list; of several binnings and weightings the first counts."""
+    first = outcome.made[0]
+    words = dict(zip(SIZES, (f"{n:.10g}" for n in first.size), strict=True))
+    words[BINNING] = f"{first.binning:.10g}"
+    for product in outcome.made:
+        words.setdefault(VOLUMES[product.part], str(product.path))
+        if product.picture is not None:
+            words.setdefault(PICTURES[product.part], str(product.picture))
+    return words

@@ -1,0 +1,109 @@
+"""What to do about a product of a set: make it, leave it, or keep it from being made as something would be lost."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fourierrecon.errors import DataError
+from fourierrecon.geometry.axis_order import Orientation
+from fourierrecon.sets.keys import Fault, fault_of
+from fourierrecon.tomogram.companions import VOLUMES, companion_path, companion_shape
+from fourierrecon.tomogram.provenance import read_passport
+
+if TYPE_CHECKING:
+    from fourierrecon.sets.products import Product
+    from fourierrecon.sets.recipe import Recipe
+
+#: A file, and the keys that it may have.
+Half = tuple[Path, list[str]]
+
+
+def what_to_do(recipe: Recipe, product: Product, halves: Callable[[], list[Half]]) -> tuple[str | None, str]:
+    """Say why a product must be made, None if it is there; and why nothing must be made, if something would be lost.
+
+    What no run on a set made is never replaced; what is of other inputs or options only as ``redo`` says, and then
+    all that goes with it: a volume never lies beside halves, pictures or companions of another one.
+
+    Parameters
+    ----------
+    recipe
+        What is asked for.
+    product
+        One volume of it, with what goes with it.
+    halves
+        Gives the half volumes of a whole one, which may be there without being asked for.
+    """
+    faults = list(_faults(recipe, product))
+    for fault in faults:
+        if fault.kind == "foreign":
+            return None, f"{fault.reason}; move it away, or choose another folder (--o)"
+    left = [fault for fault in faults if fault.kind not in ("missing", *recipe.redo)] if recipe.resume else []
+    for fault in left:
+        if fault.kind != "version":
+            return None, f"{fault.reason}; --redo makes it anew, or choose another folder (--o)"
+        warnings.warn(f"{fault.reason}; it is left as it is, --redo makes it anew", stacklevel=2)
+    faults = [fault for fault in faults if fault not in left]
+    if recipe.resume and not faults:
+        return None, ""
+    if older := _older(recipe, product, halves):
+        return None, (
+            f"{older}, which is not asked for, is of other inputs or options; ask for it as well (--halves, --do_proj, "
+            f"--companions; --redo), move it away, or choose another folder (--o)"
+        )
+    return faults[0].reason if recipe.resume else "asked for", ""
+
+
+def picture_path(recipe: Recipe, volume: Path) -> Path:
+    """Give the 2D picture of a volume."""
+    return recipe.folder / "projections" / f"{volume.stem}.mrc"
+
+
+def companions_of(recipe: Recipe) -> list[str]:
+    """Give those companions that are volumes."""
+    return [name for name in recipe.companions if name in VOLUMES]
+
+
+def _faults(recipe: Recipe, product: Product) -> Iterator[Fault]:
+    """Say what is not as it should be of a volume, and of what goes with it."""
+    path, region, key = product.path, product.region, product.key
+    files = [("", path, Orientation.like(recipe.like, product.series).shape(region.shape), "")]
+    if product.picture is not None and recipe.projection is not None:
+        files.append(("its projection: ", product.picture, (1, *region.shape[1:]), recipe.projection.line(region)))
+    for name in companions_of(recipe) if product.part == "" else ():
+        files.append((f"its {name}: ", companion_path(path, name), companion_shape(region, name), ""))
+    for what, file, shape, line in files:
+        fault = fault_of(file, key, shape, line)
+        if fault is not None:
+            yield Fault(fault.kind, what + fault.reason)
+    if recipe.passport and not _has_passport(path, key):
+        yield Fault("missing", "its passport is missing, or that of another volume")
+
+
+def _has_passport(path: Path, key: str) -> bool:
+    """Tell whether the passport of just this volume lies beside it."""
+    try:
+        return (read_passport(path) or {}).get("key") == key
+    except DataError:
+        return False
+
+
+def _older(recipe: Recipe, product: Product, halves: Callable[[], list[Half]]) -> Path | None:
+    """Give a file that goes with a volume, is not asked for, and was made of other inputs or with other options."""
+    others = [] if product.picture is not None else [(picture_path(recipe, product.path), [product.key])]
+    if product.part == "":
+        names = [name for name in VOLUMES if name not in recipe.companions]
+        others += [(companion_path(product.path, name), [product.key]) for name in names]
+    if product.part == "" and recipe.halves is None:
+        others += halves()
+    for path, keys in others:
+        if path.exists() and all(_is_stale(path, key) for key in keys):
+            return path
+    return None
+
+
+def _is_stale(path: Path, key: str) -> bool:
+    fault = fault_of(path, key, None)
+    return fault is not None and fault.kind in ("inputs", "options")

@@ -1,0 +1,1 @@
+"""One tomogram, from request to file."""

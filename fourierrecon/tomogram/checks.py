@@ -1,0 +1,228 @@
+"""Checks before a reconstruction: which image sees how much of the region, and what looks like a mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourierrecon.geometry.region import Region, footprint
+from fourierrecon.io.shared_images import shared_images
+from fourierrecon.quality.bad_images import list_images
+from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.tomogram.checks_ctf import ctf_warnings
+
+#: Points along x, y and z of the region, at the most, at which it is looked which images see them.
+POINTS = (40, 40, 24)
+#: Lengths that differ by less than this are meant to be the same.
+SAME = 0.03
+#: Sides that differ by less than this may just as well be swapped.
+SQUARE = 0.06
+#: Outside of all images, and seen by fewer than half of them: more of the region than this is worth a warning. Where
+#: the tilt axis lies some degrees off an image axis, the corners of the region go unseen.
+UNSEEN, POORLY_SEEN = 0.06, 0.25
+#: An image that sees less than this part of what the one does that sees most, shows nothing of the region.
+BESIDE = 0.1
+#: Largest tilt in radians, and how many tilts make a series whose range can be judged.
+RADIANS, MANY = 2.1, 10
+#: Degrees that no stage tilts a flat specimen to; a full turn may be written from 0 to 360.
+STEEP, HALF_TURN = 80.0, 180.0
+#: Pixel sizes of micrographs, Å.
+PIXELS = (0.1, 200.0)
+#: More exposure than any specimen is given, e⁻/Å².
+MOST_EXPOSURE = 500.0
+
+
+def visibility(series: TiltSeries, region: Region) -> NDArray[np.bool_]:
+    """Find out which images see which parts of a region.
+
+    Parameters
+    ----------
+    series, region
+        The tilt series, and what is to be reconstructed of it.
+
+    Returns
+    -------
+    sees
+        ``(n_tilts, n_points)``: whether points spread evenly over the region project inside the image. All voxels of
+        a small region are such points.
+    """
+
+    def along(axis: int) -> NDArray[np.float64]:
+        n = float(region.shape[2 - axis])
+        k = int(min(n, POINTS[axis]))
+        index = (np.arange(k, dtype=np.float64) + 0.5) * (n / k) - 0.5
+        return np.asarray(region.origin[axis] + region.binning * index)
+
+    points = np.stack(np.meshgrid(along(0), along(1), along(2)), -1).reshape(-1, 3)
+    last = np.array(series.image_shape[::-1]) - 0.5
+    sees = np.empty((series.n_tilts, len(points)), np.bool_)
+    for tilt, matrix in enumerate(series.projections):
+        at = points @ matrix[:2, :3].T + matrix[:2, 3]
+        sees[tilt] = ((at >= -0.5) & (at <= last)).all(1)
+    return sees
+
+
+def warnings_of(
+    series: TiltSeries, region: Region, sees: NDArray[np.bool_] | None = None, *, ctf: bool = True
+) -> list[str]:
+    """List what looks like a mistake in a set or in the size and place of a region.
+
+    Parameters
+    ----------
+    series, region
+        As for :func:`fourierrecon.reconstruction.reconstruct`.
+    sees
+        From :func:`visibility`, if it is known already.
+    ctf
+        Whether the CTF is corrected; else nothing is said about it.
+
+    Returns
+    -------
+    list of str
+        One line each: what was found, and what to do.
+    """
+    sees = visibility(series, region) if sees is None else sees
+    found = _size(series, region), _place(series, sees), _angles(series), _pixel_sizes(series), _exposure(series)
+    return [line for lines in found for line in lines] + (ctf_warnings(series) if ctf else [])
+
+
+def shared_warnings(source: Path, series: TiltSeries) -> list[str]:
+    """Say if another tomogram of the set names images of this one; one line, or none.
+
+    Parameters
+    ----------
+    source
+        That the tilt series is from.
+    series
+        The tilt series.
+
+    Raises
+    ------
+    DataError, UsageError
+        If the set cannot be read.
+    """
+    found = shared_images(source)
+    return [f"{series.name} {found[series.name]}"] if series.name in found else []
+
+
+def _size(series: TiltSeries, region: Region) -> Iterator[str]:
+    """A width and height that fit the images once they are swapped or in other units."""
+    pixel, binning = series.pixel_size, region.binning
+    size = binning * np.array([float(region.shape[2]), float(region.shape[1])])
+    images = np.array(footprint(series)[1][:2])
+    given, right = f"{size[0]:g} x {size[1]:g}", f"{images[0]:g} x {images[1]:g}"
+    remedy = f"give --w {images[0]:g} --h {images[1]:g}, or --w auto --h auto"
+
+    def fits(found: NDArray[np.float64], unit: float = 1.0) -> bool:
+        # the size was rounded to whole voxels
+        return bool((np.abs(found * unit - images) <= SAME * images + binning * unit / 2).all())
+
+    if fits(size):
+        return
+    if fits(size[::-1]) and np.ptp(images) > SQUARE * images.max():
+        yield f"the region is {given} px (w x h), the images cover {right}: width and height look swapped; {remedy}"
+    elif abs(pixel - 1) > SAME and fits(size, 1 / pixel):
+        yield (
+            f"the region is {given} px (w x h), which are the {right} px of the images in Å (at {pixel:g} Å); "
+            f"sizes are in unbinned pixels: {remedy}"
+        )
+    elif binning > 1 + SAME and fits(size, binning):
+        yield (
+            f"the region is {given} px (w x h), which are the {right} px of the images over the binning {binning:g}; "
+            f"sizes are in unbinned pixels: {remedy}"
+        )
+
+
+def _place(series: TiltSeries, sees: NDArray[np.bool_]) -> Iterator[str]:
+    """A region that the images, or some of them, do not show."""
+    count = sees.sum(0)
+    unseen, poorly = float((count == 0).mean()), float((2 * count < len(sees)).mean())
+    if unseen == 1:
+        yield "the region lies outside of all images; check --x0 --y0 --z0 and --w --h --d against `fourierrecon info`"
+    elif unseen > UNSEEN or poorly > POORLY_SEEN:
+        yield (
+            f"{100 * unseen:.0f} % of the region lies outside of all images, {100 * poorly:.0f} % is seen by fewer "
+            f"than half of them; check --x0 --y0 --z0 and --w --h --d"
+        )
+    parts = sees.mean(1)
+    beside = np.flatnonzero(parts <= BESIDE * parts.max())
+    if 0 < len(beside) < len(parts):
+        yield (
+            f"the region lies beside {list_images(series, beside)}, which show{'s' * (len(beside) == 1)} next to "
+            f"nothing of it: are their shifts right? Correct them, or take such images out of the set"
+        )
+
+
+def _angles(series: TiltSeries) -> Iterator[str]:
+    """Tilt angles that are all the same, too steep, in radians, or of one sign."""
+    angles = series.tilt_angles
+    low, high = float(angles.min()), float(angles.max())
+    if len(angles) > 1 and high - low < 0.01:
+        yield (
+            f"all {len(angles)} tilts are {low:.2f}°: a tomogram needs different ones; correct rlnTomoYTilt, or the "
+            f"alignment's tilt angles"
+        )
+        return
+    if high > HALF_TURN or low < -HALF_TURN:
+        yield (
+            f"tilts from {low:.1f}° to {high:.1f}° go round: write those above 180° as negative angles (350° as -10°)"
+        )
+        return
+    # the beam through some images from the other side of the specimen
+    beams = np.cross(series.projections[:, 0, :3], series.projections[:, 1, :3])
+    over = max(-low, high) > 90 or bool(np.ptp(np.sign(beams[:, 2])) > 1)
+    if over or max(-low, high) > STEEP:
+        yield (
+            f"tilts from {low:.1f}° to {high:.1f}°, some beyond {90 if over else STEEP:g}°: stages end at 60° to 70°; "
+            f"is an offset wrong (--tiltangle_offset), or another column taken for the angles?"
+        )
+        return
+    if len(angles) < MANY:
+        return
+    if 0.2 < max(-low, high) < RADIANS:
+        yield (
+            f"{len(angles)} tilts from {low:.2f}° to {high:.2f}° look like radians; "
+            f"correct rlnTomoYTilt, or the projection matrices, to degrees"
+        )
+    elif high - low > 20 and (low >= 0 or high <= 0):
+        yield (
+            f"all {len(angles)} tilts lie on one side, {low:.1f}° to {high:.1f}°: is half of the series missing, or a "
+            f"sign lost? Compare them with the microscope's list"
+        )
+
+
+def _pixel_sizes(series: TiltSeries) -> Iterator[str]:
+    """A pixel size that none has, or that the headers of the images contradict; 0 and 1 Å there: not known."""
+    if not PIXELS[0] <= series.pixel_size <= PIXELS[1]:
+        yield (
+            f"no micrograph has {series.pixel_size:g} Å a pixel: is it in another unit? Correct "
+            f"rlnTomoTiltSeriesPixelSize, --angpix"
+        )
+        return
+    for stack in getattr(series.images, "stacks", ()):
+        if stack.pixel_size not in (0.0, 1.0) and abs(stack.pixel_size / series.pixel_size - 1) > 0.01:
+            yield (
+                f"the set says {series.pixel_size:g} Å a pixel, the header of {stack.path} {stack.pixel_size:.4g} Å; "
+                f"if the header is right, correct rlnTomoTiltSeriesPixelSize"
+            )
+            return
+
+
+def _exposure(series: TiltSeries) -> Iterator[str]:
+    """Exposures that no microscope gives."""
+    exposure = series.exposure
+    if exposure is None:
+        return
+    problem = ""
+    bad = np.flatnonzero(~(np.isfinite(exposure) & (exposure >= 0)))
+    if len(bad):
+        problem = f"{exposure[bad[0]]:g} e⁻/Å² for image {bad[0] + 1}"
+    elif exposure.max() > MOST_EXPOSURE:
+        problem = f"up to {exposure.max():g} e⁻/Å², more than a specimen survives"
+    elif len(exposure) > 1 and np.ptp(exposure) == 0:
+        problem = f"{exposure[0]:g} e⁻/Å² for every image"
+    if problem:
+        yield f"exposures look wrong: {problem}; correct rlnMicrographPreExposure, the exposure before each image"

@@ -1,0 +1,103 @@
+"""Checks of the contrast transfer functions: values that no cryo-electron tilt series has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourierrecon.quality.bad_images import list_images, without_ctf
+from fourierrecon.tilt_series import CtfParameters, TiltSeries
+
+#: Defocus, Å: too near focus for any contrast without a phase plate (so it may be in nm), that in µm, and too far.
+NEAR, MICROMETRES, FAR = 6.5e3, 100.0, 2.5e5
+#: An image whose defocus is so many times that of the others (median), or less than one over it, was not fitted well.
+OUTLIER = 3.0
+#: Phase shift from which on a phase plate makes the contrast, degrees.
+PLATE = 20.0
+#: Voltages of electron microscopes, kV; Cs up to, mm; amplitude contrast up to, but with a phase plate.
+VOLTAGES, MOST_CS, MOST_CONTRAST = (60.0, 1500.0), 10.0, 0.5
+#: Where to correct it.
+COLUMNS = "rlnDefocusU and rlnDefocusV"
+
+
+def ctf_warnings(series: TiltSeries) -> list[str]:
+    """List what looks like a mistake in the contrast transfer functions of a tilt series.
+
+    Parameters
+    ----------
+    series
+        The tilt series; nothing is said where its CTF is not known.
+
+    Returns
+    -------
+    list of str
+        One line each: what was found, and what to do.
+    """
+    if series.ctf is None:
+        return []
+    return [*_defocus(series, series.ctf), *_optics(series.ctf), *_scale(series)]
+
+
+def _defocus(series: TiltSeries, ctf: CtfParameters) -> Iterator[str]:
+    """Defocus of another sign or unit, or of images whose fit failed."""
+    defocus: NDArray[np.float64] = (ctf.defocus_u + ctf.defocus_v) / 2
+    size = np.abs(defocus)
+    usual = float(np.median(size))
+    zero, negative = np.flatnonzero(size < 1), np.flatnonzero(defocus <= -1)
+    if len(zero) == len(size):
+        yield f"the defocus of all images is 0; enter that of a fit in {COLUMNS}, or give --noctf"
+        return
+    if len(zero):
+        yield f"the defocus is 0 for {list_images(series, zero)}: did the fit fail there? Correct {COLUMNS}"
+    if len(negative):
+        yield (
+            f"the defocus is negative for {list_images(series, negative)}, the first {defocus[negative[0]]:g} Å: "
+            f"underfocus counts positive, else the contrast is inverted; correct {COLUMNS}"
+        )
+    plate = bool((np.abs(ctf.phase_shift) > PLATE).any())
+    unit = ""
+    if usual < MICROMETRES:
+        unit = "µm"
+    elif usual < NEAR and not plate:
+        unit = "nm"
+    if unit and usual >= 1:
+        yield f"the defocus is {usual:g} Å (median): it looks like {unit}; {COLUMNS} are in Å"
+    elif unit:
+        yield f"the defocus is {usual:g} Å (median), next to nothing: is it in another unit? {COLUMNS} are in Å"
+    elif usual > FAR:
+        yield f"the defocus is {usual:g} Å (median), {usual / 1e4:.0f} µm: is it in another unit? {COLUMNS} are in Å"
+    odd = np.flatnonzero((size >= 1) & ((size > OUTLIER * usual) | (size < usual / OUTLIER)))
+    if len(odd) > 0 and series.n_tilts > 2:
+        yield (
+            f"the defocus of {list_images(series, odd)} is far from that of the others, {usual:.0f} Å (median): "
+            f"did the fit fail there? Correct {COLUMNS}"
+        )
+
+
+def _optics(ctf: CtfParameters) -> Iterator[str]:
+    """Optics that no electron microscope has."""
+    low, high = VOLTAGES
+    if not low <= ctf.voltage <= high:
+        yield f"no microscope for this has {ctf.voltage:g} kV (300 and 200 are usual); correct rlnVoltage, --voltage"
+    if not 0 <= ctf.spherical_aberration <= MOST_CS:
+        yield (
+            f"no microscope for this has a Cs of {ctf.spherical_aberration:g} mm (2.7 is usual); "
+            f"correct rlnSphericalAberration, --Cs"
+        )
+    if ctf.amplitude_contrast > MOST_CONTRAST:
+        yield (
+            f"the amplitude contrast is {ctf.amplitude_contrast:g} (0.07 to 0.1 is usual); "
+            f"correct rlnAmplitudeContrast, --Q0"
+        )
+
+
+def _scale(series: TiltSeries) -> Iterator[str]:
+    """Images that reconstruct refuses."""
+    bad = sorted(without_ctf(series))
+    if bad:
+        yield (
+            f"the CTF scale factor is 0 or negative for {list_images(series, bad)}; correct rlnCtfScalefactor, leave "
+            f"such images out (--skip_bad_images), or give --noctf"
+        )

@@ -1,0 +1,153 @@
+"""The file of a tomogram: its header, the order of its axes, and the passport beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from fourierrecon.engine.settings import Settings
+from fourierrecon.engine.storage import Beside
+from fourierrecon.geometry.axis_order import Orientation
+from fourierrecon.geometry.coordinate_frames import Box
+from fourierrecon.geometry.region import Region
+from fourierrecon.io.volumes.formats import check_volume_writable, end_bytes, is_zarr, writing_volume
+from fourierrecon.io.volumes.zarr import require_zarr
+from fourierrecon.reconstruction import describe
+from fourierrecon.runtime.threads import available_cores
+from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.tomogram.provenance import label_of, make_passport, remove_passport, write_passport
+from fourierrecon.volume import SlabWriter
+from fourierrecon.weighting import Weighting
+
+
+@dataclass(frozen=True, eq=False)
+class TomogramFile:
+    """A tomogram that is to be written.
+
+    Parameters
+    ----------
+    path
+        MRC file or OME-Zarr folder.
+    series, region, strategy
+        What it is reconstructed from.
+    settings
+        And how.
+    like
+        Orientation of the file, a name of :data:`fourierrecon.geometry.axis_order.LIKE`.
+    dtype
+        Type of its voxels.
+    tilts
+        0-based numbers of the images that it is made of; None: all.
+    part
+        What part of the whole it is, for its label.
+    key
+        Its key, see :mod:`fourierrecon.sets.keys`.
+    """
+
+    path: Path
+    series: TiltSeries
+    region: Region
+    strategy: Weighting
+    settings: Settings
+    like: str | None = None
+    dtype: str = "float32"
+    tilts: tuple[int, ...] | None = None
+    part: str = ""
+    key: str = ""
+
+    @cached_property
+    def orientation(self) -> Orientation:
+        """The order of its axes."""
+        return Orientation.like(self.like, self.series)
+
+    @cached_property
+    def header(self) -> tuple[float, tuple[float, float, float], str]:
+        """Voxel size and place of the first voxel, Å, and the lines of its label."""
+        taken = self.series if self.tilts is None else self.series.select(self.tilts)
+        voxel_size, _, making = describe(taken, self.region, self.strategy, self.settings.correction)
+        label = label_of(f"{making}, {self.part}" if self.part else making, self.series, self.region, self.like)
+        origin = self.orientation.origin(self.region, Box.of(self.series, self.region))
+        return voxel_size, origin, f"{label}\n{self.key}" if self.key else label
+
+    @property
+    def scratch(self) -> Path:
+        """Folder for scratch files: that of the settings, else that of the file."""
+        return self.settings.scratch or self.path.absolute().parent
+
+    @property
+    def beside(self) -> Beside:
+        """What it takes of the memory while it is written; loads the libraries that count as taken already."""
+        if is_zarr(self.path):
+            require_zarr()
+        shape, threads = self.orientation.shape(self.region.shape), self.settings.n_threads or available_cores()
+        end = end_bytes(self.path, shape, self.dtype, threads)
+        # threads of zarr keep some of what they used for the volume before
+        return Beside(
+            always=threads * end if is_zarr(self.path) else 0, end=end + self.orientation.memory(self.region.shape)
+        )
+
+    def memory_of(self, preview: bool, report: bool) -> dict[str, int]:
+        """Give the bytes of memory that pictures of it will take, by the option that asks for them."""
+        from fourierrecon.display.preview import preview_memory
+        from fourierrecon.report.assessment import report_memory
+
+        threads, shape = self.settings.n_threads or available_cores(), self.region.shape
+        # threads of zarr keep some of what they used
+        kept = threads * end_bytes(self.path, shape, self.dtype, 1) if is_zarr(self.path) else 0
+        needed = {"--preview": kept + preview_memory(shape)} if preview else {}
+        if report:
+            needed["--report"] = kept + report_memory(self.series, shape, threads)
+        return needed
+
+    def check(self) -> None:
+        """Check before a long computation that it can be written; makes its folders.
+
+        Raises
+        ------
+        UsageError, DataError
+            As :func:`fourierrecon.io.volumes.formats.check_volume_writable`.
+        """
+        shape = self.orientation.shape(self.region.shape)
+        check_volume_writable(self.path, shape, self.dtype, self.settings.scratch)
+
+    @contextmanager
+    def writing(self) -> Iterator[SlabWriter]:
+        """Write it: takes slabs ``(y, x)`` of the region, in any order and from any thread; all of it or nothing."""
+        s, shape = self.settings, self.region.shape
+        with (
+            writing_volume(
+                self.path, self.orientation.shape(shape), *self.header, self.dtype, scratch=s.scratch,
+                n_threads=s.n_threads, memory=s.memory, progress=s.progress,
+            ) as write,
+            self.orientation.writing(write, shape, self.scratch) as write_slab,
+        ):  # fmt: skip
+            yield write_slab
+
+    def finish_passport(self, wanted: bool, source: Path, options: Mapping[str, object] | None = None) -> Path | None:
+        """Write its passport and give the name; or remove that of an older volume, which would be wrong now.
+
+        Parameters
+        ----------
+        wanted
+            Whether to write one.
+        source
+            Set that was read.
+        options
+            Of the command line.
+
+        Raises
+        ------
+        DataError
+            If it cannot be written.
+        """
+        if not wanted:
+            remove_passport(self.path)
+            return None
+        made = make_passport(
+            self.path, self.series, self.region, self.strategy, correction=self.settings.correction, like=self.like,
+            source=source, options=options,
+        )  # fmt: skip
+        return write_passport(self.path, made | ({"key": self.key} if self.key else {}))

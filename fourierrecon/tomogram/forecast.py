@@ -1,0 +1,261 @@
+"""What a reconstruction will take: memory, scratch space and time, without doing it.
+
+Memory follows from the plan. Time is measured on pieces of the same problem and scaled: the piece is short along the
+tilt axis (``p``) and full across it, so that its planes are as large as the real ones, in the cache as out of it.
+
+* Preparing and sampling images: in proportion to ``F (padded pixels + H' Lb)``.
+* Planes: ``H' (F Lb a + O D b)``, with the spread of samples and the transforms of planes. Where the region is so deep
+  that a piece of it must be shallower, pieces of two depths tell the two parts apart.
+* Slabs: ``H' O D``.
+* Writing: some slabs of full size, to a file that vanishes; but no faster than a disk, as a cache is soon full.
+* Reading and scratch files: at the rate of a disk that is assumed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourierrecon.engine.plan import Plan, mask_of
+from fourierrecon.engine.storage import Storage, choose_storage
+from fourierrecon.geometry.region import Region
+from fourierrecon.io.files import temporary_folder
+from fourierrecon.io.volumes.formats import space_for, writing_volume
+from fourierrecon.reconstruction import reconstruct_to
+from fourierrecon.runtime.threads import available_cores, for_each
+from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.transfer import Correction
+from fourierrecon.weighting import Weighting
+from fourierrecon.weighting.snr import STATED
+
+#: Bytes that a disk reads or writes a second: an ordinary solid-state disk.
+DISK_RATE = 1e9
+#: Voxels and image pixels of a piece at the most; its least extents, px.
+VOXELS, PIXELS, LEAST_ROWS, LEAST_DEPTH = 20e6, 20e6, 32, 8
+#: How often each piece is measured; the fastest counts, the others met other programs.
+REPEATS = 2
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a reconstruction will take.
+
+    Parameters
+    ----------
+    storage
+        Memory and scratch space, bytes, and what lies where.
+    file_size
+        Of the tomogram, bytes.
+    output_folder, scratch_folder
+        That the tomogram's folder exists in or will be made in; for scratch files.
+    n_threads
+        Number of threads.
+    seconds
+        Wall time of the whole, from the images to the file.
+    held
+        Of the scratch file that Zarr and integers go through, bytes.
+    """
+
+    storage: Storage
+    file_size: int
+    output_folder: Path
+    scratch_folder: Path
+    n_threads: int
+    seconds: float
+    held: int = 0
+
+
+@dataclass(frozen=True)
+class _Size:
+    """Extents that the time depends on.
+
+    Parameters
+    ----------
+    images
+        ``F (padded pixels + H' Lb)``.
+    planes
+        ``H'``.
+    depth
+        ``D``, voxels.
+    """
+
+    images: float
+    planes: float
+    depth: float
+
+    @classmethod
+    def of(cls, plan: Plan) -> _Size:
+        s, (height, width) = plan.slices, plan.sampling.padded
+        return cls(float(len(plan.used) * (height * width + s.period * s.row_length)), s.period, s.shape[0])
+
+
+def forecast(
+    series: TiltSeries,
+    region: Region,
+    strategy: Weighting,
+    *,
+    ctf: bool = True,
+    n_threads: int | None = None,
+    taper: tuple[float, float] = (0.0, 0.0),
+    output: Path | None = None,
+    memory: int | None = None,
+    scratch: Path | None = None,
+    dtype: str = "float32",
+    correction: Correction | None = None,
+) -> Forecast:
+    """Find out what a reconstruction will take; needs about two seconds to measure the machine.
+
+    Parameters
+    ----------
+    series, region, strategy, ctf, n_threads, memory, scratch
+        As for :func:`fourierrecon.reconstruction.reconstruct`.
+    taper
+        Distance and falloff at the borders of the images, binned px.
+    output
+        File that is to be written, if it is known; a temporary file beside it shows how fast that goes.
+    dtype
+        Of its voxels.
+    correction
+        In place of ``ctf``: what is done about all that acts on the signal.
+
+    Raises
+    ------
+    UsageError
+        If no image sees the region, or the output has no format or type that is known.
+    DataError
+        If CTF parameters are missing, or no way stays within the memory.
+    """
+    correction = Correction.of(ctf) if correction is None else correction
+    threads = available_cores() if n_threads is None else n_threads
+    target = Path("tomogram.mrc") if output is None else output
+    file_size, held = space_for(target, region.shape, dtype)
+    mask = mask_of(series.image_shape, region.binning, *taper)
+    strategy = strategy.resolved(lambda: STATED)  # of noise nothing could be measured
+    plan = Plan.of(series, region, strategy, mask, correction, "default")
+    # before anything is computed: what this process holds counts as memory of the reconstruction
+    storage = choose_storage(plan, threads, memory)
+    temporary = Path(tempfile.gettempdir())
+    folder = temporary if output is None else next(path for path in output.absolute().parents if path.is_dir())
+    seconds = measure(series, region, strategy, plan, correction, threads)
+    seconds += max(_writing(region.shape, folder, target.suffix, dtype, threads), (file_size + 2 * held) / DISK_RATE)
+    pixel = getattr(series.images, "dtype", np.dtype(np.float32)).itemsize
+    seconds += (len(plan.used) * pixel * float(np.prod(series.image_shape)) + 2 * storage.scratch) / DISK_RATE
+    return Forecast(storage, file_size, folder, folder if scratch is None else scratch, threads, seconds, held)
+
+
+def measure(
+    series: TiltSeries, region: Region, strategy: Weighting, plan: Plan, correction: Correction, n_threads: int
+) -> float:
+    """Give the time that a reconstruction takes without reading and writing, seconds, from pieces of it.
+
+    Parameters
+    ----------
+    series, region, strategy, correction, n_threads
+        As for :func:`forecast`.
+    plan
+        Of this reconstruction.
+    """
+    # the first run compiles the loops
+    _laps(*_piece(series, region, plan, 16, 16, int(32 * region.binning)), strategy, correction, n_threads)
+    sizes, laps = [], []
+    for part, box in _pieces(series, region, plan):
+        mask = mask_of(part.image_shape, box.binning, 0.0, 0.0)
+        sizes.append(_Size.of(Plan.of(part, box, strategy, mask, correction, "default")))
+        laps.append(np.min([_laps(part, box, strategy, correction, n_threads) for _ in range(REPEATS)], 0))
+    whole, piece, (images, planes, slabs) = _Size.of(plan), sizes[0], laps[0]
+    per_plane = planes / piece.planes
+    if whole.depth > piece.depth:
+        deeper = (per_plane - laps[1][1] / sizes[1].planes) / (piece.depth - sizes[1].depth)
+        per_plane += np.clip(deeper, 0, per_plane / piece.depth) * (whole.depth - piece.depth)
+    images *= whole.images / piece.images
+    slabs *= whole.planes * whole.depth / (piece.planes * piece.depth)
+    return float(images + per_plane * whole.planes + slabs)
+
+
+def _pieces(series: TiltSeries, region: Region, plan: Plan) -> Iterator[tuple[TiltSeries, Region]]:
+    """Cut pieces that take some tenths of a second; one where the depth can be kept, else two of different depth."""
+    depth, n_p, n_o = plan.slices.shape
+    deep = int(np.clip(VOXELS / (n_o * LEAST_ROWS), LEAST_DEPTH, depth)) if depth > LEAST_DEPTH else depth
+    rows = int(np.clip(VOXELS / (n_o * deep), min(LEAST_ROWS, n_p), n_p))
+    # as long as the rows of the piece need, so that its voxels are seen as the real ones are
+    axis = _short_axis(plan)
+    extent = region.binning * np.ones(3)
+    extent[[plan.plane_axis, 1 - plan.plane_axis, 2]] *= rows, n_o, deep
+    needed = float((np.abs(series.projections[:, axis, :3]) @ extent).max())
+    affordable = PIXELS / (series.n_tilts * series.image_shape[axis])
+    length = int(max(min(needed, affordable), 16 * region.binning))
+    yield _piece(series, region, plan, rows, deep, length)
+    if deep < depth:
+        yield _piece(series, region, plan, rows, max(1, deep // 2), length)
+
+
+def _short_axis(plan: Plan) -> int:
+    """Axis along which the images of a piece are short, 0 for x and 1 for y: that nearest to the tilt axis."""
+    return int(np.bincount(plan.along).argmax())
+
+
+def _piece(
+    series: TiltSeries, region: Region, plan: Plan, rows: int, depth: int, length: int
+) -> tuple[TiltSeries, Region]:
+    """Cut a piece out of the middle of the region, of white noise: ``rows`` along p, images of ``length`` px there."""
+    shape, origin = list(region.shape), list(region.origin)
+    for axis, n in ((plan.plane_axis, rows), (2, depth)):
+        n = min(n, shape[2 - axis])
+        origin[axis] += region.binning * ((shape[2 - axis] - n) // 2)
+        shape[2 - axis] = n
+    x, y, z = origin
+    piece = replace(region, origin=(x, y, z), shape=(shape[0], shape[1], shape[2]))
+    short = _short_axis(plan)
+    image = list(series.image_shape)
+    image[1 - short] = min(length, image[1 - short])
+    projections = series.projections.copy()
+    middle = projections[:, short, :3] @ piece.centre + projections[:, short, 3]
+    projections[:, short, 3] -= np.round(middle - image[1 - short] / 2)
+    noise = np.random.default_rng(0).standard_normal(image, np.float32)
+    images = np.broadcast_to(noise, (series.n_tilts, *image))
+    return replace(series, images=images, projections=projections), piece
+
+
+def _laps(
+    series: TiltSeries, region: Region, strategy: Weighting, correction: Correction, n_threads: int
+) -> tuple[float, float, float]:
+    """Reconstruct, and give the seconds until the images, the planes and the slabs were done, each from the last."""
+    ends: dict[str, float] = {}
+
+    def watch(stage: str, done: int, total: int) -> None:
+        if done == total:
+            ends[stage] = time.perf_counter()
+
+    started = time.perf_counter()
+    reconstruct_to(
+        lambda *_: None, series, region, strategy, n_threads=n_threads, progress=watch, ctf_mode=correction.ctf_mode,
+        exposure=correction.exposure, tilt_weight=correction.tilt_weight,
+    )  # fmt: skip
+    images, planes, slabs = ends.values()
+    return images - started, planes - images, slabs - planes
+
+
+def _writing(shape: tuple[int, int, int], folder: Path, ending: str, dtype: str, n_threads: int) -> float:
+    """Give the seconds that writing a volume takes, from some of its slabs."""
+    depth, height, width = shape
+    n = int(np.clip(VOXELS / (height * width), 1, depth))
+    slab = np.random.default_rng(0).standard_normal((height, width), np.float32)
+
+    def write(path: str, n: int, slab: NDArray[np.float32]) -> None:
+        piece = (n, *slab.shape)
+        with writing_volume(path, piece, 1.0, (0.0, 0.0, 0.0), "", dtype, n_threads=n_threads) as take:
+            for_each(n, lambda _, z: take(z, slab), state=lambda: None, n_threads=n_threads)
+
+    with temporary_folder(folder) as place:
+        # the first loads libraries
+        write(f"{place}/first{ending}", 1, slab[:1, :1])
+        started = time.perf_counter()
+        write(f"{place}/piece{ending}", n, slab)
+        seconds = time.perf_counter() - started
+    return seconds / n * depth

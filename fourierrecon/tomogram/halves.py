@@ -1,0 +1,73 @@
+"""The half images of a tilt series: those of its even and of its odd frames."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourierrecon.errors import DataError
+from fourierrecon.io.relion.read import read_halves
+from fourierrecon.quality.bad_images import where_from
+from fourierrecon.tilt_series import TiltSeries
+
+COLUMNS = {"Even": "rlnMicrographNameEven", "Odd": "rlnMicrographNameOdd"}
+
+
+def half_series(source: Path, series: TiltSeries) -> dict[str, TiltSeries]:
+    """Open the half images of a tilt series, and check that they are what they should be.
+
+    Parameters
+    ----------
+    source
+        Set that the tilt series is from.
+    series
+        The tilt series, with all of its images.
+
+    Returns
+    -------
+    The same tilt series with the images of either half, under ``Even`` and ``Odd``.
+
+    Raises
+    ------
+    DataError
+        If the set names no half images, if they are of another size, or if both of a tilt are the same: their
+        correlation would tell nothing.
+    """
+    images = read_halves(source, series.name) if source.suffix.lower() == ".star" else {}
+    if not images:
+        raise DataError(
+            f"{source}: {series.name} has no images of even and odd frames ({', '.join(COLUMNS.values())}); add them, "
+            f"or use --halves tilts"
+        )
+    for half, stack in images.items():
+        if tuple(stack.shape) != tuple(series.images.shape):
+            size, other = (f"{s[0]} images of {s[2]} x {s[1]} px" for s in (stack.shape, series.images.shape))
+            raise DataError(
+                f"{source}: the half images of {series.name} ({COLUMNS[half]}) are {size}, the full ones {other}; the "
+                f"alignment is that of the full ones: make the halves of the same size, or use --halves tilts"
+            )
+    halves = {half: replace(series, images=stack) for half, stack in images.items()}
+    _check_different(source, halves["Even"], halves["Odd"])
+    return halves
+
+
+def _check_different(source: Path, even: TiltSeries, odd: TiltSeries) -> None:
+    """Refuse one image in both halves; of some tilts also where files are copies of each other."""
+    n = even.n_tilts
+    looked_at = {0, n // 2, n - 1}
+    for tilt in range(n):
+        places = where_from(even, tilt, named=False), where_from(odd, tilt, named=False)
+        named_twice = places[0] != "" and places[0] == places[1]
+        if named_twice or (tilt in looked_at and _copies(even.images[tilt], odd.images[tilt])):
+            raise DataError(
+                f"{source}: the even and the odd image of tilt {tilt + 1} of {even.name} are the same "
+                f"({where_from(even, tilt)}; {where_from(odd, tilt)}); correct these columns, or use --halves tilts"
+            )
+
+
+def _copies(a: NDArray[np.generic], b: NDArray[np.generic]) -> bool:
+    """Tell whether two images are the same; blank ones are another matter."""
+    return bool(np.array_equal(a, b) and (a != a.flat[0]).any())

@@ -1,0 +1,108 @@
+"""Which files a set or a tilt series leads to: nothing that a command writes takes the place of one of them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from fourierrecon.errors import FourierReconError, UsageError
+from fourierrecon.io import Supplement, read_series
+from fourierrecon.io.files import is_kept, keep
+from fourierrecon.io.relion.read import find_set
+from fourierrecon.io.star.table import Table, read_tables
+from fourierrecon.io.tilt_series import names_in
+
+#: What STAR files add to the name of a file: the number of an image, and how to read it.
+_ADDED = re.compile(r"^\d{1,9}@|:\w{1,8}$")
+#: Files of IMOD, AreTomo, Warp and EMAN2 that belong to an alignment and lie beside it.
+_BESIDE = (
+    ".com", ".adoc", ".mdoc", ".xf", ".tlt", ".rawtlt", ".xtilt", ".defocus", ".aln", ".txt", ".xml", ".tomostar",
+    ".settings",
+)  # fmt: skip
+
+
+def protect(outputs: Iterable[Path], inputs: Iterable[Path], option: str = "--o") -> None:
+    """Refuse to write over what is read; whatever else is written in this context is refused it as well.
+
+    Parameters
+    ----------
+    outputs
+        Files or Zarr folders to be written.
+    inputs
+        What is read. It is not looked for if there is no output yet.
+    option
+        That names the outputs.
+
+    Raises
+    ------
+    UsageError
+        If an output is there and one of the inputs, by whatever name, or a folder that holds one.
+    """
+    there = [path for path in outputs if os.path.exists(path)]
+    if there:
+        keep(inputs)
+    for path in there:
+        if is_kept(path):
+            raise UsageError(f"{option} {path} is one of the files that are read, or named by them; give another name")
+
+
+def input_files(source: Path, extras: Supplement, name: str | None = None) -> Iterator[Path]:
+    """Give the files that a set or a tilt series leads to, images, half images and volumes included.
+
+    Parameters
+    ----------
+    source, extras
+        As for :func:`fourierrecon.io.read_series`.
+    name
+        Of a tomogram, if files of the others do not matter.
+    """
+    yield source
+    yield from filter(None, (extras.stack, extras.mdoc))
+    if source.suffix.lower() == ".star":
+        yield from _of_set(source, name)
+    elif source.exists():
+        folder = source if source.is_dir() else source.parent
+        yield from (path for path in folder.iterdir() if path.suffix.lower() in _BESIDE)
+    for one in names_in(source, extras) if name is None else [name]:
+        try:
+            series = read_series(source, one, extras)
+        except FourierReconError:
+            continue  # nothing is made of it
+        yield from filter(None, [series.source])
+        yield from (path for path, _ in getattr(series.images, "sections", ()))
+
+
+def _of_set(source: Path, name: str | None) -> Iterator[Path]:
+    """Give what a set of RELION names, its own files first."""
+    path, overview, tables = find_set(source)
+    yield path
+    bases = [source, path]
+    names = overview.words("rlnTomoName")
+    yield from _named(overview if name is None else overview.row(names.index(name)), bases)
+    label = "rlnTomoTiltSeriesStarFile"
+    for number, one in enumerate(names):
+        if name not in (None, one):
+            continue
+        if one in tables and not tables[one].has("rlnTomoName"):
+            yield from _named(tables[one], bases)
+        for star in _places(overview.words(label)[number], bases) if overview.has(label) else ():
+            for table in read_tables(star).values():
+                yield from _named(table, [*bases, star])
+
+
+def _named(table: Table, bases: list[Path]) -> Iterator[Path]:
+    """Give the files that the words of a table name."""
+    for words in table.columns.values():
+        names = dict.fromkeys(_ADDED.sub("", word) for word in words)
+        for word in names:
+            # numbers and lists of them are no files
+            if any(letter.isalpha() for letter in word):
+                yield from _places(word, bases)
+
+
+def _places(name: str, bases: list[Path]) -> list[Path]:
+    """Give where a file lies that a STAR file names: below the working directory, or a folder above of those files."""
+    folders = [Path.cwd(), *(folder for base in bases for folder in base.absolute().parents)]
+    return [folder / name for folder in dict.fromkeys(folders) if os.path.exists(folder / name)][:1]

@@ -1,0 +1,273 @@
+"""The passport of a volume: a JSON file beside it that says which frame it is in, and what it was made from and how."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from textwrap import wrap
+from typing import Any
+
+from fourierrecon.errors import DataError
+from fourierrecon.geometry.axis_order import Orientation
+from fourierrecon.geometry.coordinate_frames import Box, affine
+from fourierrecon.geometry.corrections import tilt_axis
+from fourierrecon.geometry.projection import rotation_centre
+from fourierrecon.geometry.region import Region
+from fourierrecon.io.files import replacing
+from fourierrecon.io.json_text import brief, fits, read_object
+from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.transfer import Correction, Transfer
+from fourierrecon.weighting import Weighting
+
+FORMAT = "fourierrecon passport 1"
+#: What is read from a passport again, and of which kind it is (see :func:`fourierrecon.io.json_text.fits`).
+FIELDS: dict[str, object] = {
+    "program": str,
+    "volume": {"axes_fastest_first": [str]},
+    "frame": {
+        "name": str,
+        "z": str,
+        "z_reversed": bool,
+        "tomogram_size_px": [float] * 3,
+        "first_voxel_of_region_in_tomogram_px": [float] * 3,
+        "pixel_size_angstrom": float,
+        "tilt_axis_angle_degrees": float,
+    },
+    "tilts": {"angles_degrees": [float], "sign": str},
+    "handedness": {"evidence": str, "file_is_mirror_image_of_world": bool},
+    "weighting": {"name": str},
+    "ctf_corrected": bool,
+    "sources": [{"file": str, "sha256": str}],
+    "options": dict,
+}
+
+
+def passport_path(volume: Path) -> Path:
+    """Give the name of a volume's passport: ``NAME.passport.json`` beside it."""
+    return volume.with_name(f"{volume.stem}.passport.json")
+
+
+def make_passport(
+    volume: Path,
+    series: TiltSeries,
+    region: Region,
+    strategy: Weighting,
+    *,
+    ctf: bool = True,
+    correction: Correction | None = None,
+    like: str | None = None,
+    source: Path | None = None,
+    options: Mapping[str, object] | None = None,
+) -> dict[str, Any]:
+    """Say everything about a volume; the files that it was made from are read for their hashes.
+
+    Voxels are ``(i, j, k)`` from 0, the fastest axis of the file first; world points, tilt angles and image pixels are
+    those of :mod:`fourierrecon.geometry.region`; world Å are world pixels times the pixel size.
+
+    Parameters
+    ----------
+    volume
+        Its file.
+    series, region, strategy, ctf
+        What it was reconstructed from.
+    correction
+        In place of ``ctf``: what was done about all that acts on the signal.
+    like
+        Orientation of the file, a name of :data:`fourierrecon.geometry.axis_order.LIKE`.
+    source
+        Set that was read.
+    options
+        Of the command line.
+    """
+    from importlib.metadata import version
+
+    p, binning = series.pixel_size, region.binning
+    orientation, box = Orientation.like(like, series), Box.of(series, region)
+    to_world = affine(binning, region.origin) @ orientation.matrix(region.shape)
+    from_angstrom = affine(1 / p, 0)
+    centre = rotation_centre(series)
+    transfer = Transfer.of(series, correction or Correction.of(ctf), divides=strategy.divides)
+    return {
+        "format": FORMAT,
+        "program": f"fourierrecon {version('fourierrecon')}",
+        "volume": {
+            "file": volume.name,
+            "shape_slowest_first": list(orientation.shape(region.shape)),
+            "axes_fastest_first": list(orientation.axes),
+            "like": like,
+            "voxel_size_angstrom": p * binning,
+            "binning": binning,
+        },
+        "frame": {
+            "name": series.frame,
+            "z": "Warp's direction" if series.z_reversed else "as in eTomo's final tomogram and in RELION",
+            "z_reversed": series.z_reversed,
+            "tomogram_size_px": list(box.size),
+            "first_voxel_of_region_in_tomogram_px": list(box.corner),
+            "rotation_centre_world_px": centre.tolist(),
+            "pixel_size_angstrom": p,
+            "tilt_axis_angle_degrees": box.axis_angle,
+        },
+        "matrices": {
+            "voxel_to_world_px": to_world.tolist(),
+            "voxel_to_world_angstrom": (affine(p, 0) @ to_world).tolist(),
+            "world_angstrom_to_tilt_pixel": (series.projections[:, :2] @ from_angstrom).tolist(),
+            "voxel_to_tilt_pixel": (series.projections[:, :2] @ to_world).tolist(),
+        },
+        "handedness": _handedness(series, orientation),
+        "tilts": {
+            "angles_degrees": series.tilt_angles.tolist(),
+            "sign": "a larger angle turns the specimen by the right hand about axis_world",
+            "axis_world": tilt_axis(series).tolist(),
+            "exposure_before": None if series.exposure is None else series.exposure.tolist(),
+            "excluded_in_source": list(series.excluded),
+        },
+        "sources": [_fingerprint(path) for path in _files(series, source)],
+        "weighting": {
+            "name": strategy.name,
+            "words": strategy.words,
+            **(asdict(strategy) if is_dataclass(strategy) else {}),
+        },
+        "ctf_corrected": transfer.ctf is not None,
+        "transfer": {"words": transfer.words, **transfer.record()},
+        "options": dict(options or {}),
+    }
+
+
+def label_of(making: str, series: TiltSeries, region: Region, like: str | None) -> str:
+    """Say in a few lines for the header of a volume how it was made, and which frame it is in.
+
+    Parameters
+    ----------
+    making
+        First line.
+    series, region, like
+        As for :func:`make_passport`.
+    """
+    box = Box.of(series, region)
+    corner = " ".join(f"{c:g}" for c in box.corner)
+    size = " x ".join(f"{n:g}" for n in box.size)
+    z = "z as Warp" if series.z_reversed else "z as IMOD (trimvol -rx)"
+    lines = [
+        making,
+        f"axes {' '.join(Orientation.like(like, series).axes)} (fastest first), {z}; like {like or 'the tilt series'}",
+        f"binning {region.binning:g}; pixel {series.pixel_size:g} A; first voxel ({corner}) of {size} px",
+        f"frame {series.frame}",
+    ]
+    lines += [f"source {Path(series.source).name}"] * bool(series.source)
+    # a header has ten lines of 80 characters; two are left for others
+    return "\n".join([part for line in lines for part in wrap(line, 80)][:8])
+
+
+def weighting_words(passport: Mapping[str, Any]) -> str:
+    """Say how a volume was weighted, by its passport; nothing if it does not tell."""
+    weighting = dict(passport.get("weighting", {}))
+    if "words" in weighting:
+        return str(weighting["words"])
+    # of version 0.1
+    name = str(weighting.pop("name", ""))
+    return ", ".join([name, *(f"{key} {value}" for key, value in weighting.items())]) if name else ""
+
+
+def ctf_words(passport: Mapping[str, Any]) -> str:
+    """Say what was done about the CTF, exposure and tilt, by a passport; nothing if it does not tell."""
+    if "transfer" in passport:
+        return str(passport["transfer"].get("words", ""))
+    # of version 0.1
+    return {"True": "corrected", "False": "not corrected"}.get(str(passport.get("ctf_corrected")), "")
+
+
+def write_passport(volume: Path, passport: Mapping[str, Any]) -> Path:
+    """Write a passport beside its volume, and give its name.
+
+    Raises
+    ------
+    DataError
+        If it cannot be written.
+    """
+    path = passport_path(volume)
+    with replacing(path) as file:
+        file.write(json.dumps(passport, indent=1, default=str).encode())
+    return path
+
+
+def remove_passport(volume: Path) -> None:
+    """Remove the passport of a volume, if it has one."""
+    path = passport_path(volume)
+    if os.path.exists(path):
+        path.unlink()
+
+
+def read_passport(volume: Path) -> dict[str, Any] | None:
+    """Read the passport of a volume; None if it has none.
+
+    Raises
+    ------
+    DataError
+        If there is a file, but no passport in it.
+    """
+    path = passport_path(volume)
+    if not os.path.exists(path):  # nor can it be, where its name would be too long
+        return None
+    remedy = "make the passport anew (--passport) or remove it"
+    passport = read_object(path, remedy)
+    if passport.get("format") != FORMAT:
+        raise DataError(f"{path}: format is {brief(passport.get('format'))}; this version reads {FORMAT!r}; {remedy}")
+    for name, wanted in FIELDS.items():
+        if not fits(passport.get(name), wanted):
+            raise DataError(f"{path}: field {name} is not whole; {remedy}")
+    return passport
+
+
+def box_of_volume(volume: Path) -> Box:
+    """Give the tomogram that a volume with a passport shows.
+
+    Raises
+    ------
+    DataError
+        If there is no passport, or it lacks what is needed.
+    """
+    passport = read_passport(volume)
+    if passport is None:
+        raise DataError(f"{volume}: no passport {passport_path(volume).name} beside it; give --t or --size instead")
+    try:
+        frame = passport["frame"]
+        w, h, d = (float(n) for n in frame["tomogram_size_px"])
+        x, y, z = (float(n) for n in frame["first_voxel_of_region_in_tomogram_px"])
+        angle = float(frame["tilt_axis_angle_degrees"])
+        return Box((w, h, d), float(frame["pixel_size_angstrom"]), bool(frame["z_reversed"]), (x, y, z), angle)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{passport_path(volume)}: field frame is not whole; make the passport anew") from error
+
+
+def _handedness(series: TiltSeries, orientation: Orientation) -> dict[str, Any]:
+    """Say what is known of the hand: images alone cannot tell it."""
+    mirrored = orientation.flip_z != orientation.swap
+    evidence = (
+        "none in the source: the hand is that of its tilt angles; if it is wrong, --flip_hand mirrors it"
+        if series.hand is None
+        else f"rlnTomoHand {series.hand:+d} (turned if --flip_hand was given): how the defocus grows with depth. It "
+        f"does not tell whether that was checked; if it is wrong, --flip_hand mirrors the tomogram"
+    )
+    return {
+        "relion_hand": series.hand,
+        "file_is_mirror_image_of_world": mirrored,
+        "evidence": evidence,
+    }
+
+
+def _files(series: TiltSeries, source: Path | None) -> list[Path]:
+    """Give the files that a tilt series was read from."""
+    stacks = getattr(series.images, "stacks", ())
+    named = [source, Path(series.source) if series.source else None, *(Path(stack.path) for stack in stacks)]
+    return [path for path in dict.fromkeys(filter(None, named)) if path.is_file()]
+
+
+def _fingerprint(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    return {"file": str(path.absolute()), "bytes": path.stat().st_size, "sha256": digest.hexdigest()}

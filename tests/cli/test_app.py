@@ -1,0 +1,557 @@
+"""The command line: options and aliases, what is said and written, and errors of one or two lines."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fourierrecon.cli import console
+from fourierrecon.errors import DataError
+from fourierrecon.geometry.projection import projection_matrices
+from fourierrecon.io import (
+    FileImages,
+    MrcStack,
+    read_mrc_volume,
+    read_series,
+    write_relion4_set,
+    write_relion5_set,
+    write_stack,
+)
+from fourierrecon.tilt_series import CtfParameters, TiltSeries
+
+WIDTH, HEIGHT, DEPTH, TILTS = 40, 36, 16, 7
+
+
+def make_series(name: str = "TS_01", *, ctf: bool = True, size: bool = True) -> TiltSeries:
+    """A few small images with a dark spot in the middle, in RELION 5's frame."""
+    angles = np.linspace(-45, 45, TILTS)
+    centre = (WIDTH // 2, HEIGHT // 2, DEPTH // 2)
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    spot = np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / 8.0)
+    noise = np.random.default_rng(3).normal(0, 0.05, (TILTS, HEIGHT, WIDTH))
+    parameters = CtfParameters.of(TILTS, voltage=300, spherical_aberration=2.7, amplitude_contrast=0.1, defocus_u=20000)
+    return TiltSeries(
+        (10 - spot + noise).astype(np.float32),
+        projection_matrices((HEIGHT, WIDTH), centre, angles, 3.0),
+        10.0,
+        name,
+        ctf=parameters if ctf else None,
+        exposure=np.arange(0.0, 3.0 * TILTS, 3.0),
+        size=(WIDTH, HEIGHT, DEPTH) if size else None,
+        rotation_centre=centre,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a RELION 4 set in ``set/`` and a RELION 5 set in ``set5/``."""
+    write_relion4_set(tmp_path / "set", make_series())
+    write_relion5_set(tmp_path / "set5", make_series())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+Run = Callable[..., tuple[int, str, str]]
+T = "--t set/tomograms.star"
+
+
+def volume(path: str) -> NDArray[np.float32]:
+    return read_mrc_volume(path).data
+
+
+# what it does
+
+
+@pytest.mark.parametrize("line", ["--help", "-h", "", "reconstruct --help", "reconstruct -h", "info --help"])
+def test_help(run: Run, line: str) -> None:
+    status, out, err = run(line)
+    assert status == 0
+    assert "Usage: fourierrecon" in out
+    assert err == ""
+
+
+def test_help_lists_every_option_of_relion(run: Run) -> None:
+    out = run("reconstruct --help")[1]
+    options = "i t tn o no_weight pre_weight weighting SNR noctf keep_mean td tf x0 y0 z0 w h d bin"
+    for option in f"{options} binned_angpix j".split():
+        assert re.search(rf"--{option}\b", out), option
+
+
+def test_version(run: Run) -> None:
+    status, out, _ = run("--version")
+    assert status == 0
+    assert re.fullmatch(r"fourierrecon \d+\.\d+\.\d+\S*\n", out)
+
+
+def test_reconstruct_says_what_it_does(folder: Path, run: Run) -> None:
+    status, out, err = run(f"reconstruct {T} --o out/deep/x.mrc --bin 2 --j 2")
+    assert status == 0, err
+    assert err == ""
+    for part in ("TS_01", "7 images of 40 x 36 px at 10 Å", "20 x 18 x 8 voxels", "20 Å", "Wiener(snr=auto)"):
+        assert part in out
+    assert "300 kV" in out
+    assert "out/deep/x.mrc" in out
+    with mrcfile.open("out/deep/x.mrc", header_only=True) as mrc:
+        assert (mrc.header.nx, mrc.header.ny, mrc.header.nz) == (20, 18, 8)
+        assert mrc.voxel_size.x == pytest.approx(20.0)
+    assert os.listdir("out/deep") == ["x.mrc"]
+
+
+def test_height_is_an_option_and_not_help(folder: Path, run: Run) -> None:
+    status, _, err = run(f"reconstruct {T} --o x.mrc --bin 1 --w 10 --h 12 --d 6 --x0 -3 --y0 4.5 --z0 2")
+    assert status == 0, err
+    assert volume("x.mrc").shape == (6, 12, 10)
+    assert read_mrc_volume("x.mrc").origin == pytest.approx((-30, 45, 20))
+
+
+def test_one_coordinate_of_the_origin_leaves_the_others(folder: Path, run: Run) -> None:
+    assert run(f"reconstruct {T} --o x.mrc --bin 1 --y0 5")[0] == 0
+    assert read_mrc_volume("x.mrc").origin == pytest.approx((10, 50, 10))
+
+
+@pytest.mark.parametrize(
+    ("options", "same_as"),
+    [
+        ("--bin 2 --no-weight", "--bin 2 --no_weight"),
+        ("--bin 2 --no-weight", "--bin 2 --weighting none"),
+        ("--bin 2 --pre-weight --snr 3", "--bin 2 --pre_weight --SNR 3"),
+        ("--bin 2 --pre_weight --SNR 3", "--bin 2 --weighting preweight:snr=3"),
+        ("--bin 2 --SNR 3", "--bin 2 --weighting wiener:snr=3 --SNR 99"),
+        ("--bin 2 --keep-mean", "--bin 2 --keep_mean"),
+        ("--binned-angpix 25", "--bin 2.5"),
+        ("--binned_angpix 10", "--bin 1"),
+        ("--bin 2 --ctf", "--bin 2"),
+        ("", "--bin 8"),
+    ],
+)
+def test_options_that_mean_the_same(folder: Path, run: Run, options: str, same_as: str) -> None:
+    for name, given in (("a.mrc", options), ("b.mrc", same_as)):
+        status, _, err = run(f"reconstruct {T} --o {name} {given}")
+        assert status == 0, err
+    np.testing.assert_array_equal(volume("a.mrc"), volume("b.mrc"))
+
+
+@pytest.mark.parametrize(
+    ("options", "other"),
+    [
+        ("--no_weight", "--pre_weight"),
+        ("--SNR 1", "--SNR 100"),
+        ("--noctf", "--ctf"),
+        ("--keep_mean", ""),
+        ("--no_weight --td 4 --tf 2", "--no_weight"),
+    ],
+)
+def test_options_that_make_a_difference(folder: Path, run: Run, options: str, other: str) -> None:
+    for name, given in (("a.mrc", options), ("b.mrc", other)):
+        assert run(f"reconstruct {T} --o {name} --bin 2 {given}")[0] == 0
+    assert not np.allclose(volume("a.mrc"), volume("b.mrc"), rtol=1e-3)
+
+
+def test_the_set_wins_over_the_optimisation_set(folder: Path, run: Run) -> None:
+    status, out, _ = run("reconstruct --i nowhere.star --t set/tomograms.star --o x.mrc")
+    assert status == 0
+    assert "--t set/tomograms.star is used" in out
+
+
+def test_optimisation_set_and_relion_5_give_the_same_volume(folder: Path, run: Run) -> None:
+    assert run("reconstruct --i set/optimisation_set.star --o a.mrc --bin 1")[0] == 0
+    assert run("reconstruct --t set5/tomograms.star --tn TS_01 --o b.mrc --bin 1")[0] == 0
+    a, b = volume("a.mrc"), volume("b.mrc")
+    assert np.linalg.norm(a - b) <= 1e-4 * np.linalg.norm(a)
+
+
+def test_size_from_the_images_is_said(folder: Path, run: Run) -> None:
+    star = Path("set5/tomograms.star").read_text()
+    if "rlnTomoSizeX" in star:
+        write_relion5_set("sizeless", make_series(size=False))
+        drop_columns(Path("sizeless/tomograms.star"), "rlnTomoSizeX", "rlnTomoSizeY", "rlnTomoSizeZ")
+    status, out, err = run("reconstruct --t sizeless/tomograms.star --o x.mrc --bin 4")
+    assert status == 0, err
+    assert "--w --h --d" in out
+    assert volume("x.mrc").shape == (75, 9, 10)
+
+
+def test_windows_line_ends_and_a_mark_are_read(folder: Path, run: Run) -> None:
+    path = Path("set/tomograms.star")
+    path.write_bytes(b"\xef\xbb\xbf# a comment\r\n" + path.read_bytes().replace(b"\n", b"\r\n"))
+    status, _, err = run(f"reconstruct {T} --o x.mrc")
+    assert status == 0, err
+
+
+def test_info(folder: Path, run: Run) -> None:
+    status, out, err = run("info set/tomograms.star")
+    assert status == 0, err
+    for part in (
+        "TS_01",
+        "-45.0° to 45.0°",
+        "40 x 36 px",
+        "10 Å",
+        "3.0°",
+        "2.00 µm",
+        "40 x 36 x 16 px",
+        "(1, 1, 1)",
+    ):
+        assert part in out
+    assert "fourierrecon reconstruct --t set/tomograms.star --o TS_01.mrc" in out
+
+
+def test_info_reads_no_images(folder: Path, run: Run) -> None:
+    stack = next(Path("set").glob("*.mrcs"))
+    raw = bytearray(stack.read_bytes())
+    raw[1024:] = np.full((len(raw) - 1024) // 4, np.nan, np.float32).tobytes()
+    stack.write_bytes(raw)
+    assert run("info set/tomograms.star")[0] == 0
+
+
+def test_info_of_several_tomograms(folder: Path, run: Run) -> None:
+    two = two_tomograms()
+    status, out, err = run(f"info {two}")
+    assert status == 0, err
+    assert "TS_01" in out
+    assert "TS_02" in out
+    out = run(f"info {two} --tn TS_02")[1]
+    assert "TS_01" not in out
+    assert f"--t {two} --tn TS_02 --o TS_02.mrc" in out
+
+
+def test_simulate_writes_what_reconstruct_reads(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run("simulate sim --size 48 40 24 --angpix 12 --noctf --snr inf --seed 3 --j 2")
+    assert status == 0, err
+    status, _, err = run(re.findall("fourierrecon (reconstruct .*)", out)[0])
+    assert status == 0, err
+    assert volume("sim/tomogram.mrc").shape == (12, 20, 24)
+    assert run("reconstruct --t sim/tomograms_relion4.star --noctf --o sim/b.mrc --bin 2")[0] == 0
+    np.testing.assert_allclose(volume("sim/b.mrc"), volume("sim/tomogram.mrc"), atol=1e-3 * volume("sim/b.mrc").std())
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ("--size 48 40 3", "--size 48 40 3"),
+        ("--angpix 0", "--angpix 0"),
+        ("--snr 0", "--SNR 0"),
+        ("--seed -1", "--seed"),
+    ],
+)
+def test_simulate_refuses(tmp_path: Path, run: Run, options: str, part: str) -> None:
+    check_refusal(run(f"simulate {options}", str(tmp_path / "sim")), 2, [part])
+    assert not (tmp_path / "sim").exists()
+
+
+def test_demo_says_how_well_it_did_and_what_to_try(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fourierrecon.simulation import demo
+
+    monkeypatch.setattr(demo, "run_demo", partial(demo.run_demo, size=(56, 48, 24)))
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run("demo --j 2")
+    assert status == 0, err
+    assert Path("fourierrecon-demo/tomogram.mrc").is_file()
+    assert Path("fourierrecon-demo/demo.png").is_file()
+    assert re.search(r"correlation .*Wiener 0\.\d\d", out)
+    commands = [line.partition("fourierrecon ")[2] for line in out.splitlines() if "fourierrecon reconstruct" in line]
+    assert len(commands) == 4
+    for command in commands:
+        status, _, err = run(command)
+        assert status == 0, err
+
+
+def test_sample_says_what_to_try(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fourierrecon.simulation import sample_data
+
+    def fetch(folder: Path, progress: Callable[[str], object], *, archive: Path | None) -> Path:
+        progress(f"from {archive}")
+        return folder / "tomograms.star"
+
+    monkeypatch.setattr(sample_data, "fetch_sample", fetch)
+    status, out, _ = run("sample real --archive a.tar.gz")
+    assert status == 0
+    assert "from a.tar.gz" in out
+    assert "fourierrecon reconstruct --t real/tomograms.star" in out
+
+
+# what it refuses
+
+
+def drop_columns(path: Path, *labels: str) -> None:
+    """Take columns out of the loops of a STAR file."""
+    lines, kept = path.read_text().splitlines(), []
+    columns: list[str] = []
+    for line in lines:
+        if line.strip() == "loop_":
+            columns = []
+        if line.startswith("_"):
+            columns.append(line.split()[0][1:])
+            if columns[-1] in labels:
+                continue
+            line = line.split()[0]
+        elif line.strip() and not line.startswith(("data_", "loop_", "#")) and columns:
+            words = line.split()
+            line = " ".join(w for w, c in zip(words, columns, strict=True) if c not in labels)
+        kept.append(line)
+    path.write_text("\n".join(kept) + "\n")
+
+
+def change(path: Path, label: str, value: str) -> None:
+    """Set a column of the first table of a STAR file that has it."""
+    lines = path.read_text().splitlines()
+    index = next(i for i, line in enumerate(lines) if line.split()[:1] == [f"_{label}"])
+    first = index - next(k for k in range(index) if not lines[index - k - 1].startswith("_"))
+    row = next(i for i in range(index, len(lines)) if lines[i].strip() and not lines[i].startswith("_"))
+    words = lines[row].split()
+    words[index - first] = value
+    lines[row] = " ".join(words)
+    path.write_text("\n".join(lines) + "\n")
+
+
+def two_tomograms() -> str:
+    """A RELION 5 set with two tomograms, in ``two/``."""
+    write_relion5_set("two", make_series("TS_01"))
+    overview = Path("two/tomograms.star").read_text().rstrip("\n")
+    write_relion5_set("two", make_series("TS_02"))
+    row = Path("two/tomograms.star").read_text().rstrip("\n").splitlines()[-1]
+    Path("two/tomograms.star").write_text(f"{overview}\n{row}\n")
+    return "two/tomograms.star"
+
+
+def cut_short() -> None:
+    stack = next(Path("set").glob("*.mrcs"))
+    stack.write_bytes(stack.read_bytes()[:-100])
+
+
+def new_images(images: object) -> None:
+    stack = next(Path("set").glob("*.mrcs"))
+    write_stack(stack, np.asarray(images, np.float32), 10.0)
+
+
+def spoiled(value: float) -> None:
+    images = np.array(make_series().images)
+    images[3, 5, 6] = value
+    new_images(images)
+
+
+def blank() -> None:
+    images = np.array(make_series().images)
+    images[3] = 0
+    new_images(images)
+
+
+STAR = Path("set/tomograms.star")
+DEFOCUS = ("rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle")
+PIXEL = "rlnTomoTiltSeriesPixelSize"
+
+# name: (what is done to the set, options, what the message must name)
+BAD_DATA: dict[str, tuple[Callable[[], object], str, list[str]]] = {
+    "no set": (lambda: shutil.rmtree("set"), "", ["set/tomograms.star"]),
+    "no stack": (lambda: next(Path("set").glob("*.mrcs")).unlink(), "", ["TS_01.mrcs", "not found"]),
+    "cut stack": (cut_short, "", ["TS_01.mrcs", "bytes"]),
+    "no column": (lambda: drop_columns(STAR, "rlnTomoProjX"), "", ["rlnTomoProjX"]),
+    "no pixel size": (lambda: drop_columns(STAR, PIXEL), "", [PIXEL]),
+    "tilts": (lambda: new_images([make_series().images[i] for i in range(5)]), "", ["7 ", "5 images"]),
+    "nan": (lambda: spoiled(np.nan), "", ["image 4"]),
+    "infinite": (lambda: spoiled(np.inf), "", ["image 4"]),
+    "blank": (blank, "", ["image 4"]),
+    "pixel size 0": (lambda: change(STAR, PIXEL, "0"), "", ["pixel size 0"]),
+    "pixel size below 0": (lambda: change(STAR, PIXEL, "-1.5"), "", ["pixel size -1.5"]),
+    "no CTF": (lambda: drop_columns(STAR, *DEFOCUS), "", ["CTF", "--noctf"]),
+    "no STAR file": (lambda: STAR.write_bytes(b"\x89PNG\0\0"), "", ["set/tomograms.star"]),
+    "empty STAR file": (lambda: STAR.write_bytes(b""), "", ["set/tomograms.star", "empty"]),
+    "folder as output": (lambda: Path("out.mrc").mkdir(exist_ok=True), "--o out.mrc", ["out.mrc", "folder"]),
+    "file as folder": (lambda: Path("file").write_text(""), "--o file/x.mrc", ["file/x.mrc"]),
+    "larger than the disk": (lambda: None, "--w 180000 --h 180000 --d 180000", ["GB left", "binning"]),
+    "larger than the memory": (lambda: None, "--memory 50MB", ["memory", "allowed", "--memory", "--bin"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD_DATA)
+def test_bad_data(folder: Path, run: Run, case: str) -> None:
+    spoil, options, parts = BAD_DATA[case]
+    Path("out").mkdir()
+    Path("out/old.mrc").write_bytes(b"precious")
+    spoil()
+    line = f"reconstruct {T} --bin 2 --o out/old.mrc {options}"
+    check_refusal(run(line), 1, parts)
+    assert sorted(os.listdir("out")) == ["old.mrc"]
+    assert Path("out/old.mrc").read_bytes() == b"precious"
+
+
+USAGE = [
+    (f"{T} --bin 1 --tn TS_99", ["TS_99", "TS_01"]),
+    (f"{T} --bin 0.5", ["binning 0.5", "1 or more"]),
+    (f"{T} --bin 0", ["binning 0"]),
+    (f"{T} --bin nan", ["binning nan"]),
+    (f"{T} --bin x", ["--bin"]),
+    (f"{T} --bin", ["--bin"]),
+    (f"{T} --bin inf", ["binning inf"]),
+    (f"{T} --SNR 0", ["SNR 0", "above 0"]),
+    (f"{T} --snr -3", ["SNR -3"]),
+    (f"{T} --SNR nan --no_weight", ["SNR nan"]),
+    (f"{T} --weighting wiener:snr=0", ["SNR 0"]),
+    (f"{T} --weighting wiener:snr=high", ["snr", "high"]),
+    (f"{T} --weighting wiener:sharpness=1", ["sharpness", "snr"]),
+    (f"{T} --weighting wener", ["unknown weighting 'wener'; available: none, preweight, wiener"]),
+    (f"{T} --no_weight --pre_weight", ["--no_weight and --pre_weight"]),
+    (f"{T} --no-weight --weighting none", ["--no_weight and --weighting"]),
+    (f"{T} --bin 2 --binned_angpix 20", ["--bin and --binned_angpix"]),
+    (f"{T} --binned_angpix 5", ["--binned_angpix 5", "10"]),
+    (f"{T} --binned_angpix -1", ["--binned_angpix -1"]),
+    (f"{T} --w 3", ["no voxels", "--w --h --d"]),
+    (f"{T} --d -1", ["no voxels"]),
+    (f"{T} --w 1e300 --h 1e300", ["larger than any tomogram", "unbinned"]),
+    (f"{T} --memory lots", ["lots", "6GB"]),
+    (f"{T} --memory 6", ["unit"]),
+    (f"{T} --w inf", ["finite"]),
+    (f"{T} --x0 nan", ["finite"]),
+    (f"{T} --x0 100000", ["no image sees", "--x0"]),
+    (f"{T} --td -1", ["--td"]),
+    (f"{T} --tf -1", ["--tf"]),
+    (f"{T} --td nan", ["--td"]),
+    (f"{T} --j 0", ["--j"]),
+    (f"{T} --j two", ["--j"]),
+    (f"{T} --Fc", ["--Fc", "leave it out"]),
+    (f"{T} --bi 4", ["--bi"]),
+    (f"{T} surplus", ["surplus"]),
+    ("", ["--t", "--i"]),
+]
+
+
+@pytest.mark.parametrize(("options", "parts"), USAGE)
+def test_bad_usage(folder: Path, run: Run, options: str, parts: list[str]) -> None:
+    check_refusal(run(f"reconstruct --o out/new/x.mrc {options}"), 2, parts)
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "parts"),
+    [
+        (f"reconstruct {T}", ["--o"]),
+        (f"reconstruct {T} --o", ["--o"]),
+        (f"reconstruct {T} --o set/tomograms.star", ["set/tomograms.star", "another name"]),
+        (f"reconstruct {T} --o set/TS_01.mrcs", ["set/TS_01.mrcs", "another name"]),
+        ("recon", ["recon", "reconstruct"]),
+        ("info", ["SET"]),
+        ("info set/tomograms.star --tn X", ["X", "TS_01"]),
+    ],
+)
+def test_bad_command(folder: Path, run: Run, line: str, parts: list[str]) -> None:
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    check_refusal(run(line), 2, parts)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_name_is_needed_among_several(folder: Path, run: Run) -> None:
+    check_refusal(run(f"reconstruct --t {two_tomograms()} --o x.mrc"), 2, ["choose", "TS_01", "TS_02"])
+
+
+def check_refusal(result: tuple[int, str, str], status: int, parts: list[str]) -> None:
+    """Check the exit status, and that one or two lines name the culprit and the remedy."""
+    got, _, err = result
+    assert got == status, err
+    assert err.startswith("error: ")
+    assert 1 <= len(err.strip().splitlines()) <= 2, err
+    assert "Traceback" not in err
+    for part in parts:
+        assert part in err
+
+
+@pytest.mark.parametrize(
+    ("trouble", "status", "text"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (MemoryError(), 1, "out of memory"),
+        (OSError(28, "No space left on device", "x.mrc"), 1, "x.mrc: No space left on device"),
+        (DataError("bad [b]data[/b]"), 1, "error: bad [b]data[/b]"),
+    ],
+)
+def test_trouble_in_the_engine(
+    folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch, trouble: BaseException, status: int, text: str
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise trouble
+
+    monkeypatch.setattr(import_module("fourierrecon.engine.several_volumes"), "reconstruct_many", fails)
+    check_refusal(run(f"reconstruct {T} --o out/new/x.mrc"), status, [text])
+    assert not Path("out").exists()
+
+
+# the screen
+
+
+def test_warnings_of_readers_are_one_line(folder: Path, run: Run) -> None:
+    series = read_series(T.split()[-1])
+    assert isinstance(series.images, FileImages | MrcStack)
+    stack = series.images.stacks[0].path
+    raw = bytearray(stack.read_bytes())
+    raw[208:212] = bytes(4)
+    stack.write_bytes(bytes(raw))
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        status, _, err = run(f"info {T.split()[-1]}")
+    assert status == 0
+    lines = [line for line in err.splitlines() if line.startswith("warning")]
+    assert len(lines) == 1
+    assert "no MAP mark" in lines[0]
+    assert ".py" not in err
+
+
+def test_stages_report_each_stage_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with console.ProgressBars(console.screen()) as stages:
+        for done in (0, 2, 1, 3, 3):
+            stages("images", done, 3)
+        stages("planes", 1, 2)
+    out = capsys.readouterr().out
+    assert out.count("images (3)") == 1
+    assert "planes" not in out
+
+
+def test_no_colours_and_no_wrapping_off_a_terminal(folder: Path, run: Run) -> None:
+    name = "[red]" + "long" * 60 + ".mrc"
+    status, out, _ = run(f"reconstruct {T} --o", name)
+    assert status == 0
+    assert "\x1b" not in out
+    assert any(name in line for line in out.splitlines())
+
+
+# as a process
+
+
+def fourierrecon(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "fourierrecon", *words]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_as_a_process(folder: Path) -> None:
+    done = fourierrecon("reconstruct", "--t", "set/tomograms.star", "--o", "x.mrc", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "x.mrc").exists()
+    failed = fourierrecon("reconstruct", "--t", "nowhere.star", "--o", "y.mrc", cwd=folder)
+    check_refusal((failed.returncode, failed.stdout, failed.stderr), 1, ["nowhere.star"])
+    assert not (folder / "y.mrc").exists()
+
+
+def test_help_and_import_load_nothing_heavy(tmp_path: Path) -> None:
+    heavy = {"numba", "numpy", "scipy", "pandas", "matplotlib", "mrcfile", "starfile", "pyfftw", "http.server"}
+    for code in ("from fourierrecon.cli.app import main; main(['--help'])", "import fourierrecon"):
+        script = f"import sys; {code}; print('loaded', *sorted(set(sys.modules) & {heavy!r}))"
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        assert done.stdout.splitlines()[-1].strip() == "loaded", code

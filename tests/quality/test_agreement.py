@@ -1,0 +1,172 @@
+"""Images against reprojections of their tomogram: shifts, wrong angles, blank images; and the projector."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from fourierrecon import Region, TiltSeries, Volume, reconstruct
+from fourierrecon.errors import UsageError
+from fourierrecon.geometry.projection import projection_matrices
+from fourierrecon.io import read_tilt_series
+from fourierrecon.quality.agreement import outliers, tilt_agreement
+from fourierrecon.quality.reprojection import covered, reproject
+from fourierrecon.simulation.gaussians import Gaussians
+from fourierrecon.simulation.microscope import TILT_ANGLES, realistic_ctf
+from fourierrecon.simulation.phantom import cell_like_specimen
+from fourierrecon.simulation.simulate import Simulation, simulate
+from fourierrecon.weighting import NoWeighting, Weighting, Wiener
+
+CELL = Path(__file__).resolve().parents[3] / "shared" / "data" / "mycoplasma" / "tomograms.star"
+SIZE = (160, 176, 56)
+PIXEL = 10.0
+
+
+@cache
+def cell(axis: float, size: tuple[int, int, int] = (120, 136, 48), snr: float = 0.3, seed: int = 3) -> Simulation:
+    return simulate(
+        cell_like_specimen(size, seed, pixel_size=PIXEL, beyond=60),
+        size,
+        pixel_size=PIXEL,
+        tilt_axis_angle=axis,
+        ctf=realistic_ctf(len(TILT_ANGLES), 1),
+        snr=snr,
+        seed=seed,
+    )
+
+
+def tomogram(series: TiltSeries, binning: float, weighting: Weighting | None = None) -> Volume:
+    return reconstruct(series, Region.of(series, binning=binning), weighting, n_threads=2)
+
+
+@pytest.mark.parametrize(
+    ("axis", "binning", "weighting"), [(85.3, 2.0, Wiener()), (-3.0, 2.5, Wiener()), (85.3, 2.0, NoWeighting())]
+)
+def test_the_images_that_are_wrong_are_named_and_no_others(axis: float, binning: float, weighting: Weighting) -> None:
+    simulation = cell(axis, SIZE)
+    series = simulation.series
+    images = np.array(series.images)
+    images[12] = np.roll(images[12], 12, axis=1)
+    images[30] = 100 + np.random.default_rng(0).normal(0, 0.01, images[30].shape)
+    angles = series.tilt_angles.copy()
+    angles[20] += 30
+    centre = series.rotation_centre
+    assert centre is not None
+    matrices = projection_matrices(
+        series.image_shape, centre, angles, simulation.tilt_axis_angle, simulation.x_tilt, simulation.shifts
+    )
+    spoilt = replace(series, images=images, projections=matrices, tilt_angles=angles)
+    rows = tilt_agreement(spoilt, tomogram(spoilt, binning, weighting), n_threads=2)
+    assert {row.number: row.flag for row in outliers(rows)} == {13: "misaligned", 21: "wrong angle", 31: "blank"}
+    shifted, turned, blank = rows[12], rows[20], rows[30]
+    assert shifted.shift == pytest.approx((120, 0), abs=15)
+    assert turned.best_angle == pytest.approx(series.tilt_angles[20], abs=5)
+    assert np.isnan(blank.correlation)
+    good = [row for row in rows if not row.flag]
+    assert [row.number for row in rows] == list(range(1, 42))
+    assert max(np.hypot(*row.shift) for row in good) < 1.5 * PIXEL
+    assert min(row.correlation for row in good) > max(0.3, turned.correlation - 0.05)
+
+
+def test_nothing_is_named_in_a_good_series_and_the_region_does_not_matter() -> None:
+    series = cell(85.3).series
+    region = Region.of(series, binning=2, origin=(20, 10, 4), size=(90, 112, 40))
+    for volume in (tomogram(series, 2), reconstruct(series, region, n_threads=2)):
+        rows = tilt_agreement(series, volume, n_threads=2)
+        assert outliers(rows) == []
+        assert max(np.hypot(*row.shift) for row in rows) < 1.5 * PIXEL
+        assert np.median(np.abs([row.best_angle - row.tilt_angle for row in rows])) < 2
+
+
+def test_an_image_of_noise_is_bad() -> None:
+    series = cell(-3.0).series
+    images = np.array(series.images)
+    images[25] = np.random.default_rng(1).normal(images[25].mean(), images[25].std(), images[25].shape)
+    spoilt = replace(series, images=images)
+    named = outliers(tilt_agreement(spoilt, tomogram(spoilt, 2), n_threads=2))
+    assert [row.number for row in named] == [26]
+    assert named[0].flag in ("bad", "misaligned")
+
+
+def test_images_without_any_grey_values_are_blank() -> None:
+    series = cell(85.3).series
+    images = np.array(series.images)
+    images[3], images[7, 5, 6] = 0, np.nan
+    rows = tilt_agreement(replace(series, images=images), tomogram(series, 2), n_threads=2)
+    assert {row.number: row.flag for row in outliers(rows)} == {4: "blank", 8: "blank"}
+
+
+def test_the_order_of_the_images_does_not_matter() -> None:
+    series = cell(85.3).series
+    order = np.random.default_rng(0).permutation(series.n_tilts)
+    volume = tomogram(series, 2)
+    straight, mixed = (tilt_agreement(s, volume, n_threads=2) for s in (series, series.select(list(order))))
+    for row in mixed:
+        same = straight[order[row.number - 1]]
+        assert row.tilt_angle == same.tilt_angle
+        assert row.correlation == pytest.approx(same.correlation, abs=1e-4)
+        assert row.shift == pytest.approx(same.shift, abs=0.1)
+
+
+@pytest.mark.skipif(not CELL.is_file(), reason="no shared data beside this checkout")
+def test_the_real_cell() -> None:
+    series = read_tilt_series(CELL)
+    images = np.stack([series.images[i] for i in range(series.n_tilts)]).astype(np.float32)
+    images[15] = np.roll(images[15], -12, axis=0)
+    spoilt = replace(series, images=images)
+    volume = reconstruct(spoilt, Region.of(spoilt, binning=6), n_threads=2)
+    rows = tilt_agreement(spoilt, volume, n_threads=2)
+    named = {row.number: row for row in outliers(rows)}
+    assert named[16].flag == "misaligned"
+    assert named[16].shift == pytest.approx((0, -120), abs=30)
+    # the last image of the highest tilt is poor; all others agree
+    assert set(named) <= {1, 16, 41}
+    good = [row for row in rows if abs(row.tilt_angle) < 50 and row.number != 16]
+    assert max(np.hypot(*row.shift) for row in good) < 30
+    assert min(row.correlation for row in good) > 0.4
+
+
+@pytest.mark.parametrize("shape", [(33, 41, 36), (28, 35, 52)])
+@pytest.mark.parametrize("axis", [0.0, 85.3, -130.0])
+def test_reprojections_are_projections(shape: tuple[int, int, int], axis: float) -> None:
+    rng = np.random.default_rng(0)
+    size = np.array(shape[::-1])
+    points = Gaussians(rng.uniform(0.4, 0.6, (12, 3)) * size, np.asarray(2.0), rng.uniform(0.5, 1, 12))
+    centre = tuple(float(n // 2) for n in size)
+    matrices = projection_matrices((70, 64), (centre[0], centre[1], centre[2]), [-55, 0, 20, 60], axis, 3.0)
+    volume = points.density(Region((0, 0, 0), shape))
+    for matrix, exact in zip(matrices, points.project(matrices, (70, 64)), strict=True):
+        found = reproject(volume, matrix[:2], (70, 64))
+        # in the band that is compared: above it the bilinear spread blurs, and leaves a pattern where grids are turned
+        smooth, expected = (gaussian_filter(image, 1.2) for image in (found, exact))
+        assert np.abs(smooth - expected).max() < 0.05 * expected.max()
+        assert found.sum() == pytest.approx(exact.sum(), rel=1e-3)
+
+
+def test_covered_pixels_see_the_middle_of_the_depth() -> None:
+    shape = (20, 30, 40)
+    (flat, steep, along) = projection_matrices((30, 40), (20, 15, 10), [0, 60, 90])[:, :2]
+    assert covered(shape, flat, (30, 40)).all()
+    rows, columns = covered(shape, steep, (30, 40)).nonzero()
+    assert set(rows) == set(range(30))
+    # width times the cosine, less the breadth of the middle half of the depth
+    assert len(set(columns)) == pytest.approx(40 * 0.5 - 10 * np.sin(np.radians(60)), abs=1.5)
+    assert not covered(shape, along, (30, 40)).any()
+
+
+def test_what_makes_no_sense_is_refused() -> None:
+    series = cell(85.3).series
+    flat = Volume(np.zeros((8, 40, 40), np.float32), 0.0, (0, 0, 0))
+    with pytest.raises(UsageError, match="voxel size"):
+        tilt_agreement(series, flat)
+    with pytest.raises(UsageError, match="finest period"):
+        tilt_agreement(series, replace(flat, voxel_size=20.0), finest=30.0)
+    with pytest.raises(UsageError, match="too few"):
+        tilt_agreement(series, replace(flat, voxel_size=60.0, data=flat.data[:, :6]))
+    rows = tilt_agreement(series, replace(flat, voxel_size=40.0), n_threads=1)
+    assert {row.flag for row in rows} == {"unseen"}
