@@ -20,7 +20,7 @@ from fourierrecon.engine import fft
 from fourierrecon.engine.coverage import Mask
 from fourierrecon.engine.fft import fast_length
 from fourierrecon.errors import DataError
-from fourierrecon.quality.bad_images import LARGEST, sound_pixels, where_from
+from fourierrecon.geometry.sound_images import LARGEST, sound_pixels, where_from
 from fourierrecon.runtime.arrays import Complex, Real
 from fourierrecon.runtime.compiled import compiled
 from fourierrecon.runtime.memory import Workspace

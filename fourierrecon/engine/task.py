@@ -12,7 +12,7 @@ from fourierrecon.engine.signal_to_noise import with_snr
 from fourierrecon.engine.storage import ALONE, Beside, Storage, choose_storage
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry.region import Region
-from fourierrecon.quality.bad_images import list_images, without_ctf
+from fourierrecon.geometry.sound_images import list_images, without_ctf
 from fourierrecon.runtime.threads import Progress, available_cores
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.weighting import Weighting, Wiener

@@ -22,9 +22,10 @@ from fourierrecon.cli import app
 from fourierrecon.errors import DataError
 from fourierrecon.geometry.corrections import AlignmentCorrections
 from fourierrecon.geometry.projection import projection_matrices, rotation
+from fourierrecon.geometry.sound_images import numbers_in_source
 from fourierrecon.io import read_series, read_volume, write_mrc
 from fourierrecon.io.relion.import_set import write_set
-from fourierrecon.quality.bad_images import find_bad_images, numbers_in_source, without_bad_images
+from fourierrecon.quality.bad_images import find_bad_images, without_bad_images
 from fourierrecon.report.assessment import Findings, find_out
 from fourierrecon.report.page import write_report
 from fourierrecon.report.subjects import Subject, subjects_in
