@@ -142,7 +142,7 @@ def spectrum(
     slices: Slices,
     kernel: GriddingKernel,
     length: int,
-    scratch: Workspace,
+    workspace: Workspace,
     filters: Sequence[ImageFilter] = (),
     filter_length: int = 0,
     a_is_x: bool = True,
@@ -158,7 +158,7 @@ def spectrum(
         Gives the padded length along b.
     kernel, length
         Kernel along a and padded length along a.
-    scratch
+    workspace
         Memory for it, and for the result.
     filters, filter_length, a_is_x, binning
         2D filters still to be applied, the padded length along a for them, which image axis a is, and voxel over
@@ -171,13 +171,13 @@ def spectrum(
         ``q_a = 0``, the origin along a is pixel ``n_a // 2``.
     """
     n, half = len(window), len(window) // 2
-    columns = fft.real_forward(window, slices.row_length, scratch)
+    columns = fft.real_forward(window, slices.row_length, workspace)
     weights = kernel.deapodisation(n, length).astype(np.float32)
     signs = np.where((np.arange(n) - half) % 2, -1, 1).astype(np.float32)
-    padded: Complex = scratch.array("spectrum", (columns.shape[1], length + 2 * PAD), np.complex64)
+    padded: Complex = workspace.array("spectrum", (columns.shape[1], length + 2 * PAD), np.complex64)
     if filters:
         # the window must be deapodised after it is filtered: there and back once more along a
-        filtered = scratch.array("filtered", (columns.shape[1], filter_length + 2 * PAD), np.complex64)
+        filtered = workspace.array("filtered", (columns.shape[1], filter_length + 2 * PAD), np.complex64)
         _place(columns, signs, filter_length, filtered)
         core = filtered[:, PAD : PAD + filter_length]
         fft.transform(core, 1, backward=False)

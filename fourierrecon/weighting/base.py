@@ -154,6 +154,9 @@ class Weighting(Protocol):
         return
 
 
+#: Weighting that is used where none is asked for.
+DEFAULT = "wiener"
+
 S = TypeVar("S", bound=type)
 _REGISTRY: dict[str, type[Weighting]] = {}
 
@@ -213,6 +216,19 @@ def from_text(text: str, **defaults: Snr) -> Weighting:
             kind = "truth value" if kinds.get(key) is bool else "number"
             raise UsageError(f"weighting {name}: {key}={value!r} is not a {kind}") from None
     return strategy(**values)
+
+
+def read_weighting(weighting: Weighting | str | None) -> Weighting:
+    """Give the weighting that a text stands for (see :func:`from_text`); by default :data:`DEFAULT`.
+
+    Raises
+    ------
+    UsageError
+        As :func:`from_text`.
+    """
+    if weighting is None:
+        weighting = DEFAULT
+    return from_text(weighting) if isinstance(weighting, str) else weighting
 
 
 def _value(text: str, kind: object) -> Snr | bool:

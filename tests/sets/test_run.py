@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fourierrecon.engine import several_volumes
+from fourierrecon import reconstruction
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.io import read_series, read_volume
 from fourierrecon.io.relion.import_set import write_set
@@ -364,7 +364,7 @@ def test_nothing_could_be_made(run: Run, here: Path) -> None:
 def test_errors_of_all_kinds_are_told(
     run: Run, here: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, text: str
 ) -> None:
-    real = several_volumes.reconstruct_many
+    real = reconstruction.reconstruct_many
     begun: list[int] = []
 
     def fail_once(*arguments: Any) -> None:
@@ -694,7 +694,7 @@ def test_a_lock_needs_a_folder(here: Path) -> None:
 
 
 def test_the_folder_vanishes_midway(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = several_volumes.reconstruct_many
+    real = reconstruction.reconstruct_many
 
     def vanish(*arguments: Any) -> None:
         real(*arguments)
