@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from fourierrecon.ctf import damp_row, transfer
 from fourierrecon.engine import fft, simd
 from fourierrecon.engine.fft import fast_length
+from fourierrecon.engine.grid_weights import sample_counts
 from fourierrecon.engine.gridding_kernel import GriddingKernel
 from fourierrecon.engine.preprocess import ImageFilter
 from fourierrecon.runtime.arrays import Complex, Real
@@ -123,18 +124,8 @@ class Slices:
 
     @cached_property
     def fill(self) -> Real:
-        """What one sample of each tilt counts for where grid points are weighted, ``(n_tilts,)``.
-
-        Slices that are as close to each other as the depth of the region asks for (one over it along z: the Crowther
-        criterion) give every grid point 1, however they are tilted. Then the back-projection of a slice that none comes
-        near fills the depth once. Of steep slices the breadth of the region limits the depth along the beam.
-        """
-        nz, no = self.grid
-        kz, ko = self.kernels
-        cells = float(kz.transform(np.zeros(1))[0] * ko.transform(np.zeros(1))[0])
-        by_depth = np.abs(self.lines[:, 2, 1]) / self.shape[0]
-        by_breadth = np.abs(self.lines[:, 3, 1]) / self.shape[2]
-        return (np.maximum(by_depth, by_breadth) * (nz * no / cells)).astype(np.float32)
+        """Give what one sample of each tilt counts for, ``(n_tilts,)``; see :mod:`fourierrecon.engine.grid_weights`."""
+        return sample_counts(self)
 
 
 def spectrum(
