@@ -177,7 +177,7 @@ def test_the_peak_of_a_process_stays_within_its_memory(budget: int) -> None:
 
 SET = """
 import sys
-from fourierrecon.cli import main
+from fourierrecon.cli.app import main
 status = main(sys.argv[1:])
 print(status, int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) * 1024)
 """
