@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,25 @@ from fourierrecon.cli import app
 from fourierrecon.geometry.projection import projection_matrices
 from fourierrecon.io.relion.import_set import write_set
 from fourierrecon.tilt_series import ImageStack
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, dict[str, Any] | None, dict[str, Any] | None]:
+    """Escape what is not UTF-8 in a report: workers of pytest-xdist send UTF-8 only, and tests print such names."""
+    data = yield
+    return _in_utf8(data)  # type: ignore[no-any-return]
+
+
+def _in_utf8(value: Any) -> Any:
+    match value:
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode("utf-8")
+        case dict():
+            return {_in_utf8(key): _in_utf8(item) for key, item in value.items()}
+        case list() | tuple():
+            return type(value)(map(_in_utf8, value))
+        case _:
+            return value
 
 
 @pytest.fixture
