@@ -36,8 +36,8 @@ from fourierrecon.simulation.phantom import cell_like_specimen
 from fourierrecon.simulation.simulate import Simulation, simulate
 from fourierrecon.tilt_series import ImageStack
 from tests.helpers.browser import Page, browsing, find_browser
+from tests.helpers.real_data import real_data
 
-CELL = Path(__file__).resolve().parents[3] / "shared" / "data" / "mycoplasma" / "tomograms.star"
 SIZE = (160, 176, 56)
 Run = Callable[..., tuple[int, str, str]]
 needs_browser = pytest.mark.skipif(find_browser() is None, reason="no Chromium is installed")
@@ -590,9 +590,10 @@ def test_a_single_tomogram_is_open(browser: Page, figures: dict[str, Findings], 
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not CELL.is_file(), reason="no shared data beside this checkout")
 def test_the_real_cell(run: Run, tmp_path: Path) -> None:
-    line = f"reconstruct --t {CELL} --bin 2 --SNR 100 --halves tilts --o {tmp_path}/out/"
+    line = (
+        f"reconstruct --t {real_data('mycoplasma/tomograms.star')} --bin 2 --SNR 100 --halves tilts --o {tmp_path}/out/"
+    )
     assert run(line)[0] == 0
     (good,) = (find_out(subject) for subject in subjects_in(tmp_path / "out"))
     assert good.resolution is not None
@@ -604,7 +605,7 @@ def test_the_real_cell(run: Run, tmp_path: Path) -> None:
     # both ends of the series are poor
     assert {row.number for row in good.flagged} <= {1, 41}
 
-    series = read_series(CELL)
+    series = read_series(real_data("mycoplasma/tomograms.star"))
     images = np.stack([series.images[i] for i in range(series.n_tilts)]).astype(np.float32)
     images[12] = np.roll(images[12], 12, axis=1)
     images[30] = 0
