@@ -1,7 +1,8 @@
-"""What several test modules use: the command line in this process, and a small set of two tomograms."""
+"""What several test modules use: the command line in this process, a small set of two tomograms, marks."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,24 @@ from fourierrecon.cli import app
 from fourierrecon.geometry.projection import projection_matrices
 from fourierrecon.io.relion.import_set import write_set
 from fourierrecon.tilt_series import ImageStack
+from tests.helpers.browser import find_browser
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests with the mark ``browser`` where there is none."""
+    if item.get_closest_marker("browser") and find_browser() is None:
+        pytest.skip("no Chromium is installed")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in one line what was skipped, and why."""
+    reasons: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("skipped", ()):
+        _, _, reason = report.longrepr
+        reasons[reason.removeprefix("Skipped: ")] += 1
+    if reasons:
+        skipped = "; ".join(f"{count} ({reason})" for reason, count in reasons.most_common())
+        terminalreporter.write_line(f"skipped: {skipped}")
 
 
 @pytest.hookimpl(wrapper=True)
