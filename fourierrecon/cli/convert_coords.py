@@ -106,7 +106,7 @@ def _boxes(
 ) -> dict[str, Box]:
     """Give the tomograms by name; one whose name does not matter under the empty name."""
     from fourierrecon.geometry.coordinate_frames import Box
-    from fourierrecon.io import Supplement, read_all_series
+    from fourierrecon.io import Supplement, read_all_tilt_series
     from fourierrecon.tomogram.provenance import box_of_volume
 
     given = [option for option, value in (("--t", t), ("--volume", volume), ("--size", size)) if value is not None]
@@ -119,7 +119,7 @@ def _boxes(
     if volume is not None:
         return {"": box_of_volume(volume)}
     assert t is not None
-    return {series.name: Box.of(series) for series in read_all_series(t, Supplement())}
+    return {series.name: Box.of(series) for series in read_all_tilt_series(t, Supplement())}
 
 
 def _single(tn: str | None, boxes: dict[str, Box]) -> str:

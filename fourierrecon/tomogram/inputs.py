@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from fourierrecon.errors import FourierReconError, UsageError
-from fourierrecon.io import Supplement, read_series
+from fourierrecon.io import Supplement, read_tilt_series
 from fourierrecon.io.files import is_kept, keep
 from fourierrecon.io.relion.read import find_set
 from fourierrecon.io.star.table import Table, read_tables
-from fourierrecon.io.tilt_series import names_in
+from fourierrecon.io.tilt_series import list_tomograms
 
 #: What STAR files add to the name of a file: the number of an image, and how to read it.
 _ADDED = re.compile(r"^\d{1,9}@|:\w{1,8}$")
@@ -54,7 +54,7 @@ def input_files(source: Path, extras: Supplement, name: str | None = None) -> It
     Parameters
     ----------
     source, extras
-        As for :func:`fourierrecon.io.read_series`.
+        As for :func:`fourierrecon.io.read_tilt_series`.
     name
         Of a tomogram, if files of the others do not matter.
     """
@@ -65,9 +65,9 @@ def input_files(source: Path, extras: Supplement, name: str | None = None) -> It
     elif source.exists():
         folder = source if source.is_dir() else source.parent
         yield from (path for path in folder.iterdir() if path.suffix.lower() in _BESIDE)
-    for one in names_in(source, extras) if name is None else [name]:
+    for one in list_tomograms(source, extras) if name is None else [name]:
         try:
-            series = read_series(source, one, extras)
+            series = read_tilt_series(source, one, extras)
         except FourierReconError:
             continue  # nothing is made of it
         yield from filter(None, [series.source])

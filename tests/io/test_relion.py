@@ -22,7 +22,7 @@ from fourierrecon.io import (
     write_stack,
 )
 from fourierrecon.io.files import find_file
-from fourierrecon.io.relion.read import Which
+from fourierrecon.io.relion.read import Which, read_relion
 from fourierrecon.io.star.table import read_tables, write_tables
 from fourierrecon.tilt_series import CtfParameters, TiltSeries
 
@@ -614,6 +614,9 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone.star': No such file"):
         read_tilt_series(tmp_path / "gone.star")
     with pytest.raises(DataError, match="directory"):
+        read_relion(tmp_path)
+    # any other reader takes a folder for eTomo's
+    with pytest.raises(DataError, match=r"neither tilt.com nor a .xf file"):
         read_tilt_series(tmp_path)
 
 
@@ -677,7 +680,7 @@ def test_a_whole_relion5_project(monkeypatch: pytest.MonkeyPatch) -> None:
         read_tilt_series(project / "Import" / "job001" / "tilt_series.star", "TS_01")
     with pytest.raises(DataError, match=r"missing rlnTomoYTilt.*aligned\?"):
         read_tilt_series(project / "CtfFind" / "job003" / "tilt_series_ctf.star", "TS_01")
-    monkeypatch.setattr("fourierrecon.io.stacks.open.FileImages", Blank)
+    monkeypatch.setattr("fourierrecon.io.relion.read.FileImages", Blank)
     monkeypatch.setattr("fourierrecon.io.relion.read._find_image", lambda *_: Path(os.devnull))
     for path in aligned:
         for name in names:
