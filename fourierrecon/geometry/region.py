@@ -19,16 +19,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.errors import UsageError
-
-if TYPE_CHECKING:
-    from fourierrecon.tilt_series import TiltSeries
-from fourierrecon.geometry.projection import _image_centre
+from fourierrecon.geometry.projection import image_centre
+from fourierrecon.tilt_series import TiltSeries
 
 #: Depth assumed where neither the user nor the set gives one, Å.
 ASSUMED_DEPTH = 3000.0
@@ -36,36 +34,6 @@ ASSUMED_DEPTH = 3000.0
 MOST_VOXELS = 100_000
 #: A side of the region, bin-1 px: a number, that of the footprint, or None where nothing is asked for.
 Length: TypeAlias = float | Literal["auto"] | None
-
-
-def tilt_angles_of(projections: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Tilt angles that projection matrices have, degrees in (-180, 180], ``(n_tilts,)``.
-
-    The beams of a tilt series lie in the plane perpendicular to the tilt axis; the angles count in it from the place
-    next to z. With ``P = Rz Ry(tilt) Rx(x tilt)`` and one x tilt for all, these are the tilts, whatever the x tilt.
-    Nothing tells the sign: the axis points to larger y, or to smaller x where it lies nearer to x.
-
-    Parameters
-    ----------
-    projections
-        ``(n_tilts, 4, 4)``.
-    """
-    beams = np.cross(projections[:, 0, :3], projections[:, 1, :3])
-    beams /= np.linalg.norm(beams, axis=1, keepdims=True)
-    # an image that is seen from behind is that of the same beam
-    beams *= -1 if beams[np.argmax(np.abs(beams[:, 2])), 2] < 0 else 1
-    _, spread, directions = np.linalg.svd(beams)
-    axis, told = directions[2], len(beams) > 1 and spread[1] > 0.02 * np.sqrt(len(beams))
-    if len(beams) > 2:
-        told = told and spread[2] < spread[1] / 3
-    if not told or abs(axis[2]) > 0.9:
-        # beams that are next to each other, or all over the place, do not tell the axis: x or y, from which they turn
-        steep = np.abs(beams[:, :2]).sum(0)
-        sines = -beams[:, 0] if steep[0] >= steep[1] else -beams[:, 1]
-        return np.asarray(np.degrees(np.arcsin(np.clip(sines, -1, 1))))
-    axis = axis * (np.sign(axis[1]) if abs(axis[1]) >= abs(axis[0]) else -np.sign(axis[0]))
-    zero = np.array([0.0, 0.0, 1.0]) - axis[2] * axis
-    return np.asarray(np.degrees(np.arctan2(beams @ np.cross(zero, axis), beams @ zero)))
 
 
 @dataclass(frozen=True)
@@ -204,7 +172,7 @@ def footprint(series: TiltSeries) -> tuple[tuple[float, float, float], tuple[flo
     height, width = series.image_shape
     a = series.projections[:, :2, :3]
     middle = np.array([width // 2, height // 2], float)
-    centre = _image_centre(series)
+    centre = image_centre(series)
     least = int(np.argmax(np.abs(np.linalg.det(a[:, :, :2]))))
     corners = np.array([[0, 0], [width, 0], [0, height], [width, height]]) - middle
     flat = np.linalg.solve(a[least][:, :2], corners.T).T

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
 from fourierrecon.runtime.threads import available_cores, for_each
-from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.tilt_series import ImagesInFiles, TiltSeries
 
 #: An image whose grey values spread less than this part of what those of the others do (median) is blank.
 BLANK = 0.1
@@ -150,11 +150,11 @@ def where_from(series: TiltSeries, tilt: int, *, named: bool = True) -> str:
 
     The column of a set that names it is told as well (``named``) where that is not the usual one.
     """
-    sections = getattr(series.images, "sections", None)
-    if sections is None:
+    images = series.images
+    if not isinstance(images, ImagesInFiles):
         return ""
-    path, number = sections[tilt]
-    column = getattr(series.images, "column", "") if named else ""
+    path, number = images.sections[tilt]
+    column = images.column if named else ""
     return f"image {number + 1} of {path}{f', {column}' if column else ''}"
 
 

@@ -29,6 +29,7 @@ from fourierrecon.sets.lists import list_tomograms, protect_set
 from fourierrecon.sets.outcomes import keep_outcomes
 from fourierrecon.sets.recipe import Recipe
 from fourierrecon.sets.run import Outcome
+from fourierrecon.tilt_series import ImagesInFiles
 
 #: How many folders below the one that is watched are looked into.
 DEPTH = 3
@@ -123,7 +124,8 @@ class Watcher:
                 self._tell(f"{name} of {source} is left out: there was one of that name before")
                 continue
             try:
-                images = getattr(read_tilt_series(source, name, extras).images, "sections", ())
+                read = read_tilt_series(source, name, extras).images
+                images = read.sections if isinstance(read, ImagesInFiles) else ()
                 now = state + state_of(path for path, _ in images)
             except (FourierReconError, OSError) as error:
                 # another file may know better, but not a copy of this one

@@ -13,6 +13,7 @@ from fourierrecon.io.files import is_kept, keep
 from fourierrecon.io.relion.read import find_set
 from fourierrecon.io.star.table import Table, read_tables
 from fourierrecon.io.tilt_series import list_tomograms
+from fourierrecon.tilt_series import ImagesInFiles
 
 #: What STAR files add to the name of a file: the number of an image, and how to read it.
 _ADDED = re.compile(r"^\d{1,9}@|:\w{1,8}$")
@@ -71,7 +72,8 @@ def input_files(source: Path, extras: Supplement, name: str | None = None) -> It
         except FourierReconError:
             continue  # nothing is made of it
         yield from filter(None, [series.source])
-        yield from (path for path, _ in getattr(series.images, "sections", ()))
+        if isinstance(series.images, ImagesInFiles):
+            yield from (path for path, _ in series.images.sections)
 
 
 def _of_set(source: Path, name: str | None) -> Iterator[Path]:

@@ -19,7 +19,7 @@ from fourierrecon.geometry.projection import rotation_centre
 from fourierrecon.geometry.region import Region
 from fourierrecon.io.files import replacing
 from fourierrecon.io.json_text import brief, fits, read_object
-from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.tilt_series import ImagesInFiles, TiltSeries
 from fourierrecon.transfer import Correction, Transfer
 from fourierrecon.weighting import Weighting
 
@@ -262,8 +262,8 @@ def _handedness(series: TiltSeries, orientation: Orientation) -> dict[str, Any]:
 
 def _files(series: TiltSeries, source: Path | None) -> list[Path]:
     """Give the files that a tilt series was read from."""
-    stacks = getattr(series.images, "stacks", ())
-    named = [source, Path(series.source) if series.source else None, *(Path(stack.path) for stack in stacks)]
+    stacks = series.images.stacks if isinstance(series.images, ImagesInFiles) else ()
+    named = [source, Path(series.source) if series.source else None, *(stack.path for stack in stacks)]
     return [path for path in dict.fromkeys(filter(None, named)) if path.is_file()]
 
 

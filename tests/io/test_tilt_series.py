@@ -10,7 +10,16 @@ import pytest
 
 from fourierrecon import Region, reconstruct
 from fourierrecon.errors import DataError, UsageError
-from fourierrecon.io import Supplement, list_tomograms, read_all_tilt_series, read_tilt_series, write_stack
+from fourierrecon.io import (
+    FileImages,
+    Supplement,
+    list_tomograms,
+    open_stack,
+    read_all_tilt_series,
+    read_tilt_series,
+    write_stack,
+)
+from fourierrecon.tilt_series import ImagesInFiles, ImageStack, chosen_images
 from fourierrecon.weighting import NoWeighting
 
 CELL = Path(__file__).resolve().parents[3] / "shared" / "data" / "mycoplasma"
@@ -90,3 +99,19 @@ def test_arguments_win_over_the_record_of_them(tmp_path: Path) -> None:
     assert list_tomograms(tmp_path / "TS_01.aln", record) == ["TS_01"]
     with pytest.raises(UsageError, match=r"names no half images.*leave images=... out"):
         read_tilt_series(tmp_path / "TS_01.aln", stack=record.stack, images="even")
+
+
+def test_images_say_which_files_they_lie_in(tmp_path: Path) -> None:
+    images = np.zeros((3, 8, 10), np.float32)
+    path = tmp_path / "a.mrc"
+    write_stack(path, images, 2.0)
+    stacks: list[ImageStack] = [open_stack(path), FileImages([(path, 2), (path, 0), (path, 1)])]
+    for stack, numbers in zip(stacks, ([0, 1, 2], [2, 0, 1]), strict=True):
+        chosen = chosen_images(stack, [2, 0])
+        for found, wanted in ((stack, numbers), (chosen, [numbers[2], numbers[0]])):
+            assert isinstance(found, ImagesInFiles)
+            assert found.sections == found.places == [(path, number) for number in wanted]
+            assert [file.path for file in found.stacks] == [path]
+            assert found.column == ""
+    assert not isinstance(images, ImagesInFiles)
+    assert not isinstance(chosen_images(images, [0]), ImagesInFiles)
