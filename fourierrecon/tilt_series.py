@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -199,7 +199,7 @@ class TiltSeries:
     rotation_centre
         World coordinates ``(x, y, z)`` of the rotation centre where the frame hangs on the tomogram's
         size (RELION 5); None where the matrices carry their frame with them (RELION 4).
-    frame
+    coordinate_frame
         What to tell the user about the coordinate frame.
     source
         File that the series was read from, for messages.
@@ -229,13 +229,14 @@ class TiltSeries:
     projections: NDArray[np.float64]
     pixel_size: float
     name: str = "tomogram"
+    _: KW_ONLY
     ctf: CtfParameters | None = None
     exposure: NDArray[np.float64] | None = None
     tilt_angles: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     size: tuple[float, float, float] | None = None
     world_origin: float = 0.0
     rotation_centre: tuple[float, float, float] | None = None
-    frame: str = "projection matrices, 0-based world"
+    coordinate_frame: str = "projection matrices, 0-based world"
     source: str = ""
     ctf_missing: tuple[str, ...] = ()
     hand: int | None = None

@@ -68,7 +68,7 @@ def convert_coords(
     for path in (points, output):
         check_suffix(path)
     for name in (source, target):
-        coordinate_frames.frame_named(name)
+        coordinate_frames.coordinate_frame(name)
     sets = () if t is None else input_files(t, Supplement())
     protect([output], [points, *filter(None, [volume]), *sets], "the output")
     found = read_points(points, centred=source == "relion5")
@@ -94,7 +94,7 @@ def convert_coords(
     )  # fmt: skip
     console = screen()
     say(console, "read", f"{points}: {len(found)} points of {len(set(names))} tomogram{'s' * (len(set(names)) > 1)}")
-    unit = coordinate_frames.FRAMES[target].unit
+    unit = coordinate_frames.COORDINATE_FRAMES[target].unit
     say(console, "frames", f"{source} to {target} ({unit}){', which mirrors' if mirrored else ''}")
     if dropped:
         say(console, "warning", f"orientations are not converted, so these columns were left out: {', '.join(dropped)}")

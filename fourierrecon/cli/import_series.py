@@ -97,7 +97,7 @@ def import_series(
             halves = read_halves(source, series.name) if source.suffix.lower() == ".star" else {}
             found.append((series, halves))
             say(console, "read", f"{series.name} of {source}: {describe_images(series)}")
-            say(console, "frame", series.frame)
+            say(console, "frame", series.coordinate_frame)
             say(console, "CTF", describe_ctf(series))
             if series.excluded:
                 say(console, "excluded", f"images {', '.join(map(str, series.excluded))} of the source")

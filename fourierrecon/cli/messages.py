@@ -118,7 +118,7 @@ def describe_request(console: Console, request: Request, correction: Correction)
     if request.ignored is not None:
         say(console, "note", f"--t {request.source} is used, not --i {request.ignored}")
     say(console, "tomogram", f"{series.name} of {request.source}: {describe_images(series)}")
-    say(console, "frame", series.frame)
+    say(console, "frame", series.coordinate_frame)
     say(console, "region", describe_region(request.region, series.pixel_size))
     say(console, "weighting", f"{request.strategy.words} ({request.strategy!r})")
     if correction.ctf_mode == "none":
@@ -248,7 +248,7 @@ def facts_of(series: TiltSeries) -> list[tuple[str, str]]:
         ("hand", "unknown" if series.hand is None else f"{series.hand:+d}, as RELION's rlnTomoHand has it"),
         ("exposure", "unknown" if exposure is None else f"{exposure.min():g} to {exposure.max():g} e⁻/Å²"),
         ("tomogram", f"{wide} x {high} x {deep} px (w x h x d); {region.note}"),
-        ("frame", series.frame),
+        ("frame", series.coordinate_frame),
         ("voxel 0", f"at ({', '.join(f'{c:g}' for c in region.origin)}) of that frame by default"),
     ]
 

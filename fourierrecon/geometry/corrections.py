@@ -54,7 +54,7 @@ class AlignmentCorrections:
         return ", ".join(filter(None, parts))
 
     def apply(self, series: TiltSeries) -> TiltSeries:
-        """Give the tilt series with these corrections; its ``frame`` tells of them."""
+        """Give the tilt series with these corrections; its ``coordinate_frame`` reports them."""
         text = str(self)
         if not text:
             return series
@@ -83,7 +83,7 @@ class AlignmentCorrections:
             tilt_angles=angles,
             pivot=(x, y, z - self.z_shift) if series.pivot else None,
             hand=-(series.hand or USUAL_HAND) if self.flip_hand else series.hand,
-            frame=f"{series.frame}; {text}",
+            coordinate_frame=f"{series.coordinate_frame}; {text}",
         )
 
 

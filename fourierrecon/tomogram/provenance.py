@@ -103,7 +103,7 @@ def make_passport(
             "binning": binning,
         },
         "frame": {
-            "name": series.frame,
+            "name": series.coordinate_frame,
             "z": "Warp's direction" if series.z_reversed else "as in eTomo's final tomogram and in RELION",
             "z_reversed": series.z_reversed,
             "tomogram_size_px": list(box.size),
@@ -156,7 +156,7 @@ def label_of(making: str, series: TiltSeries, region: Region, like: str | None) 
         making,
         f"axes {' '.join(Orientation.like(like, series).axes)} (fastest first), {z}; like {like or 'the tilt series'}",
         f"binning {region.binning:g}; pixel {series.pixel_size:g} A; first voxel ({corner}) of {size} px",
-        f"frame {series.frame}",
+        f"frame {series.coordinate_frame}",
     ]
     lines += [f"source {Path(series.source).name}"] * bool(series.source)
     # a header has ten lines of 80 characters; two are left for others

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fourierrecon import Region, TiltSeries
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.axis_order import LIKE, Orientation
-from fourierrecon.geometry.coordinate_frames import FRAMES, Box, conversion, convert, mirrors
+from fourierrecon.geometry.coordinate_frames import COORDINATE_FRAMES, Box, conversion, convert, mirrors
 from fourierrecon.geometry.projection import projection_matrices
 
 BOX = Box((41, 36, 21), 10.0)
@@ -51,7 +51,7 @@ def test_binned_voxels() -> None:
 
 
 @pytest.mark.parametrize("box", [BOX, Box((40, 37, 20), 3.5, True, (4, 2, 1))])
-@given(names=st.tuples(*[st.sampled_from(sorted(FRAMES))] * 3))
+@given(names=st.tuples(*[st.sampled_from(sorted(COORDINATE_FRAMES))] * 3))
 def test_conversions_are_a_groupoid(box: Box, names: tuple[str, str, str]) -> None:
     a, b, c = names
     there = conversion(a, b, box)
@@ -60,7 +60,7 @@ def test_conversions_are_a_groupoid(box: Box, names: tuple[str, str, str]) -> No
 
 
 def test_mirrors() -> None:
-    mirrored = {name for name in FRAMES if mirrors(conversion("relion4", name, BOX))}
+    mirrored = {name for name in COORDINATE_FRAMES if mirrors(conversion("relion4", name, BOX))}
     assert mirrored == {"aretomo", "warp"}
 
 

@@ -196,7 +196,7 @@ def test_relion4(relion4: Path, images: NDArray[np.float32]) -> None:
     assert series.size == (10, 8, 5)
     assert series.world_origin == 1
     assert series.rotation_centre is None
-    assert "RELION 4" in series.frame
+    assert "RELION 4" in series.coordinate_frame
     assert series.source == str(relion4)
     assert series.ctf is not None
     np.testing.assert_allclose(series.projections[0, 0], [0.5, 0, 0.8660254, 1])
@@ -284,7 +284,7 @@ def test_matrices_come_before_angles_and_keep_relion5s_frame(relion5: Path) -> N
     series = read_tilt_series(relion5)
     np.testing.assert_allclose(series.projections[0, :2], [[1, 0, 0, 3], [0, 1, 0, 4]])
     assert (series.rotation_centre, series.world_origin) == (None, 0)
-    assert "0-based" in series.frame
+    assert "0-based" in series.coordinate_frame
 
 
 def test_paths_from_working_directory_then_from_the_folders_above(
