@@ -172,7 +172,7 @@ class CtfParameters:
 
 @dataclass(frozen=True, eq=False)
 class TiltSeries:
-    """One tilt series with its alignment. Coordinates: see :mod:`fourierrecon.geometry.region`.
+    """One tilt series with its alignment. Coordinates: see :mod:`fourierrecon.geometry`.
 
     Parameters
     ----------

@@ -40,9 +40,9 @@ class AlignmentCorrections:
 
     def __post_init__(self) -> None:
         if not np.isfinite([self.tilt_angle, self.x_tilt, self.z_shift]).all():
-            raise UsageError("--tiltangle_offset, --x_tilt and --z_shift must be finite numbers")
+            raise UsageError("tilt_angle=..., x_tilt=... and z_shift=... must be finite numbers")
         if abs(self.tilt_angle) > 180 or abs(self.x_tilt) > 60:
-            raise UsageError("--tiltangle_offset must be -180 to 180 degrees, --x_tilt -60 to 60")
+            raise UsageError("tilt_angle=... must be -180 to 180 degrees, x_tilt=... -60 to 60")
 
     def __str__(self) -> str:
         parts = [

@@ -1,20 +1,4 @@
-"""Coordinates: projection matrices, the region to reconstruct, footprints. Every convention is said here, once.
-
-* **World**: bin-1 pixels of the tomogram's frame. ``P_f`` (4 x 4) maps a world point ``(x, y, z, 1)`` to the
-  unbinned image ``f``: ``(u, v) = (P_f X)[:2]``; ``u`` counts columns, ``v`` rows, pixel centres lie at integers,
-  the first pixel is 0. The third row is the depth along the beam and is not used.
-* **Voxels**: output voxel ``(i, j, k)`` sits at ``X = (x0 + B i, y0 + B j, z0 + B k)`` with the binning ``B``, any
-  real number >= 1. Binned pixel ``a`` sits on unbinned pixel ``B a``. There are no half-pixel shifts anywhere.
-* **Sizes** in voxels are ``int(w/B + 0.5), int(h/B + 0.5), int(d/B)``, as RELION writes them, so that masks and
-  picks made on its tomograms fit.
-* **Frames**: RELION 4's matrices map a 1-based world (as IMOD's does), RELION 5's a 0-based one. Voxel 0 therefore
-  sits at world point (1, 1, 1) by default in the one and (0, 0, 0) in the other, the same point of the specimen.
-* RELION 5's frame hangs on the size of the tomogram: its rotation centre is world point
-  ``(int(w/2), int(h/2), int(d/2))``. Another size moves the frame, so that a region stays centred on the rotation
-  centre. So does Warp's, whose centre is ``(w/2, h/2, d/2)``, also between voxels. With RELION 4's matrices a size only
-  cuts.
-* Arrays are ``(z, y, x)``, C order.
-"""
+"""Region: the box of voxels to reconstruct, from the set, the user, or the footprint of the images."""
 
 from __future__ import annotations
 
@@ -49,7 +33,7 @@ class Region:
     binning
         Distance of two voxels, bin-1 px; any real number >= 1.
     note
-        Where the size came from, to be said on screen.
+        Where the size came from, as a text for the user.
     size
         ``(width, height, depth)`` in bin-1 px as asked for, before it was rounded to voxels.
     """
@@ -69,12 +53,12 @@ class Region:
         if max(self.shape) > MOST_VOXELS:
             raise UsageError(
                 f"the region of {width:.6g} x {height:.6g} x {depth:.6g} voxels is larger than any tomogram; "
-                f"--w --h --d are unbinned pixels"
+                f"give size=... in unbinned pixels"
             )
         if min(self.shape) < 1:
             raise UsageError(
                 f"the region has no voxels: {width} x {height} x {depth} (w x h x d) at binning {self.binning:g}; "
-                f"give --w --h --d in unbinned pixels, each at least the binning"
+                f"give size=... in unbinned pixels, each at least the binning"
             )
 
     @classmethod
@@ -91,15 +75,15 @@ class Region:
         Parameters
         ----------
         series
-            Gives the frame, and the size where none is asked for.
+            The tilt series: its coordinate frame, and its size where none is asked for.
         binning
             Any real number >= 1.
         origin
-            ``(x0, y0, z0)`` in bin-1 px, in the frame that the size defines; None, or None for one of them: the
-            frame's first voxel.
+            ``(x0, y0, z0)`` in bin-1 px, in the coordinate frame that the size defines. Default, also for a single
+            one that is None: the frame's first voxel.
         size
-            ``(width, height, depth)`` in bin-1 px; None, or None for one of them: from the set, else from the
-            footprint of the images; ``auto``: from the footprint in any case.
+            ``(width, height, depth)`` in bin-1 px. Default, also for a single one that is None: from the set, else
+            from the footprint of the images; ``auto``: from the footprint in any case.
 
         Raises
         ------
@@ -116,7 +100,7 @@ class Region:
             float(e if f else k if a is None else a)
             for a, k, e, f in zip(asked, known or extent, extent, laid, strict=True)
         )
-        # a box that the set does not place lies where the images are
+        # where the set does not place the box, it lies where the images are
         corner = tuple(p if f or known is None else c for p, c, f in zip(place, first, laid, strict=True))
         if known is None and series.middle is not None:
             corner = tuple(m - (s - 1) / 2 for m, s in zip(series.middle, (width, height, depth), strict=True))
@@ -126,7 +110,7 @@ class Region:
         shape = int(depth / binning), int(height / binning + 0.5), int(width / binning + 0.5)
         start = origin or (None, None, None)
         if series.rotation_centre is not None:
-            # the frame of this size
+            # the coordinate frame moves with this size
             half = centre_voxel((width, height, depth), z_reversed=series.z_reversed)
             world = tuple((s or 0.0) - h + c for s, h, c in zip(start, half, series.rotation_centre, strict=True))
         else:
@@ -141,14 +125,14 @@ class Region:
 
 
 def _note(asked: tuple[Length, Length, Length], known: bool, laid: list[bool], depth: float) -> str:
-    """Say where the size of a region came from."""
+    """Give a text on where the size of a region came from."""
     assumed = f"depth {depth:.0f} px ({ASSUMED_DEPTH / 10:.0f} nm) assumed"
     if "auto" in asked:
         names = " and ".join(name for name, f in zip(("width", "height"), laid, strict=False) if f)
         parts = [f"{names} from the footprint of the images" if names else "", assumed if laid[2] else ""]
         return ", ".join(filter(None, [*parts, "" if all(laid) else "the rest as asked for or from the set"]))
     if any(laid):
-        return f"the set gives no size: width and height from the images, {assumed}; give --w --h --d to choose"
+        return f"the set gives no size: width and height from the images, {assumed}; give size=... to choose"
     if None not in asked:
         return "size as asked for"
     return "size from the set" if asked == (None, None, None) else "size as asked for, the rest from the set"

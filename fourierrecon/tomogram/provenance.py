@@ -66,7 +66,7 @@ def make_passport(
     """Say everything about a volume; the files that it was made from are read for their hashes.
 
     Voxels are ``(i, j, k)`` from 0, the fastest axis of the file first; world points, tilt angles and image pixels are
-    those of :mod:`fourierrecon.geometry.region`; world Å are world pixels times the pixel size.
+    those of :mod:`fourierrecon.geometry`; world Å are world pixels times the pixel size.
 
     Parameters
     ----------

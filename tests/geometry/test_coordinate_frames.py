@@ -14,6 +14,7 @@ from fourierrecon.errors import UsageError
 from fourierrecon.geometry.axis_order import LIKE, Orientation
 from fourierrecon.geometry.coordinate_frames import COORDINATE_FRAMES, Box, conversion, convert, mirrors
 from fourierrecon.geometry.projection import projection_matrices
+from fourierrecon.io.volumes.reorder import reordering
 
 BOX = Box((41, 36, 21), 10.0)
 POINTS = np.array([[0, 0, 0], [40, 35, 20], [7.25, 30.5, 3]])
@@ -135,7 +136,7 @@ def test_a_volume_in_another_orientation_holds_the_same_voxels(program: str, z_r
     def write(number: int, slab: np.ndarray) -> None:
         out[number] = slab
 
-    with orientation.writing(write, shape, tmp_path) as write_slab:
+    with reordering(write, orientation, shape, tmp_path) as write_slab:
         for z in (3, 0, 4, 1, 2):
             write_slab(z, data[z])
     matrix = orientation.matrix(shape)
@@ -171,7 +172,7 @@ def test_without_a_program_nothing_changes() -> None:
     series = a_series(size=BOX.size)
     assert Orientation.like(None, series) == Orientation()
     assert Orientation.like("warp", a_series(size=BOX.size, z_reversed=True)) == Orientation()
-    with pytest.raises(UsageError, match="--like eman: unknown; available: relion, imod"):
+    with pytest.raises(UsageError, match="like=eman: unknown; available: relion, imod"):
         Orientation.like("eman", series)
 
 

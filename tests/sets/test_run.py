@@ -22,8 +22,8 @@ from fourierrecon.errors import DataError, UsageError
 from fourierrecon.io import list_tomograms, read_tilt_series, read_volume
 from fourierrecon.io.relion.import_set import write_set
 from fourierrecon.io.relion.read import read_halves
+from fourierrecon.io.stacks.write import write_stack
 from fourierrecon.io.star.table import read_tables
-from fourierrecon.io.volumes.mrc import write_stack
 from fourierrecon.sets import keys, lock
 from fourierrecon.sets import run as run_module
 from fourierrecon.sets.run import shard

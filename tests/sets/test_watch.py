@@ -16,7 +16,7 @@ import pytest
 
 from fourierrecon.io import list_tomograms, read_volume
 from fourierrecon.io.relion.own_list import OWN
-from fourierrecon.io.volumes.mrc import write_stack
+from fourierrecon.io.stacks.write import write_stack
 from fourierrecon.sets.watch import sources_in
 from tests.helpers.small_sets import command, volumes, write_small_set
 

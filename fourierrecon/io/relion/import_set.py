@@ -11,7 +11,7 @@ from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry.region import Region
 from fourierrecon.io.relion.write import Entry, check_entries, relion4_entry, relion5_entry, write_entries
 from fourierrecon.io.stacks.open import open_stack
-from fourierrecon.io.volumes.mrc import write_stack
+from fourierrecon.io.stacks.write import write_stack
 from fourierrecon.tilt_series import USUAL_HAND, ImagesInFiles, ImageStack, TiltSeries
 
 Version = Literal["relion4", "relion5"]
