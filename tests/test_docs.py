@@ -141,3 +141,17 @@ def test_files_that_the_page_of_rooms_names_exist() -> None:
     assert len(named) > 8
     roots = (DOCS.parent, DOCS.parent / "fourierrecon")
     assert [name for name in named if not any((root / name).exists() for root in roots)] == []
+
+
+def test_the_drawings_of_the_rooms_are_the_contract_of_ci() -> None:
+    root = DOCS.parent
+    contracts = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    floors = [set(layer.split(" : ")) for layer in layers]
+    drawing = (root / "README.md").read_text(encoding="utf-8").split("```text\n")[1].split("```")[0]
+    rows = [line[:46].replace(".py", "").split() for line in drawing.splitlines() if "↓" not in line]
+    assert [set(row) for row in rows] == floors
+    line = " ".join((DOCS / "house.md").read_text(encoding="utf-8").split("```text\n")[1].split("```")[0].split())
+    assert [set(floor.replace(".py", "").split(", ")) for floor in line.split(" -> ")] == floors
