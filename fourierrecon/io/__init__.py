@@ -6,7 +6,7 @@ from fourierrecon.io.relion.write import write_relion4_set, write_relion5_set
 from fourierrecon.io.stacks.mrc import MrcStack
 from fourierrecon.io.stacks.open import FileImages, open_stack
 from fourierrecon.io.tilt_series import Supplement, read_all_series, read_series
-from fourierrecon.io.volumes.formats import map_volume, open_volume, read_volume, writing_volume
+from fourierrecon.io.volumes.formats import map_volume, open_volume, read_volume, write_volume, writing_volume
 from fourierrecon.io.volumes.mrc import read_mrc_volume, write_mrc, write_stack, writing_mrc
 from fourierrecon.io.volumes.zarr import read_zarr_volume
 
@@ -29,6 +29,7 @@ __all__ = [
     "write_relion4_set",
     "write_relion5_set",
     "write_stack",
+    "write_volume",
     "writing_mrc",
     "writing_volume",
 ]

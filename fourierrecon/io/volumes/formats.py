@@ -222,8 +222,48 @@ def read_volume(path: str | os.PathLike[str], level: int = 0) -> Volume:
     ------
     DataError, UsageError
         As :func:`open_volume`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fourierrecon import Volume, read_volume, write_volume
+    >>> write_volume("ones.mrc", Volume(np.ones((2, 3, 4), np.float32), 10.0, (0.0, 0.0, 0.0)))
+    >>> read_volume("ones.mrc")
+    Volume(4 x 3 x 2 voxels of 10 Å)
     """
     return open_volume(path, level).read()
+
+
+def write_volume(path: str | os.PathLike[str], volume: Volume, dtype: str = "float32") -> None:
+    """Write a volume, in the format of the file's ending: all of it or nothing.
+
+    Parameters
+    ----------
+    path
+        ``.mrc``, ``.rec``, ``.map`` ...: MRC; ``.zarr``: OME-Zarr. An older file of this name is replaced.
+    volume
+        The volume; a voxel size of 0 is unknown, which MRC alone allows.
+    dtype
+        ``float32``, ``float16``, ``int16`` or ``int8``.
+
+    Raises
+    ------
+    UsageError
+        If there is no such format or type, or the library for it is not installed.
+    DataError
+        If it cannot be written, or the type does not hold the densities.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fourierrecon import Volume, write_volume
+    >>> write_volume("ones.mrc", Volume(np.ones((2, 3, 4), np.float32), 10.0, (0.0, 0.0, 0.0)), "int8")
+    """
+    size = volume.voxel_size if volume.voxel_size > 0 else None
+    depth, height, width = volume.data.shape
+    with writing_volume(path, (depth, height, width), size, volume.origin, volume.label, dtype) as write:
+        for z, section in enumerate(volume.data):
+            write(z, np.ascontiguousarray(section, np.float32))
 
 
 def _kind(dtype: str) -> np.dtype[np.generic]:
