@@ -372,6 +372,28 @@ def test_a_page_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["a.html"]
 
 
+def test_every_text_is_escaped(figures: dict[str, Findings], tmp_path: Path) -> None:
+    """Names, notes, errors and facts come from files: none of them is markup."""
+    hostile = "<script>alert('\"')</script> --bin 2"
+    good, bad = figures["TS_2"], figures["TS_10"]
+    assert good.slab is not None
+    texts = {"notes": (hostile,), "facts": ((hostile, hostile),), "no_agreement": hostile, "no_slab": hostile}
+    found = [
+        replace(bad, subject=replace(bad.subject, name=hostile), **texts),  # type: ignore[arg-type]
+        replace(
+            bad, slab=replace(good.slab, problem=hostile), tilts=(replace(bad.tilts[0], flag="bad", words=hostile),)
+        ),
+        replace(good, error=hostile),
+    ]
+    for name, several in (("set", found), ("one", found[:1])):
+        write_report(tmp_path / f"{name}.html", hostile, several, advice=hostile)
+        page = (tmp_path / f"{name}.html").read_text("utf-8")
+        assert "<script>alert" not in page
+        assert page.count("&lt;script&gt;alert(&#39;&#34;&#39;)") > 8
+        # a quote of a name must not end the attribute that it stands in
+        assert page.count("<script>") == 1
+
+
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6), st.integers(1, 12))
 def test_ticks_are_round_and_within(low: float, span: float, most: int) -> None:
     high = low + span
