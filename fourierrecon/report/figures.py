@@ -9,8 +9,11 @@ import numpy as np
 from markupsafe import Markup
 
 from fourierrecon.quality.fsc import HALF_MAPS
-from fourierrecon.report.assessment import Findings, TiltRow
+from fourierrecon.report.findings import Findings, TiltRow
 from fourierrecon.report.svg import Axis, Guide, Trace, chart
+
+#: Points of the curve of the signal-to-noise ratio, and the least power of ten that it is drawn down to.
+SNR_POINTS, LEAST_LOG = 120, -4.0
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def charts_of(found: Findings) -> list[Chart]:
     found
         Figures of a tomogram.
     """
-    return [chart for chart in (_fsc(found), _profile(found), _spectrum(found)) if chart is not None]
+    return [chart for chart in (_fsc(found), _profile(found), _spectrum(found), _snr(found)) if chart is not None]
 
 
 def _title(row: TiltRow) -> str:
@@ -176,3 +179,30 @@ def _spectrum(found: Findings) -> Chart | None:
     half = frequency[int(np.searchsorted(power, power[-1] / 2))]
     said = f"Mean amplitude within the measured wedge. Half of the power lies beyond {1 / half:.0f} Å (finer)."
     return Chart("Spectrum", drawn, said)
+
+
+def _snr(found: Findings) -> Chart | None:
+    """Draw the signal-to-noise ratio of the images over frequency, in powers of ten."""
+    if found.snr is None:
+        return None
+    frequency = np.asarray(found.snr.frequency)
+    # what the voxels hold; the curve goes on to the pixels of the images
+    limit = 0.5 / found.voxel_size if found.voxel_size > 0 else float(frequency[-1])
+    places = np.linspace(float(min(frequency[0], limit / 2)), limit, SNR_POINTS)
+    logs = np.log10(found.snr.at(places))
+    low, high = math.floor(max(float(logs.min()), LEAST_LOG)), math.ceil(float(logs.max()) + 0.1)
+    # at most six marks, one of them at 1
+    step = max(1, math.ceil((high - low) / 5))
+    ticks = tuple(
+        (float(t), f"{10.0**t:g}" if -3 < t < 5 else f"1e{t}") for t in range(-(-low // step) * step, high + 1, step)
+    )
+    guides = [Guide(0.0, upright=False, word="signal = noise")] if low < 0 < high else []
+    drawn = chart(
+        "Signal-to-noise ratio of the images",
+        Axis("period, Å", 0.0, limit, _periods(limit)),
+        Axis("SNR", float(low), float(high), ticks),
+        [Trace(list(places), list(logs))],
+        guides,
+    )
+    how = found.snr.origin.capitalize() if found.snr.origin else "Curve of the passport"
+    return Chart("Signal to noise", drawn, f"{how}. Power of signal over noise in one image, where its CTF is 1.")

@@ -21,8 +21,8 @@ from markupsafe import Markup, escape
 
 from fourierrecon import __version__
 from fourierrecon.io.files import replacing
-from fourierrecon.report.assessment import Findings, TiltRow
 from fourierrecon.report.figures import Chart, charts_of, flag_class, tilt_charts
+from fourierrecon.report.findings import Findings, TiltRow
 from fourierrecon.report.views import Picture, SectionViews, thumbnail, views_of
 
 #: A slab that is tilted by less, degrees, is level.

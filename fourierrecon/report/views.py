@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fourierrecon.display.panels import BARS
 from fourierrecon.display.sections import greys
-from fourierrecon.report.assessment import Findings
+from fourierrecon.report.findings import Findings
 
 #: Longer side of the XY section, and sides of a thumbnail, px.
 SIDE, THUMB = 620, 144
