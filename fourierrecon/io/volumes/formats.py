@@ -234,24 +234,31 @@ def read_volume(path: str | os.PathLike[str], level: int = 0) -> Volume:
     return open_volume(path, level).read()
 
 
-def write_volume(path: str | os.PathLike[str], volume: Volume, dtype: str = "float32") -> None:
-    """Write a volume, in the format of the file's ending: all of it or nothing.
+def write_volume(
+    path: str | os.PathLike[str],
+    volume: Volume,
+    dtype: str = "float32",
+    *,
+    n_threads: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Write a volume in the format of its ending, with voxel size, origin and label; all of it or nothing.
 
     Parameters
     ----------
     path
-        ``.mrc``, ``.rec``, ``.map`` ...: MRC; ``.zarr``: OME-Zarr. An older file of this name is replaced.
+        File or folder; those above it are made. One of that name is only replaced once the new one is complete.
     volume
-        The volume; a voxel size of 0 is unknown, which MRC alone allows.
+        Its data are ``(z, y, x)``; a voxel size of 0 stands for an unknown one, which MRC alone allows.
     dtype
-        ``float32``, ``float16``, ``int16`` or ``int8``.
+        One of :data:`VOLUME_TYPES`.
+    n_threads, progress
+        As for :func:`writing_volume`.
 
     Raises
     ------
-    UsageError
-        If there is no such format or type, or the library for it is not installed.
-    DataError
-        If it cannot be written, or the type does not hold the densities.
+    DataError, UsageError
+        As :func:`writing_volume`, and if the data are no volume.
 
     Examples
     --------
@@ -259,11 +266,15 @@ def write_volume(path: str | os.PathLike[str], volume: Volume, dtype: str = "flo
     >>> from fourierrecon import Volume, write_volume
     >>> write_volume("ones.mrc", Volume(np.ones((2, 3, 4), np.float32), 10.0, (0.0, 0.0, 0.0)), "int8")
     """
-    size = volume.voxel_size if volume.voxel_size > 0 else None
-    depth, height, width = volume.data.shape
-    with writing_volume(path, (depth, height, width), size, volume.origin, volume.label, dtype) as write:
-        for z, section in enumerate(volume.data):
-            write(z, np.ascontiguousarray(section, np.float32))
+    data = np.asarray(volume.data)
+    if data.ndim != 3 or 0 in data.shape:
+        raise DataError(f"volume of shape {data.shape} cannot be written; needed: (z, y, x), none of them 0")
+    depth, height, width = data.shape
+    header = volume.voxel_size or None, volume.origin, volume.label or "fourierrecon"
+    shape = depth, height, width
+    with writing_volume(path, shape, *header, dtype, n_threads=n_threads, progress=progress) as write:
+        for z, section in enumerate(data):
+            write(z, section)
 
 
 def _kind(dtype: str) -> np.dtype[np.generic]:
