@@ -163,7 +163,7 @@ def estimate_snr(
 
 
 def with_snr(
-    strategy: Weighting,
+    weighting: Weighting,
     series: TiltSeries,
     binning: float = 1.0,
     *,
@@ -171,16 +171,16 @@ def with_snr(
     halves: Mapping[str, ImageStack] | None = None,
     n_threads: int | None = None,
 ) -> Weighting:
-    """Give a strategy with the ratio measured that it leaves open (``snr=auto``); others come back as they are.
+    """Give a weighting with the ratio measured that it leaves open (``snr=auto``); others come back as they are.
 
     Parameters
     ----------
-    strategy
+    weighting
         Weighting.
     series, binning, correction, halves, n_threads
         As for :func:`estimate_snr`; of half volumes the whole series, so that all are filtered alike.
     """
-    return strategy.resolved(
+    return weighting.resolved(
         lambda: estimate_snr(series, binning, correction=correction, halves=halves, n_threads=n_threads)
     )
 
