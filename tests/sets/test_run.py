@@ -28,11 +28,11 @@ from fourierrecon.sets import keys, lock
 from fourierrecon.sets import run as run_module
 from fourierrecon.sets.run import shard
 from fourierrecon.tilt_series import TiltSeries
+from tests.helpers.real_data import real_data
 from tests.helpers.small_sets import command, contents, finish, small_series, volumes, write_small_set
 
 SET = "reconstruct --t set/tomograms.star --noctf --bin 2 --o out/"
 Run = Callable[..., tuple[int, str, str]]
-PROJECT = Path(__file__).parents[3] / "shared/data/metadata/relion5-tutorial_EMPIAR-10164_metadata"
 
 
 @pytest.fixture
@@ -641,9 +641,7 @@ def test_killed_at_fifty_random_moments(run: Run, here: Path) -> None:
 
 
 def test_a_project_of_relion_5(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not PROJECT.exists():
-        pytest.skip("no ../shared/data/metadata")
-    shutil.copytree(PROJECT, tmp_path / "project")
+    shutil.copytree(real_data("metadata/relion5-tutorial_EMPIAR-10164_metadata"), tmp_path / "project")
     monkeypatch.chdir(tmp_path / "project")
     table = "Tomograms/job006/tomograms.star"
     wanted = list_tomograms(table)
