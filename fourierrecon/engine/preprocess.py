@@ -160,6 +160,7 @@ def prepare_image(
     filters: list[ImageFilter],
     binning: float,
     workspace: Workspace,
+    *,
     shared: dict[object, Complex],
     share: object,
 ) -> Real:

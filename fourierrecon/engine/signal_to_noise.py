@@ -47,7 +47,7 @@ MOST = 1e5
 FALL = -2.0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class _Spectra:
     """Transforms of the middles of images.
 
@@ -231,7 +231,15 @@ def _transform(
 
     for_each(len(tilts), transform, state=lambda: None, n_threads=threads, stage="SNR", progress=None)
     middle = (centre - corner - (factor - 1) / 2) / factor
-    return _Spectra(data, tilts, share, transfer, factor, middle, pixel_size)
+    return _Spectra(
+        data=data,
+        tilts=tilts,
+        share=share,
+        transfer=transfer,
+        factor=factor,
+        middle=middle,
+        pixel_size=pixel_size,
+    )
 
 
 def _counts(cut: NDArray[np.float32]) -> NDArray[np.float64]:
