@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.corrections import AlignmentCorrections
 from fourierrecon.geometry.region import Length, Region
-from fourierrecon.io import Supplement, read_series
+from fourierrecon.io import Supplement, read_tilt_series
 from fourierrecon.io.volumes.formats import VOLUME_TYPES
 from fourierrecon.text import quoted
 from fourierrecon.tilt_series import TiltSeries
@@ -69,7 +69,7 @@ def read_request(
         raise UsageError("--bin and --binned_angpix exclude each other; give one of them")
     strategy = choose_weighting(*weighting)
     width, height, depth = (parse_length(text, f"--{letter}") for text, letter in zip(size, "whd", strict=True))
-    series = offsets.apply(read_series(source, name, extras))
+    series = offsets.apply(read_tilt_series(source, name, extras))
     factor = choose_binning(*binning, series)
     region = Region.of(series, binning=factor, origin=origin, size=(width, height, depth))
     return Request(source, sets[1] if sets[0] is not None else None, extras, series, region, strategy)
