@@ -118,10 +118,10 @@ def test_the_fastest_way_within_the_memory_is_chosen() -> None:
 
 
 def test_too_little_memory_is_said_with_the_remedy() -> None:
-    with pytest.raises(DataError, match=r"60 x 62 x 25 voxels needs .* GB .* allowed; allow more \(--memory\)"):
+    with pytest.raises(DataError, match=r"60 x 62 x 25 voxels needs .* GB .* allowed; allow more \(memory=...\)"):
         choose_storage(plan_of(), 2, 1000)
     series, geometry = some_series()
-    with pytest.raises(DataError, match=r"needs .* GB of memory, .* allowed; use a larger --bin"):
+    with pytest.raises(DataError, match=r"needs .* GB of memory, .* allowed; use a larger binning=..."):
         reconstruct(series, geometry.region, memory=1000)
 
 
