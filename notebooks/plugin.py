@@ -11,9 +11,9 @@
 # %% [markdown]
 # # A weighting of your own
 #
-# A *weighting* makes up for the uneven sampling of Fourier space: a small object that `reconstruct` takes. This notebook
-# writes two and compares them with those of fourierrecon, on a specimen whose truth is known. Nothing needs to be
-# installed for that; the last cell shows how the command line finds them.
+# A *weighting* makes up for the uneven sampling of Fourier space. It is a small object that `reconstruct` takes. This
+# notebook writes two and compares them with those of fourierrecon, on a specimen whose truth is known. Nothing needs to
+# be installed for that; the last cell shows how the command line finds them.
 
 # %%
 from dataclasses import dataclass
