@@ -21,18 +21,18 @@ from fourierrecon.io import (
 )
 from fourierrecon.tilt_series import ImagesInFiles, ImageStack, chosen_images
 from fourierrecon.weighting import NoWeighting
-
-CELL = Path(__file__).resolve().parents[3] / "shared" / "data" / "mycoplasma"
-needs_cell = pytest.mark.skipif(not CELL.is_dir(), reason=f"no real cell: {CELL} is absent (not in the repository)")
+from tests.helpers.real_data import real_data
 
 
-@needs_cell
 def test_the_cell_by_warp_is_the_cell_by_relion_upside_down() -> None:
     # Warp's z axis points the other way; it turns about another half pixel, so positions agree to 0.2 px
-    relion = read_tilt_series(CELL / "tomograms.star")
-    warp = read_tilt_series(CELL / "warp_import_00254.xml", stack=CELL / "00254.mrcs")
+    relion = read_tilt_series(real_data("mycoplasma/tomograms.star"))
+    warp = read_tilt_series(real_data("mycoplasma/warp_import_00254.xml"), stack=real_data("mycoplasma/00254.mrcs"))
     assert [
-        s.name for s in read_all_tilt_series(CELL / "warp_import_00254.xml", Supplement(stack=CELL / "00254.mrcs"))
+        s.name
+        for s in read_all_tilt_series(
+            real_data("mycoplasma/warp_import_00254.xml"), Supplement(stack=real_data("mycoplasma/00254.mrcs"))
+        )
     ] == [warp.name]
     binning = 8.0
     one = Region.of(relion, binning=binning)
@@ -45,12 +45,15 @@ def test_the_cell_by_warp_is_the_cell_by_relion_upside_down() -> None:
     assert found > 0.9999
 
 
-@needs_cell
 def test_the_cell_by_imod_is_the_cell_by_relion() -> None:
-    relion = read_tilt_series(CELL / "tomograms.star")
+    relion = read_tilt_series(real_data("mycoplasma/tomograms.star"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what a lone .xf does not say
-        imod = read_tilt_series(CELL / "imod" / "00254.xf", stack=CELL / "00254.mrcs", pixel_size=10.0)
+        imod = read_tilt_series(
+            real_data("mycoplasma/imod/00254.xf"),
+            None,
+            Supplement(stack=real_data("mycoplasma/00254.mrcs"), pixel_size=10.0),
+        )
     assert imod.world_origin == relion.world_origin == 1
     # without tilt.com the depth is not known: 300 nm are assumed, and the middle lies there
     lower = (300 - 256) / 2
@@ -59,12 +62,13 @@ def test_the_cell_by_imod_is_the_cell_by_relion() -> None:
     np.testing.assert_allclose(imod.projections[:, :2], moved[:, :2], atol=1e-4)
 
 
-@needs_cell
 def test_names_and_images_that_do_not_fit_are_refused() -> None:
     with pytest.raises(UsageError, match=r"holds no tomogram 'other', only .*; leave name=... out"):
-        read_tilt_series(CELL / "warp_import_00254.xml", "other", stack=CELL / "00254.mrcs")
+        read_tilt_series(
+            real_data("mycoplasma/warp_import_00254.xml"), "other", stack=real_data("mycoplasma/00254.mrcs")
+        )
     with pytest.raises(UsageError, match=r"leave stack=..., pixel_size=..., voltage=..."):
-        read_tilt_series(CELL / "tomograms.star", stack=CELL / "00254.mrcs")
+        read_tilt_series(real_data("mycoplasma/tomograms.star"), stack=real_data("mycoplasma/00254.mrcs"))
 
 
 @pytest.mark.parametrize("name", ["x.xml", "x.tomostar", "x.aln", "x.xf", "tilt.com", "x.star", "x"])
