@@ -13,7 +13,6 @@ from fourierrecon.geometry.sound_images import numbers_in_source
 from fourierrecon.io import read_tilt_series
 from fourierrecon.io.relion.import_set import entry_of
 from fourierrecon.io.relion.tomogram_list import Placed
-from fourierrecon.io.relion.write import Entry
 from fourierrecon.sets.recipe import Recipe
 from fourierrecon.sets.run import Made
 
