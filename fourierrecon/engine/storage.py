@@ -189,7 +189,8 @@ def choose_storage(
     remedy = (
         "use a larger binning=... or a smaller region (size=...), or write slab by slab (reconstruct_to_file)"
         if whole
-        else f"allow more ({limit}), use fewer threads (n_threads=...), a larger binning=... or a smaller region (size=...)"
+        else f"allow more ({limit}), use fewer threads (n_threads=...), a larger binning=... or a smaller region "
+        f"(size=...)"
     )
     raise DataError(
         f"the volume of {shape} voxels needs {cheapest.memory / 1e9:.3g} GB of memory, {budget / 1e9:.3g} GB are "
