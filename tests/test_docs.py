@@ -135,12 +135,19 @@ def test_the_readme_is_one_page_and_its_files_exist() -> None:
     assert [target for target in targets if not (DOCS.parent / target).is_file()] == []
 
 
-def test_files_that_the_page_of_rooms_names_exist() -> None:
-    page = (DOCS / "house.md").read_text(encoding="utf-8")
-    named = re.findall(r"`((?:fourierrecon|engine|weighting|tests)/[a-z0-9_/]+(?:\.py|/))`", page)
-    assert len(named) > 8
-    roots = (DOCS.parent, DOCS.parent / "fourierrecon")
-    assert [name for name in named if not any((root / name).exists() for root in roots)] == []
+def test_files_that_the_pages_name_exist() -> None:
+    root = DOCS.parent
+    pages = [root / "README.md", root / "benchmarks" / "README.md", *DOCS.glob("*.md")]
+    named = {
+        name
+        for page in pages
+        for name in re.findall(
+            r"`((?:fourierrecon|engine|weighting|tests|benchmarks)/[a-z0-9_/]+(?:\.py|/))`",
+            page.read_text(encoding="utf-8"),
+        )
+    }
+    assert len(named) > 15
+    assert sorted(name for name in named if not any((at / name).exists() for at in (root, root / "fourierrecon"))) == []
 
 
 def test_the_drawings_of_the_rooms_are_the_contract_of_ci() -> None:
