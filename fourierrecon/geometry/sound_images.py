@@ -21,7 +21,9 @@ NAMED = 3
 
 def sound_pixels(image: NDArray[np.generic]) -> NDArray[np.bool_]:
     """Tell which pixels hold grey values: neither NaN nor infinite, nor beyond :data:`LARGEST`; shape of the image."""
-    return np.asarray(np.abs(image) <= LARGEST)
+    # the limit is infinite in float16, which would let infinite pixels pass
+    limit = np.result_type(image, np.float32).type(LARGEST)
+    return np.asarray(np.abs(image) <= limit)
 
 
 def without_ctf(series: TiltSeries) -> dict[int, str]:
