@@ -33,12 +33,12 @@ from fourierrecon.cli import (
     simulate,
     watch,
 )
+from fourierrecon.cli.messages_table import in_options, warning_in_options
 from fourierrecon.cli.options import (
     FLAG,
 )
 from fourierrecon.cli.view import view
 from fourierrecon.errors import OUT_OF_MEMORY, FourierReconError, UsageError
-from fourierrecon.text import in_one_line, in_options
 
 #: The base of everything that typer says about wrong options (newer versions carry their own click).
 _PARSING_ERROR: type[Exception] = typer.BadParameter.__base__ or Exception
@@ -198,7 +198,7 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     """Print a warning as one line, without the place in the code that Python adds."""
     from fourierrecon.cli.console import say, screen
 
-    say(screen(stderr=True), "warning", in_one_line(str(message)))
+    say(screen(stderr=True), "warning", warning_in_options(str(message)))
 
 
 def _fail(message: str, status: int) -> int:

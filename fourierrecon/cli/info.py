@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from fourierrecon.cli.messages_table import in_options
 from fourierrecon.cli.options import (
     Aberration,
     Contrast,
@@ -16,7 +17,7 @@ from fourierrecon.cli.options import (
     Voltage,
 )
 from fourierrecon.errors import DataError
-from fourierrecon.text import in_options, quoted
+from fourierrecon.text import quoted
 
 
 def info(

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fourierrecon.cli.console import in_bytes, program, say
+from fourierrecon.cli.messages_table import in_options
 from fourierrecon.text import quoted
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def print_coverage(console: Console, series: TiltSeries, sees: NDArray[np.bool_]
 
 
 def print_warnings(console: Console, warnings: Iterable[str]) -> None:
-    """Print warnings, one a line.
+    """Print warnings of the library, one a line, with options where they name arguments.
 
     Parameters
     ----------
@@ -170,7 +171,7 @@ def print_warnings(console: Console, warnings: Iterable[str]) -> None:
         As from :func:`fourierrecon.tomogram.checks.warnings_of`.
     """
     for line in warnings:
-        console.print(Text.assemble((f"{'warning':<10}", "bold yellow"), line), soft_wrap=True)
+        console.print(Text.assemble((f"{'warning':<10}", "bold yellow"), in_options(line)), soft_wrap=True)
 
 
 def print_forecast(console: Console, forecast: Forecast, output: Path | None) -> None:
