@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import inspect
 import io
 import os
 import resource
@@ -11,12 +12,13 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from fourierrecon.cli import (
     compare,
@@ -34,21 +36,13 @@ from fourierrecon.cli import (
     watch,
 )
 from fourierrecon.cli.messages_table import in_options, warning_in_options
-from fourierrecon.cli.options import (
-    FLAG,
-)
+from fourierrecon.cli.options import FLAG
+from fourierrecon.cli.other_programs import instead_of
 from fourierrecon.cli.view import view
 from fourierrecon.errors import OUT_OF_MEMORY, FourierReconError, UsageError
 
 #: The base of everything that typer says about wrong options (newer versions carry their own click).
 _PARSING_ERROR: type[Exception] = typer.BadParameter.__base__ or Exception
-#: Options of RELION that do not exist here, and what to do instead.
-_ELSEWHERE = {
-    "--Fc": "binning is always by Fourier cropping here: leave it out",
-    "--fourier": "reconstruction is always in Fourier space here: leave it out",
-    "--skip_wiener": "use --no_weight: the CTF is applied and nothing is divided",
-    "--theme": "leave it out; NO_COLOR=1 in the environment turns colours off",
-}
 #: Bytes of address space below which numpy and its like end the process as they are loaded.
 LIBRARIES = 900_000_000
 app = typer.Typer(
@@ -83,19 +77,44 @@ def _everything(
     pass
 
 
-app.command()(reconstruct.reconstruct)
-app.command()(plan.plan)
-app.command()(info.info)
-app.command()(watch.watch)
-app.command("import")(import_series.import_series)
-app.command("convert-coords")(convert_coords.convert_coords)
-app.command()(convert.convert)
-app.command()(preview.preview)
-app.command()(compare.compare)
-app.command()(view)
-app.command()(report.report)
-for _command in (demo.demo, simulate.simulate, sample.sample):
-    app.command()(_command)
+class _Command(TyperCommand):
+    """A command whose help does not open with a box for --help alone."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """Give the option that shows the help, hidden in the help itself."""
+        found = super().get_help_option(ctx)
+        if found is not None:
+            found.hidden = True
+        return found
+
+
+def _paragraphs(command: Callable[..., object]) -> str:
+    """Give the docstring of a command, one line a paragraph, so that the help breaks lines where the terminal ends."""
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    # lines of examples stay
+    return "\n\n".join(text if text.startswith("\b") else " ".join(text.split()) for text in paragraphs)
+
+
+#: Commands by task, in the order of the help.
+_COMMANDS: dict[str, dict[str, Callable[..., object]]] = {
+    "Reconstruct": {"reconstruct": reconstruct.reconstruct, "plan": plan.plan, "watch": watch.watch},
+    "Look at input and results": {
+        "info": info.info,
+        "view": view,
+        "preview": preview.preview,
+        "report": report.report,
+        "compare": compare.compare,
+    },
+    "Exchange files with other programs": {
+        "import": import_series.import_series,
+        "convert": convert.convert,
+        "convert-coords": convert_coords.convert_coords,
+    },
+    "Try it out": {"demo": demo.demo, "sample": sample.sample, "simulate": simulate.simulate},
+}
+for _task, _commands in _COMMANDS.items():
+    for _name, _command in _commands.items():
+        app.command(_name, cls=_Command, help=_paragraphs(_command), rich_help_panel=_task)(_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -185,12 +204,11 @@ def _ended_like_ctrl_c() -> Iterator[None]:
 
 def _explain(error: Exception, words: Sequence[str]) -> str:
     """Say what was wrong with the options, and where to look."""
-    option = getattr(error, "option_name", "")
     message = error.format_message() if hasattr(error, "format_message") else str(error)
-    if option in _ELSEWHERE:
-        return f"no option {option}; {_ELSEWHERE[option]}"
-    commands = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
-    command = f" {words[0]}" if words[0] in commands else ""
+    if getattr(error, "option_name", "") and (answer := instead_of(words)):
+        return answer
+    known = any(words[0] in commands for commands in _COMMANDS.values())
+    command = f" {words[0]}" if known else ""
     return f"{' '.join(message.split())}\nsee fourierrecon{command} --help"
 
 

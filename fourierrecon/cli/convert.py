@@ -5,16 +5,12 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from fourierrecon.cli.options import FLAG, Threads, input_option, output_option
 from fourierrecon.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
-from fourierrecon.io.volumes.convert import _kind_of, _voxel_size, convert_volume
 
 
 def convert(
@@ -46,6 +42,7 @@ def convert(
     Voxel size, origin (Å) and labels are kept. Integers keep their numbers where the new type has them.
     """
     from fourierrecon.cli.console import ProgressBars, say, screen, size_of
+    from fourierrecon.io.volumes.convert import _kind_of, _voxel_size, convert_volume
     from fourierrecon.io.volumes.formats import VOLUME_TYPES, check_volume_writable, open_volume
     from fourierrecon.tomogram.output_paths import folders_of
 

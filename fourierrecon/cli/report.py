@@ -181,9 +181,16 @@ def report_one(
         ("source", str(request.source.absolute())),
     )
     subject = Subject(
-        series.name, path, series, request.region, like, notes=tuple(in_options(note) for note in notes), seconds=seconds, facts=facts,
+        series.name,
+        path,
+        series,
+        request.region,
+        like,
+        notes=tuple(in_options(note) for note in notes),
+        seconds=seconds,
+        facts=facts,
         skipped=skipped,
-    )  # fmt: skip
+    )
     found = find_out(subject, n_threads=n_threads)
     say(console, "report", describe(found))
     write_report(page, f"Tomogram {series.name}", [found], _advice([found]))

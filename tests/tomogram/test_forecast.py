@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from fourierrecon import Region, TiltSeries
 from fourierrecon.cli import app, messages
-from fourierrecon.cli.arguments import parse_length, parse_memory
 from fourierrecon.cli.console import screen
+from fourierrecon.cli.values import parse_length, parse_memory
 from fourierrecon.display.panels import footprint_png
 from fourierrecon.engine.storage import Storage
 from fourierrecon.errors import UsageError
