@@ -12,6 +12,7 @@ OPTIONS = {
     "name": "--tn",
     "stack": "--stack",
     "pixel_size": "--angpix",
+    "images": "--halves",
     "mdoc": "--mdoc",
     "voltage": "--voltage",
     "spherical_aberration": "--Cs",
@@ -66,22 +67,25 @@ OPTIONS = {
     "cluster": "--cluster",
     "workers": "--workers",
     "tls": "--tls_ca --tls_cert --tls_key",
+    "tls_ca": "--tls_ca",
+    "tls_cert": "--tls_cert",
+    "tls_key": "--tls_key",
     # import and convert-coords
     "version": "--as",
     "rotations_only": "--rotations_only",
     "source": "--from",
     "volume": "--volume",
-    "box_size": "--size",
 }
-_NAMES = "|".join(OPTIONS)
-# a value without quotes is a number or a placeholder as FILE; a weighting in text, as wiener:snr=10, is neither
+#: Options of commands that name an argument otherwise.
+OF_COMMANDS = {"convert": {"voxel_size": "--angpix"}, "convert-coords": {"size": "--size"}}
+# not within a path, a weighting as wiener:snr=10, or a representation as Wiener(snr=10)
 _ARGUMENT = re.compile(
-    rf'(?<![\w/.:,])({_NAMES})=(\.\.\.|True|"[^"]*")'
-    rf"|(?<![\w/.:,(])({_NAMES})=(?=([-+]?[\d.]+(e[-+]?\d+)?|nan|-?inf|[A-Z]+)(?![\w./-]))"
+    rf"(?<![\w/.:,])(?<!\w\()({'|'.join(OPTIONS)})="
+    r'(?:(\.\.\.|True\b)|"([^"]*)"|(?=(?:\w+://\S|[\w+-]+(?:\.\d+)?(?!\.?[\w/:-]))))'
 )
 
 
-def in_options(message: str) -> str:
+def in_options(message: str, command: str = "") -> str:
     """Name options of the command line where the library names its arguments.
 
     ``memory=...`` becomes ``--memory``, ``halves="tilts"`` becomes ``--halves tilts``, ``pixel_size=-3`` becomes
@@ -91,23 +95,26 @@ def in_options(message: str) -> str:
     ----------
     message
         Text of an error or a warning of the library.
+    command
+        Command whose options are meant, for arguments that several commands name differently.
     """
-    return _ARGUMENT.sub(_option, message.replace("ctf=False", "--noctf"))
+    options = OPTIONS | OF_COMMANDS.get(command, {})
+
+    def option(found: re.Match[str]) -> str:
+        name, no_value, quoted = found.groups()
+        return options[name] if no_value else f"{options[name]} {quoted or ''}"
+
+    return _ARGUMENT.sub(option, message.replace("ctf=False", "--noctf"))
 
 
-def _option(found: re.Match[str]) -> str:
-    name, value = found[1], found[2]
-    if name is None:
-        return f"{OPTIONS[found[3]]} "
-    return OPTIONS[name] if value in ("...", "True") else f"{OPTIONS[name]} {value[1:-1]}"
-
-
-def warning_in_options(message: str) -> str:
+def warning_in_options(message: str, command: str = "") -> str:
     """Give a warning of the library as one line that names options.
 
     Parameters
     ----------
     message
         Text of the warning.
+    command
+        As for :func:`in_options`.
     """
-    return in_options(in_one_line(message))
+    return in_options(in_one_line(message), command)

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from shutil import disk_usage
+from typing import TYPE_CHECKING, Annotated
 
 from fourierrecon.cli.groups import with_groups
 from fourierrecon.cli.option_groups import SourceOptions, SupplementOptions, TomogramOptions
 from fourierrecon.cli.options import output_option
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from rich.console import Console
+
+    from fourierrecon.tilt_series import TiltSeries
+    from fourierrecon.tomogram.forecast import Forecast
+
+#: Number of tilts that are all listed; of more, only those that see less than this part of the region.
+FEW_TILTS, ALL = 12, 0.95
 
 
 @with_groups("t", "tn", "o", "binning", "d", "png")
@@ -29,7 +41,7 @@ def plan(
     """
     from fourierrecon.cli import arguments
     from fourierrecon.cli.console import announcing_compilation, say, screen
-    from fourierrecon.cli.messages import describe_request, print_coverage, print_forecast, print_warnings
+    from fourierrecon.cli.messages import describe_request, print_warnings
     from fourierrecon.cli.values import choose_dtype
     from fourierrecon.geometry.axis_order import Orientation
     from fourierrecon.quality.bad_images import without_ctf
@@ -69,3 +81,86 @@ def plan(
             scratch=settings.scratch, dtype=dtype, correction=correction,
         )  # fmt: skip
     print_forecast(console, needs, o)
+
+
+def print_coverage(console: Console, series: TiltSeries, sees: NDArray[np.bool_]) -> None:
+    """Print how much of the region each image sees.
+
+    Parameters
+    ----------
+    console
+        Where to.
+    series
+        The tilt series.
+    sees
+        From :func:`fourierrecon.tomogram.checks.visibility`.
+    """
+    import numpy as np
+    from rich.columns import Columns
+
+    from fourierrecon.cli.console import say
+
+    parts, count = sees.mean(1), sees.sum(0)
+    listed = [i for i in range(len(parts)) if len(parts) <= FEW_TILTS or parts[i] < ALL]
+    n_all = int((parts >= ALL).sum())
+    say(
+        console,
+        "coverage",
+        f"{n_all} of {len(parts)} images see 95 % of the region or more, the least {100 * parts.min():.0f} %; "
+        f"{100 * (count == len(sees)).mean():.0f} % of it is seen by all, {100 * (count == 0).mean():.0f} % by none",
+    )
+    angles = np.round(series.tilt_angles, 1) + 0.0  # no -0.0
+    cells = [f"tilt {i + 1} ({angles[i]:.1f}°): {100 * parts[i]:.1f} %" for i in listed]
+    if cells:
+        console.print(Columns(cells, equal=True, padding=(0, 3)))
+
+
+def print_forecast(console: Console, forecast: Forecast, output: Path | None) -> None:
+    """Print what a reconstruction will take, and warn where there is too little of it.
+
+    Parameters
+    ----------
+    console
+        Where to.
+    forecast
+        What it takes.
+    output
+        File to be written, if it is known.
+    """
+    from fourierrecon.cli.console import in_bytes, say
+    from fourierrecon.cli.messages import print_warnings
+
+    storage, scratch = forecast.storage, forecast.scratch_folder
+    on_disk = {"samples": storage.samples_on_disk, "planes": storage.planes_on_disk, "slabs": forecast.held > 0}
+    on_scratch = storage.scratch + forecast.held
+    names = [name for name, there in on_disk.items() if there]
+    say(console, "output", f"{in_bytes(forecast.file_size)}, {output or 'MRC'}")
+    say(console, "memory", f"{in_bytes(storage.memory)} at most, {'with' if names else 'without'} scratch files")
+    if names:
+        say(console, "scratch", f"{in_bytes(on_scratch)} in {scratch}: {', '.join(names)}")
+    threads = f"{forecast.n_threads} thread{'s' * (forecast.n_threads > 1)}"
+    estimate = "estimated from small pieces; starting takes a second more"
+    say(console, "time", f"about {_time(forecast.seconds)} on {threads}, {estimate}")
+    needs = [
+        (forecast.output_folder, forecast.file_size, "the tomogram needs", "--o"),
+        (scratch, on_scratch, "scratch files need", "--scratch"),
+    ]
+    if on_scratch and forecast.output_folder.stat().st_dev == scratch.stat().st_dev:
+        both = forecast.file_size + on_scratch
+        needs = [(forecast.output_folder, both, "tomogram and scratch files on one disk need", "--o, --scratch")]
+    print_warnings(
+        console,
+        (
+            f"{what} {in_bytes(size)}, {folder} has {in_bytes(free)} left; free some, choose another folder "
+            f"({option}) or a larger --bin"
+            for folder, size, what, option in needs
+            if size > (free := disk_usage(folder).free)
+        ),
+    )
+
+
+def _time(seconds: float) -> str:
+    """Give a time for people."""
+    if seconds < 120:
+        return f"{max(seconds, 0.1):.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -10,7 +10,7 @@ import typer
 
 import fourierrecon
 from fourierrecon.cli.app import app
-from fourierrecon.cli.messages_table import OPTIONS, in_options
+from fourierrecon.cli.messages_table import OF_COMMANDS, OPTIONS, in_options
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,8 @@ from fourierrecon.cli.messages_table import OPTIONS, in_options
         ("pixel_size=-3 must be positive", "--angpix -3 must be positive"),
         ("leave them out (skip_bad_images=True), or ctf=False", "leave them out (--skip_bad_images), or --noctf"),
         ("size=... and mdoc=FILE", "--w --h --d and --mdoc FILE"),
+        ("set (version=relion4), or leave it out", "set (--as relion4), or leave it out"),
+        ("scheduler=tcp://a:1: no answer", "--scheduler tcp://a:1: no answer"),
     ],
 )
 def test_arguments_become_options(message: str, shown: str) -> None:
@@ -43,6 +45,11 @@ def test_other_words_stay(message: str) -> None:
     assert in_options(message) == message
 
 
+def test_some_commands_name_an_argument_otherwise() -> None:
+    assert in_options("give voxel_size=...", "convert") == "give --angpix"
+    assert in_options("give voxel_size=...", "reconstruct") == "give --binned_angpix"
+
+
 def test_every_argument_that_a_message_names_has_an_option() -> None:
     for module in Path(fourierrecon.__file__).parent.rglob("*.py"):
         if module.name != "messages_table.py":
@@ -52,5 +59,10 @@ def test_every_argument_that_a_message_names_has_an_option() -> None:
 
 def test_every_option_of_the_table_exists() -> None:
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    ours = {name for command in commands.values() for parameter in command.params for name in parameter.opts}
-    assert {name for options in OPTIONS.values() for name in options.split()} <= ours
+    ours = {
+        name: {option for parameter in command.params for option in parameter.opts}
+        for name, command in commands.items()
+    }
+    assert {option for options in OPTIONS.values() for option in options.split()} <= set().union(*ours.values())
+    for command, options in OF_COMMANDS.items():
+        assert set(options.values()) <= ours[command]
