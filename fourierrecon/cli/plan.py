@@ -44,7 +44,7 @@ def plan(
     from fourierrecon.cli.messages import describe_request, print_warnings
     from fourierrecon.cli.values import choose_dtype
     from fourierrecon.geometry.axis_order import Orientation
-    from fourierrecon.quality.bad_images import without_ctf
+    from fourierrecon.geometry.sound_images import without_ctf
     from fourierrecon.tomogram import checks
     from fourierrecon.tomogram.forecast import forecast
     from fourierrecon.tomogram.inputs import input_files, protect

@@ -190,7 +190,8 @@ def _reconstruct_one(
         file.check()
         for option, needed in file.memory_of(preview, report).items():
             check_room(option, needed, settings.memory)
-        from fourierrecon.engine.several_volumes import VolumeOrder, reconstruct_many
+        from fourierrecon.engine.several_volumes import VolumeOrder
+        from fourierrecon.reconstruction import reconstruct_many
 
         order = VolumeOrder(series, file.writing, region, request.strategy, beside=file.beside)
         reconstruct_many([order], replace(settings, progress=stages, scratch=file.scratch))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
-from math import inf
 from typing import TYPE_CHECKING, TypeVar
 
 from fourierrecon.errors import UsageError
@@ -18,10 +16,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 #: Default binning, that of RELION 4.
 DEFAULT_BINNING = 8.0
-#: Letters before the B of a size in bytes, in powers of 1000 or, with an i, of 1024.
-PREFIXES = " kmgt"
-#: A smaller memory is a number without its unit, bytes.
-LEAST_MEMORY = 1_000_000
 
 
 def only_one(values: Sequence[T] | None, option: str) -> T | None:
@@ -92,31 +86,6 @@ def parse_length(text: str | None, option: str) -> Length:
         raise UsageError(
             f"{option} {text!r} is no number; give unbinned pixels, or auto for what the images show"
         ) from None
-
-
-def parse_memory(text: str) -> int:
-    """Read a size in bytes: ``6GB``, ``512 MB``, ``2.5GiB``, ``500000000``; kB, MB ... are powers of 1000.
-
-    Parameters
-    ----------
-    text
-        Value of the option.
-
-    Raises
-    ------
-    UsageError
-        If it is not a size, or less than any computation takes.
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(?:([kmgt])(i?))?b?\s*", text, re.IGNORECASE)
-    if match is None:
-        raise UsageError(f"{text!r} is no size of memory; write it as 6GB, 512MB or 2.5GiB")
-    number, prefix, binary = match.groups()
-    size = float(number) * (1024 if binary else 1000) ** PREFIXES.index((prefix or " ").lower())
-    if not LEAST_MEMORY <= size < inf:
-        raise UsageError(
-            f"{text!r} is {size:g} bytes of memory, which makes no sense; was a unit forgotten, as in 6GB?"
-        )
-    return int(size)
 
 
 def choose_weighting(options: WeightingOptions, text: str | None) -> Weighting:

@@ -14,9 +14,10 @@ from fourierrecon.display.preview import preview_memory
 from fourierrecon.display.sections import Sections, sections, thickness_in_voxels
 from fourierrecon.errors import DataError, FourierReconError
 from fourierrecon.geometry.corrections import tilt_axis
+from fourierrecon.geometry.sound_images import numbers_in_source
 from fourierrecon.io.volumes.formats import map_volume
 from fourierrecon.quality.agreement import TiltAgreement, tilt_agreement
-from fourierrecon.quality.bad_images import find_bad_images, numbers_in_source
+from fourierrecon.quality.bad_images import find_bad_images
 from fourierrecon.quality.fsc import HALF_MAPS, ShellCorrelation, shell_correlation
 from fourierrecon.quality.masks import soft_box
 from fourierrecon.quality.specimen_slab import SpecimenSlab, estimate_slab

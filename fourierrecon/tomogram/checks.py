@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.geometry.region import Region, footprint
+from fourierrecon.geometry.sound_images import list_images
 from fourierrecon.io.shared_images import shared_images
-from fourierrecon.quality.bad_images import list_images
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.tomogram.checks_ctf import ctf_warnings
 

@@ -482,7 +482,7 @@ def test_trouble_in_the_engine(
     def fails(*_: object, **__: object) -> None:
         raise trouble
 
-    monkeypatch.setattr(import_module("fourierrecon.engine.several_volumes"), "reconstruct_many", fails)
+    monkeypatch.setattr(import_module("fourierrecon.reconstruction"), "reconstruct_many", fails)
     check_refusal(run(f"reconstruct {T} --o out/new/x.mrc"), status, [text])
     assert not Path("out").exists()
 

@@ -22,12 +22,11 @@ from fourierrecon.io.relion.rotations import euler_angles
 from fourierrecon.io.relion.write import relion5_entry
 from fourierrecon.simulation.microscope import realistic_ctf
 from fourierrecon.weighting import NoWeighting
+from tests.helpers.real_data import real_data
 from tests.helpers.reference import Geometry, image_points
 from tests.io import test_aretomo
 from tests.io.test_imod import CTF, DEFOCUS, add, folder  # noqa: F401  (a folder of eTomo, a fixture)
 
-CELL = Path(__file__).resolve().parents[3] / "shared" / "data" / "mycoplasma"
-needs_cell = pytest.mark.skipif(not CELL.is_dir(), reason=f"no real cell: {CELL} is absent (not in the repository)")
 TILTS = tuple(np.linspace(-57, 60, 7))
 
 
@@ -285,13 +284,14 @@ def test_what_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "rlnTomoProjX" in (made / "tomograms.star").read_text()
 
 
-@needs_cell
 @pytest.mark.parametrize("version", ["relion4", "relion5"])
 def test_the_cell_from_warp(version: str, tmp_path: Path) -> None:
-    stack = CELL / "00254.mrcs"
+    stack = real_data("mycoplasma/00254.mrcs")
     made = tmp_path / "set"
-    assert run("import", CELL / "warp_import_00254.xml", "--stack", stack, "-o", made, "--as", version) == 0
-    source = read_series(CELL / "warp_import_00254.xml", None, Supplement(stack))
+    assert (
+        run("import", real_data("mycoplasma/warp_import_00254.xml"), "--stack", stack, "-o", made, "--as", version) == 0
+    )
+    source = read_series(real_data("mycoplasma/warp_import_00254.xml"), None, Supplement(stack))
     found = read_series(made / "tomograms.star")
     middle = [Region.of(series) for series in (found, source)]
     assert middle[0].shape == middle[1].shape

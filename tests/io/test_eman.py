@@ -22,10 +22,7 @@ from fourierrecon.io.eman import read_eman
 from fourierrecon.io.imod.alignment import read_imod
 from fourierrecon.io.relion.import_set import write_set
 from fourierrecon.io.tilt_series import Supplement
-
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "metadata"
-SHARED = SHARED / "teamtomo_parsers_testdata" / "emanjson2imodxf"
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="no shared data beside this checkout")
+from tests.helpers.real_data import real_data
 
 N, HEIGHT, WIDTH = 5, 41, 48
 TABLE = np.column_stack(
@@ -333,10 +330,10 @@ def test_names_and_extras(source: Path) -> None:
     assert read_series(source, extras=Supplement(pixel_size=2.65)).pixel_size == 2.65
 
 
-@needs_shared
 def test_real_file_and_its_conversion(tmp_path: Path) -> None:
     """EMAN2's own file fits what emanjson2imodxf makes of it, but for x tilt, its transposed A, and half a turn."""
-    info = json.loads((SHARED / "example.json").read_text())
+    real = real_data("metadata/teamtomo_parsers_testdata/emanjson2imodxf")
+    info = json.loads((real / "example.json").read_text())
     table = np.array(info["tlt_params"])
     table[:, 4] = 0
     save(tmp_path, **{**info, "tlt_params": table.tolist()})
@@ -344,12 +341,12 @@ def test_real_file_and_its_conversion(tmp_path: Path) -> None:
     write_stack(tmp_path / "info" / "stack.mrc", np.ones((55, 9, 9), np.float32), 2.65)
     eman = read_eman(tmp_path / "info" / "ts_info.json")
     assert eman.pixel_size == pytest.approx(2.65)
-    rows = np.loadtxt(SHARED / "example.xf")
+    rows = np.loadtxt(real / "example.xf")
     theirs = rows[:, :4].reshape(-1, 2, 2)
     ours = theirs.transpose(0, 2, 1)
     shifts = np.einsum("nij,njk,nk->ni", ours, ours, rows[:, 4:])
     np.savetxt(tmp_path / "ts.xf", np.column_stack([ours.reshape(-1, 4), shifts]))
-    (tmp_path / "ts.tlt").write_text((SHARED / "example.tlt").read_text())
+    (tmp_path / "ts.tlt").write_text((real / "example.tlt").read_text())
     imod = read_imod(tmp_path / "ts.xf", stack=tmp_path / "info" / "stack.mrc")
     points = np.array([[0.0, 0, 0], [500, 0, 0], [0, 500, 0], [0, 0, 200], [-300, 400, -100]])
     middle = np.array([5, 5, (round(3000 / 2.65) + 1) / 2])

@@ -18,8 +18,7 @@ from fourierrecon.io.imod.alignment import read_imod
 from fourierrecon.io.relion.import_set import write_set
 from fourierrecon.io.stacks.extended_header import SectionNotes, read_extended_header
 from fourierrecon.io.tilt_series import Supplement
-
-NEEDLE = Path(__file__).resolve().parents[3] / "shared" / "data" / "needle" / "HAADF.mrc"
+from tests.helpers.real_data import real_data
 
 N, HEIGHT, WIDTH = 5, 7, 10
 # dose-symmetric: nobody has sorted it
@@ -308,9 +307,8 @@ def test_fei1_is_upside_down_for_imod(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_series(tmp_path / "ts.xf").images[2], as_stored)
 
 
-@pytest.mark.skipif(not NEEDLE.is_file(), reason="no shared data beside this checkout")
 def test_real_stack_of_fei() -> None:
     with pytest.warns(UserWarning, match="no MAP mark"):
-        notes = notes_of(NEEDLE)
+        notes = notes_of(real_data("needle/HAADF.mrc"))
     close(notes.tilt_angles, np.arange(-76, 77, 2))
     assert notes.pixel_size == pytest.approx(33.6, rel=1e-3)

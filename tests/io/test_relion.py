@@ -25,9 +25,7 @@ from fourierrecon.io.files import find_file
 from fourierrecon.io.relion.read import Which
 from fourierrecon.io.star.table import read_tables, write_tables
 from fourierrecon.tilt_series import CtfParameters, TiltSeries
-
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="no shared data beside this checkout")
+from tests.helpers.real_data import real_data
 
 RELION_4 = """
 # version 30001
@@ -620,7 +618,6 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
 # real files
 
 
-@needs_shared
 @pytest.mark.parametrize(
     ("four", "five", "tolerance"),
     [
@@ -629,7 +626,7 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
     ],
 )
 def test_shared_sets_of_both_versions_agree(four: str, five: str, tolerance: float) -> None:
-    a, b = read_tilt_series(SHARED / four), read_tilt_series(SHARED / five)
+    a, b = read_tilt_series(real_data(four)), read_tilt_series(real_data(five))
     assert (a.world_origin, b.world_origin) == (1, 0)
     np.testing.assert_allclose(image_points(a), image_points(b), atol=tolerance)
     assert a.ctf is not None
@@ -639,9 +636,8 @@ def test_shared_sets_of_both_versions_agree(four: str, five: str, tolerance: flo
     np.testing.assert_array_equal(a.images[3], b.images[3])
 
 
-@needs_shared
 def test_shared_half_sets() -> None:
-    path = SHARED / "relion_small" / "relion5" / "tomograms.star"
+    path = real_data("relion_small/relion5/tomograms.star")
     choices: tuple[Which, ...] = ("full", "even", "odd")
     full, even, odd = (read_tilt_series(path, images=which).images[0].astype(float) for which in choices)
     assert not np.array_equal(even, odd)
@@ -658,9 +654,8 @@ class Blank:
         return np.zeros(self.shape[1:], np.float32)
 
 
-@needs_shared
 def test_a_whole_relion5_project(monkeypatch: pytest.MonkeyPatch) -> None:
-    project = SHARED / "metadata" / "relion5-tutorial_EMPIAR-10164_metadata"
+    project = real_data("metadata/relion5-tutorial_EMPIAR-10164_metadata")
     names = ["TS_01", "TS_03", "TS_43", "TS_45", "TS_54"]
     aligned = [
         project / "AlignTiltSeries" / "job005" / "aligned_tilt_series.star",
@@ -688,9 +683,8 @@ def test_a_whole_relion5_project(monkeypatch: pytest.MonkeyPatch) -> None:
             assert series.size in (None, (4000, 4000, 2000))
 
 
-@needs_shared
 def test_odd_headers_of_real_stacks() -> None:
-    for path in (SHARED / "needle").glob("*.mrc"):
+    for path in real_data("needle").glob("*.mrc"):
         with pytest.warns(UserWarning, match="no MAP mark"):
             images = MrcStack(path)
         assert images[0].shape == images.shape[1:]

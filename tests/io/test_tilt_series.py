@@ -12,19 +12,21 @@ from fourierrecon import Region, reconstruct
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.io import Supplement, read_all_series, read_series
 from fourierrecon.weighting import NoWeighting
-
-CELL = Path(__file__).resolve().parents[3] / "shared" / "data" / "mycoplasma"
-needs_cell = pytest.mark.skipif(not CELL.is_dir(), reason=f"no real cell: {CELL} is absent (not in the repository)")
+from tests.helpers.real_data import real_data
 
 
-@needs_cell
 def test_the_cell_by_warp_is_the_cell_by_relion_upside_down() -> None:
     # Warp's z axis points the other way; it turns about another half pixel, so positions agree to 0.2 px
-    relion = read_series(CELL / "tomograms.star")
-    warp = read_series(CELL / "warp_import_00254.xml", None, Supplement(CELL / "00254.mrcs"))
-    assert [s.name for s in read_all_series(CELL / "warp_import_00254.xml", Supplement(CELL / "00254.mrcs"))] == [
-        warp.name
-    ]
+    relion = read_series(real_data("mycoplasma/tomograms.star"))
+    warp = read_series(
+        real_data("mycoplasma/warp_import_00254.xml"), None, Supplement(real_data("mycoplasma/00254.mrcs"))
+    )
+    assert [
+        s.name
+        for s in read_all_series(
+            real_data("mycoplasma/warp_import_00254.xml"), Supplement(real_data("mycoplasma/00254.mrcs"))
+        )
+    ] == [warp.name]
     binning = 8.0
     one = Region.of(relion, binning=binning)
     # world points of RELION's voxels in Warp's frame, read from the bottom
@@ -36,12 +38,13 @@ def test_the_cell_by_warp_is_the_cell_by_relion_upside_down() -> None:
     assert found > 0.9999
 
 
-@needs_cell
 def test_the_cell_by_imod_is_the_cell_by_relion() -> None:
-    relion = read_series(CELL / "tomograms.star")
+    relion = read_series(real_data("mycoplasma/tomograms.star"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what a lone .xf does not say
-        imod = read_series(CELL / "imod" / "00254.xf", None, Supplement(CELL / "00254.mrcs", 10.0))
+        imod = read_series(
+            real_data("mycoplasma/imod/00254.xf"), None, Supplement(real_data("mycoplasma/00254.mrcs"), 10.0)
+        )
     assert imod.world_origin == relion.world_origin == 1
     # without tilt.com the depth is not known: 300 nm are assumed, and the middle lies there
     lower = (300 - 256) / 2
@@ -50,12 +53,13 @@ def test_the_cell_by_imod_is_the_cell_by_relion() -> None:
     np.testing.assert_allclose(imod.projections[:, :2], moved[:, :2], atol=1e-4)
 
 
-@needs_cell
 def test_names_and_images_that_do_not_fit_are_refused() -> None:
     with pytest.raises(UsageError, match=r"--tn 'other' is not in .*; leave --tn out"):
-        read_series(CELL / "warp_import_00254.xml", "other", Supplement(CELL / "00254.mrcs"))
+        read_series(
+            real_data("mycoplasma/warp_import_00254.xml"), "other", Supplement(real_data("mycoplasma/00254.mrcs"))
+        )
     with pytest.raises(UsageError, match=r"leave stack=..., pixel_size=..., voltage=..."):
-        read_series(CELL / "tomograms.star", None, Supplement(CELL / "00254.mrcs"))
+        read_series(real_data("mycoplasma/tomograms.star"), None, Supplement(real_data("mycoplasma/00254.mrcs")))
 
 
 @pytest.mark.parametrize("name", ["x.xml", "x.tomostar", "x.aln", "x.xf", "tilt.com", "x.star", "x"])

@@ -22,9 +22,10 @@ from fourierrecon.cli import app
 from fourierrecon.errors import DataError
 from fourierrecon.geometry.corrections import AlignmentCorrections
 from fourierrecon.geometry.projection import projection_matrices, rotation
+from fourierrecon.geometry.sound_images import numbers_in_source
 from fourierrecon.io import read_series, read_volume, write_mrc
 from fourierrecon.io.relion.import_set import write_set
-from fourierrecon.quality.bad_images import find_bad_images, numbers_in_source, without_bad_images
+from fourierrecon.quality.bad_images import find_bad_images, without_bad_images
 from fourierrecon.report.assessment import Findings, find_out
 from fourierrecon.report.page import write_report
 from fourierrecon.report.subjects import Subject, subjects_in
@@ -35,12 +36,11 @@ from fourierrecon.simulation.microscope import TILT_ANGLES, realistic_ctf
 from fourierrecon.simulation.phantom import cell_like_specimen
 from fourierrecon.simulation.simulate import Simulation, simulate
 from fourierrecon.tilt_series import ImageStack
-from tests.helpers.browser import Page, browsing, find_browser
+from tests.helpers.browser import Page, browsing
+from tests.helpers.real_data import real_data
 
-CELL = Path(__file__).resolve().parents[3] / "shared" / "data" / "mycoplasma" / "tomograms.star"
 SIZE = (160, 176, 56)
 Run = Callable[..., tuple[int, str, str]]
-needs_browser = pytest.mark.skipif(find_browser() is None, reason="no Chromium is installed")
 
 
 def cell(name: str, seed: int) -> Simulation:
@@ -442,7 +442,7 @@ def click(page: Page, heading: str) -> None:
     )
 
 
-@needs_browser
+@pytest.mark.browser
 def test_every_picture_loads(page: Page) -> None:
     count, broken = page.run(
         "Promise.all([...document.images].map(i => i.decode().then(() => i.naturalWidth > 0, () => false)))"
@@ -453,7 +453,7 @@ def test_every_picture_loads(page: Page) -> None:
     assert page.troubles == []
 
 
-@needs_browser
+@pytest.mark.browser
 def test_sorting(page: Page) -> None:
     click(page, "Tomogram")
     assert page.run(NAMES) == ["TS_<b>", "TS_2", "TS_10"]
@@ -477,7 +477,7 @@ def fill(page: Page, control: str, value: str) -> None:
     )
 
 
-@needs_browser
+@pytest.mark.browser
 def test_filtering(page: Page) -> None:
     fill(page, "words", "MISALIGNED wrong")
     assert page.run(NAMES) == ["TS_10"]
@@ -495,7 +495,7 @@ def test_filtering(page: Page) -> None:
     assert len(page.run(NAMES)) == 3
 
 
-@needs_browser
+@pytest.mark.browser
 def test_keyboard_alone(page: Page) -> None:
     page.run("document.activeElement.blur()")
     seen = []
@@ -532,7 +532,7 @@ OUT = (
 )
 
 
-@needs_browser
+@pytest.mark.browser
 @pytest.mark.parametrize("size", [(390, 844), (320, 568), (844, 390), (1280, 900), (641, 800)])
 def test_nothing_overflows(page: Page, size: tuple[int, int]) -> None:
     width, height = size
@@ -548,7 +548,7 @@ def test_nothing_overflows(page: Page, size: tuple[int, int]) -> None:
     assert scale > 0.6
 
 
-@needs_browser
+@pytest.mark.browser
 def test_faults_stand_out_in_colour_and_words(page: Page) -> None:
     page.run("document.querySelectorAll('details').forEach(d => d.open = true)")
     rows = page.run(
@@ -567,7 +567,7 @@ def test_faults_stand_out_in_colour_and_words(page: Page) -> None:
     ) == [3, 2]
 
 
-@needs_browser
+@pytest.mark.browser
 def test_controls_and_pictures_have_names(page: Page) -> None:
     nodes = page.call("Accessibility.getFullAXTree")["nodes"]
     named = [(n["role"]["value"], n.get("name", {}).get("value", "")) for n in nodes if not n["ignored"]]
@@ -577,7 +577,7 @@ def test_controls_and_pictures_have_names(page: Page) -> None:
             assert name, role
 
 
-@needs_browser
+@pytest.mark.browser
 def test_a_single_tomogram_is_open(browser: Page, figures: dict[str, Findings], tmp_path: Path) -> None:
     write_report(tmp_path / "a.html", "one", [figures["TS_2"]])
     browser.troubles.clear()
@@ -590,9 +590,10 @@ def test_a_single_tomogram_is_open(browser: Page, figures: dict[str, Findings], 
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not CELL.is_file(), reason="no shared data beside this checkout")
 def test_the_real_cell(run: Run, tmp_path: Path) -> None:
-    line = f"reconstruct --t {CELL} --bin 2 --SNR 100 --halves tilts --o {tmp_path}/out/"
+    line = (
+        f"reconstruct --t {real_data('mycoplasma/tomograms.star')} --bin 2 --SNR 100 --halves tilts --o {tmp_path}/out/"
+    )
     assert run(line)[0] == 0
     (good,) = (find_out(subject) for subject in subjects_in(tmp_path / "out"))
     assert good.resolution is not None
@@ -604,7 +605,7 @@ def test_the_real_cell(run: Run, tmp_path: Path) -> None:
     # both ends of the series are poor
     assert {row.number for row in good.flagged} <= {1, 41}
 
-    series = read_series(CELL)
+    series = read_series(real_data("mycoplasma/tomograms.star"))
     images = np.stack([series.images[i] for i in range(series.n_tilts)]).astype(np.float32)
     images[12] = np.roll(images[12], 12, axis=1)
     images[30] = 0

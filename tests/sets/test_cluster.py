@@ -25,6 +25,7 @@ from tests.helpers.small_sets import command, contents, volumes, write_small_set
 dask = pytest.importorskip("dask", reason="needs Dask: pip install 'fourierrecon[cluster]'")
 pytest.importorskip("distributed", reason="needs Dask: pip install 'fourierrecon[cluster]'")
 
+pytestmark = pytest.mark.cluster
 OPTIONS = "--noctf --bin 1"
 Run = Callable[..., tuple[int, str, str]]
 
@@ -94,11 +95,11 @@ def before_process(folder: Path, what: str) -> Path:
     """Write a file that Dask's workers run first: what happens before they process TS_03."""
     path = folder / "preload.py"
     path.write_text(
-        "import glob, os, signal, time\nfrom fourierrecon import batch\n"
+        "import glob, os, signal, time\nfrom fourierrecon.sets import cluster\n"
         f"def first(recipe, name, progress=None):\n    if name == 'TS_03':\n        {what}\n"
         "    return process(recipe, name, progress)\n"
         # Dask runs such a file more than once
-        "if batch.process.__name__ == 'process':\n    process, batch.process = batch.process, first\n"
+        "if cluster.process.__name__ == 'process':\n    process, cluster.process = cluster.process, first\n"
     )
     return path
 
@@ -262,7 +263,7 @@ def test_a_worker_without_the_files(
     assert run(f"reconstruct --t set/tomograms.star {OPTIONS} --o serial/ --quiet")[0] == 0
     monkeypatch.setattr("fourierrecon.sets.cluster.PATIENCE", 2)
     preload = here / "preload.py"
-    preload.write_text(f"import os\nfrom fourierrecon import cluster\n{fault}\n")
+    preload.write_text(f"import os\nfrom fourierrecon.sets import cluster\n{fault}\n")
     address = cluster.scheduler()
     cluster.worker(address, "--preload", str(preload))
     status, out, err = run(f"reconstruct --t set/tomograms.star {OPTIONS} --o out/ --scheduler {address}")

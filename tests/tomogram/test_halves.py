@@ -15,9 +15,10 @@ from fourierrecon import Region, TiltSeries, reconstruct
 from fourierrecon.engine.contrast import Contrast
 from fourierrecon.errors import DataError
 from fourierrecon.geometry.projection import projection_matrices
+from fourierrecon.geometry.sound_images import LARGEST
 from fourierrecon.io import read_series, read_volume, write_mrc, write_stack
 from fourierrecon.io.relion.import_set import write_set
-from fourierrecon.quality.bad_images import LARGEST, find_bad_images
+from fourierrecon.quality.bad_images import find_bad_images
 from fourierrecon.report.assessment import find_out
 from fourierrecon.report.subjects import Subject
 from fourierrecon.simulation.microscope import realistic_ctf
