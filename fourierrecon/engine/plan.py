@@ -54,7 +54,7 @@ def mask_of(image_shape: tuple[int, int], binning: float, distance: float, fallo
     if 2 * distance * binning >= min(image_shape) - 1:
         raise UsageError(
             f"taper distance {distance:g} leaves nothing of images of {image_shape[1] / binning:.0f} x "
-            f"{image_shape[0] / binning:.0f} binned pixels; choose a smaller --td"
+            f"{image_shape[0] / binning:.0f} binned pixels; choose a smaller taper_distance=..."
         )
     return Mask(distance * binning, falloff * binning)
 

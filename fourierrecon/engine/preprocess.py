@@ -137,11 +137,11 @@ def load_image(series: TiltSeries, tilt: int, *, keep_mean: bool = False) -> Rea
         kind = f"pixels beyond {LARGEST:g}" if np.isfinite(image).all() else "NaN or infinite pixels"
         raise DataError(
             f"{_name(series, tilt)} holds {int(image.size - sound.sum())} {kind}, the first at x = {x}, y = {y}: "
-            f"{image[y, x]:g}; repair the image, or leave such images out (--skip_bad_images)"
+            f"{image[y, x]:g}; repair the image, or leave such images out (skip_bad_images=True)"
         )
     if low == high and (low == 0 or not keep_mean):
         raise DataError(
-            f"{_name(series, tilt)} is blank: every pixel is {low:g}; leave such images out (--skip_bad_images)"
+            f"{_name(series, tilt)} is blank: every pixel is {low:g}; leave such images out (skip_bad_images=True)"
         )
     return image
 

@@ -88,7 +88,7 @@ def within_limits(memory: int) -> tuple[int, str]:
     """Give what limits of the process leave of a resident memory, bytes, and what limits it, for messages."""
     address = address_space()
     most = memory if address is None else _held() + kept_memory() + address
-    return (memory, "--memory") if memory <= most else (most, "ulimit -v")
+    return (memory, "memory=...") if memory <= most else (most, "ulimit -v")
 
 
 def check_room(what: str, needed: int, memory: int | None = None) -> None:
@@ -97,7 +97,7 @@ def check_room(what: str, needed: int, memory: int | None = None) -> None:
     Parameters
     ----------
     what
-        Option that asks for it, for the message.
+        Argument that asks for it, as ``report=...``, for the message.
     needed
         Bytes that it takes beside what the process holds then.
     memory
@@ -179,10 +179,11 @@ def choose_storage(
             block = block // 2
     assert cheapest is not None
     shape = " x ".join(f"{n}" for n in plan.region_shape[::-1])
+    smaller = "a larger binning=... or a smaller region (size=...)"
     remedy = (
-        "use a larger --bin or a smaller region (--w --h --d), or write slab by slab to a file (the command does)"
+        f"use {smaller}, or write slab by slab to a file (reconstruct_to_file)"
         if whole
-        else f"allow more ({limit}), use fewer threads (--j), a larger --bin or a smaller region (--w --h --d)"
+        else f"allow more ({limit}), use fewer threads (n_threads=...), {smaller}"
     )
     raise DataError(
         f"the volume of {shape} voxels needs {cheapest.memory / 1e9:.3g} GB of memory, {budget / 1e9:.3g} GB are "

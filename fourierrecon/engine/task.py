@@ -76,8 +76,8 @@ def prepare(
     if bad:
         raise DataError(
             f"{series.source or series.name}: {list_images(series, sorted(bad))} cannot be corrected, "
-            f"{next(iter(bad.values()))}; correct it, leave such images out (--skip_bad_images), or switch the CTF off "
-            f"(--noctf, ctf=False)"
+            f"{next(iter(bad.values()))}; correct it, leave such images out (skip_bad_images=True), or switch the CTF "
+            f"off (ctf=False)"
         )
     plan = Plan.of(series, region, weighting, settings)
     storage = choose_storage(

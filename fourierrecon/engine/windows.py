@@ -111,7 +111,7 @@ def _seeing(
         end = np.asarray(region.origin) + region.binning * (np.array(region.shape[::-1]) - 1)
         raise UsageError(
             f"no image sees the region from {_point(region.origin)} to {_point(end)} (x y z, bin-1 px); "
-            f"check --x0 --y0 --z0 and --w --h --d against `fourierrecon info`"
+            f"check origin=... and size=... of the region"
         )
     return used
 
