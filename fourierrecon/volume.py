@@ -22,7 +22,7 @@ class Volume:
     voxel_size
         Å; 0 where a file does not tell it.
     origin
-        World position ``(x, y, z)`` of voxel ``(0, 0, 0)``, Å (see :mod:`fourierrecon.geometry.region`).
+        World position ``(x, y, z)`` of voxel ``(0, 0, 0)``, Å (see :mod:`fourierrecon.geometry`).
     label
         Lines on how it was made, for the header of a file.
     """

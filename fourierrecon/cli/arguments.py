@@ -19,7 +19,7 @@ from fourierrecon.cli.values import (
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.corrections import AlignmentCorrections
 from fourierrecon.geometry.region import Length, Region
-from fourierrecon.io import Supplement, read_series
+from fourierrecon.io import Supplement, read_tilt_series
 from fourierrecon.text import quoted
 from fourierrecon.tomogram.request import Request
 
@@ -67,7 +67,7 @@ def read_request(
     check_binning(region)
     strategy = choose_weighting(options.weighting_and_ctf, text)
     size = read_size(region)
-    series = alignment.apply(read_series(path, name, supplement))
+    series = alignment.apply(read_tilt_series(path, name, supplement))
     factor = choose_binning(binning, region.binned_angpix, series)
     voxels = Region.of(series, binning=factor, origin=(region.x0, region.y0, region.z0), size=size)
     return Request(path, source.i if source.t is not None else None, supplement, series, voxels, strategy)

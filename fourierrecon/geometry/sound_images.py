@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.tilt_series import ImagesInFiles, TiltSeries
 
 #: Pixels above this, either way, are no grey values: one of them drowns a tomogram, or makes it infinite.
 LARGEST = 1e12
@@ -54,11 +54,11 @@ def where_from(series: TiltSeries, tilt: int, *, named: bool = True) -> str:
 
     The column of a set that names it is told as well (``named``) where that is not the usual one.
     """
-    sections = getattr(series.images, "sections", None)
-    if sections is None:
+    images = series.images
+    if not isinstance(images, ImagesInFiles):
         return ""
-    path, number = sections[tilt]
-    column = getattr(series.images, "column", "") if named else ""
+    path, number = images.sections[tilt]
+    column = images.column if named else ""
     return f"image {number + 1} of {path}{f', {column}' if column else ''}"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from fourierrecon.errors import DataError, FourierReconError
 from fourierrecon.geometry.axis_order import Orientation
 from fourierrecon.geometry.region import Region
-from fourierrecon.io import read_series
+from fourierrecon.io import read_tilt_series
 from fourierrecon.io.files import find_file
 from fourierrecon.io.relion.read import find_set
 from fourierrecon.io.relion.tomogram_list import VOLUMES
@@ -208,8 +208,8 @@ def _series(folder: Path, name: str, record: Record | None) -> TiltSeries:
     if record is not None and (record.source.exists() or not star.exists()):
         # a file of one tilt series may call it otherwise
         named = name if record.source.suffix.lower() == ".star" else None
-        return record.offsets.apply(read_series(record.source, named, record.extras))
-    return read_series(star, name)
+        return record.offsets.apply(read_tilt_series(record.source, named, record.extras))
+    return read_tilt_series(star, name)
 
 
 def _region(subject: Subject, path: Path, record: Record | None) -> Region | None:

@@ -25,7 +25,7 @@ from fourierrecon.io import (
     FileImages,
     MrcStack,
     read_mrc_volume,
-    read_series,
+    read_tilt_series,
     write_relion4_set,
     write_relion5_set,
     write_stack,
@@ -491,7 +491,7 @@ def test_trouble_in_the_engine(
 
 
 def test_warnings_of_readers_are_one_line(folder: Path, run: Run) -> None:
-    series = read_series(T.split()[-1])
+    series = read_tilt_series(T.split()[-1])
     assert isinstance(series.images, FileImages | MrcStack)
     stack = series.images.stacks[0].path
     raw = bytearray(stack.read_bytes())

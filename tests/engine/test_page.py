@@ -23,7 +23,7 @@ from fourierrecon import (
 )
 from fourierrecon.engine.settings import SettingsOptions
 from fourierrecon.io import open_stack, read_volume
-from fourierrecon.io.volumes.mrc import write_stack
+from fourierrecon.io.stacks.write import write_stack
 from fourierrecon.weighting import NoWeighting, PreWeight, Wiener
 from tests.helpers.reference import Geometry
 

@@ -17,11 +17,10 @@ from typer.testing import CliRunner
 from fourierrecon.cli.app import app
 from fourierrecon.errors import DataError, FourierReconError, UsageError
 from fourierrecon.geometry.region import Region
-from fourierrecon.io import read_mrc_volume, read_series, read_tilt_series, write_stack
+from fourierrecon.io import read_mrc_volume, read_tilt_series, write_stack
 from fourierrecon.io.eman import read_eman
 from fourierrecon.io.imod.alignment import read_imod
 from fourierrecon.io.relion.import_set import write_set
-from fourierrecon.io.tilt_series import Supplement
 from tests.helpers.real_data import real_data
 
 N, HEIGHT, WIDTH = 5, 41, 48
@@ -244,14 +243,14 @@ def test_faults_are_named(source: Path, tmp_path: Path, changes: dict[str, Any],
 def test_files_that_are_no_json(tmp_path: Path) -> None:
     path = tmp_path / "a_info.json"
     with pytest.raises(DataError, match=r"cannot read .*a_info.json: No such file"):
-        read_series(path)
+        read_tilt_series(path)
     for content, match in ((b"", "not JSON"), (b"{'a': 1}", "not JSON"), (b"\xff\xfe\0", "not JSON")):
         path.write_bytes(content)
         with pytest.raises(DataError, match=match):
-            read_series(path)
+            read_tilt_series(path)
     path.write_text("[1, 2]")
     with pytest.raises(DataError, match="no names with values"):
-        read_series(path)
+        read_tilt_series(path)
 
 
 json_values = st.recursive(
@@ -308,7 +307,7 @@ def test_reconstruct(source: Path, tmp_path: Path) -> None:
 def test_import(
     source: Path, tmp_path: Path, images: NDArray[np.float32], version: Literal["relion4", "relion5"]
 ) -> None:
-    series = read_series(source)
+    series = read_tilt_series(source)
     path, _ = write_set(tmp_path / "set", [(series, {})], version)
     written = read_tilt_series(path)
     # the same specimen at the same voxels
@@ -324,10 +323,10 @@ def test_import(
 
 
 def test_names_and_extras(source: Path) -> None:
-    assert read_series(source, "ts").name == "ts"
-    with pytest.raises(UsageError, match="leave --tn out"):
-        read_series(source, "other")
-    assert read_series(source, extras=Supplement(pixel_size=2.65)).pixel_size == 2.65
+    assert read_tilt_series(source, "ts").name == "ts"
+    with pytest.raises(UsageError, match=r"leave name=... out"):
+        read_tilt_series(source, "other")
+    assert read_tilt_series(source, pixel_size=2.65).pixel_size == 2.65
 
 
 def test_real_file_and_its_conversion(tmp_path: Path) -> None:

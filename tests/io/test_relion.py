@@ -22,7 +22,7 @@ from fourierrecon.io import (
     write_stack,
 )
 from fourierrecon.io.files import find_file
-from fourierrecon.io.relion.read import Which
+from fourierrecon.io.relion.read import Which, read_relion
 from fourierrecon.io.star.table import read_tables, write_tables
 from fourierrecon.tilt_series import CtfParameters, TiltSeries
 from tests.helpers.real_data import real_data
@@ -194,7 +194,7 @@ def test_relion4(relion4: Path, images: NDArray[np.float32]) -> None:
     assert series.size == (10, 8, 5)
     assert series.world_origin == 1
     assert series.rotation_centre is None
-    assert "RELION 4" in series.frame
+    assert "RELION 4" in series.coordinate_frame
     assert series.source == str(relion4)
     assert series.ctf is not None
     np.testing.assert_allclose(series.projections[0, 0], [0.5, 0, 0.8660254, 1])
@@ -282,7 +282,7 @@ def test_matrices_come_before_angles_and_keep_relion5s_frame(relion5: Path) -> N
     series = read_tilt_series(relion5)
     np.testing.assert_allclose(series.projections[0, :2], [[1, 0, 0, 3], [0, 1, 0, 4]])
     assert (series.rotation_centre, series.world_origin) == (None, 0)
-    assert "0-based" in series.frame
+    assert "0-based" in series.coordinate_frame
 
 
 def test_paths_from_working_directory_then_from_the_folders_above(
@@ -612,6 +612,9 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone.star': No such file"):
         read_tilt_series(tmp_path / "gone.star")
     with pytest.raises(DataError, match="directory"):
+        read_relion(tmp_path)
+    # any other reader takes a folder for eTomo's
+    with pytest.raises(DataError, match=r"neither tilt.com nor a .xf file"):
         read_tilt_series(tmp_path)
 
 
@@ -672,7 +675,7 @@ def test_a_whole_relion5_project(monkeypatch: pytest.MonkeyPatch) -> None:
         read_tilt_series(project / "Import" / "job001" / "tilt_series.star", "TS_01")
     with pytest.raises(DataError, match=r"missing rlnTomoYTilt.*aligned\?"):
         read_tilt_series(project / "CtfFind" / "job003" / "tilt_series_ctf.star", "TS_01")
-    monkeypatch.setattr("fourierrecon.io.stacks.open.FileImages", Blank)
+    monkeypatch.setattr("fourierrecon.io.relion.read.FileImages", Blank)
     monkeypatch.setattr("fourierrecon.io.relion.read._find_image", lambda *_: Path(os.devnull))
     for path in aligned:
         for name in names:

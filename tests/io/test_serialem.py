@@ -10,7 +10,7 @@ import pytest
 
 from fourierrecon.errors import DataError
 from fourierrecon.geometry.projection import projection_matrices
-from fourierrecon.io import FileImages, Supplement, read_series, write_stack
+from fourierrecon.io import FileImages, Supplement, read_tilt_series, write_stack
 from fourierrecon.io.serialem.mdoc import join_mdoc, read_mdoc
 from fourierrecon.tilt_series import TiltSeries
 from tests.helpers.real_data import real_data
@@ -230,7 +230,7 @@ def test_images_that_warp_leaves_out(tmp_path: Path) -> None:
     (tmp_path / "TS_01.xml").write_text(f'<TiltSeries AreAnglesInverted="False">{tables}</TiltSeries>')
     notes = notes_of(tmp_path / "a.mdoc", ACQUIRED)
     with pytest.warns(UserWarning, match="left out, as UseTilt says"):
-        series = read_series(tmp_path / "TS_01.xml", None, Supplement(mdoc=notes))
+        series = read_tilt_series(tmp_path / "TS_01.xml", None, Supplement(mdoc=notes))
     np.testing.assert_allclose(series.exposure, 3 * np.delete(TURN, out))  # type: ignore[arg-type]
 
 

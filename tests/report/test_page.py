@@ -23,7 +23,7 @@ from fourierrecon.errors import DataError
 from fourierrecon.geometry.corrections import AlignmentCorrections
 from fourierrecon.geometry.projection import projection_matrices, rotation
 from fourierrecon.geometry.sound_images import numbers_in_source
-from fourierrecon.io import read_series, read_volume, write_mrc
+from fourierrecon.io import read_tilt_series, read_volume, write_mrc
 from fourierrecon.io.relion.import_set import write_set
 from fourierrecon.quality.bad_images import find_bad_images, without_bad_images
 from fourierrecon.report.assessment import Findings, find_out
@@ -311,7 +311,7 @@ def test_bad_images_go_from_the_halves_as_well(run: Run, tmp_path: Path) -> None
     line = f"reconstruct --t {path} --bin 1 --noctf --halves frames --skip_bad_images --quiet --o {tmp_path}/out/"
     assert run(line)[0] == 0
     kept = [0, 1, 3, 4, 5, 6]
-    whole = read_series(path)
+    whole = read_tilt_series(path)
     for ending, stack in (("", images), ("_half1", even), ("_half2", odd)):
         chosen = replace(whole, images=stack).select(kept)
         wanted = reconstruct(chosen, ctf=False)
@@ -605,7 +605,7 @@ def test_the_real_cell(run: Run, tmp_path: Path) -> None:
     # both ends of the series are poor
     assert {row.number for row in good.flagged} <= {1, 41}
 
-    series = read_series(real_data("mycoplasma/tomograms.star"))
+    series = read_tilt_series(real_data("mycoplasma/tomograms.star"))
     images = np.stack([series.images[i] for i in range(series.n_tilts)]).astype(np.float32)
     images[12] = np.roll(images[12], 12, axis=1)
     images[30] = 0

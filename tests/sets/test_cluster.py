@@ -17,7 +17,7 @@ from shutil import which
 import pytest
 
 from fourierrecon.errors import UsageError
-from fourierrecon.io import read_series
+from fourierrecon.io import read_tilt_series
 from fourierrecon.sets.cluster import Cluster
 from fourierrecon.sets.keys import identity_of
 from tests.helpers.small_sets import command, contents, volumes, write_small_set
@@ -250,7 +250,7 @@ def test_another_version_on_the_worker(run: Run, cluster: Dask, here: Path, monk
 @pytest.mark.parametrize(
     ("fault", "why"),
     [
-        ("cluster.read_series = lambda *_: os.stat('set elsewhere')", "set elsewhere"),
+        ("cluster.read_tilt_series = lambda *_: os.stat('set elsewhere')", "set elsewhere"),
         ("cluster.identity_of = lambda _: 'of other images'", "differ in name, size, time or content"),
         ("cluster._difference = lambda *_: 'no folder'", "no folder"),
     ],
@@ -286,7 +286,7 @@ def test_identities(here: Path) -> None:
     path = here / "set/TS_01.mrcs"
 
     def identity() -> str:
-        return identity_of(read_series("set/tomograms.star"))
+        return identity_of(read_tilt_series("set/tomograms.star"))
 
     first, state, data = identity(), path.stat(), path.read_bytes()
     # other images of the same size and time

@@ -19,11 +19,11 @@ import pytest
 
 from fourierrecon import reconstruction
 from fourierrecon.errors import DataError, UsageError
-from fourierrecon.io import read_series, read_volume
+from fourierrecon.io import list_tomograms, read_tilt_series, read_volume
 from fourierrecon.io.relion.import_set import write_set
-from fourierrecon.io.relion.read import list_tomograms, read_halves
+from fourierrecon.io.relion.read import read_halves
+from fourierrecon.io.stacks.write import write_stack
 from fourierrecon.io.star.table import read_tables
-from fourierrecon.io.volumes.mrc import write_stack
 from fourierrecon.sets import keys, lock
 from fourierrecon.sets import run as run_module
 from fourierrecon.sets.run import shard
@@ -86,7 +86,7 @@ def test_the_list_is_read_back(run: Run, here: Path) -> None:
     # it is a set itself, wherever it is read from
     os.chdir("/")
     for number in (1, 2):
-        again, first = read_series(path, f"TS_0{number}"), small_series(number)
+        again, first = read_tilt_series(path, f"TS_0{number}"), small_series(number)
         np.testing.assert_allclose(again.projections, first.projections, atol=1e-6)
         assert again.size == first.size
         halves = read_halves(path, again.name)
@@ -668,7 +668,7 @@ def test_a_project_of_relion_5(run: Run, tmp_path: Path, monkeypatch: pytest.Mon
         f"here/tomograms/rec_{name}_half2.mrc" for name in wanted
     ]
     assert list(listed.numbers("rlnTomoSizeZ")) == [20] * len(wanted)
-    assert read_series("here/tomograms.star", wanted[0]).n_tilts == 40
+    assert read_tilt_series("here/tomograms.star", wanted[0]).n_tilts == 40
     assert (
         "there already"
         in run(f"reconstruct --t {table} --w 30 --h 29 --d 20 --bin 2 --generate_split_tomograms --do_proj --o here/")[

@@ -12,7 +12,7 @@ import numpy as np
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.io.files import check_writable
 from fourierrecon.io.stacks.mrc import HEADER_BYTES
-from fourierrecon.io.volumes.base import SlabWriter, VolumeFile
+from fourierrecon.io.volumes.base import SectionWriter, VolumeFile
 from fourierrecon.io.volumes.mrc import MrcVolume, map_mrc_volume, writing_mrc
 from fourierrecon.io.volumes.quantise import Scale
 from fourierrecon.io.volumes.zarr import ZarrVolume, least_memory, levels_of, require_zarr, writing_zarr
@@ -135,7 +135,7 @@ def writing_volume(
     n_threads: int | None = None,
     memory: int | None = None,
     progress: Progress | None = None,
-) -> AbstractContextManager[SlabWriter]:
+) -> AbstractContextManager[SectionWriter]:
     """Write a volume slab by slab, in the format of its ending: all of it or nothing.
 
     Parameters
