@@ -81,7 +81,7 @@ OF_COMMANDS = {"convert": {"voxel_size": "--angpix"}, "convert-coords": {"size":
 # not within a path, a weighting as wiener:snr=10, or a representation as Wiener(snr=10)
 _ARGUMENT = re.compile(
     rf"(?<![\w/.:,])(?<!\w\()({'|'.join(OPTIONS)})="
-    r'(?:(\.\.\.|True\b)|"([^"]*)"|(?=(?:\w+://\S|[\w+-]+(?:\.\d+)?(?!\.?[\w/:-]))))'
+    r'(?:(\.\.\.|True\b)|"([^"]*)"|(?=(?:\w+://\S|[\w+-]+(?:\.\d+)?(?![.:]?[\w/-]))))'
 )
 
 

@@ -23,6 +23,7 @@ from fourierrecon.cli.messages_table import OF_COMMANDS, OPTIONS, in_options
         ("leave them out (skip_bad_images=True), or ctf=False", "leave them out (--skip_bad_images), or --noctf"),
         ("size=... and mdoc=FILE", "--w --h --d and --mdoc FILE"),
         ("set (version=relion4), or leave it out", "set (--as relion4), or leave it out"),
+        ("like=eman2: unknown; available: imod", "--like eman2: unknown; available: imod"),
         ("scheduler=tcp://a:1: no answer", "--scheduler tcp://a:1: no answer"),
     ],
 )
