@@ -15,7 +15,7 @@ from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.weighting import Weighting, read_weighting
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Task:
     """What all stages need to know.
 
@@ -83,4 +83,4 @@ def prepare(
     storage = choose_storage(
         plan, threads, settings.memory, whole=whole, beside=beside, samples_on_disk=samples_on_disk
     )
-    return Task(series, region, weighting, settings, plan, storage)
+    return Task(series=series, region=region, weighting=weighting, settings=settings, plan=plan, storage=storage)

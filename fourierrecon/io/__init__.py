@@ -6,7 +6,7 @@ from fourierrecon.io.stacks.mrc import MrcStack
 from fourierrecon.io.stacks.open import FileImages, open_stack
 from fourierrecon.io.stacks.write import write_stack
 from fourierrecon.io.tilt_series import Supplement, list_tomograms, read_all_tilt_series, read_tilt_series
-from fourierrecon.io.volumes.formats import map_volume, open_volume, read_volume, writing_volume
+from fourierrecon.io.volumes.formats import map_volume, open_volume, read_volume, write_volume, writing_volume
 from fourierrecon.io.volumes.mrc import read_mrc_volume, write_mrc, writing_mrc
 from fourierrecon.io.volumes.zarr import read_zarr_volume
 
@@ -28,6 +28,7 @@ __all__ = [
     "write_relion4_set",
     "write_relion5_set",
     "write_stack",
+    "write_volume",
     "writing_mrc",
     "writing_volume",
 ]
