@@ -103,8 +103,8 @@ def tilt_axis(series: TiltSeries) -> NDArray[np.float64]:
 
 
 def _about(axis: NDArray[np.float64], degrees: float) -> NDArray[np.float64]:
-    """Rotation about an axis of any length, right-handed, by Rodrigues' formula."""
-    x, y, z = axis / np.linalg.norm(axis)
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    angle = np.radians(degrees)
-    return np.asarray(np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross)
+    """Rotation about an axis of any length, right-handed, for column vectors, ``(3, 3)``."""
+    from scipy.spatial.transform import Rotation
+
+    turn = Rotation.from_rotvec(degrees * axis / np.linalg.norm(axis), degrees=True)
+    return np.asarray(turn.as_matrix(), np.float64)
