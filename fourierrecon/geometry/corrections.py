@@ -25,7 +25,7 @@ class AlignmentCorrections:
         Turn about the axis of the specimen plane that is perpendicular to the tilt axis, degrees, left-handed about
         world x where the tilt axis is y: as IMOD's ``XAXISTILT``. It acts on the specimen before the tilt.
     z_shift
-        What is in the tomogram moves by this much towards smaller z, bin-1 px: as the second value of IMOD's ``SHIFT``,
+        Shift of what is in the tomogram towards smaller z, bin-1 px: as the second value of IMOD's ``SHIFT``,
         which counts in the slices of the program tilt, upside down to the final tomogram.
     flip_hand
         Take every tilt angle with the other sign: the tomogram is mirrored, z for -z about the rotation centre. Images

@@ -51,7 +51,7 @@ def projection_matrices(
     shifts
         Image shifts ``(x, y)`` in px, ``(n_tilts, 2)``.
     magnification
-        Of each image, ``(n_tilts,)`` or one value.
+        Magnification of each image, ``(n_tilts,)`` or one value.
     """
     tilts = np.atleast_1d(np.asarray(tilt_angles, float))
     n = len(tilts)
