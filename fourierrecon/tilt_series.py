@@ -190,7 +190,7 @@ class TiltSeries:
     exposure
         Electron exposure before each image, e⁻/Å², ``(n_tilts,)``, if known.
     tilt_angles
-        Degrees, ``(n_tilts,)``; default: read off the projection matrices. Weights by tilt, corrections
+        Tilt angles, degrees, ``(n_tilts,)``; default: read off the projection matrices. Weights by tilt, corrections
         of the alignment and messages use them; positions come from the matrices alone.
     size
         ``(width, height, depth)`` of the tomogram in bin-1 pixels, if known.

@@ -96,7 +96,8 @@ def writing_zarr(
     Sections come in any order and chunks are many sections deep, so sections go to a nameless scratch file first. At
     the end chunks are made from it, some of a row at a time, and each coarser level from the one before. Integers stand
     for densities as in :func:`fourierrecon.io.volumes.mrc.writing_mrc`; scale and offset, the same for all levels, are
-    in the group's attribute ``fourierrecon``. See :func:`fourierrecon.io.files.replacing_folder` for how an old folder is replaced.
+    in the group's attribute ``fourierrecon``. See :func:`fourierrecon.io.files.replacing_folder` for how an old folder
+    is replaced.
 
     Parameters
     ----------
