@@ -1,13 +1,15 @@
 """fourierrecon: cryo-electron tomograms, reconstructed in Fourier space.
 
-``from fourierrecon import TiltSeries, Region, reconstruct``; names load when first used, so that importing the
-package costs next to nothing.
+>>> from fourierrecon import read_tilt_series, reconstruct, write_volume
+
+Names load when they are first used, so that importing the package costs next to nothing.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from fourierrecon.runtime.late_names import late_names
 
 if TYPE_CHECKING:
     from fourierrecon.engine.settings import Settings
@@ -27,7 +29,6 @@ __all__ = [
     "TiltSeries",
     "UsageError",
     "Volume",
-    "__version__",
     "read_tilt_series",
     "read_volume",
     "reconstruct",
@@ -36,26 +37,21 @@ __all__ = [
     "write_volume",
 ]
 
-_HOMES = {
-    "CtfParameters": "tilt_series",
-    "DataError": "errors",
-    "Region": "geometry.region",
-    "Settings": "engine.settings",
-    "TiltSeries": "tilt_series",
-    "UsageError": "errors",
-    "Volume": "volume",
-    "read_tilt_series": "io",
-    "read_volume": "io",
-    "reconstruct": "reconstruction",
-    "reconstruct_to": "reconstruction",
-    "reconstruct_to_file": "reconstruction",
-    "write_volume": "io",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'fourierrecon' has no attribute {name!r}")
-    value = getattr(import_module(f"fourierrecon.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__ = late_names(
+    __name__,
+    {
+        "CtfParameters": "fourierrecon.tilt_series",
+        "DataError": "fourierrecon.errors",
+        "Region": "fourierrecon.geometry.region",
+        "Settings": "fourierrecon.engine.settings",
+        "TiltSeries": "fourierrecon.tilt_series",
+        "UsageError": "fourierrecon.errors",
+        "Volume": "fourierrecon.volume",
+        "read_tilt_series": "fourierrecon.io",
+        "read_volume": "fourierrecon.io",
+        "reconstruct": "fourierrecon.reconstruction",
+        "reconstruct_to": "fourierrecon.reconstruction",
+        "reconstruct_to_file": "fourierrecon.reconstruction",
+        "write_volume": "fourierrecon.io",
+    },
+)

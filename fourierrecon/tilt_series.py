@@ -101,6 +101,12 @@ class CtfParameters:
         Factor on the whole function (``rlnCtfScalefactor``), ``(n_tilts,)``.
     b_factor
         Damping ``exp(-B q²/4)`` of the images (``rlnCtfBfactor``), Å², ``(n_tilts,)``.
+
+    Examples
+    --------
+    >>> from fourierrecon import CtfParameters
+    >>> CtfParameters.of(2, voltage=300, spherical_aberration=2.7, amplitude_contrast=0.07, defocus_u=[30000, 32000])
+    CtfParameters(300 kV, Cs 2.7 mm, 2 tilts, defocus 3.00 to 3.20 µm)
     """
 
     voltage: float
@@ -112,6 +118,13 @@ class CtfParameters:
     phase_shift: NDArray[np.float64]
     scale: NDArray[np.float64]
     b_factor: NDArray[np.float64]
+
+    def __repr__(self) -> str:
+        defocus = (self.defocus_u + self.defocus_v) / 2e4
+        return (
+            f"CtfParameters({self.voltage:g} kV, Cs {self.spherical_aberration:g} mm, {len(defocus)} tilts, "
+            f"defocus {defocus.min():.2f} to {defocus.max():.2f} µm)"
+        )
 
     @classmethod
     def of(
@@ -224,6 +237,18 @@ class TiltSeries:
         single image 0).
     b_factor_per_exposure
         B-factors per exposure (``rlnCtfBfactorPerElectronDose``), Å² per e⁻/Å², ``(n_tilts,)``, if the source has them.
+
+    Examples
+    --------
+    Any array of images and matrices will do; ``read_tilt_series`` takes them from a program's files.
+
+    >>> import numpy as np
+    >>> from fourierrecon import TiltSeries
+    >>> from fourierrecon.geometry.projection import projection_matrices
+    >>> tilts = np.linspace(-60, 60, 41)
+    >>> matrices = projection_matrices((60, 64), (32.0, 30.0, 12.0), tilts, tilt_axis_angle=85.0)
+    >>> TiltSeries(np.zeros((41, 60, 64), np.float32), matrices, pixel_size=10.0, name="TS_01")
+    TiltSeries('TS_01', 41 images of 64 x 60 px, 10 Å/px, tilts -60° to 60°)
     """
 
     images: ImageStack
@@ -288,6 +313,13 @@ class TiltSeries:
                 raise DataError(f"{where}{len(values)} {label} for {shape[0]} images; needed: one an image")
         if self.ctf is not None and len(self.ctf.defocus_u) != shape[0]:
             raise DataError(f"{where}{len(self.ctf.defocus_u)} defocus values for {shape[0]} images")
+
+    def __repr__(self) -> str:
+        (height, width), angles = self.image_shape, self.tilt_angles
+        return (
+            f"TiltSeries({self.name!r}, {self.n_tilts} images of {width} x {height} px, {self.pixel_size:.4g} Å/px, "
+            f"tilts {angles.min():.3g}° to {angles.max():.3g}°)"
+        )
 
     @property
     def n_tilts(self) -> int:

@@ -53,6 +53,13 @@ class Settings:
     ------
     UsageError
         If a number of threads, a precision or a size of memory makes no sense.
+
+    Examples
+    --------
+    >>> from fourierrecon import Settings
+    >>> settings = Settings(precision="high", n_threads=2, exposure="grant")
+    >>> settings.precision, settings.threads
+    ('high', 2)
     """
 
     ctf: bool = True

@@ -36,6 +36,15 @@ class Region:
         Where the size came from, as a text for the user.
     size
         ``(width, height, depth)`` in bin-1 px as asked for, before it was rounded to voxels.
+
+    Examples
+    --------
+    >>> from fourierrecon import Region
+    >>> from fourierrecon.simulation.phantom import cell_like_specimen
+    >>> from fourierrecon.simulation.simulate import simulate
+    >>> series = simulate(cell_like_specimen((64, 60, 24)), (64, 60, 24)).series
+    >>> Region.of(series, binning=2).shape
+    (12, 30, 32)
     """
 
     origin: tuple[float, float, float]

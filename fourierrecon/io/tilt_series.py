@@ -111,7 +111,12 @@ def read_tilt_series(
 
     Examples
     --------
-    >>> series = read_tilt_series("tomograms.star", "TS_01")  # doctest: +SKIP
+    >>> from fourierrecon import read_tilt_series
+    >>> from fourierrecon.simulation.phantom import cell_like_specimen
+    >>> from fourierrecon.simulation.simulate import simulate, write_simulation
+    >>> files = write_simulation("simulated", simulate(cell_like_specimen((64, 60, 24)), (64, 60, 24)))
+    >>> read_tilt_series("simulated/tomograms.star", "TS_01")
+    TiltSeries('TS_01', 41 images of 60 x 64 px, 10 Å/px, tilts -60° to 60°)
     >>> series = read_tilt_series("TS_01.aln", stack="TS_01.mrc", pixel_size=1.35)  # doctest: +SKIP
     """
     given: dict[str, Any] = {

@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
@@ -26,9 +26,11 @@ from fourierrecon.geometry.sound_images import numbers_in_source
 from fourierrecon.io import read_tilt_series, read_volume, write_mrc
 from fourierrecon.io.relion.import_set import write_set
 from fourierrecon.quality.bad_images import find_bad_images, without_bad_images
-from fourierrecon.report.assessment import Findings, find_out
+from fourierrecon.report.assessment import find_out
+from fourierrecon.report.figures import charts_of
+from fourierrecon.report.findings import Findings
 from fourierrecon.report.page import write_report
-from fourierrecon.report.subjects import Subject, subjects_in
+from fourierrecon.report.subjects import Subject, snr_of, subjects_in
 from fourierrecon.report.svg import Axis, Guide, Trace, chart, round_ticks
 from fourierrecon.sets.outcomes import read_outcomes
 from fourierrecon.simulation.gaussians import Gaussians
@@ -36,6 +38,9 @@ from fourierrecon.simulation.microscope import TILT_ANGLES, realistic_ctf
 from fourierrecon.simulation.phantom import cell_like_specimen
 from fourierrecon.simulation.simulate import Simulation, simulate
 from fourierrecon.tilt_series import ImageStack
+from fourierrecon.tomogram.provenance import make_passport, passport_path
+from fourierrecon.weighting import NoWeighting
+from fourierrecon.weighting.snr import SnrCurve
 from tests.helpers.browser import Page, browsing
 from tests.helpers.real_data import real_data
 
@@ -147,6 +152,40 @@ def test_a_resolution_at_the_limit_of_the_voxels_is_told(figures: dict[str, Find
     assert whole.at_limit
     write_report(tmp_path / "a.html", "a", [whole])
     assert "limit of the voxels" in (tmp_path / "a.html").read_text("utf-8")
+
+
+def test_the_measured_snr_is_drawn(figures: dict[str, Findings], tmp_path: Path) -> None:
+    """It is taken from the passport of the volume; a ratio that was given is a number, and no curve."""
+    curve = SnrCurve((0.002, 0.01, 0.02, 0.05), (500.0, 20.0, 1.0, 0.001), "measured from <two> tilts")
+    volume = tmp_path / "a.mrc"
+
+    series = simulate(cell_like_specimen((32, 32, 16)), (32, 32, 16)).series
+    whole = make_passport(volume, series, Region.of(series), NoWeighting(), ctf=False)
+
+    def passport(snr: object) -> None:
+        passport_path(volume).write_text(json.dumps({**whole, "weighting": {"name": "wiener", "snr": snr}}))
+
+    passport(asdict(curve))
+    assert snr_of(volume) == curve
+    passport(10.0)
+    assert snr_of(volume) is None
+    assert snr_of(tmp_path / "b.mrc") is None
+    for wrong in ({"frequency": [0.1, 0.2], "snr": [1]}, {"frequency": [0.1]}, {"frequency": "a", "snr": None}):
+        passport(wrong)
+        with pytest.raises(DataError, match=r"a\.passport\.json: weighting\.snr is no curve"):
+            snr_of(volume)
+    (plain,) = (chart.drawing for chart in charts_of(figures["TS_2"]) if chart.title == "Spectrum")
+    assert "SNR" not in plain
+    (drawn,) = (chart for chart in charts_of(replace(figures["TS_2"], snr=curve)) if chart.title == "Signal to noise")
+    assert drawn.caption.startswith("Measured from <two> tilts. Power of signal over noise")
+    texts = [element.text for element in ElementTree.fromstring(drawn.drawing).iter("text")]
+    assert {"SNR", "period, Å", "signal = noise", "1", "100"} <= set(texts)
+    # the line crosses 1 where the curve does: at 50 Å, 0.4 of the width of voxels of 10 Å
+    paths = {each.get("class", ""): each.get("d", "") for each in ElementTree.fromstring(drawn.drawing).iter("path")}
+    points = [tuple(map(float, point.split())) for point in re.split("[ML]", paths["trace plain"])[1:]]
+    level = float(re.split("[ H]", paths["guide"])[1])
+    crossing = next(x for x, y in points if y >= level)
+    assert crossing == pytest.approx(50 + 0.4 * (380 - 12 - 50), abs=4)
 
 
 def test_metrics(made: Path, figures: dict[str, Findings]) -> None:
@@ -367,9 +406,31 @@ def test_a_page_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "a.html"
     path.write_text("before")
     with pytest.raises(AttributeError):
-        write_report(path, "a", [Findings(None)])  # type: ignore[arg-type]
+        write_report(path, "a", [Findings(subject=None)])  # type: ignore[arg-type]
     assert path.read_text() == "before"
     assert [each.name for each in tmp_path.iterdir()] == ["a.html"]
+
+
+def test_every_text_is_escaped(figures: dict[str, Findings], tmp_path: Path) -> None:
+    """Names, notes, errors and facts come from files: none of them is markup."""
+    hostile = "<script>alert('\"')</script> --bin 2"
+    good, bad = figures["TS_2"], figures["TS_10"]
+    assert good.slab is not None
+    texts = {"notes": (hostile,), "facts": ((hostile, hostile),), "no_agreement": hostile, "no_slab": hostile}
+    found = [
+        replace(bad, subject=replace(bad.subject, name=hostile), **texts),  # type: ignore[arg-type]
+        replace(
+            bad, slab=replace(good.slab, problem=hostile), tilts=(replace(bad.tilts[0], flag="bad", words=hostile),)
+        ),
+        replace(good, error=hostile),
+    ]
+    for name, several in (("set", found), ("one", found[:1])):
+        write_report(tmp_path / f"{name}.html", hostile, several, advice=hostile)
+        page = (tmp_path / f"{name}.html").read_text("utf-8")
+        assert "<script>alert" not in page
+        assert page.count("&lt;script&gt;alert(&#39;&#34;&#39;)") > 8
+        # a quote of a name must not end the attribute that it stands in
+        assert page.count("<script>") == 1
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6), st.integers(1, 12))
