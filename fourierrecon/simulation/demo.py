@@ -1,4 +1,4 @@
-"""The demo: simulate a cell, write and read its tilt series, reconstruct it, compare with the truth."""
+"""Runs the demo: a cell is simulated, its tilt series written, read and reconstructed, and compared with the truth."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_FREQUENCY = 0.25
 
 @dataclass(frozen=True)
 class DemoReport:
-    """What the demo did and how well.
+    """Files and figures of a demo.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class DemoReport:
     snr
         Signal-to-noise ratio of each image.
     correlation
-        With the truth, within the measured wedge and below ``max_frequency``: ``plain``
+        Correlation with the truth, within the measured wedge and below ``max_frequency``: ``plain``
         (back-projection without weighting and CTF) and ``Wiener`` (with both).
     max_frequency
         Cycles per voxel.
@@ -82,8 +82,7 @@ def run_demo(
     Parameters
     ----------
     folder
-        For ``tomogram.mrc``, ``demo.png`` and the folder ``simulated`` with the tilt series; made if
-        need be.
+        Folder for ``tomogram.mrc``, ``demo.png`` and the folder ``simulated`` with the tilt series; made if need be.
     n_threads
         Default: the cores available to the process.
     progress

@@ -1,4 +1,4 @@
-"""Tilt series simulated from analytic specimens: exact projections, CTF, noise, half stacks.
+"""Simulates tilt series of analytic specimens: exact projections, CTF, noise, half stacks.
 
 An image is ``grey - CTF * projection + noise``: dense is dark, as in electron micrographs. The world is
 0-based with the rotation centre at ``(int(w / 2), int(h / 2), int(d / 2))``, as in RELION 5.
@@ -96,7 +96,7 @@ def simulate(
     Parameters
     ----------
     specimen
-        In the 0-based world of a tomogram of ``size``.
+        Specimen in the 0-based world of a tomogram of ``size``.
     size
         ``(width, height, depth)`` of the tomogram, px.
     image_shape
@@ -118,9 +118,9 @@ def simulate(
     exposure_per_tilt
         e⁻/Å².
     seed
-        Of the shifts and the noise.
+        Seed of the shifts and the noise.
     name
-        Of the tomogram.
+        Name of the tomogram.
     n_threads
         Default: all cores.
     """
@@ -181,9 +181,9 @@ def write_simulation(folder: str | os.PathLike[str], simulation: Simulation) -> 
     Parameters
     ----------
     folder
-        Made if need be.
+        Folder to write into; made if need be.
     simulation
-        From :func:`simulate`.
+        Result of :func:`simulate`.
 
     Raises
     ------
