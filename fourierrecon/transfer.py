@@ -11,7 +11,7 @@ middle of an image: that before it, and half of its own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -128,6 +128,7 @@ class Transfer:
     ctf: CtfParameters | None
     scale: NDArray[np.float64]
     damping: NDArray[np.float64]
+    _: KW_ONLY
     exposure: str = "none"
     tilt_weight: str = "none"
 
@@ -182,7 +183,7 @@ class Transfer:
             damping[:, 0] += per * accumulated(series)
         elif exposure == "grant":
             damping[:, 1] = accumulated(series) / _by_voltage(series)
-        return cls(mode, ctf, scale, damping, exposure, weight)
+        return cls(mode, ctf, scale, damping, exposure=exposure, tilt_weight=weight)
 
     @classmethod
     def plain(cls, n_tilts: int, ctf: CtfParameters | None = None) -> Transfer:

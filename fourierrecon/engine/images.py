@@ -93,13 +93,29 @@ class Sampler:
             origin = np.zeros((1, 1), np.float32)
             self.levels[i] = level * np.prod([float(f(origin, origin)[0, 0]) for f in filters])
         prepared = preprocess.prepare_image(
-            image, plan.sampling, masks, level, early, task.region.binning, workspace, shared, self._share
+            image,
+            plan.sampling,
+            masks,
+            level,
+            early,
+            task.region.binning,
+            workspace,
+            shared=shared,
+            share=self._share,
         )
         start, stop = plan.windows[i]
         a_is_x = bool(plan.along[i] == 0)
         window = preprocess.cut_window(prepared, start, stop, a_is_x)
         spectrum = central_slices.spectrum(
-            window, s, plan.row_kernel, plan.row_grid, workspace, late, plan.filter_length, a_is_x, task.region.binning
+            window,
+            s,
+            plan.row_kernel,
+            plan.row_grid,
+            workspace,
+            filters=late,
+            filter_length=plan.filter_length,
+            a_is_x=a_is_x,
+            binning=task.region.binning,
         )
         line = s.lines[i]
         turn = line[0] * s.offsets[i, 0]

@@ -58,6 +58,7 @@ def insert_plane(
     j: int,
     samples: Complex,
     weights: Real,
+    *,
     normalise: Normalise | None,
     gains: tuple[Real, Real],
     work: PlaneWork,

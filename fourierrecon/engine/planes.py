@@ -48,7 +48,17 @@ def insert_planes(task: Task, samples: SampleStore, planes: PlaneStore, tilts: N
             weights = block_weights[i] if weighting.uses_weights else none
             if correction is not None:
                 correction.correct(j, block_samples[i], weights)
-            insertion.insert_plane(s, j, block_samples[i], weights, normalise, gains, work, target, planes.place(j))
+            insertion.insert_plane(
+                s,
+                j,
+                block_samples[i],
+                weights,
+                normalise=normalise,
+                gains=gains,
+                work=work,
+                planes=target,
+                at=planes.place(j),
+            )
         planes.put(number, target)
 
     threads.for_each(

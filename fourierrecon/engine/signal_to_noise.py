@@ -47,7 +47,7 @@ MOST = 1e5
 FALL = -2.0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class _Spectra:
     """Transforms of the middles of images.
 
@@ -163,7 +163,7 @@ def estimate_snr(
 
 
 def with_snr(
-    strategy: Weighting,
+    weighting: Weighting,
     series: TiltSeries,
     binning: float = 1.0,
     *,
@@ -171,16 +171,16 @@ def with_snr(
     halves: Mapping[str, ImageStack] | None = None,
     n_threads: int | None = None,
 ) -> Weighting:
-    """Give a strategy with the ratio measured that it leaves open (``snr=auto``); others come back as they are.
+    """Give a weighting with the ratio measured that it leaves open (``snr=auto``); others come back as they are.
 
     Parameters
     ----------
-    strategy
+    weighting
         Weighting.
     series, binning, correction, halves, n_threads
         As for :func:`estimate_snr`; of half volumes the whole series, so that all are filtered alike.
     """
-    return strategy.resolved(
+    return weighting.resolved(
         lambda: estimate_snr(series, binning, correction=correction, halves=halves, n_threads=n_threads)
     )
 
@@ -231,7 +231,15 @@ def _transform(
 
     for_each(len(tilts), transform, state=lambda: None, n_threads=threads, stage="SNR", progress=None)
     middle = (centre - corner - (factor - 1) / 2) / factor
-    return _Spectra(data, tilts, share, transfer, factor, middle, pixel_size)
+    return _Spectra(
+        data=data,
+        tilts=tilts,
+        share=share,
+        transfer=transfer,
+        factor=factor,
+        middle=middle,
+        pixel_size=pixel_size,
+    )
 
 
 def _counts(cut: NDArray[np.float32]) -> NDArray[np.float64]:

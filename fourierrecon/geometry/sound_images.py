@@ -21,7 +21,7 @@ NAMED = 3
 
 def sound_pixels(image: NDArray[np.generic]) -> NDArray[np.bool_]:
     """Tell which pixels hold grey values: neither NaN nor infinite, nor beyond :data:`LARGEST`; shape of the image."""
-    return np.asarray(np.abs(image) <= LARGEST)
+    return np.asarray(np.abs(image) <= np.float32(LARGEST))  # half floats cannot hold it
 
 
 def without_ctf(series: TiltSeries) -> dict[int, str]:

@@ -303,7 +303,7 @@ class Blank:
 
 def test_a_real_pair_of_aln_and_xf(monkeypatch: pytest.MonkeyPatch) -> None:
     real = real_data("metadata/teamtomo_parsers_testdata/alnfile")
-    monkeypatch.setattr("fourierrecon.io.stacks.open.open_stack", Blank)
+    monkeypatch.setattr("fourierrecon.io.aretomo.alignment.open_stack", Blank)
     series = read_aretomo(real / "global_no_local.aln", stack="61.mrc")
     np.testing.assert_array_equal(series.tilt_angles, np.loadtxt(real / "global_no_local.tlt"))
     xf = np.loadtxt(real / "global_no_local.xf")
@@ -322,7 +322,7 @@ def test_a_real_pair_of_aln_and_xf(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_real_file_with_local_alignment_and_dark_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     real = real_data("metadata/teamtomo_parsers_testdata/alnfile")
-    monkeypatch.setattr("fourierrecon.io.stacks.open.open_stack", Blank)
+    monkeypatch.setattr("fourierrecon.io.aretomo.alignment.open_stack", Blank)
     with pytest.warns(UserWarning, match=r"14 of 51 images left out|16 patches") as caught:
         series = read_aretomo(real / "global_and_local.aln", stack="37.mrc")
     assert len(caught) == 2

@@ -27,9 +27,7 @@ from tests.helpers.real_data import real_data
 def test_the_cell_by_warp_is_the_cell_by_relion_upside_down() -> None:
     # Warp's z axis points the other way; it turns about another half pixel, so positions agree to 0.2 px
     relion = read_tilt_series(real_data("mycoplasma/tomograms.star"))
-    warp = read_tilt_series(
-        real_data("mycoplasma/warp_import_00254.xml"), None, Supplement(stack=real_data("mycoplasma/00254.mrcs"))
-    )
+    warp = read_tilt_series(real_data("mycoplasma/warp_import_00254.xml"), stack=real_data("mycoplasma/00254.mrcs"))
     assert [
         s.name
         for s in read_all_tilt_series(
@@ -65,14 +63,12 @@ def test_the_cell_by_imod_is_the_cell_by_relion() -> None:
 
 
 def test_names_and_images_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"--tn 'other' is not in .*; leave --tn out"):
+    with pytest.raises(UsageError, match=r"holds no tomogram 'other', only .*; leave name=... out"):
         read_tilt_series(
-            real_data("mycoplasma/warp_import_00254.xml"), "other", Supplement(stack=real_data("mycoplasma/00254.mrcs"))
+            real_data("mycoplasma/warp_import_00254.xml"), "other", stack=real_data("mycoplasma/00254.mrcs")
         )
     with pytest.raises(UsageError, match=r"leave stack=..., pixel_size=..., voltage=..."):
-        read_tilt_series(
-            real_data("mycoplasma/tomograms.star"), None, Supplement(stack=real_data("mycoplasma/00254.mrcs"))
-        )
+        read_tilt_series(real_data("mycoplasma/tomograms.star"), stack=real_data("mycoplasma/00254.mrcs"))
 
 
 @pytest.mark.parametrize("name", ["x.xml", "x.tomostar", "x.aln", "x.xf", "tilt.com", "x.star", "x"])

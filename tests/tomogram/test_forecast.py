@@ -170,7 +170,9 @@ def test_space_is_needed_for_tomogram_and_scratch_files_together(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     monkeypatch.setattr(messages, "disk_usage", lambda _: SimpleNamespace(free=free))
-    storage = Storage(10**9, scratch, scratch > 0, False, 1, 1)
+    storage = Storage(
+        memory=10**9, scratch=scratch, planes_on_disk=scratch > 0, samples_on_disk=False, block=1, slabs=1
+    )
     messages.print_forecast(screen(), Forecast(storage, 1000, tmp_path, tmp_path, 2, 1.0), None)
     assert ("free some" in capsys.readouterr().out) == warned
 

@@ -9,7 +9,8 @@ from typing import Literal
 
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry.region import Region
-from fourierrecon.io.relion.write import Entry, check_entries, relion4_entry, relion5_entry, write_entries
+from fourierrecon.io.relion.entries import Entry, relion4_entry, relion5_entry
+from fourierrecon.io.relion.write import check_entries, write_entries
 from fourierrecon.io.stacks.open import open_stack
 from fourierrecon.io.stacks.write import write_stack
 from fourierrecon.tilt_series import USUAL_HAND, ImagesInFiles, ImageStack, TiltSeries
@@ -44,7 +45,7 @@ def write_set(
     copy
         Write all images anew, one stack a series.
     rotations_only
-        As for :func:`fourierrecon.io.relion.write.relion5_entry`.
+        As for :func:`fourierrecon.io.relion.entries.relion5_entry`.
     tell
         Called with what the rotations of a RELION 5 set leave out of an alignment, in words.
 

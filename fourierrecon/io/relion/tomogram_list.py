@@ -12,9 +12,10 @@ import numpy as np
 from fourierrecon.errors import DataError
 from fourierrecon.geometry.region import Region
 from fourierrecon.io.files import find_file
+from fourierrecon.io.relion.entries import ANGLES, Entry, common_columns, matrix_columns, relion5_entry
 from fourierrecon.io.relion.own_list import LIST, OWN, check_replaceable
 from fourierrecon.io.relion.read import IMAGE, MATRIX, find_set, tilts_of
-from fourierrecon.io.relion.write import ANGLES, Entry, common_columns, matrix_columns, relion5_entry, write_entries
+from fourierrecon.io.relion.write import write_entries
 from fourierrecon.io.star.table import Table, write_tables
 from fourierrecon.tilt_series import USUAL_HAND, TiltSeries
 

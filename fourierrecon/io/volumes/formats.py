@@ -15,7 +15,8 @@ from fourierrecon.io.stacks.mrc import HEADER_BYTES
 from fourierrecon.io.volumes.base import SectionWriter, VolumeFile
 from fourierrecon.io.volumes.mrc import MrcVolume, map_mrc_volume, writing_mrc
 from fourierrecon.io.volumes.quantise import Scale
-from fourierrecon.io.volumes.zarr import ZarrVolume, least_memory, levels_of, require_zarr, writing_zarr
+from fourierrecon.io.volumes.zarr import ZarrVolume, require_zarr
+from fourierrecon.io.volumes.zarr_write import least_memory, levels_of, writing_zarr
 from fourierrecon.runtime.memory import trim
 from fourierrecon.runtime.scratch_file import ScratchFile
 from fourierrecon.runtime.threads import Progress
@@ -142,7 +143,7 @@ def writing_volume(
     ----------
     path
         ``.mrc``, ``.rec``, ``.map`` ...: MRC, :func:`fourierrecon.io.volumes.mrc.writing_mrc`; ``.zarr``: OME-Zarr,
-        :func:`fourierrecon.io.volumes.zarr.writing_zarr`.
+        :func:`fourierrecon.io.volumes.zarr_write.writing_zarr`.
     shape
         ``(z, y, x)``.
     voxel_size, origin
