@@ -40,7 +40,7 @@ ANGLE_FIT = 0.85
 LEAST_GAIN = 0.03
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TiltAgreement:
     """One row of the table: an image and its reprojection.
 
@@ -161,7 +161,12 @@ def tilt_agreement(
         flag = next((name for name, holds in reasons.items() if holds), "")
         rows.append(
             TiltAgreement(
-                tilt + 1, float(angles[tilt]), float(correlation), (float(x), float(y)), float(best[tilt, 0]), flag
+                number=tilt + 1,
+                tilt_angle=float(angles[tilt]),
+                correlation=float(correlation),
+                shift=(float(x), float(y)),
+                best_angle=float(best[tilt, 0]),
+                flag=flag,
             )
         )
     return rows

@@ -31,7 +31,7 @@ CONVERGED = 2e-3
 FALLOFF = 0.1
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Comparison:
     """The comparison of two volumes A and B; B is laid onto A.
 
@@ -179,9 +179,22 @@ def compare_volumes(a: Volume, b: Volume, *, tilt_range: tuple[float, float] | N
     curve = shell_correlation(first, np.float32(sign) * second, voxel, mask=box, measured=measured)
     slope, offset, correlation = _greys(first, second, box, curve, voxel)
     return Comparison(
-        (a.voxel_size, b.voxel_size), voxel, pair is not tried[0], orientation, fit, results[1][0], results[1][1],
-        (float(total[0]), float(total[1]), float(total[2])), slope, offset, correlation, curve, first, second, whole,
-    )  # fmt: skip
+        voxel_sizes=(a.voxel_size, b.voxel_size),
+        voxel_size=voxel,
+        magnified=pair is not tried[0],
+        orientation=orientation,
+        fit=fit,
+        runner_up=results[1][0],
+        runner_up_fit=results[1][1],
+        shift=(float(total[0]), float(total[1]), float(total[2])),
+        slope=slope,
+        offset=offset,
+        correlation=correlation,
+        curve=curve,
+        a=first,
+        b=second,
+        whole=whole,
+    )
 
 
 def _coarse(

@@ -43,7 +43,7 @@ LEAST_CONTRAST, LEAST_EXPLAINED = 1.2, 0.4
 LEAST_DISTANCE = 0.5
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class SpecimenSlab:
     """The slab of specimen that was found. z counts from the middle of the volume.
 
@@ -122,11 +122,22 @@ def estimate_slab(volume: Volume) -> SpecimenSlab:
         return _nothing(z, profile, "the specimen fills the depth of the volume", contrast)
     upright = math.hypot(1.0, slope_x, slope_y)
     tilt_x, tilt_y = math.degrees(math.atan(slope_y)), -math.degrees(math.atan(slope_x))
-    return SpecimenSlab(float(high - low) / upright, float(low + high) / 2, tilt_x, tilt_y, contrast, z, profile)
+    return SpecimenSlab(
+        thickness=float(high - low) / upright,
+        centre=float(low + high) / 2,
+        tilt_x=tilt_x,
+        tilt_y=tilt_y,
+        contrast=contrast,
+        z=z,
+        profile=profile,
+    )
 
 
 def _nothing(z: Array, profile: Array, problem: str, contrast: float = math.nan) -> SpecimenSlab:
-    return SpecimenSlab(math.nan, math.nan, math.nan, math.nan, contrast, z, profile, problem)
+    nan = math.nan
+    return SpecimenSlab(
+        thickness=nan, centre=nan, tilt_x=nan, tilt_y=nan, contrast=contrast, z=z, profile=profile, problem=problem
+    )
 
 
 def _ratio(profile: Array, within: NDArray[np.bool_], beyond: NDArray[np.bool_]) -> float:

@@ -24,7 +24,7 @@ MARGIN = 8
 MAX_FREQUENCY = 0.25
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DemoReport:
     """Files and figures of a demo.
 
@@ -156,18 +156,18 @@ def run_demo(
     )
     clock.lap("compare")
     return DemoReport(
-        place / "tomogram.mrc",
-        place / "demo.png",
-        files.relion5,
-        files.truth,
-        series.n_tilts,
-        series.image_shape,
-        region.shape,
-        weighted.voxel_size,
-        SNR,
-        correlation,
-        MAX_FREQUENCY,
-        clock.seconds,
+        tomogram=place / "tomogram.mrc",
+        picture=place / "demo.png",
+        tomogram_set=files.relion5,
+        truth=files.truth,
+        n_tilts=series.n_tilts,
+        image_shape=series.image_shape,
+        volume_shape=region.shape,
+        voxel_size=weighted.voxel_size,
+        snr=SNR,
+        correlation=correlation,
+        max_frequency=MAX_FREQUENCY,
+        seconds=clock.seconds,
     )
 
 

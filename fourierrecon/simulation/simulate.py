@@ -24,7 +24,7 @@ from fourierrecon.tilt_series import CtfParameters, TiltSeries
 from fourierrecon.volume import Volume
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Simulation:
     """A simulated tilt series with all that was put in.
 
@@ -168,7 +168,9 @@ def simulate(
         rotation_centre=centre,
         coordinate_frame="simulated, RELION 5's frame",
     )
-    return Simulation(series, even, odd, specimen, axis, across, moved)
+    return Simulation(
+        series=series, even=even, odd=odd, truth=specimen, tilt_axis_angle=axis, x_tilt=across, shifts=moved
+    )
 
 
 def write_simulation(folder: str | os.PathLike[str], simulation: Simulation) -> SimulatedSet:
