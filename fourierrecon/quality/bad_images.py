@@ -95,7 +95,7 @@ def without_bad_images(
             bad.setdefault(tilt, f"{reason}, {where_from(half, tilt)}")
     kept = [tilt for tilt in range(series.n_tilts) if tilt not in bad]
     if not kept:
-        remedy = "; are the half images what they should be? --halves tilts does without them" if halves else ""
+        remedy = '; are the half images right? halves="tilts" does without them' if halves else ""
         raise DataError(
             f"{series.source or series.name}: no image of {series.name} can be used; image 1: {bad[0]}{remedy}"
         )

@@ -99,5 +99,5 @@ class ScratchFile:
         raise_shortage(error)
         return DataError(
             f"scratch space of {needed / 1e9:.3g} GB in {self._folder}: {error.strerror or error}; "
-            f"choose another folder (--scratch), allow more memory (--memory), or use a larger --bin"
+            f"choose another folder (scratch=...), allow more memory (memory=...), or use a larger binning=..."
         )

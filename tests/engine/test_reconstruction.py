@@ -494,7 +494,7 @@ def test_senseless_options_are_refused(options: dict[str, Any], message: str) ->
 
 
 def test_a_ctf_that_is_asked_for_must_be_there() -> None:
-    with pytest.raises(DataError, match=r"CTF.*--noctf"):
+    with pytest.raises(DataError, match=r"CTF.*ctf=False"):
         reconstruct(SMALL.series(small_images()), SMALL.region)
 
 
