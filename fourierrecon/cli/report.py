@@ -84,7 +84,7 @@ def report_folder(console: Console, folder: Path, page: Path | None = None, *, n
         found.append(findings)
         say(console, "report", describe(findings))
     with folders_of(page):
-        write_report(page, f"Tomograms in {folder.resolve().name}", found, _advice(found))
+        write_report(page, f"Tomograms in {folder.resolve().name}", found, _advice(found), wording=in_options)
         table = write_metrics(page.with_name("metrics.csv"), found)
     say(console, "table", str(table))
     say(console, "wrote", f"{page} ({size_of(page)}) after {time.perf_counter() - started:.1f} s")
@@ -193,7 +193,7 @@ def report_one(
     )
     found = find_out(subject, n_threads=n_threads)
     say(console, "report", describe(found))
-    write_report(page, f"Tomogram {series.name}", [found], _advice([found]))
+    write_report(page, f"Tomogram {series.name}", [found], _advice([found]), wording=in_options)
     say(console, "page", f"{page} ({size_of(page)}){_remedy([found])}")
 
 

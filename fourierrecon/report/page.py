@@ -10,13 +10,14 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
 from fourierrecon import __version__
@@ -85,7 +86,14 @@ class Tomogram:
     facts: list[tuple[str, str]]
 
 
-def write_report(path: str | os.PathLike[str], title: str, found: Sequence[Findings], advice: str = "") -> None:
+def write_report(
+    path: str | os.PathLike[str],
+    title: str,
+    found: Sequence[Findings],
+    advice: str = "",
+    *,
+    wording: Callable[[str], str] = str,
+) -> None:
     """Write a report, all of it or nothing.
 
     Parameters
@@ -98,6 +106,9 @@ def write_report(path: str | os.PathLike[str], title: str, found: Sequence[Findi
         Findings from :func:`fourierrecon.report.assessment.find_out`; several get a table above.
     advice
         Advice on what to do next, one line.
+    wording
+        Called on texts that name arguments of the library (``binning=...``), to name what its readers use instead, such
+        as options of a command. Default: texts stay as they are.
 
     Raises
     ------
@@ -110,6 +121,7 @@ def write_report(path: str | os.PathLike[str], title: str, found: Sequence[Findi
         .get_template("report.html")
         .render(
             title=title,
+            wording=wording,
             several=several,
             advice=advice,
             version=__version__,
@@ -153,11 +165,14 @@ def _environment() -> Environment:
     return environment
 
 
-def _options(words: str) -> Markup:
-    """Escape a text, and keep options in it from being broken over lines."""
+@pass_context
+def _options(context: Context, words: str) -> Markup:
+    """Word a text for its readers, escape it, and keep options in it from being broken over lines."""
     return Markup(
         re.sub(
-            r"--[a-zA-Z_]+( -?[0-9.]+)?", lambda option: f"<span class=option>{option[0]}</span>", str(escape(words))
+            r"--[a-zA-Z_]+( -?[0-9.]+)?",
+            lambda option: f"<span class=option>{option[0]}</span>",
+            str(escape(context["wording"](words))),
         )
     )
 
@@ -251,12 +266,12 @@ def _figures(found: Findings) -> list[tuple[str, str, str]]:
         kind = {"tilts": "halves of even and odd tilts", "frames": "halves of even and odd frames"}
         how = kind.get(subject.halves_of, "half volumes")
         if found.resolution is not None:
-            limit = "; the limit of the voxels, a finer --bin may tell more" if found.at_limit else ""
+            limit = "; the limit of the voxels, a finer binning=... may show more" if found.at_limit else ""
             items.append(("Resolution", f"{found.resolution:.1f} Å", f"FSC 0.143, {how}{limit}"))
         elif found.curve is not None:
             items.append(("Resolution", "–", f"{how} do not correlate"))
         else:
-            items.append(("Resolution", "–", "no half volumes; make them: --o FOLDER/ --halves tilts"))
+            items.append(("Resolution", "–", 'no half volumes; reconstruct into a folder with halves="tilts"'))
         if slab is not None and slab.found:
             items.append(("Specimen", f"{slab.thickness / 10:.0f} nm", "thickness of its slab"))
             items.append(("Slab tilt", f"{slab.tilt_x:+.1f}°, {slab.tilt_y:+.1f}°", _level(found)))
@@ -283,7 +298,7 @@ def _level(found: Findings) -> str:
     by = found.levelling
     if by is None or max(map(abs, by)) < LEVEL:
         return "about x, about y"
-    return f"about x, about y; level with --tiltangle_offset {by[0]:.1f} --x_tilt {by[1]:.1f}"
+    return f"about x, about y; level with tilt_angle={by[0]:.1f} x_tilt={by[1]:.1f}"
 
 
 def _used(found: Findings) -> list[TiltRow]:
