@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fourierrecon.errors import DataError, UsageError
 
-#: What exceeds these is a mistake: kV, mm, Å, degrees (of defocus and phase; turns may add up), and factors.
+#: Largest voltage (kV), aberration (mm), defocus (Å), angle of defocus or phase (degrees; turns may add up) and scale.
 MOST_VOLTAGE, MOST_ABERRATION, MOST_DEFOCUS, MOST_ANGLE, MOST_SCALE = 1e4, 1e3, 1e6, 1e3, 1e3
 #: Largest B-factors, Å², and B-factors per exposure, Å² per e⁻/Å².
 MOST_B_FACTOR, MOST_B_PER_EXPOSURE = 1e6, 1e3
@@ -369,14 +369,14 @@ def tilt_angles_of(projections: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     beams = np.cross(projections[:, 0, :3], projections[:, 1, :3])
     beams /= np.linalg.norm(beams, axis=1, keepdims=True)
-    # an image that is seen from behind is that of the same beam
+    # an image seen from behind has the same beam
     beams *= -1 if beams[np.argmax(np.abs(beams[:, 2])), 2] < 0 else 1
     _, spread, directions = np.linalg.svd(beams)
     axis, told = directions[2], len(beams) > 1 and spread[1] > 0.02 * np.sqrt(len(beams))
     if len(beams) > 2:
         told = told and spread[2] < spread[1] / 3
     if not told or abs(axis[2]) > 0.9:
-        # beams that are next to each other, or all over the place, do not tell the axis: x or y, from which they turn
+        # beams close together, or in all directions, do not define the axis: take x or y, about which they turn most
         steep = np.abs(beams[:, :2]).sum(0)
         sines = -beams[:, 0] if steep[0] >= steep[1] else -beams[:, 1]
         return np.asarray(np.degrees(np.arcsin(np.clip(sines, -1, 1))))

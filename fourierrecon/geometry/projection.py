@@ -80,7 +80,7 @@ def tilt_axis_angle(projections: NDArray[np.float64], tilt_angles: NDArray[np.fl
     tilt_angles
         Degrees, ``(n_tilts,)``.
     """
-    # a step along world z moves the image point across the axis, by the sine of the tilt
+    # a step along the world's z moves the image point across the axis by the sine of the tilt
     across, sine = projections[:, :2, 2], np.sin(np.radians(tilt_angles))
     if np.ptp(sine) > 0.02:
         step = (sine - sine.mean()) @ (across - across.mean(0))

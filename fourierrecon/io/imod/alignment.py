@@ -36,11 +36,11 @@ from fourierrecon.io.stacks.mrc import MrcStack
 from fourierrecon.io.stacks.open import FileImages, Stack, open_stack
 from fourierrecon.tilt_series import MOST_TILT, TiltSeries
 
-#: No pixel is smaller, Å: what goes below it is a mistake.
+#: Smallest pixel, Å: a smaller one is a mistake.
 FINEST = 1e-3
 STACK_ENDINGS = (".st", ".mrc", ".mrcs", ".tif", ".tiff")
 EXCLUDED = ("EXCLUDELIST", "EXCLUDELIST2", "EXCLUDE")
-#: Options that bend images or rays in a way that no 4 x 4 matrix can: named, and left out.
+#: Options that bend images or rays as no 4 x 4 matrix can. A warning names them; they are not applied.
 NOT_APPLIED = ("LOCALFILE", "ZFACTORFILE", "COMPRESS")
 NOT_APPLIED_2D = ("DistortionField", "GradientFile")
 

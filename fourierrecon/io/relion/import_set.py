@@ -16,7 +16,7 @@ from fourierrecon.io.stacks.write import write_stack
 from fourierrecon.tilt_series import USUAL_HAND, ImagesInFiles, ImageStack, TiltSeries
 
 Version = Literal["relion4", "relion5"]
-#: Endings that RELION takes for stacks; others get one of them after a colon.
+#: Endings that RELION takes for stacks; a file with another ending gets ``:mrcs`` after its name.
 STACKS = (".mrcs", ".mrc")
 
 
@@ -60,7 +60,7 @@ def write_set(
 
     if version == "relion5":
         found = [(unstretched(series), halves) for series, halves in found]
-    # everything is worked out before anything is written
+    # work everything out before anything is written
     copies: list[tuple[Path, TiltSeries, ImageStack]] = []
     entries = [
         _entry(folder, series, halves, version, copies, copy=copy, rotations_only=rotations_only)

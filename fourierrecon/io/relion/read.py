@@ -174,7 +174,7 @@ def halves_at_hand(source: Path, name: str, kept: Sequence[int] | None = None) -
         return {}
     try:
         halves = read_halves(source, name)
-    except DataError:  # sets name half images long after their files are gone; these are no more than welcome
+    except DataError:  # sets name half images long after their files are gone; a reconstruction works without them
         return {}
     return halves if kept is None else {half: chosen_images(images, kept) for half, images in halves.items()}
 

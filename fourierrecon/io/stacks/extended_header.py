@@ -190,7 +190,7 @@ def with_notes(series: TiltSeries) -> TiltSeries:
 
 
 def _fei(raw: bytes, n: int, kind: bytes) -> SectionNotes | None:
-    """Read records of FEI1 and FEI2; they are little-endian, but who knows."""
+    """Read records of FEI1 and FEI2; they should be little-endian, but both orders are tried."""
     from mrcfile.dtypes import get_ext_header_dtype
 
     for order in ("<i4", ">i4"):

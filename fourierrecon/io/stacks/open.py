@@ -108,7 +108,7 @@ def open_stack(path: str | os.PathLike[str], *, as_imod: bool = False) -> Stack:
         with open(path, "rb") as file:
             mark = file.read(4)
     except (OSError, ValueError):
-        mark = b""  # what is wrong is said below
+        mark = b""  # the reader below reports what is wrong
     if mark in TIFF_MARKS:
         from fourierrecon.io.stacks.tiff import TiffStack
 

@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 from fourierrecon.errors import DataError
 from fourierrecon.runtime.scratch_file import ScratchFile
 
-#: Voxels that are looked at or converted at a time: they stay in the cache.
+#: Voxels that are converted at a time: so many stay in the processor's cache.
 BLOCK = 1 << 15
 #: How many standard deviations from the mean int8 reaches: beads of gold must not take all its 256 steps.
 REACH = 10.0
@@ -43,11 +43,11 @@ class Statistics:
 
     def summary(self) -> tuple[float, float, float, float]:
         """Give minimum, maximum, mean and standard deviation; a NaN anywhere makes the last two NaN."""
-        # in the same order however the threads ran: the same file again
+        # sum in the same order however the threads ran, so that the same volume gives the same file
         n, low, high, first, total, squares = np.array([self._facts[key] for key in sorted(self._facts)]).T
         with np.errstate(all="ignore"):
             mean = float((n * first + total).sum() / n.sum())
-            # about the mean of all, from sums about the first value of each part
+            # shift the sums about the first value of each part to the mean of all
             apart = first - mean
             variance = float((squares + 2 * apart * total + n * apart**2).sum() / n.sum())
             return float(low.min()), float(high.max()), mean, float(np.sqrt(np.maximum(variance, 0.0)))
@@ -83,7 +83,7 @@ class Scale(NamedTuple):
         info = np.iinfo(np.dtype(dtype))
         if info.bits == 8:
             low, high = max(low, mean - REACH * deviation), min(high, mean + REACH * deviation)
-        # as many digits as a label takes
+        # a label holds so many digits
         scale = float(f"{(high - low) / (info.max - info.min):.12g}")
         if scale == 0:
             return cls(1.0, float(f"{mean:.12g}"))

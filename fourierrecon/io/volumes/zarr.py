@@ -100,7 +100,7 @@ class ZarrVolume(VolumeFile):
         self.shape, self.dtype = (depth, height, width), dtype
         sizes, places = _transforms(self.path, len(axes), datasets[level], multiscale)
         voxels = [s * UNITS[unit] for s, unit in zip(sizes[-3:], units, strict=True)]
-        # along an axis of one voxel it means nothing
+        # along an axis of one voxel the voxel size means nothing
         counted = [s for s, n in zip(voxels, self.shape, strict=True) if n > 1] or voxels
         nothing = all("unit" not in axis for axis in axes[-3:]) and set(voxels) == {1.0}
         self.spacing = (0.0, 0.0, 0.0) if nothing else (voxels[2], voxels[1], voxels[0])

@@ -185,7 +185,7 @@ def _fill(
 ) -> None:  # fmt: skip
     """Write an array; each thread some shards of a row at a time, as a shard cannot be written in parts."""
     shards = array.shards
-    # shards are read together: columns of a few are far apart in the file below
+    # read several shards at once: the columns of one lie far apart in the scratch file
     n_columns = max(1, BLOCK_BYTES // (4 * prod(shards)))
     if memory is not None:
         bytes_of = 4 * prod(shards)
@@ -201,13 +201,13 @@ def _fill(
     def work(_: None, i: int) -> None:
         z, y, x = (slice(a, min(a + s, n)) for a, s, n in zip(starts[i], steps, array.shape, strict=True))
         densities = read(z, y, x)
-        # one by one: zarr holds several copies of what it is given
+        # write shards one by one: zarr holds several copies of its input
         for column in range(0, densities.shape[2], shards[2]):
             shard = densities[:, :, column : column + shards[2]]
             stored = shard.astype(array.dtype) if scale is None else scale.to_stored(shard, array.dtype)
             array[z, y, x.start + column : x.start + column + shard.shape[2]] = stored
             if memory is not None:
-                # threads of zarr keep what they freed
+                # threads of zarr keep freed memory
                 trim()
 
     for_each(len(starts), work, state=lambda: None, n_threads=n_threads, stage=stage, progress=progress)

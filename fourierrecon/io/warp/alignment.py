@@ -39,9 +39,9 @@ from fourierrecon.io.warp.files import WarpSeries, read_files
 from fourierrecon.io.warp.xml import LARGEST
 from fourierrecon.tilt_series import ImageStack, TiltSeries
 
-#: A shift in the images that is worth a word, px.
+#: Smallest shift in the images that a warning reports, px.
 NOTICED = 0.05
-#: What a stack of the images may be called, beside the XML or in ``tiltstack/NAME``.
+#: Endings of a stack of the images, beside the XML or in ``tiltstack/NAME``.
 STACK_ENDINGS = (".st", ".mrc", ".mrcs", ".tif", ".tiff")
 
 
@@ -148,7 +148,7 @@ def read_warp(
 
 
 def unstretched(series: TiltSeries) -> TiltSeries:
-    """Give a series of Warp as if its images had square pixels, for who cannot say otherwise, with a warning.
+    """Give a series of Warp as if its images had square pixels, for files that hold rotations only, with a warning.
 
     Parameters
     ----------
@@ -221,7 +221,7 @@ def _average(series: WarpSeries, index: int, source: Path) -> Path:
         places = [folder / "average" / f"{movie.stem}.mrc" for folder in (base / movie.parent, base)]
         for place in [*places, base / movie] if movie.suffix.lower() == ".mrc" else places:
             tried.append(place)
-            # names that no file system takes are not there either
+            # isfile, as names in a file may be impossible ones
             if os.path.isfile(place):
                 return place
     raise DataError(
