@@ -15,7 +15,7 @@ DATA = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 
 def test_examples() -> None:
     found = doctest.testmod(volume)
-    assert found.attempted == 3
+    assert found.attempted >= 3
     assert found.failed == 0
 
 
