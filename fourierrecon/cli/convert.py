@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from fourierrecon.cli.options import FLAG, Threads, input_option, output_option
 from fourierrecon.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
 
 
 def convert(
