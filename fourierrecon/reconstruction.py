@@ -109,7 +109,7 @@ def reconstruct_many(orders: Sequence[VolumeOrder], settings: Settings) -> None:
     Parameters
     ----------
     orders
-        What is wanted.
+        The volumes that are wanted.
     settings
         How to reconstruct.
 

@@ -139,9 +139,9 @@ class Transfer:
         Parameters
         ----------
         series
-            Its optics, exposures and geometry.
+            Tilt series with optics, exposures and geometry.
         correction
-            What is asked for.
+            The correction that is asked for.
         divides
             The weighting divides by something, so that there can be a CTF² in it.
 
@@ -231,7 +231,7 @@ class Transfer:
         b, exposure = self.damping[tilt]
         if b == exposure == 0:
             return np.ones_like(q)
-        inverse = np.zeros_like(q)  # of the critical exposure
+        inverse = np.zeros_like(q)  # one over the critical exposure
         inverse[q > 0] = 1 / critical_exposure(q[q > 0])
         return np.asarray(np.exp(-b * q * q / 4 - exposure * inverse / 2))
 

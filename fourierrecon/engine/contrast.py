@@ -16,7 +16,7 @@ class Contrast:
     Parameters
     ----------
     name
-        Of the set or tilt series, for messages.
+        Name of the set or tilt series, for messages.
     flat
         Whether a volume of one grey value other than 0 is right.
     """

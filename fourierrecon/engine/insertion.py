@@ -86,7 +86,7 @@ def insert_plane(
     planes
         ``(D, any, O)``, for the result.
     at
-        Its row there.
+        Row of the plane in there.
     """
     depth, _, n_o = slices.shape
     nz, no = slices.grid

@@ -39,7 +39,7 @@ def mask_of(image_shape: tuple[int, int], binning: float, distance: float, fallo
     binning
         Voxel over bin-1 px.
     distance, falloff
-        Of the taper, binned px.
+        Distance and falloff of the taper, binned px.
 
     Raises
     ------
@@ -115,7 +115,7 @@ class Plan:
         Parameters
         ----------
         series, region, weighting, settings
-            What is to be reconstructed, and how. The images are prepared for all binnings of the settings: all get the
+            The reconstruction. Its images are prepared for all binnings of the settings: all get the
             same border and padding, to share a transform.
 
         Raises

@@ -20,11 +20,11 @@ def insert_planes(task: Task, samples: SampleStore, planes: PlaneStore, tilts: N
     Parameters
     ----------
     task
-        What is to be done, for these tilts.
+        The reconstruction from these tilts.
     samples
-        Of all tilts in store. They may be changed.
+        Samples of all tilts. They may be changed.
     planes
-        For the result.
+        Store for the result.
     tilts
         Numbers of the tilts in store that count; None: all of them. The samples are not changed if some are chosen.
     """

@@ -85,9 +85,9 @@ def sampling(
     binning
         Voxel over bin-1 px.
     mask
-        Of the images; where it begins outside of them, a border is added.
+        Mask of the images; a border is added where the mask begins outside of them.
     spread
-        How far the 2D filters move signal, bin-1 px: so much room is left around the image.
+        Distance by which the 2D filters move signal, bin-1 px: that much room is left around the image.
     filtered
         Whether there is any 2D filter.
     late
@@ -171,9 +171,9 @@ def prepare_image(
     image
         ``(height, width)``, float32.
     grid
-        From :func:`sampling`.
+        Grid from :func:`sampling`.
     masks
-        From :func:`image_masks`.
+        Masks from :func:`image_masks`.
     level
         Grey level to subtract.
     filters
@@ -301,7 +301,7 @@ def cut_window(prepared: Real, start: NDArray[np.int64], stop: NDArray[np.int64]
     prepared
         ``(height, width)``.
     start, stop
-        Of the window ``(x, y)``.
+        First pixel and end of the window, ``(x, y)``.
     transpose
         Give ``(x, y)`` instead of ``(y, x)``.
     """

@@ -38,7 +38,7 @@ class Storage:
     scratch
         Scratch space, bytes.
     planes_on_disk, samples_on_disk
-        Whether they lie in scratch files.
+        Whether planes and samples lie in scratch files.
     block
         Planes in a block; 1 in memory.
     slabs
@@ -64,9 +64,9 @@ class Beside:
     images
         Buffers of their threads, while images are sampled.
     slabs
-        What is kept of slabs as they are written.
+        Bytes of slabs that are kept as they are written.
     end
-        What it takes to complete the file when all slabs are written, and the planes are gone.
+        Bytes that it takes to complete the file when all slabs are written, and the planes are gone.
     """
 
     always: int = 0
@@ -97,7 +97,7 @@ def check_room(what: str, needed: int, memory: int | None = None) -> None:
     Parameters
     ----------
     what
-        What asks for it, as the message names it: ``preview=...``.
+        Argument that asks for it, as the message names it: ``preview=...``.
     needed
         Bytes that it takes beside what the process holds then.
     memory
@@ -142,7 +142,7 @@ def choose_storage(
     Parameters
     ----------
     plan
-        Of the reconstruction.
+        Plan of the reconstruction.
     n_threads
         Number of threads; each has its buffers.
     memory
@@ -244,11 +244,11 @@ class SampleStore:
     slices
         Geometry.
     weighted
-        Whether there are weights.
+        Whether samples have weights.
     storage
-        Where.
+        Memory or scratch files, and the size of blocks.
     folder
-        For scratch files.
+        Folder for scratch files.
     n_threads
         Number of threads.
     """
@@ -314,9 +314,9 @@ class PlaneStore:
     slices
         Geometry.
     storage
-        Where.
+        Memory or scratch files, and the size of blocks.
     folder
-        For the scratch file.
+        Folder for the scratch file.
     n_threads
         Number of threads.
     """

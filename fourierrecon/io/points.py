@@ -47,7 +47,7 @@ class Points:
     tomograms
         Name of each point's tomogram, or None where the file tells none.
     columns
-        What else the file tells of each point, by name.
+        Other facts about each point, by name.
     blocks
         Other blocks of a STAR file, as they are.
     """
@@ -109,7 +109,7 @@ def write_points(path: Path, points: Points, *, centred: bool = False) -> None:
     points
         Coordinates in the frame that the file is to have.
     centred
-        They are RELION 5's, in Å about the middle of the tomogram.
+        Whether the coordinates are RELION 5's, in Å about the middle of the tomogram.
 
     Raises
     ------

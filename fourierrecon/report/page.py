@@ -27,7 +27,7 @@ from fourierrecon.report.views import Picture, SectionViews, thumbnail, views_of
 
 #: A slab that is tilted by less, degrees, is level.
 LEVEL = 2.0
-#: What becomes of a tomogram, in words.
+#: Status of a tomogram, for people.
 STATUS = {"fine": "fine", "look": "to look at", "failed": "failed"}
 #: Columns of the table of a set: heading, unit, and whether it is sorted as text or by number.
 COLUMNS = (
@@ -48,13 +48,13 @@ class Row:
     found
         Figures of the tomogram.
     text
-        What the filter looks in, in small letters.
+        Text that the filter searches, in small letters.
     thumbnail
         Small section, if there is a volume.
     order, weight
-        What the status and the findings are sorted by.
+        Numbers that the status and the findings are sorted by.
     error
-        Why it failed, without the name of the set, which is that of all others.
+        Reason of the failure, without the name of the set, which all rows share.
     flags
         Each flag, and the images that have it.
     numbers
@@ -73,7 +73,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Tomogram:
-    """What the page shows of one tomogram: its figures, and what is drawn and said of them."""
+    """One tomogram on the page: its figures, its pictures and its texts."""
 
     found: Findings
     caption: str
@@ -95,9 +95,9 @@ def write_report(path: str | os.PathLike[str], title: str, found: Sequence[Findi
     title
         Title of the page.
     found
-        From :func:`fourierrecon.report.assessment.find_out`; several make a table above.
+        Findings from :func:`fourierrecon.report.assessment.find_out`; several get a table above.
     advice
-        What to do next, one line.
+        Advice on what to do next, one line.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def finding_words(found: Findings) -> str:
     Parameters
     ----------
     found
-        Its figures.
+        Figures of the tomogram.
     """
     groups: dict[str, list[str]] = {}
     for row in found.flagged:
@@ -174,7 +174,7 @@ def _shift(row: TiltRow) -> str:
 
 
 def _reason(row: TiltRow) -> str:
-    """Give what is wrong with an image without the flag, which stands beside it."""
+    """Give the fault of an image without the flag, which stands beside it."""
     words = row.words.partition(": ")[2] or row.words
     return "" if words == row.flag else words
 
@@ -244,7 +244,7 @@ def _caption(found: Findings) -> str:
 
 
 def _figures(found: Findings) -> list[tuple[str, str, str]]:
-    """Give the figures that matter most: label, value, and what it is."""
+    """Give the figures that matter most: label, value, and explanation."""
     subject, slab = found.subject, found.slab
     items: list[tuple[str, str, str]] = []
     if not found.error:

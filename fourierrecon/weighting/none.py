@@ -21,5 +21,5 @@ class NoWeighting(Weighting):
 
     @property
     def words(self) -> str:
-        """What it does, in words."""
+        """One line on what the weighting does, for screens and headers."""
         return "plain back-projection"

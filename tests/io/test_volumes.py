@@ -105,7 +105,7 @@ def test_slabs_in_any_order_and_from_threads_come_back(tmp_path: Path, ending: s
     for z in (0, 77, -1):
         np.testing.assert_array_equal(file[z], volume.data[z])
     np.testing.assert_array_equal(file.block(slice(60, 70), slice(5, 9)), volume.data[60:70, 5:9])
-    with pytest.raises(IndexError, match="131 slabs"):
+    with pytest.raises(IndexError, match="131 sections"):
         file[131]
 
 

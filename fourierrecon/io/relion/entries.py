@@ -24,13 +24,13 @@ class Entry:
     Parameters
     ----------
     name
-        Of the tomogram.
+        Name of the tomogram.
     overview
         Its row in the table of all tomograms.
     tilts
         The table of its tilts, by column.
     rotations
-        Of RELION 5: what stands for the matrices of the tilt series.
+        Rotations that stand for the matrices of the tilt series (RELION 5).
     """
 
     name: str
@@ -55,13 +55,13 @@ def relion4_entry(
     series, hand, size
         As for :func:`write_relion4_set`.
     region
-        In place of the size: a part of the world that is the tomogram of the new set.
+        Part of the world that is the tomogram of the new set, in place of the size.
     stack
         Name of the stack of its images, as it will be written.
     halves
         Names of the half images (``N@stack``, one a tilt), under ``Even`` and ``Odd``; may be empty.
     """
-    corner, extent = _frame(series, size, region)
+    corner, extent = _corner_and_size(series, size, region)
     overview, tilts = common_columns(series, hand)
     overview |= {"rlnTomoTiltSeriesName": [stack], "rlnTomoFrameCount": [str(series.n_tilts)]}
     overview |= {f"rlnTomoSize{a}": [_number(v)] for a, v in zip("XYZ", extent, strict=True)}
@@ -102,7 +102,7 @@ def relion5_entry(
     images
         Names of the images (``N@stack`` or a file, one a tilt), under the empty word, ``Even`` and ``Odd``.
     region
-        In place of the size: a part of the world that is the tomogram of the new set.
+        Part of the world that is the tomogram of the new set, in place of the size.
     rotations_only
         Leave out magnification, stretch and shear, however large.
     matrices
@@ -116,7 +116,7 @@ def relion5_entry(
         (magnification that is
         no more than rounding does not count, nor do sides that Warp has rounded), or the angles and shifts given do.
     """
-    corner, extent = _frame(series, size, region)
+    corner, extent = _corner_and_size(series, size, region)
     middle = np.asarray(corner) + [int(s / 2) for s in extent]
     reach = np.array(np.meshgrid(*([0, s] for s in extent))).reshape(3, -1) + np.asarray(corner)[:, None]
     reach -= middle[:, None]
@@ -152,7 +152,7 @@ def relion5_entry(
     return Entry(series.name, overview, _image_columns(images) | held | columns, found)
 
 
-def _frame(
+def _corner_and_size(
     series: TiltSeries, size: tuple[float, float, float] | None, region: Region | None = None
 ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Give the world point of voxel 0 of a region (or the default one) and its size ``(width, height, depth)``, px."""

@@ -37,11 +37,11 @@ def write_set(
     Parameters
     ----------
     folder
-        Of the set.
+        Folder of the set.
     found
         Tilt series, each with its half images under ``Even`` and ``Odd``, or none.
     version
-        Of RELION.
+        Version of RELION.
     copy
         Write all images anew, one stack a series.
     rotations_only
@@ -81,11 +81,11 @@ def entry_of(folder: Path, series: TiltSeries, region: Region) -> Entry | None:
     Parameters
     ----------
     folder
-        Of the set.
+        Folder of the set.
     series
         With all corrections.
     region
-        That is the tomogram.
+        Part of the world that is the tomogram.
     """
     copies: list[tuple[Path, TiltSeries, ImageStack]] = []
     entry = _entry(folder, series, {}, "relion5", copies, region=region)

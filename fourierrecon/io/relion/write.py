@@ -36,9 +36,9 @@ def write_relion4_set(
     folder
         Made if need be; the paths in the files are relative to it.
     series
-        In any frame; voxel 0 of its default region comes to world point (1, 1, 1).
+        Tilt series in any coordinate frame; voxel 0 of its default region comes to world point (1, 1, 1).
     stack_name
-        Of the image stack; default: ``NAME.mrcs``. The halves go to ``..._even`` and ``..._odd``.
+        Name of the image stack; default: ``NAME.mrcs``. The halves go to ``..._even`` and ``..._odd``.
     hand
         ``rlnTomoHand``, for RELION; not used here.
     size
@@ -46,11 +46,11 @@ def write_relion4_set(
     even, odd
         Half images, ``(n_tilts, height, width)`` each.
     file_name
-        Of the set; ``optimisation_set.star`` goes with it if it is ``tomograms.star``.
+        Name of the set; ``optimisation_set.star`` goes with it if it is ``tomograms.star``.
     write_images
         Whether to write the stacks too, or only name them.
     dtype
-        Of the pixels (see :func:`fourierrecon.io.write_stack`).
+        Type of the pixels (see :func:`fourierrecon.io.write_stack`).
 
     Returns
     -------
@@ -152,9 +152,9 @@ def write_entries(
     entries
         The tomograms.
     file_name
-        Of the set; ``optimisation_set.star`` goes with it if it is ``tomograms.star``.
+        Name of the set; ``optimisation_set.star`` goes with it if it is ``tomograms.star``.
     title
-        For the first line of each file.
+        First line of each file.
 
     Raises
     ------

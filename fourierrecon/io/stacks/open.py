@@ -25,7 +25,7 @@ class FileImages:
     Parameters
     ----------
     sources
-        For each image its file, MRC or TIFF, and its 0-based number there (None: the file holds just one image).
+        File of each image, MRC or TIFF, and its 0-based number there (None: the file holds just one image).
     as_imod
         As for :func:`open_stack`.
 

@@ -37,7 +37,7 @@ def is_zarr(path: str | os.PathLike[str]) -> bool:
     Parameters
     ----------
     path
-        Of the volume.
+        File or folder of the volume.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def space_for(path: str | os.PathLike[str], shape: tuple[int, int, int], dtype: 
     Parameters
     ----------
     path
-        Of the volume.
+        File or folder of the volume.
     shape
         ``(z, y, x)``.
     dtype
@@ -79,18 +79,18 @@ def space_for(path: str | os.PathLike[str], shape: tuple[int, int, int], dtype: 
 
 
 def end_bytes(path: str | os.PathLike[str], shape: tuple[int, int, int], dtype: str, n_threads: int) -> int:
-    """Give the memory that it takes at the least to complete the file of a volume when all its slabs are written.
+    """Give the memory that it takes at the least to complete the file of a volume when all its sections are written.
 
     Parameters
     ----------
     path, shape, dtype
         As for :func:`space_for`.
     n_threads
-        For making integers.
+        Threads that make integers.
     """
     if is_zarr(path):
         return least_memory(shape)
-    # integers are made slab by slab
+    # integers are made section by section
     return n_threads * 6 * shape[1] * shape[2] if _kind(dtype).kind == "i" else 0
 
 
@@ -102,7 +102,7 @@ def check_volume_writable(
     Parameters
     ----------
     path
-        Of the volume.
+        File or folder of the volume.
     shape
         ``(z, y, x)``.
     dtype
@@ -137,7 +137,7 @@ def writing_volume(
     memory: int | None = None,
     progress: Progress | None = None,
 ) -> AbstractContextManager[SectionWriter]:
-    """Write a volume slab by slab, in the format of its ending: all of it or nothing.
+    """Write a volume section by section, in the format of its ending: all of it or nothing.
 
     Parameters
     ----------
@@ -153,11 +153,11 @@ def writing_volume(
     dtype
         One of :data:`VOLUME_TYPES`.
     scale
-        What integers stand for, if it is known.
+        Densities that integers stand for, if known.
     scratch
         Folder of the scratch file that Zarr and integers need; default: that of ``path``.
     n_threads
-        For making chunks and integers at the end. Default: the cores available to the process.
+        Threads that make chunks and integers at the end. Default: the cores available to the process.
     memory
         Largest resident memory of the process at the end, bytes; limits the threads that make Zarr's chunks.
     progress
@@ -165,7 +165,7 @@ def writing_volume(
 
     Returns
     -------
-    A context that gives ``write(z, slab)``; it takes a slab ``(y, x)``, in any order and from any thread.
+    A context that gives ``write(z, section)``; it takes a section ``(y, x)``, in any order and from any thread.
 
     Raises
     ------
@@ -193,9 +193,9 @@ def open_volume(path: str | os.PathLike[str], level: int = 0) -> VolumeFile:
     Parameters
     ----------
     path
-        Of the volume.
+        File or folder of the volume.
     level
-        Of an OME-Zarr folder, 0 is the finest.
+        Level of an OME-Zarr folder, 0 is the finest.
 
     Raises
     ------
@@ -293,7 +293,7 @@ def map_volume(path: str | os.PathLike[str], scratch: Path | None = None) -> Vol
     Parameters
     ----------
     path
-        Of the volume.
+        File or folder of the volume.
     scratch
         Folder of the scratch file; default: that of temporary files.
 

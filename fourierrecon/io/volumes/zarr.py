@@ -26,7 +26,7 @@ INSTALL = "pip install 'fourierrecon[zarr]'"
 AXES = ("z", "y", "x")
 #: No tomogram is longer, voxels.
 LONGEST_SIDE = 1 << 24
-#: Of which kind our own attributes are.
+#: Kinds of the values in our own attributes.
 OURS = {"label": [str], "scale": float, "offset": float}
 
 

@@ -24,9 +24,9 @@ from fourierrecon.runtime.threads import Progress, available_cores, for_each
 
 #: Side of a chunk, and of a shard (a file of chunks), voxels.
 CHUNK, SHARD = 64, 128
-#: Of the densities that a thread reads at a time, bytes; how often zarr and we hold a shard of them besides.
+#: Bytes of densities that a thread reads at a time; and how often zarr and we hold a shard of them besides.
 BLOCK_BYTES, COPIES = 1 << 25, 7
-#: Of zstd: tomograms are noise, which higher levels compress no better.
+#: Level of zstd: tomograms are noise, which higher levels compress no better.
 LEVEL = 1
 Triple = tuple[int, int, int]
 #: Gives a block of densities ``(z, y, x)``.
@@ -62,7 +62,7 @@ def levels_of(shape: Sequence[int], voxel_size: float, origin: Sequence[float]) 
     voxel_size
         Å.
     origin
-        Of the first voxel, ``(x, y, z)``, Å.
+        Place of the first voxel, ``(x, y, z)``, Å.
     """
     z, y, x = shape
     levels = [Level((z, y, x), (float(voxel_size),) * 3, tuple(map(float, reversed(origin))))]
@@ -91,13 +91,13 @@ def writing_zarr(
     memory: int | None = None,
     progress: Progress | None = None,
 ) -> Iterator[SectionWriter]:
-    """Write an OME-Zarr folder slab by slab: all of it or nothing.
+    """Write an OME-Zarr folder section by section: all of it or nothing.
 
-    Slabs go to a nameless scratch file, as they come in any order and chunks are many slabs deep. At the end chunks
-    are made from it, some of a row at a time, and each coarser level from the one before. Integers stand for
-    densities as in :func:`fourierrecon.io.volumes.mrc.writing_mrc`; scale and offset, those of all levels, are in
-    the group's
-    attribute ``fourierrecon``. See :func:`fourierrecon.io.files.replacing_folder` for how an old folder is replaced.
+    Sections come in any order and chunks are many sections deep, so sections go to a nameless scratch file first. At
+    the end chunks are made from it, some of a row at a time, and each coarser level from the one before. Integers stand
+    for densities as in :func:`fourierrecon.io.volumes.mrc.writing_mrc`; scale and offset, the same for all levels, are
+    in the group's attribute ``fourierrecon``. See :func:`fourierrecon.io.files.replacing_folder` for how an old folder
+    is replaced.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def writing_zarr(
     scratch
         Folder of the scratch file; default: that in which ``path`` lies.
     n_threads
-        For making chunks; each holds about 90 MB. Default: the cores available to the process.
+        Threads that make chunks; each holds about 90 MB. Default: the cores available to the process.
     memory
         Largest resident memory of the process, bytes; with little of it there are fewer threads, but one.
     progress
@@ -117,7 +117,8 @@ def writing_zarr(
     Yields
     ------
     write
-        ``write(z, slab)`` takes a slab ``(y, x)``, in any order and from any thread; ``write(z, rows, y)`` some rows.
+        ``write(z, section)`` takes a section ``(y, x)``, in any order and from any thread; ``write(z, rows, y)`` takes
+        some rows.
 
     Raises
     ------

@@ -67,7 +67,7 @@ def read_warp(
         MRC or TIFF stack of the images, in the order of the file, with or without the excluded ones. Default: a stack
         of the same name beside the file or in ``tiltstack/NAME``, else Warp's averages of the movies.
     pixel_size
-        Of these images, Å. Default: that of the header, or ``PixelSize`` of the CTF, whichever fits
+        Pixel size of these images, Å. Default: that of the header, or ``PixelSize`` of the CTF, whichever fits
         ``ImageDimensionsAngstrom``, else what these make it; without them, the header's, else the CTF's.
     size
         ``(width, height, depth)`` of the tomogram, px of these images. Default: ``VolumeDimensionsAngstrom``.
@@ -153,7 +153,7 @@ def unstretched(series: TiltSeries) -> TiltSeries:
     Parameters
     ----------
     series
-        Of any program; only those of Warp whose stretched images were read are changed.
+        Tilt series of any program; only those of Warp whose stretched images were read are changed.
 
     Returns
     -------
