@@ -71,11 +71,11 @@ def print_comparison(
     Parameters
     ----------
     console
-        Where to.
+        Screen to write to.
     paths, volumes
-        Of A and B.
+        Files and volumes A and B.
     found
-        What the comparison says.
+        Result of the comparison.
     """
     from fourierrecon.cli.console import say
     from fourierrecon.cli.messages import print_warnings
@@ -107,7 +107,7 @@ def print_comparison(
         f"next best: {found.runner_up}, {abs(found.runner_up_fit):.2f}",
     )
     known = max(found.voxel_sizes) > 0
-    # no -0.00
+    # The sum turns -0.00 into 0.00.
     voxels, nm = (", ".join(f"{round(s * by, 2) + 0.0:.2f}" for s in found.shift) for by in (1, found.voxel_size / 10))
     say(console, "shift", f"of B from A (x, y, z): {voxels} voxels{f' ({nm} nm)' if known else ''}")
     line = f"B = {found.slope:.4g} A {'+' if found.offset >= 0 else '-'} {abs(found.offset):.4g}"

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def demo(
-    o: Annotated[Path, output_option("FOLDER", "Where to. Default: fourierrecon-demo", "--o")] = Path(
+    o: Annotated[Path, output_option("FOLDER", "Folder to write. Default: fourierrecon-demo", "--o")] = Path(
         "fourierrecon-demo"
     ),
     report: Annotated[
-        bool, output_option(FLAG, "Half volumes, too, and a report on all in one HTML file", "--report")
+        bool, output_option(FLAG, "Make half volumes as well, and a report in one HTML file", "--report")
     ] = False,
     j: Threads = None,
 ) -> None:
@@ -43,14 +43,14 @@ def demo(
 
 
 def report_demo(console: Console, report: DemoReport) -> None:
-    """Print what the demo did, how well the tomogram matches the truth, and what to try next.
+    """Print the steps of the demo, how well the tomogram matches the truth, and what to try next.
 
     Parameters
     ----------
     console
-        Where to.
+        Screen to write to.
     report
-        What the demo says.
+        Result of the demo.
     """
     from fourierrecon.cli.console import program, say
 

@@ -23,14 +23,14 @@ def import_series(
         list[Path], typer.Argument(metavar="SOURCE...", help="Sets or tilt series, as for reconstruct --t.")
     ],
     *,
-    o: Annotated[Path, output_option("FOLDER", "Folder of the new set; it is made", "--o", "-o")],
+    o: Annotated[Path, output_option("FOLDER", "Folder of the new set", "--o", "-o")],
     version: Annotated[
         str, output_option("VERSION", "relion4 (matrices) or relion5 (angles). Default: relion5", "--as")
     ] = "relion5",
     copy: Annotated[
-        bool, output_option(FLAG, "Copy the images into the folder, do not only name them", "--copy")
+        bool, output_option(FLAG, "Copy the images into the folder instead of only naming them", "--copy")
     ] = False,
-    overwrite: Annotated[bool, output_option(FLAG, "Replace a set that is there", "--overwrite")] = False,
+    overwrite: Annotated[bool, output_option(FLAG, "Replace a set that exists", "--overwrite")] = False,
     tn: TomogramName = None,
     supplement: SupplementOptions,
     alignment: AlignmentOptions,

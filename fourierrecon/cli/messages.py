@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fourierrecon.tomogram.request import Request
     from fourierrecon.transfer import Correction, Transfer
 
-#: Tilt angles that are listed to show an order.
+#: Number of tilt angles that are listed to show an order.
 FIRST_ANGLES = 5
 
 
@@ -32,9 +32,9 @@ def describe_region(region: Region, pixel_size: float) -> str:
     Parameters
     ----------
     region
-        The region.
+        Voxels of the tomogram.
     pixel_size
-        Of the unbinned images, Å.
+        Pixel size of the unbinned images, Å.
     """
     depth, height, width = region.shape
     place = ", ".join(f"{c:g}" for c in region.origin)
@@ -67,7 +67,7 @@ def describe_ctf(series: TiltSeries) -> str:
 
 
 def exposures_of(transfer: Transfer) -> str:
-    """Say which exposures a filter went by, if there is one; after a semicolon."""
+    """Give the exposures or B-factors of a filter, after a semicolon; an empty text without a filter."""
     exposure, b = transfer.damping[:, 1], transfer.damping[:, 0]
     if transfer.exposure == "grant":
         return f"; exposures {exposure.min():g} to {exposure.max():g} e⁻/Å² (as at 300 kV)"
@@ -91,16 +91,16 @@ def describe_images(series: TiltSeries) -> str:
 
 
 def describe_request(console: Console, request: Request, correction: Correction) -> None:
-    """Print what will be reconstructed, and how what was read is understood.
+    """Print what will be reconstructed, and how the input is understood.
 
     Parameters
     ----------
     console
-        Where to.
+        Screen to write to.
     request
-        What the options ask for.
+        Tilt series, region and weighting.
     correction
-        What is done about all that acts on the signal.
+        Correction of the CTF and of damage.
     """
     from fourierrecon.transfer import CTF_MODES, Transfer
 
@@ -115,7 +115,7 @@ def describe_request(console: Console, request: Request, correction: Correction)
         say(console, "CTF", "not applied (--noctf)")
     else:
         say(console, "CTF", describe_ctf(series))
-    if series.ctf is not None or correction.ctf_mode == "none":  # else an error comes, with its remedy
+    if series.ctf is not None or correction.ctf_mode == "none":  # without, an error with its remedy follows
         transfer = Transfer.of(series, correction, divides=request.strategy.divides)
         say(console, "images", f"{transfer.words}: {CTF_MODES[transfer.mode]}{exposures_of(transfer)}")
 
@@ -126,16 +126,16 @@ def print_warnings(console: Console, warnings: Iterable[str]) -> None:
     Parameters
     ----------
     console
-        Where to.
+        Screen to write to.
     warnings
-        As from :func:`fourierrecon.tomogram.checks.warnings_of`.
+        Warnings, as from :func:`fourierrecon.tomogram.checks.warnings_of`.
     """
     for line in warnings:
         console.print(Text.assemble((f"{'warning':<10}", "bold yellow"), in_options(line)), soft_wrap=True)
 
 
 def facts_of(series: TiltSeries) -> list[tuple[str, str]]:
-    """List what is known about a tilt series as ``(label, value)``, without reading its images.
+    """List facts on a tilt series as ``(label, value)``, without reading its images.
 
     Parameters
     ----------
@@ -175,12 +175,12 @@ def _order(angles: NDArray[np.float64]) -> str:
 
 
 def print_facts(console: Console, series: TiltSeries) -> None:
-    """Print a table of what is known about one tilt series.
+    """Print a table of facts on one tilt series.
 
     Parameters
     ----------
     console
-        Where to.
+        Screen to write to.
     series
         The tilt series.
     """
@@ -193,11 +193,11 @@ def print_table(console: Console, title: str, facts: Iterable[tuple[str, str]]) 
     Parameters
     ----------
     console
-        Where to.
+        Screen to write to.
     title
-        Line above it.
+        Line above the table.
     facts
-        Its rows.
+        Rows of the table.
     """
     table = Table(box=box.SIMPLE, show_header=False, title=Text(title, style="bold"), title_justify="left")
     table.add_column(style="bold", no_wrap=True)
@@ -213,7 +213,7 @@ def print_overview(console: Console, all_series: Sequence[TiltSeries]) -> None:
     Parameters
     ----------
     console
-        Where to.
+        Screen to write to.
     all_series
         The tilt series.
     """

@@ -89,11 +89,11 @@ def print_coverage(console: Console, series: TiltSeries, sees: NDArray[np.bool_]
     Parameters
     ----------
     console
-        Where to.
+        Screen to write to.
     series
         The tilt series.
     sees
-        From :func:`fourierrecon.tomogram.checks.visibility`.
+        Visibility of voxels, from :func:`fourierrecon.tomogram.checks.visibility`.
     """
     import numpy as np
     from rich.columns import Columns
@@ -109,7 +109,7 @@ def print_coverage(console: Console, series: TiltSeries, sees: NDArray[np.bool_]
         f"{n_all} of {len(parts)} images see 95 % of the region or more, the least {100 * parts.min():.0f} %; "
         f"{100 * (count == len(sees)).mean():.0f} % of it is seen by all, {100 * (count == 0).mean():.0f} % by none",
     )
-    angles = np.round(series.tilt_angles, 1) + 0.0  # no -0.0
+    angles = np.round(series.tilt_angles, 1) + 0.0  # turns -0.0 into 0.0
     cells = [f"tilt {i + 1} ({angles[i]:.1f}°): {100 * parts[i]:.1f} %" for i in listed]
     if cells:
         console.print(Columns(cells, equal=True, padding=(0, 3)))
@@ -121,11 +121,11 @@ def print_forecast(console: Console, forecast: Forecast, output: Path | None) ->
     Parameters
     ----------
     console
-        Where to.
+        Screen to write to.
     forecast
-        What it takes.
+        Memory, space and time of the reconstruction.
     output
-        File to be written, if it is known.
+        File to be written; None: not known.
     """
     from fourierrecon.cli.console import in_bytes, say
     from fourierrecon.cli.messages import print_warnings
@@ -160,7 +160,7 @@ def print_forecast(console: Console, forecast: Forecast, output: Path | None) ->
 
 
 def _time(seconds: float) -> str:
-    """Give a time for people."""
+    """Give a time as text."""
     if seconds < 120:
         return f"{max(seconds, 0.1):.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -126,7 +126,7 @@ def test_too_little_memory_is_said_with_the_remedy() -> None:
 
 
 def test_a_full_disk_is_said_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DataError, match=r"scratch space of .* GB in .*left; choose another folder \(--scratch\)"):
+    with pytest.raises(DataError, match=r"scratch space of .* GB in .*left; choose another folder \(scratch=\.\.\.\)"):
         ScratchFile(tmp_path, 1 << 20, (1 << 20, 1 << 10), np.float32)
     monkeypatch.setattr("os.posix_fallocate", _full)
     with pytest.raises(DataError, match="No space left"):
