@@ -18,6 +18,22 @@ OPTIONS = {
     "voltage": "--voltage",
     "spherical_aberration": "--Cs",
     "amplitude_contrast": "--Q0",
+    "folder": "--o",
+    "halves": "--halves",
+    "projection": "--do_proj",
+    "companions": "--companions",
+    "centre": "--centre_proj",
+    "ending": "--format",
+    "like": "--like",
+    "redo": "--redo",
+    "part": "--shard",
+    "memory": "--memory",
+    "scheduler": "--scheduler",
+    "kind": "--cluster",
+    "workers": "--workers",
+    "tls_ca": "--tls_ca",
+    "tls_cert": "--tls_cert",
+    "tls_key": "--tls_key",
 }
 
 

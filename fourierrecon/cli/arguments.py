@@ -125,6 +125,7 @@ def read_recipe(
         If an option makes no sense, or two contradict each other.
     """
     from fourierrecon.geometry.axis_order import LIKE
+    from fourierrecon.report.assessment import report_memory
     from fourierrecon.sets.recipe import Recipe
     from fourierrecon.tomogram.companions import VOLUMES
 
@@ -150,26 +151,26 @@ def read_recipe(
     strategies = [choose_weighting(no_weight, pre_weight, text, snr) for text in given]
     width, height, depth = (parse_length(text, f"--{letter}") for text, letter in zip(size, "whd", strict=True))
     return Recipe(
-        choose_source(sets),
-        extras,
-        offsets,
-        folder,
-        tuple(dict.fromkeys(strategies)),
-        (-voxel_size,) if voxel_size is not None else tuple(dict.fromkeys(factors or [DEFAULT_BINNING])),
-        origin,
-        (width, height, depth),
-        settings,
-        "frames" if halves == "frames" else "tilts" if halves == "tilts" else None,
-        projection,
-        dtype,
-        f".{ending}",
-        like,
-        passport,
-        resume,
-        ("inputs", "options", "version") if redo else (),
-        skip_bad_images,
-        tuple(dict.fromkeys(companions)),
-        report,
+        source=choose_source(sets),
+        folder=folder,
+        extras=extras,
+        corrections=offsets,
+        weightings=tuple(dict.fromkeys(strategies)),
+        binnings=(-voxel_size,) if voxel_size is not None else tuple(dict.fromkeys(factors or [DEFAULT_BINNING])),
+        origin=origin,
+        size=(width, height, depth),
+        settings=settings,
+        halves="frames" if halves == "frames" else "tilts" if halves == "tilts" else None,
+        projection=projection,
+        dtype=dtype,
+        ending=f".{ending}",
+        like=like,
+        passport=passport,
+        resume=resume,
+        redo=("inputs", "options", "version") if redo else (),
+        skip_bad_images=skip_bad_images,
+        companions=tuple(dict.fromkeys(companions)),
+        report_memory=report_memory if report else None,
     )
 
 

@@ -144,7 +144,7 @@ def plan(
         series = series.select([tilt for tilt in range(series.n_tilts) if tilt not in without_ctf(series)])
     with announcing_compilation(console):
         needs = forecast(
-            series, region, request.strategy, n_threads=j, taper=(td, tf), output=o, memory=memory, scratch=scratch,
+            series, region, request.weighting, n_threads=j, taper=(td, tf), output=o, memory=memory, scratch=scratch,
             dtype=kind, correction=correction,
         )  # fmt: skip
     print_forecast(console, needs, o)

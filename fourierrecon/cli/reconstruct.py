@@ -170,7 +170,7 @@ def reconstruct(
     )  # fmt: skip
     console = screen()
     if is_folder(output):
-        from fourierrecon.cli.set_progress import reconstruct_set
+        from fourierrecon.cli.set_progress import show_set
         from fourierrecon.sets.recipe import Projection
 
         recipe = arguments.read_recipe(
@@ -199,8 +199,10 @@ def reconstruct(
         if scheduler is not None or cluster is not None or workers is not None or tls_ca or tls_cert or tls_key:
             from fourierrecon.sets.cluster import Cluster
 
-            place = Cluster(scheduler, cluster, workers, (tls_ca, tls_cert, tls_key))
-        status = reconstruct_set(console, recipe, tn or [], part=part, quiet=quiet, cluster=place)
+            place = Cluster(
+                scheduler=scheduler, kind=cluster, workers=workers, tls_ca=tls_ca, tls_cert=tls_cert, tls_key=tls_key
+            )
+        status = show_set(console, recipe, tn or [], part=part, quiet=quiet, cluster=place)
         if report:
             from fourierrecon.cli.report import report_folder
 
@@ -246,12 +248,12 @@ def _measure(
     """Give the strategy with its SNR measured, where that is asked for, and say what it is."""
     from fourierrecon.cli.console import say
     from fourierrecon.engine.signal_to_noise import with_snr
-    from fourierrecon.io.relion.read import halves_at_hand
+    from fourierrecon.tomogram.halves import halves_for_snr
     from fourierrecon.weighting.snr import SnrCurve, snr_words
 
     strategy = with_snr(
-        request.strategy, series, request.region.binning, correction=settings.correction,
-        halves=halves_at_hand(request.source, series.name, kept), n_threads=settings.n_threads,
+        request.weighting, series, request.region.binning, correction=settings.correction,
+        halves=halves_for_snr(request.source, series.name, kept), n_threads=settings.n_threads,
     )  # fmt: skip
     curve = getattr(strategy, "snr", None)
     if isinstance(curve, SnrCurve):
@@ -280,8 +282,11 @@ def _reconstruct_one(
 
     from fourierrecon.cli.console import ProgressBars, program, say, screen, size_of
     from fourierrecon.cli.messages import describe_request, print_warnings
+    from fourierrecon.display.preview import preview_memory
     from fourierrecon.engine.storage import check_room
+    from fourierrecon.report.assessment import report_memory
     from fourierrecon.runtime.memory import release
+    from fourierrecon.runtime.threads import available_cores
     from fourierrecon.tomogram import checks
     from fourierrecon.tomogram.file import TomogramFile
     from fourierrecon.tomogram.inputs import input_files, protect
@@ -304,15 +309,21 @@ def _reconstruct_one(
         from fourierrecon.quality.bad_images import without_bad_images
 
         series, kept = without_bad_images(series, ctf=corrected, n_threads=settings.n_threads)
-    request = replace(request, strategy=_measure(console, request, series, kept, settings))
+    request = replace(request, weighting=_measure(console, request, series, kept, settings))
     with folders_of(o), ProgressBars(console) as stages:
-        file = TomogramFile(o, series, region, request.strategy, replace(settings, progress=stages), like, dtype)
+        file = TomogramFile(
+            path=o, series=series, region=region, weighting=request.weighting,
+            settings=replace(settings, progress=stages), like=like, dtype=dtype,
+        )  # fmt: skip
         file.check()
-        for option, needed in file.memory_of(preview, report).items():
-            check_room(option, needed, settings.memory)
+        if preview:
+            check_room("--preview", file.memory_after(preview_memory(region.shape)), settings.memory)
+        if report:
+            needed = report_memory(series, region.shape, settings.n_threads or available_cores())
+            check_room("--report", file.memory_after(needed), settings.memory)
         from fourierrecon.engine.several_volumes import VolumeOrder, reconstruct_many
 
-        order = VolumeOrder(series, file.writing, region, request.strategy, beside=file.beside)
+        order = VolumeOrder(series, file.writing, region, request.weighting, beside=file.beside)
         reconstruct_many([order], replace(settings, progress=stages, scratch=file.scratch))
         written = file.finish_passport(passport is not None, request.source, passport)
     if written is not None:

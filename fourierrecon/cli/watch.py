@@ -122,11 +122,11 @@ def watch(
     """
     from fourierrecon.cli import arguments
     from fourierrecon.cli.console import screen
+    from fourierrecon.cli.set_progress import show_watch
     from fourierrecon.engine.settings import Settings
     from fourierrecon.geometry.corrections import AlignmentCorrections
     from fourierrecon.io import Supplement
     from fourierrecon.sets.recipe import Projection
-    from fourierrecon.sets.watch import watch_folder
 
     recipe = arguments.read_recipe(
         (folder, None),
@@ -161,4 +161,4 @@ def watch(
         redo=redo,
     )
     seconds = None if idle is None else 60 * idle
-    raise typer.Exit(watch_folder(screen(), recipe, every=every, idle=seconds, quiet=quiet))
+    raise typer.Exit(show_watch(screen(), recipe, every=every, idle=seconds, quiet=quiet))

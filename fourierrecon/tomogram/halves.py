@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +13,9 @@ from numpy.typing import NDArray
 from fourierrecon.errors import DataError
 from fourierrecon.io.relion.read import read_halves
 from fourierrecon.quality.bad_images import where_from
-from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.tilt_series import ImageStack, TiltSeries, chosen_images
 
+#: Columns that name the half images.
 COLUMNS = {"Even": "rlnMicrographNameEven", "Odd": "rlnMicrographNameOdd"}
 
 
@@ -40,18 +43,46 @@ def half_series(source: Path, series: TiltSeries) -> dict[str, TiltSeries]:
     if not images:
         raise DataError(
             f"{source}: {series.name} has no images of even and odd frames ({', '.join(COLUMNS.values())}); add them, "
-            f"or use --halves tilts"
+            f"or use halves='tilts'"
         )
     for half, stack in images.items():
         if tuple(stack.shape) != tuple(series.images.shape):
             size, other = (f"{s[0]} images of {s[2]} x {s[1]} px" for s in (stack.shape, series.images.shape))
             raise DataError(
                 f"{source}: the half images of {series.name} ({COLUMNS[half]}) are {size}, the full ones {other}; the "
-                f"alignment is that of the full ones: make the halves of the same size, or use --halves tilts"
+                f"alignment is that of the full ones: make the halves of the same size, or use halves='tilts'"
             )
     halves = {half: replace(series, images=stack) for half, stack in images.items()}
     _check_different(source, halves["Even"], halves["Odd"])
     return halves
+
+
+def halves_for_snr(source: Path, name: str, kept: Sequence[int] | None = None) -> dict[str, ImageStack]:
+    """Open the half images of a tilt series, as the better source of its signal-to-noise ratio, if it has them.
+
+    Half images are welcome here, not needed: a set may name them long after their files are gone. Then there is a
+    warning, and the ratio is measured from neighbouring tilts.
+
+    Parameters
+    ----------
+    source
+        File that the series was read from, of any program.
+    name
+        Name of the series.
+    kept
+        0-based numbers of the images to take; None: all.
+    """
+    if source.suffix.lower() != ".star":
+        return {}
+    try:
+        halves = read_halves(source, name)
+    except DataError as error:
+        warnings.warn(
+            f"the images of even and odd frames cannot be used ({error}); the SNR is measured from neighbouring tilts",
+            stacklevel=2,
+        )
+        return {}
+    return halves if kept is None else {half: chosen_images(images, kept) for half, images in halves.items()}
 
 
 def _check_different(source: Path, even: TiltSeries, odd: TiltSeries) -> None:
@@ -64,7 +95,7 @@ def _check_different(source: Path, even: TiltSeries, odd: TiltSeries) -> None:
         if named_twice or (tilt in looked_at and _copies(even.images[tilt], odd.images[tilt])):
             raise DataError(
                 f"{source}: the even and the odd image of tilt {tilt + 1} of {even.name} are the same "
-                f"({where_from(even, tilt)}; {where_from(odd, tilt)}); correct these columns, or use --halves tilts"
+                f"({where_from(even, tilt)}; {where_from(odd, tilt)}); correct these columns, or use halves='tilts'"
             )
 
 
