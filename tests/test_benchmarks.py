@@ -1,4 +1,4 @@
-"""The methods that `benchmarks/peers.py` compares reconstruct the same volume; their times are no business of tests."""
+"""The methods of `benchmarks/peers.py` reconstruct the same volume; the pages show the figures of the JSON files."""
 
 from __future__ import annotations
 
@@ -38,3 +38,14 @@ def test_what_is_missing_is_left_out(peers: ModuleType, monkeypatch: pytest.Monk
     size = ["--size", "32", "32", "16", "--tilts", "3", "--runs", "1", "--no-errors"]
     peers.main([*size, "--only", "fourierrecon", "finufft", "--json", str(record)])
     assert "pip install finufft" in json.loads(record.read_text(encoding="utf-8"))["left_out"]["finufft"]
+
+
+def test_tables_on_the_pages_are_those_of_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    tables = import_module("tables")
+    shown: set[str] = set()
+    for page in tables.PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert tables.filled(text) == text, "run: python benchmarks/tables.py"
+        shown |= {found[2] for found in tables.TABLE.finditer(text)}
+    assert shown == {path.stem for path in tables.RESULTS.glob("*.json")}

@@ -17,6 +17,7 @@ from fourierrecon import Region, __version__, reconstruct
 from fourierrecon.cli.app import app
 from fourierrecon.quality.wedge import wedge_correlation, wedge_mask
 from fourierrecon.simulation.gaussians import Gaussians
+from fourierrecon.simulation.microscope import realistic_ctf
 from fourierrecon.simulation.simulate import simulate, write_simulation
 from fourierrecon.weighting import NoWeighting, Weighting, available, from_text
 
@@ -31,9 +32,9 @@ RELION = [
 ]  # fmt: skip
 
 
-def block(language: str) -> str:
-    """Give the only code of a language on the page."""
-    found = re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+def block(language: str, page: Path = PAGE) -> str:
+    """Give the only code of a language on a page."""
+    found = re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     assert len(found) == 1
     return str(found[0])
 
@@ -108,13 +109,49 @@ def test_what_to_cite_is_this_version() -> None:
     assert f"version = {{{__version__}}}" in (DOCS / "cite.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["index", "large", "api"])
-def test_code_on_the_pages_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", ["README.md", "docs/large.md", "docs/api.md"])
+def test_code_on_the_pages_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     specimen = Gaussians(np.array([[20.0, 18, 9]]), np.asarray(2.0), np.asarray(1.0))
-    write_simulation(tmp_path, simulate(specimen, (40, 36, 18), tilt_angles=(-40, 0, 40), snr=None))
+    series = simulate(specimen, (40, 36, 18), tilt_angles=(-40, 0, 40), ctf=realistic_ctf(3, seed=0), snr=None)
+    write_simulation(tmp_path, series)
     monkeypatch.chdir(tmp_path)
-    (code,) = re.findall(r"^```python\n(.*?)^```$", (DOCS / f"{name}.md").read_text(encoding="utf-8"), re.DOTALL | re.M)
-    # the simulated series has no CTF
-    code = re.sub(r"(weighting=Wiener\(snr=10\)|memory=4_000_000_000)", r"\1, ctf=False", code)
-    exec(compile(code, name, "exec"), {})
+    exec(compile(block("python", DOCS.parent / page), page, "exec"), {})
     assert (tmp_path / "TS_01.mrc").stat().st_size > 1024
+
+
+def test_the_weighting_on_the_page_of_plug_ins_divides(tmp_path: Path) -> None:
+    (tmp_path / "gentle.py").write_text(block("python", DOCS / "plugins.md"), encoding="utf-8")
+    gentle = runpy.run_path(str(tmp_path / "gentle.py"))["Gentle"]
+    data = np.full((2, 3), 4, np.complex64)
+    gentle(floor=0.0).normalise(data, np.full((2, 3), 4, np.float32))
+    np.testing.assert_allclose(data, 2)
+
+
+def test_the_readme_is_one_page_and_its_files_exist() -> None:
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    assert len(readme.splitlines()) <= 120
+    targets = re.findall(r"\]\(([^)#]+)", readme)
+    assert len(targets) > 10
+    assert [target for target in targets if not (DOCS.parent / target).is_file()] == []
+
+
+def test_files_that_the_page_of_rooms_names_exist() -> None:
+    page = (DOCS / "house.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:fourierrecon|engine|weighting|tests)/[a-z0-9_/]+(?:\.py|/))`", page)
+    assert len(named) > 8
+    roots = (DOCS.parent, DOCS.parent / "fourierrecon")
+    assert [name for name in named if not any((root / name).exists() for root in roots)] == []
+
+
+def test_the_drawings_of_the_rooms_are_the_contract_of_ci() -> None:
+    root = DOCS.parent
+    contracts = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    floors = [set(layer.split(" : ")) for layer in layers]
+    drawing = (root / "README.md").read_text(encoding="utf-8").split("```text\n")[1].split("```")[0]
+    rows = [line[:46].replace(".py", "").split() for line in drawing.splitlines() if "↓" not in line]
+    assert [set(row) for row in rows] == floors
+    line = " ".join((DOCS / "house.md").read_text(encoding="utf-8").split("```text\n")[1].split("```")[0].split())
+    assert [set(floor.replace(".py", "").split(", ")) for floor in line.split(" -> ")] == floors

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fourierrecon.cli.messages_table import in_options
 from fourierrecon.cli.options import Threads, output_option
 from fourierrecon.errors import UsageError
 from fourierrecon.text import quoted
@@ -16,7 +18,7 @@ from fourierrecon.text import quoted
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fourierrecon.report.assessment import Findings
+    from fourierrecon.report.findings import Findings
     from fourierrecon.tomogram.request import Request
     from fourierrecon.transfer import Correction
 
@@ -75,7 +77,10 @@ def report_folder(console: Console, folder: Path, page: Path | None = None, *, n
     subjects = subjects_in(folder)
     found = []
     for subject in subjects:
-        findings = find_out(subject, n_threads=n_threads)
+        shown = replace(
+            subject, error=in_options(subject.error), notes=tuple(in_options(note) for note in subject.notes)
+        )
+        findings = find_out(shown, n_threads=n_threads)
         found.append(findings)
         say(console, "report", describe(findings))
     with folders_of(page):
@@ -171,9 +176,16 @@ def report_one(
         ("source", str(request.source.absolute())),
     )
     subject = Subject(
-        series.name, path, series, request.region, like, notes=tuple(notes), seconds=seconds, facts=facts,
+        series.name,
+        path,
+        series,
+        request.region,
+        like,
+        notes=tuple(in_options(note) for note in notes),
+        seconds=seconds,
+        facts=facts,
         skipped=skipped,
-    )  # fmt: skip
+    )
     found = find_out(subject, n_threads=n_threads)
     say(console, "report", describe(found))
     write_report(page, f"Tomogram {series.name}", [found], _advice([found]))

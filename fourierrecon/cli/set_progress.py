@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from fourierrecon.cli.console import ProgressBars, program, say
+from fourierrecon.cli.messages_table import in_options
 from fourierrecon.runtime.threads import Progress
 from fourierrecon.sets.cluster import Cluster
 from fourierrecon.sets.follower import Follower
@@ -16,7 +17,7 @@ from fourierrecon.sets.outcomes import Outcome
 from fourierrecon.sets.recipe import Recipe
 from fourierrecon.sets.run import reconstruct_set
 from fourierrecon.sets.watching import watch
-from fourierrecon.text import in_options, quoted
+from fourierrecon.text import quoted
 
 
 def show_set(

@@ -1,5 +1,6 @@
-"""Make weighted planes consistent: what is inserted projects back to the images also where central slices crowd.
+"""The correction near the tilt axis, the last part of density compensation (:mod:`fourierrecon.engine.grid_weights`).
 
+It makes weighted planes consistent: their volume projects back to the images also where central slices crowd.
 A pointwise division by gridded weights is right where slices lie close, and where one passes alone, but not near the
 tilt axis and at the borders of the wedge, where the density of slices changes within the resolution that the depth of
 the region gives (one over the depth). Nearly all of what is wrong there lies within a few times that resolution of
@@ -35,8 +36,8 @@ WEAK = 0.02
 FLOOR = 0.01
 
 
-class Consistency:
-    """Corrects the samples of planes; buffers of one thread.
+class AxisCorrection:
+    """Correct the samples of planes near the tilt axis; one for each thread, with its buffers.
 
     Parameters
     ----------
@@ -95,7 +96,7 @@ class Consistency:
         weight += np.float32(FLOOR)
         data = grid[inner, columns]
         data /= weight[:, columns]
-        # to real space, cut to the region, and back: the alternating signs of the grid cancel
+        # go to real space, cut to the region, and go back: the alternating signs of the grid cancel
         for backward in (True, False):
             fft.transform(data, 1, backward=backward)
             fft.transform(data, 0, backward=backward)
@@ -160,7 +161,7 @@ def _add_lost(
         ln = lines[tilt]
         low, high = min(band[tilt, 0], band[tilt, 1]), max(band[tilt, 0], band[tilt, 1])
         if (band[tilt, 1] - band[tilt, 0]) * ln[2, 1] < 0:
-            continue  # no sample
+            continue  # the line has no sample in the band
         for el in range(low, high + 1):
             k_o = ln[2, 0] * j + ln[2, 1] * el
             o_at = k_o * no + no / 2 + PAD - half

@@ -20,7 +20,7 @@ from fourierrecon.engine import fft
 from fourierrecon.engine.coverage import Mask
 from fourierrecon.engine.fft import fast_length
 from fourierrecon.errors import DataError
-from fourierrecon.quality.bad_images import LARGEST, sound_pixels, where_from
+from fourierrecon.geometry.sound_images import LARGEST, sound_pixels, where_from
 from fourierrecon.runtime.arrays import Complex, Real
 from fourierrecon.runtime.compiled import compiled
 from fourierrecon.runtime.memory import Workspace
@@ -85,9 +85,9 @@ def sampling(
     binning
         Voxel over bin-1 px.
     mask
-        Of the images; where it begins outside of them, a border is added.
+        Mask of the images; a border is added where the mask begins outside of them.
     spread
-        How far the 2D filters move signal, bin-1 px: so much room is left around the image.
+        Distance by which the 2D filters move signal, bin-1 px: that much room is left around the image.
     filtered
         Whether there is any 2D filter.
     late
@@ -137,11 +137,11 @@ def load_image(series: TiltSeries, tilt: int, *, keep_mean: bool = False) -> Rea
         kind = f"pixels beyond {LARGEST:g}" if np.isfinite(image).all() else "NaN or infinite pixels"
         raise DataError(
             f"{_name(series, tilt)} holds {int(image.size - sound.sum())} {kind}, the first at x = {x}, y = {y}: "
-            f"{image[y, x]:g}; repair the image, or leave such images out (--skip_bad_images)"
+            f"{image[y, x]:g}; repair the image, or leave such images out (skip_bad_images=True)"
         )
     if low == high and (low == 0 or not keep_mean):
         raise DataError(
-            f"{_name(series, tilt)} is blank: every pixel is {low:g}; leave such images out (--skip_bad_images)"
+            f"{_name(series, tilt)} is blank: every pixel is {low:g}; leave such images out (skip_bad_images=True)"
         )
     return image
 
@@ -159,7 +159,8 @@ def prepare_image(
     level: float,
     filters: list[ImageFilter],
     binning: float,
-    scratch: Workspace,
+    workspace: Workspace,
+    *,
     shared: dict[object, Complex],
     share: object,
 ) -> Real:
@@ -170,16 +171,16 @@ def prepare_image(
     image
         ``(height, width)``, float32.
     grid
-        From :func:`sampling`.
+        Grid from :func:`sampling`.
     masks
-        From :func:`image_masks`.
+        Masks from :func:`image_masks`.
     level
         Grey level to subtract.
     filters
         2D filters; frequencies in cycles per voxel.
     binning
         Voxel over bin-1 px.
-    scratch
+    workspace
         Memory for it, and for the result.
     shared, share
         Transforms of this image that may be used again, under a name that stands for border and first mask. The finest
@@ -195,18 +196,18 @@ def prepare_image(
     half_columns = columns // 2 + 1
     name = share, level, grid.padded
     if not grid.filters or name not in shared:
-        extended = _continue(image, np.float32(level), grid.border, scratch)
+        extended = _continue(image, np.float32(level), grid.border, workspace)
         extended *= masks[0]
         if not grid.filters:
             return extended
-        spectrum = fft.real_forward(extended, width, scratch)[:, :half_columns]
-        whole = scratch.array("full", (height, half_columns), np.complex64)
+        spectrum = fft.real_forward(extended, width, workspace)[:, :half_columns]
+        whole = workspace.array("full", (height, half_columns), np.complex64)
         whole[: len(spectrum)] = spectrum
         whole[len(spectrum) :] = 0
         fft.transform(whole, 0, backward=False)
         shared[name] = whole
     full = shared[name][:, :half_columns]
-    kept = scratch.array("kept", (rows, half_columns), np.complex64)
+    kept = workspace.array("kept", (rows, half_columns), np.complex64)
     upper = rows // 2
     kept[:upper] = full[:upper]
     kept[upper:] = full[height - (rows - upper) :]
@@ -216,7 +217,7 @@ def prepare_image(
         kept *= image_filter(fx, fy.astype(np.float32))
     kept *= np.float32(1 / (height * width))
     fft.transform(kept, 0, backward=True)
-    prepared: Real = scratch.array("prepared", (rows, columns), np.float32)
+    prepared: Real = workspace.array("prepared", (rows, columns), np.float32)
     fft.real_backward(kept, 1, columns, prepared)
     prepared *= masks[1]
     return prepared
@@ -229,12 +230,12 @@ def mean_level(image: Real, taper: Real | None) -> float:
     return float((image * taper).sum(dtype=np.float64) / max(taper.sum(dtype=np.float64), 1e-9))
 
 
-def _continue(image: Real, level: np.float32, border: int, scratch: Workspace) -> Real:
+def _continue(image: Real, level: np.float32, border: int, workspace: Workspace) -> Real:
     """Take the grey level off an image, and continue it by odd reflection about its border pixels."""
     if max(border, 1) >= min(image.shape):
         return np.pad(image - level, border, mode="reflect", reflect_type="odd")
     height, width = image.shape
-    result: Real = scratch.array("extended", (height + 2 * border, width + 2 * border), np.float32)
+    result: Real = workspace.array("extended", (height + 2 * border, width + 2 * border), np.float32)
     core = result[border : border + height]
     np.subtract(image, level, out=core[:, border : border + width])
     if border:
@@ -265,15 +266,15 @@ def image_masks(image_shape: tuple[int, int], grid: ImageGrid, mask: Mask, count
     return first, last
 
 
-def filters_of(strategy: Weighting, views: TiltViews, tilt: int, *, transfer: bool) -> list[ImageFilter]:
-    """Give the 2D filters of one image: what the strategy asks for and, if wanted, its transfer function."""
+def filters_of(weighting: Weighting, views: TiltViews, tilt: int, *, transfer: bool) -> list[ImageFilter]:
+    """Give the 2D filters of one image: what the weighting asks for and, if wanted, its transfer function."""
     filters: list[ImageFilter] = []
     seen = views.transfers
     if transfer and seen.applies:
         phases, envelope = seen.phases(tilt, views.voxel_size), views.envelopes[tilt]
         filters.append(lambda fx, fy: _transfer_grid(fx.ravel(), fy.ravel(), phases, seen.form, envelope, PER_CYCLE))
-    if strategy.has_filter:
-        filters.append(lambda fx, fy: strategy.image_filter(tilt, fx, fy, views))
+    if weighting.has_filter:
+        filters.append(lambda fx, fy: weighting.image_filter(tilt, fx, fy, views))
     return filters
 
 
@@ -300,7 +301,7 @@ def cut_window(prepared: Real, start: NDArray[np.int64], stop: NDArray[np.int64]
     prepared
         ``(height, width)``.
     start, stop
-        Of the window ``(x, y)``.
+        First pixel and end of the window, ``(x, y)``.
     transpose
         Give ``(x, y)`` instead of ``(y, x)``.
     """

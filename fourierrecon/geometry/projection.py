@@ -1,14 +1,11 @@
-"""geometry.projection"""
+"""Projection matrices from angles and shifts, and what they say of the tilt axis and the rotation centre."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-if TYPE_CHECKING:
-    from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.tilt_series import TiltSeries
 
 
 def rotation(axis: str, degrees: ArrayLike) -> NDArray[np.float64]:
@@ -21,14 +18,12 @@ def rotation(axis: str, degrees: ArrayLike) -> NDArray[np.float64]:
     degrees
         Angle, any shape.
     """
-    angle = np.radians(np.asarray(degrees, float))
-    c, s = np.cos(angle), np.sin(angle)
-    first, second = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
-    matrix = np.zeros((*angle.shape, 3, 3)) + np.eye(3)
-    matrix[..., first, first] = matrix[..., second, second] = c
-    matrix[..., first, second] = -s
-    matrix[..., second, first] = s
-    return matrix
+    # takes 0.2 s to load, and sets of RELION 4 need no rotations
+    from scipy.spatial.transform import Rotation
+
+    angles = np.asarray(degrees, float)
+    matrices = Rotation.from_euler(axis, angles.reshape(-1, 1), degrees=True).as_matrix()
+    return np.asarray(matrices.reshape(*angles.shape, 3, 3), np.float64)
 
 
 def projection_matrices(
@@ -56,7 +51,7 @@ def projection_matrices(
     shifts
         Image shifts ``(x, y)`` in px, ``(n_tilts, 2)``.
     magnification
-        Of each image, ``(n_tilts,)`` or one value.
+        Magnification of each image, ``(n_tilts,)`` or one value.
     """
     tilts = np.atleast_1d(np.asarray(tilt_angles, float))
     n = len(tilts)
@@ -105,11 +100,11 @@ def rotation_centre(series: TiltSeries) -> NDArray[np.float64]:
         return np.asarray(series.middle, float)
     if series.rotation_centre is None and series.size is not None:
         return series.world_origin + (np.asarray(series.size, float) - 1) / 2
-    return _image_centre(series)
+    return image_centre(series)
 
 
-def _image_centre(series: TiltSeries) -> NDArray[np.float64]:
-    """Give the rotation centre, or the world point whose projections lie nearest to all image centres."""
+def image_centre(series: TiltSeries) -> NDArray[np.float64]:
+    """Give the rotation centre of the source, or the world point whose projections lie nearest to all image centres."""
     if series.rotation_centre is not None:
         return np.asarray(series.rotation_centre, float)
     height, width = series.image_shape

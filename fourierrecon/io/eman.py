@@ -63,7 +63,7 @@ def read_eman(
         Images of all tilts, MRC or TIFF. Default: ``tlt_file`` of the file, or one of that name in MRC or TIFF beside
         it; EMAN2's HDF5 is not read.
     pixel_size
-        Of these images, Å; a whole multiple of ``apix_unbin`` for binned ones. Default: ``apix_unbin``.
+        Pixel size of these images, Å; a whole multiple of ``apix_unbin`` for binned ones. Default: ``apix_unbin``.
     voltage, spherical_aberration
         kV, mm; default: from the file.
     amplitude_contrast
@@ -119,10 +119,10 @@ def read_eman(
         projections,
         pixel,
         path.stem.removesuffix("_info"),
-        ctf,
+        ctf=ctf,
         tilt_angles=table[:, 3],
         rotation_centre=(0.0, 0.0, 0.0),
-        frame="EMAN2 (world about the rotation centre, the middle of the volume)",
+        coordinate_frame="EMAN2 (world about the rotation centre, the middle of the volume)",
         source=str(path),
         ctf_missing=missing,
         hand=-1,

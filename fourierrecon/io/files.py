@@ -62,7 +62,7 @@ def read_lines(path: Path, what: str) -> list[str]:
     path
         The file.
     what
-        What to give instead, for messages.
+        Right file to give instead, for messages.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def check_writable(path: str | os.PathLike[str], n_bytes: int = 0, *, folder: bo
     n_bytes
         Its size, if known, to be compared with the space left.
     folder
-        It will be a Zarr folder, not a file.
+        Whether the target will be a Zarr folder, not a file.
 
     Raises
     ------
@@ -220,7 +220,7 @@ def find_file(name: str, *bases: Path, where: str) -> Path:
     Parameters
     ----------
     name
-        As written in the STAR file.
+        Name as written in the STAR file.
     bases
         STAR files that lead to this name.
     where
@@ -254,11 +254,11 @@ def _notice(path: Path, folders: list[Path], where: str) -> None:
     Parameters
     ----------
     path
-        What was found.
+        File that was found.
     folders
         Working directory, those of the STAR files, and the one that the name starts from.
     where
-        Which file, block and column names it.
+        File, block and column that name it.
     """
     place = Path(os.path.normpath(path)).parent
     if place not in _noticed and not any(place.is_relative_to(folder) for folder in folders):
@@ -309,7 +309,7 @@ def marking(folder: Path) -> Iterator[Path]:
     Parameters
     ----------
     folder
-        That is there.
+        Existing folder.
     """
     file, path = _new_file(folder / "mark")
     with file:
@@ -324,7 +324,7 @@ def _new_file(target: Path) -> tuple[BinaryIO, Path]:
     while True:
         part = _part(target.parent)
         file = part.open("xb")
-        # who looks for what is left over may have been faster
+        # another process that looks for leftovers may have been faster
         _lock(file.fileno(), wait=True)
         if part.exists():
             return file, part

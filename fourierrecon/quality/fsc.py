@@ -1,4 +1,4 @@
-"""quality.fsc"""
+"""Fourier shell correlation: the curve of two volumes, and the resolution that it gives."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def fourier_shell_correlation(
     mask
         ``(z, y, x)``: multiplies both volumes, after their means within it are taken off.
     fourier_mask
-        ``(z, y, x // 2 + 1)``: the Fourier points to count, for instance :func:`wedge_mask`.
+        ``(z, y, x // 2 + 1)``: the Fourier points to count, for instance
+        :func:`fourierrecon.quality.wedge.wedge_mask`.
 
     Returns
     -------
@@ -122,7 +123,7 @@ class ShellCorrelation:
     def against_truth(self) -> ShellCorrelation:
         """Estimate from half maps the correlation of the map of all data with the truth: ``sqrt(2 FSC / (1 + FSC))``.
 
-        Where the half maps do not correlate it is 0.
+        It is 0 where the half maps do not correlate.
         """
         return self._mapped(lambda c: np.sqrt(2 * c / (1 + c)))
 
@@ -148,17 +149,29 @@ def shell_correlation(
     voxel_size
         Å.
     mask
-        ``(z, y, x)``: soft weights in real space, as from :func:`soft_box` or :func:`soften`; default: none.
+        ``(z, y, x)``: soft weights in real space, as from :func:`fourierrecon.quality.masks.soft_box` or
+        :func:`fourierrecon.quality.masks.soften`; default: none.
     measured
-        ``(z, y, x // 2 + 1)``: the Fourier points to count, as from :func:`tilt_range_mask` or
-        :func:`fourierrecon.quality.wedge.wedge_mask`, or weights of them; default: all.
+        ``(z, y, x // 2 + 1)``: the Fourier points to count, as from
+        :func:`fourierrecon.quality.wedge.tilt_range_mask` or :func:`fourierrecon.quality.wedge.wedge_mask`, or weights
+        of them; default: all.
     n_shells
-        Between 0 and Nyquist; default: half the geometric mean of the sides.
+        Number of shells between 0 and Nyquist. Default: half the geometric mean of the sides.
 
     Raises
     ------
     UsageError
         If shapes do not fit, or the voxel size is not above 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fourierrecon.quality import shell_correlation
+    >>> noise = np.random.default_rng(0).normal(size=(3, 16, 16, 16))
+    >>> half1, half2 = noise[0] + 0.5 * noise[1], noise[0] + 0.5 * noise[2]
+    >>> curve = shell_correlation(half1, half2, voxel_size=10.0)
+    >>> curve.resolution(0.143)
+    20.0
     """
     if not (math.isfinite(voxel_size) and voxel_size > 0):
         raise UsageError(f"voxel size {voxel_size:g} Å must be above 0")

@@ -1,12 +1,13 @@
-"""Small charts as SVG, to stand in a page: lines, dots and bars over one axis. Colours are the page's."""
+"""Draws small charts as SVG for a page: lines, areas, dots and crosses. Colours come from the page's style sheet."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Literal
+
+from markupsafe import Markup, escape
 
 #: Size of a chart and the room around its plot for labels: left, right, top, bottom. Units of the SVG, about px.
 WIDTH, HEIGHT = 380, 200
@@ -20,9 +21,9 @@ class Axis:
     Parameters
     ----------
     label
-        With the unit.
+        Label, with the unit.
     low, high
-        Its ends.
+        Ends of the axis.
     ticks
         ``(value, text)``; default: round numbers.
     """
@@ -50,7 +51,7 @@ class Trace:
     style
         A class of the page's style sheet.
     titles
-        For each point what it says when pointed at.
+        Text for each point that shows when the mouse is over it.
     """
 
     x: Sequence[float]
@@ -67,11 +68,11 @@ class Guide:
     Parameters
     ----------
     low, high
-        Where; one value for a line, two for a band.
+        Place of the guide: one value for a line, two for a band.
     upright
-        At a value of x, not of y.
+        Whether the place is a value of x; else it is one of y.
     word
-        Beside it.
+        Text beside the guide.
     style
         A class of the page's style sheet.
     """
@@ -83,19 +84,19 @@ class Guide:
     style: str = "guide"
 
 
-def chart(title: str, x: Axis, y: Axis, traces: Sequence[Trace], guides: Sequence[Guide] = ()) -> str:
+def chart(title: str, x: Axis, y: Axis, traces: Sequence[Trace], guides: Sequence[Guide] = ()) -> Markup:
     """Draw a chart, an ``<svg>`` element.
 
     Parameters
     ----------
     title
-        What it shows, for those who cannot see it.
+        Description of the chart, for those who cannot see it.
     x, y
         Axes; values beyond them are drawn at their ends.
     traces
-        Drawn in their order.
+        Sets of values, drawn in their order.
     guides
-        Drawn below them.
+        Guides, drawn below the values.
     """
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
 
@@ -136,7 +137,8 @@ def chart(title: str, x: Axis, y: Axis, traces: Sequence[Trace], guides: Sequenc
         ]
         parts.append(_draw(trace, points, bottom))
     parts.append("</svg>")
-    return "".join(parts)
+    # every text in it was escaped
+    return Markup("".join(parts))
 
 
 def round_ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
@@ -147,7 +149,7 @@ def round_ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
     low, high
         The range.
     most
-        About so many at the most.
+        Largest number of ticks, about.
     """
     if not (math.isfinite(low) and math.isfinite(high) and high > low):
         return []

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fourierrecon.errors import FourierReconError
-from fourierrecon.io import Supplement, read_series
+from fourierrecon.io import Supplement, read_tilt_series
 from fourierrecon.io.relion.own_list import is_own
 from fourierrecon.io.relion.read import find_set
 from fourierrecon.io.shared_images import in_common
-from fourierrecon.io.tilt_series import ARETOMO, IMOD, NOTHING, WARP, names_in, passed_over
+from fourierrecon.io.tilt_series import ARETOMO, IMOD, NOTHING, WARP, list_tomograms, passed_over
 from fourierrecon.sets.outcomes import Outcome
 from fourierrecon.sets.recipe import Recipe
+from fourierrecon.tilt_series import ImagesInFiles
 
 #: How many folders below the one that is watched are looked into.
 DEPTH = 3
@@ -106,14 +107,15 @@ class Watcher:
             self._tell(f"{source} is left out: {reason}")
             self._settled[owner] = state
             return
-        for name in names_in(source, extras):
+        for name in list_tomograms(source, extras):
             if self._owners.setdefault(name, owner) != owner or _is_copy(source, waiting.get(name)):
                 if self._owners[name] == owner:
                     del self._owners[name]
                 self._tell(f"{name} of {source} is left out: there was one of that name before")
                 continue
             try:
-                images = getattr(read_series(source, name, extras).images, "sections", ())
+                found = read_tilt_series(source, name, extras).images
+                images = found.sections if isinstance(found, ImagesInFiles) else ()
                 now = state + state_of(path for path, _ in images)
             except (FourierReconError, OSError) as error:
                 # another file may know better, but not a copy of this one

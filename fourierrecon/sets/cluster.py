@@ -122,7 +122,8 @@ def _connect(cluster: Cluster, recipe: Recipe, distributed: Any) -> Iterator[Any
             address = cluster.scheduler
             security = _security(cluster, distributed)
         try:
-            client = distributed.Client(address, timeout=cluster_tasks.PATIENCE, security=security, set_as_default=False)
+            patience = cluster_tasks.PATIENCE
+            client = distributed.Client(address, timeout=patience, security=security, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
             raise DataError(
                 f"scheduler={address}: {one_line(error)}; is a Dask scheduler running there, and are tls_ca=..., "

@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from fourierrecon import __version__
 from fourierrecon.errors import DataError, FourierReconError
-from fourierrecon.io import read_series
+from fourierrecon.io import read_tilt_series
 from fourierrecon.sets.cluster_work import Terms, one_line, work
 from fourierrecon.sets.follower import Follower
 from fourierrecon.sets.keys import identity_of
@@ -119,7 +119,7 @@ class Sharing:
                 return
             name = self._waiting.popleft()
             try:
-                series = read_series(self._recipe.source, name, self._recipe.extras)
+                series = read_tilt_series(self._recipe.source, name, self._recipe.extras)
                 terms = Terms(os.getcwd(), __version__, self._mark, identity_of(series))
             except (FourierReconError, OSError) as error:
                 yield Outcome(name=name, error=one_line(error))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fourierrecon import __version__
 from fourierrecon.errors import FourierReconError
-from fourierrecon.io import read_series
+from fourierrecon.io import read_tilt_series
 from fourierrecon.sets.keys import identity_of
 from fourierrecon.sets.one import process
 from fourierrecon.sets.outcomes import Outcome
@@ -90,7 +90,7 @@ def _difference(recipe: Recipe, name: str, terms: Terms) -> str:
     """Say what differs from what the asking process sees; empty if nothing does."""
     if not terms.mark.exists():
         return f"{recipe.folder} is not the folder that the products are to be in"
-    if identity_of(read_series(recipe.source, name, recipe.extras)) != terms.identity:
+    if identity_of(read_tilt_series(recipe.source, name, recipe.extras)) != terms.identity:
         return f"{recipe.source} or the images of {name} differ in name, size, time or content"
     return ""
 

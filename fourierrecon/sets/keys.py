@@ -18,7 +18,7 @@ import numpy as np
 
 from fourierrecon import __version__
 from fourierrecon.errors import FourierReconError
-from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.tilt_series import ImagesInFiles, TiltSeries
 from fourierrecon.transfer import Correction
 
 #: How many pieces of an image file are compared, evenly over it, and their size, bytes.
@@ -131,7 +131,8 @@ def identity_of(series: TiltSeries) -> str:
         What is to be reconstructed.
     """
     digest = hashlib.sha256(_hash(facts_of(series)).encode())
-    for path in dict.fromkeys(path for path, _ in getattr(series.images, "sections", ())):
+    sections = series.images.sections if isinstance(series.images, ImagesInFiles) else ()
+    for path in dict.fromkeys(path for path, _ in sections):
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             for number in range(SAMPLES):
@@ -161,9 +162,9 @@ def facts_of(series: TiltSeries, correction: Correction | None = None) -> list[o
     """
     facts: list[object] = [series.name, series.pixel_size, series.projections, series.image_shape]
     facts += _optics(series, correction)
-    sections = getattr(series.images, "sections", None)
-    if sections is None:
+    if not isinstance(series.images, ImagesInFiles):
         return facts + [np.asarray(series.images[i]) for i in range(series.n_tilts)]
+    sections = series.images.sections
     states = {path: path.stat() for path, _ in sections}
     for path, number in sections:
         facts += [path.name, number, states[path].st_size, states[path].st_mtime_ns]

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from fourierrecon.errors import FourierReconError, UsageError
-from fourierrecon.io import read_series
+from fourierrecon.io import read_tilt_series
 from fourierrecon.io.denoising import Pair, write_lists
+from fourierrecon.io.relion.entries import Entry
 from fourierrecon.io.relion.own_list import LIST, check_replaceable, read_own_list
 from fourierrecon.io.relion.read import find_set
 from fourierrecon.io.relion.tomogram_list import BINNING, PICTURES, SIZES, VOLUMES, write_set_list
-from fourierrecon.io.relion.write import Entry
 from fourierrecon.io.star.text import write_word
-from fourierrecon.io.tilt_series import names_in
+from fourierrecon.io.tilt_series import list_tomograms
 from fourierrecon.sets.file_names import PARTS
 from fourierrecon.sets.keys import has_inputs
 from fourierrecon.sets.listing import Listed
@@ -65,7 +65,7 @@ def write_list(recipe: Recipe, outcomes: Sequence[Outcome]) -> Path | None:
     done = {outcome.name for outcome in outcomes if not outcome.stale}
     files = [path.name for path in (recipe.folder / "tomograms").glob("rec_*")]
     earlier, carried = read_own_list(recipe.folder), []
-    for name in names_in(recipe.source, recipe.extras):
+    for name in list_tomograms(recipe.source, recipe.extras):
         # many tomograms may not be there yet, and reading their tilt series would take long
         if name not in done and any(file.startswith(f"rec_{name}") for file in files):
             found = _found(rest, name, earlier.get(name))
@@ -74,10 +74,10 @@ def write_list(recipe: Recipe, outcomes: Sequence[Outcome]) -> Path | None:
             elif found is not None:
                 others[name] = found
     groups = [(by, made) for by, made in ((recipe, results), (rest, others)) if made]
-    return list_tomograms(recipe.folder, groups or [(recipe, {})], carried) if groups or carried else None
+    return write_tomograms(recipe.folder, groups or [(recipe, {})], carried) if groups or carried else None
 
 
-def list_tomograms(
+def write_tomograms(
     folder: Path, groups: Sequence[tuple[Recipe, Mapping[str, Outcome]]], carried: Sequence[Entry] = ()
 ) -> Path | None:
     """Write ``tomograms.star``; None if no tomogram can be named there.
@@ -122,7 +122,7 @@ def write_denoising_lists(recipe: Recipe, outcomes: Sequence[Outcome]) -> list[P
         for product in outcome.made:
             files.setdefault(product.part, product.path)
         if files.keys() >= PARTS.keys():
-            series = read_series(recipe.source, outcome.name, recipe.extras)
+            series = read_tilt_series(recipe.source, outcome.name, recipe.extras)
             least = int(np.argmin(np.abs(series.tilt_angles)))
             defocus = (
                 0.0 if series.ctf is None else float(series.ctf.defocus_u[least] + series.ctf.defocus_v[least]) / 2

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from contextvars import copy_context
 from dataclasses import replace
 
-from fourierrecon.engine.several_volumes import reconstruct_many
 from fourierrecon.errors import OUT_OF_MEMORY, FourierReconError
+from fourierrecon.reconstruction import reconstruct_many
 from fourierrecon.runtime.threads import Progress
 from fourierrecon.sets.orders import measured, order_of, snr_lines
 from fourierrecon.sets.outcomes import Made, Outcome

@@ -14,7 +14,7 @@ import numpy as np
 from fourierrecon.engine.storage import check_room
 from fourierrecon.errors import DataError, FourierReconError
 from fourierrecon.geometry.region import Region
-from fourierrecon.io import read_series
+from fourierrecon.io import read_tilt_series
 from fourierrecon.quality.bad_images import without_bad_images
 from fourierrecon.runtime.threads import available_cores
 from fourierrecon.sets.file_names import PARTS, files_of, picture_path
@@ -75,7 +75,7 @@ def products_of(recipe: Recipe, name: str | None) -> list[Product]:
     UsageError, DataError
         If the tilt series cannot be used.
     """
-    whole = series = recipe.corrections.apply(read_series(recipe.source, name, recipe.extras))
+    whole = series = recipe.corrections.apply(read_tilt_series(recipe.source, name, recipe.extras))
     halves = half_series(recipe.source, series) if recipe.halves == "frames" else {}
     kept: list[int] | None = None
     if recipe.skip_bad_images:

@@ -13,7 +13,7 @@ from fourierrecon.io import Supplement
 from fourierrecon.io.relion.own_list import LIST, read_own_list, remove_own_list
 from fourierrecon.io.relion.tomogram_list import VOLUMES
 from fourierrecon.io.shared_images import shared_images
-from fourierrecon.io.tilt_series import check_single, names_in
+from fourierrecon.io.tilt_series import check_single, list_tomograms
 from fourierrecon.sets.file_names import check_names
 from fourierrecon.sets.follower import Follower
 from fourierrecon.sets.lists import protect_set, write_denoising_lists, write_list
@@ -81,7 +81,7 @@ def choose_names(source: Path, patterns: Sequence[str], extras: Supplement) -> l
     DataError
         If the set cannot be read.
     """
-    names = names_in(source, extras)
+    names = list_tomograms(source, extras)
     chosen: set[str] = set()
     for pattern in patterns:
         # a name may contain the brackets of a pattern

@@ -16,7 +16,7 @@ from fourierrecon.io.relion.tomogram_list import VOLUMES
 from fourierrecon.sets.arrivals import Arrival, Watcher, extras_for
 from fourierrecon.sets.file_names import check_names
 from fourierrecon.sets.follower import Follower
-from fourierrecon.sets.lists import list_tomograms, protect_set
+from fourierrecon.sets.lists import protect_set, write_tomograms
 from fourierrecon.sets.lock import locked
 from fourierrecon.sets.one import process
 from fourierrecon.sets.outcomes import Outcome
@@ -136,6 +136,6 @@ def _write_list(folder: Path, results: Mapping[str, tuple[Recipe, Outcome]]) -> 
         raise UsageError("tilt series come from several sets")
     if sets:
         outcomes = {name: outcome for name, (_, outcome) in made.items()}
-        return list_tomograms(folder, [(recipes[0], outcomes)], carried)
+        return write_tomograms(folder, [(recipes[0], outcomes)], carried)
     groups = [(recipe, {name: outcome}) for name, (recipe, outcome) in made.items()]
-    return list_tomograms(folder, groups or [(recipes[0], {})], carried)
+    return write_tomograms(folder, groups or [(recipes[0], {})], carried)

@@ -15,21 +15,27 @@ from numpy.typing import NDArray
 from fourierrecon import TiltSeries, reconstruct, reconstruct_to
 from fourierrecon.cli.app import main
 from fourierrecon.engine import task
-from fourierrecon.engine.plan import Plan, mask_of
+from fourierrecon.engine.plan import Plan
+from fourierrecon.engine.settings import Settings
 from fourierrecon.engine.storage import Beside, Storage, check_room, choose_storage
 from fourierrecon.errors import DataError
 from fourierrecon.runtime.scratch_file import ScratchFile
 from fourierrecon.simulation.microscope import realistic_ctf
-from fourierrecon.transfer import Correction
 from fourierrecon.weighting import NoWeighting, PreWeight, Weighting, Wiener
 from tests.helpers.reference import Geometry, relative_error
 
 TILTS = tuple(np.linspace(-60, 55, 7))
+
+
+def on_disk(planes: bool, samples: bool, block: int, slabs: int) -> Storage:
+    return Storage(memory=0, scratch=0, planes_on_disk=planes, samples_on_disk=samples, block=block, slabs=slabs)
+
+
 ON_DISK = {
-    "planes": Storage(0, 0, True, False, 4, 2),
-    "planes and samples": Storage(0, 0, True, True, 5, 3),
-    "one at a time": Storage(0, 0, True, True, 1, 1),
-    "one block": Storage(0, 0, True, True, 64, 64),
+    "planes": on_disk(True, False, 4, 2),
+    "planes and samples": on_disk(True, True, 5, 3),
+    "one at a time": on_disk(True, True, 1, 1),
+    "one block": on_disk(True, True, 64, 64),
 }
 
 
@@ -95,8 +101,7 @@ def test_an_error_while_writing_ends_it_and_leaves_nothing(
 
 def plan_of(strategy: Weighting | None = None) -> Plan:
     series, geometry = some_series()
-    mask = mask_of(series.image_shape, 1.0, 0, 0)
-    return Plan.of(series, geometry.region, strategy or Wiener(), mask, Correction(), "default")
+    return Plan.of(series, geometry.region, strategy or Wiener(), Settings())
 
 
 def test_the_fastest_way_within_the_memory_is_chosen() -> None:
@@ -113,10 +118,10 @@ def test_the_fastest_way_within_the_memory_is_chosen() -> None:
 
 
 def test_too_little_memory_is_said_with_the_remedy() -> None:
-    with pytest.raises(DataError, match=r"60 x 62 x 25 voxels needs .* GB .* allowed; allow more \(--memory\)"):
+    with pytest.raises(DataError, match=r"60 x 62 x 25 voxels needs .* GB .* allowed; allow more \(memory=...\)"):
         choose_storage(plan_of(), 2, 1000)
     series, geometry = some_series()
-    with pytest.raises(DataError, match=r"needs .* GB of memory, .* allowed; use a larger --bin"):
+    with pytest.raises(DataError, match=r"needs .* GB of memory, .* allowed; use a larger binning=..."):
         reconstruct(series, geometry.region, memory=1000)
 
 
@@ -157,8 +162,7 @@ PROMISE = """
 import sys
 import numpy as np
 from fourierrecon import Region, TiltSeries, reconstruct_to
-from fourierrecon.geometry import projection_matrices
-from fourierrecon.transfer import Correction
+from fourierrecon.geometry.projection import projection_matrices
 from fourierrecon.weighting import NoWeighting
 n, depth, budget = 300, 400, int(sys.argv[1])
 images = np.random.default_rng(0).standard_normal((9, n, n)).astype(np.float32)
@@ -179,7 +183,7 @@ def test_the_peak_of_a_process_stays_within_its_memory(budget: int) -> None:
 
 SET = """
 import sys
-from fourierrecon.cli import main
+from fourierrecon.cli.app import main
 status = main(sys.argv[1:])
 print(status, int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) * 1024)
 """

@@ -63,7 +63,7 @@ def read_aretomo(
         MRC or TIFF stack of the raw images, with or without the dark ones. Default: ``NAME.mrc``, ``.st``, ``.mrcs`` or
         ``.tif`` beside the file.
     pixel_size
-        Of these images, Å; default: from the stack's header, where that is not 1 Å.
+        Pixel size of these images, Å; default: from the stack's header, where that is not 1 Å.
     voltage
         kV; AreTomo's files do not tell it, and there is no ``ctf`` without.
     spherical_aberration, amplitude_contrast
@@ -122,11 +122,11 @@ def read_aretomo(
         projections,
         float(pixel),
         path.stem,
-        ctf,
-        read_exposure(path, n, table["tilt"], places, in_order),
-        table["tilt"],
+        ctf=ctf,
+        exposure=read_exposure(path, n, table["tilt"], places, in_order),
+        tilt_angles=table["tilt"],
         rotation_centre=(0.0, 0.0, 0.0),
-        frame="AreTomo (world about the rotation centre, the middle of the volume)",
+        coordinate_frame="AreTomo (world about the rotation centre, the middle of the volume)",
         source=str(path),
         ctf_missing=missing,
         hand=hand,

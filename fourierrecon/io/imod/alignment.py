@@ -73,14 +73,15 @@ def read_imod(
         Raw images, MRC or TIFF. Default: as ``newst.com`` names them, else the ``.st``, ``.mrc``, ``.mrcs`` or ``.tif``
         beside the files. FEI1 files are turned upside down, as IMOD does.
     pixel_size
-        Of the raw images, Å. Default: from the stack's header, else from its extended header.
+        Pixel size of the raw images, Å. Default: from the stack's header, else from its extended header.
     voltage, spherical_aberration, amplitude_contrast
         kV, mm, fraction. Default: from ``ctfcorrection.com`` or ``ctfplotter.com``.
 
     Returns
     -------
     TiltSeries
-        In the order of the stack; ``ctf`` is None where something is missing for it, which ``ctf_missing`` lists.
+        Its images are in the order of the stack; ``ctf`` is None where something is missing for it, which
+        ``ctf_missing`` lists.
 
     Raises
     ------
@@ -134,11 +135,11 @@ def read_imod(
         projections[kept],
         pixel_size,
         files.base,
-        ctf,
+        ctf=ctf,
         tilt_angles=(angles + delta)[kept],
         size=placed.size,
         world_origin=1.0,
-        frame="IMOD alignment (1-based world, as RELION 4)",
+        coordinate_frame="IMOD alignment (1-based world, as RELION 4)",
         source=str(files.source),
         ctf_missing=missing,
         excluded=tuple(i + 1 for i in sorted(excluded)),
@@ -163,7 +164,7 @@ def imod_matrices(
     image_middle
         Pixel ``(x, y)`` of the raw images that the alignment is about, from 0.
     matrices, shifts
-        Of the ``.xf`` file, ``(n_tilts, 2, 2)`` and ``(n_tilts, 2)`` px.
+        Lines of the ``.xf`` file, ``(n_tilts, 2, 2)`` and ``(n_tilts, 2)`` px.
     tilt_angles, x_tilts
         Degrees, ``(n_tilts,)``.
     middle

@@ -65,7 +65,7 @@ def read_rows(path: Path, least: int, most: int, what: str) -> list[tuple[int, l
     Parameters
     ----------
     least, most
-        How many numbers a line may have.
+        Allowed numbers of values in a line.
     what
         One row of it, for messages.
     """

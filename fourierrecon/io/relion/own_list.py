@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fourierrecon.errors import UsageError
+from fourierrecon.io.relion.entries import Entry
 from fourierrecon.io.relion.read import find_set, tilts_of
-from fourierrecon.io.relion.write import Entry
 from fourierrecon.io.star.table import TITLE
 
 #: Name of the list, and first line of all that is written with it.
@@ -34,8 +34,8 @@ def check_replaceable(paths: Iterable[Path]) -> None:
     for path in paths:
         if path.exists() and not is_own(path):
             raise UsageError(
-                f"{path} was not written by a run on a set, and would be replaced; choose another folder (--o), or "
-                f"move it away"
+                f"{path} was not written by a run on a set, and would be replaced; choose another folder, or move it "
+                f"away"
             )
 
 

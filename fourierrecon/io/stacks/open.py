@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
+from fourierrecon.io.stacks.mrc import HDF_MARK, TIFF_MARKS, MrcStack
 
 if TYPE_CHECKING:
     from fourierrecon.io.stacks.tiff import TiffStack
-from fourierrecon.io.stacks.mrc import HDF_MARK, TIFF_MARKS, MrcStack
 
 #: Images of one file.
 Stack: TypeAlias = "MrcStack | TiffStack"
@@ -25,7 +25,7 @@ class FileImages:
     Parameters
     ----------
     sources
-        For each image its file, MRC or TIFF, and its 0-based number there (None: the file holds just one image).
+        File of each image, MRC or TIFF, and its 0-based number there (None: the file holds just one image).
     as_imod
         As for :func:`open_stack`.
 

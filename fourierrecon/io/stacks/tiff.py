@@ -133,7 +133,7 @@ class TiffStack(FileStack):
         try:
             import tifffile
 
-            # what it finds odd is told in one line, or does not matter
+            # we report in one line what matters of that which the library finds odd
             logging.getLogger("tifffile").addHandler(logging.NullHandler())
         except ImportError as error:
             raise DataError(

@@ -30,7 +30,7 @@ class Table:
     path
         The file.
     name
-        Of the block, without ``data_``.
+        Name of the block, without ``data_``.
     columns
         Words of each column, by label without its underscore.
     first_row
@@ -189,7 +189,7 @@ def write_tables(path: Path, tables: Mapping[str, Mapping[str, object]], title: 
     path, tables
         The file, and its blocks by name.
     title
-        For its first line.
+        First line of the file.
 
     Raises
     ------

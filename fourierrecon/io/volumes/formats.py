@@ -12,10 +12,11 @@ import numpy as np
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.io.files import check_writable
 from fourierrecon.io.stacks.mrc import HEADER_BYTES
-from fourierrecon.io.volumes.base import SlabWriter, VolumeFile
+from fourierrecon.io.volumes.base import SectionWriter, VolumeFile
 from fourierrecon.io.volumes.mrc import MrcVolume, map_mrc_volume, writing_mrc
 from fourierrecon.io.volumes.quantise import Scale
-from fourierrecon.io.volumes.zarr import ZarrVolume, least_memory, levels_of, require_zarr, writing_zarr
+from fourierrecon.io.volumes.zarr import ZarrVolume, require_zarr
+from fourierrecon.io.volumes.zarr_write import least_memory, levels_of, writing_zarr
 from fourierrecon.runtime.memory import trim
 from fourierrecon.runtime.scratch_file import ScratchFile
 from fourierrecon.runtime.threads import Progress
@@ -36,7 +37,7 @@ def is_zarr(path: str | os.PathLike[str]) -> bool:
     Parameters
     ----------
     path
-        Of the volume.
+        File or folder of the volume.
 
     Raises
     ------
@@ -60,7 +61,7 @@ def space_for(path: str | os.PathLike[str], shape: tuple[int, int, int], dtype: 
     Parameters
     ----------
     path
-        Of the volume.
+        File or folder of the volume.
     shape
         ``(z, y, x)``.
     dtype
@@ -78,18 +79,18 @@ def space_for(path: str | os.PathLike[str], shape: tuple[int, int, int], dtype: 
 
 
 def end_bytes(path: str | os.PathLike[str], shape: tuple[int, int, int], dtype: str, n_threads: int) -> int:
-    """Give the memory that it takes at the least to complete the file of a volume when all its slabs are written.
+    """Give the memory that it takes at the least to complete the file of a volume when all its sections are written.
 
     Parameters
     ----------
     path, shape, dtype
         As for :func:`space_for`.
     n_threads
-        For making integers.
+        Threads that make integers.
     """
     if is_zarr(path):
         return least_memory(shape)
-    # integers are made slab by slab
+    # integers are made section by section
     return n_threads * 6 * shape[1] * shape[2] if _kind(dtype).kind == "i" else 0
 
 
@@ -101,7 +102,7 @@ def check_volume_writable(
     Parameters
     ----------
     path
-        Of the volume.
+        File or folder of the volume.
     shape
         ``(z, y, x)``.
     dtype
@@ -135,14 +136,14 @@ def writing_volume(
     n_threads: int | None = None,
     memory: int | None = None,
     progress: Progress | None = None,
-) -> AbstractContextManager[SlabWriter]:
-    """Write a volume slab by slab, in the format of its ending: all of it or nothing.
+) -> AbstractContextManager[SectionWriter]:
+    """Write a volume section by section, in the format of its ending: all of it or nothing.
 
     Parameters
     ----------
     path
         ``.mrc``, ``.rec``, ``.map`` ...: MRC, :func:`fourierrecon.io.volumes.mrc.writing_mrc`; ``.zarr``: OME-Zarr,
-        :func:`fourierrecon.io.volumes.zarr.writing_zarr`.
+        :func:`fourierrecon.io.volumes.zarr_write.writing_zarr`.
     shape
         ``(z, y, x)``.
     voxel_size, origin
@@ -152,11 +153,11 @@ def writing_volume(
     dtype
         One of :data:`VOLUME_TYPES`.
     scale
-        What integers stand for, if it is known.
+        Densities that integers stand for, if known.
     scratch
         Folder of the scratch file that Zarr and integers need; default: that of ``path``.
     n_threads
-        For making chunks and integers at the end. Default: the cores available to the process.
+        Threads that make chunks and integers at the end. Default: the cores available to the process.
     memory
         Largest resident memory of the process at the end, bytes; limits the threads that make Zarr's chunks.
     progress
@@ -164,7 +165,7 @@ def writing_volume(
 
     Returns
     -------
-    A context that gives ``write(z, slab)``; it takes a slab ``(y, x)``, in any order and from any thread.
+    A context that gives ``write(z, section)``; it takes a section ``(y, x)``, in any order and from any thread.
 
     Raises
     ------
@@ -192,9 +193,9 @@ def open_volume(path: str | os.PathLike[str], level: int = 0) -> VolumeFile:
     Parameters
     ----------
     path
-        Of the volume.
+        File or folder of the volume.
     level
-        Of an OME-Zarr folder, 0 is the finest.
+        Level of an OME-Zarr folder, 0 is the finest.
 
     Raises
     ------
@@ -222,8 +223,59 @@ def read_volume(path: str | os.PathLike[str], level: int = 0) -> Volume:
     ------
     DataError, UsageError
         As :func:`open_volume`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fourierrecon import Volume, read_volume, write_volume
+    >>> write_volume("ones.mrc", Volume(np.ones((2, 3, 4), np.float32), 10.0, (0.0, 0.0, 0.0)))
+    >>> read_volume("ones.mrc")
+    Volume(4 x 3 x 2 voxels of 10 Å)
     """
     return open_volume(path, level).read()
+
+
+def write_volume(
+    path: str | os.PathLike[str],
+    volume: Volume,
+    dtype: str = "float32",
+    *,
+    n_threads: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Write a volume in the format of its ending, with voxel size, origin and label; all of it or nothing.
+
+    Parameters
+    ----------
+    path
+        File or folder; those above it are made. One of that name is only replaced once the new one is complete.
+    volume
+        Its data are ``(z, y, x)``; a voxel size of 0 stands for an unknown one, which MRC alone allows.
+    dtype
+        One of :data:`VOLUME_TYPES`.
+    n_threads, progress
+        As for :func:`writing_volume`.
+
+    Raises
+    ------
+    DataError, UsageError
+        As :func:`writing_volume`, and if the data are no volume.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fourierrecon import Volume, write_volume
+    >>> write_volume("ones.mrc", Volume(np.ones((2, 3, 4), np.float32), 10.0, (0.0, 0.0, 0.0)), "int8")
+    """
+    data = np.asarray(volume.data)
+    if data.ndim != 3 or 0 in data.shape:
+        raise DataError(f"volume of shape {data.shape} cannot be written; needed: (z, y, x), none of them 0")
+    depth, height, width = data.shape
+    header = volume.voxel_size or None, volume.origin, volume.label or "fourierrecon"
+    shape = depth, height, width
+    with writing_volume(path, shape, *header, dtype, n_threads=n_threads, progress=progress) as write:
+        for z, section in enumerate(data):
+            write(z, section)
 
 
 def _kind(dtype: str) -> np.dtype[np.generic]:
@@ -241,7 +293,7 @@ def map_volume(path: str | os.PathLike[str], scratch: Path | None = None) -> Vol
     Parameters
     ----------
     path
-        Of the volume.
+        File or folder of the volume.
     scratch
         Folder of the scratch file; default: that of temporary files.
 

@@ -1,4 +1,4 @@
-"""MRC files: volumes in and out, image stacks out."""
+"""Reads and writes volumes in MRC files."""
 
 from __future__ import annotations
 
@@ -13,29 +13,14 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fourierrecon.errors import DataError, UsageError, raise_shortage
-from fourierrecon.io.files import check_writable, replacing
-from fourierrecon.io.stacks.mrc import HEADER_BYTES, MODES, Header, MrcStack, read_header, read_pixels
-from fourierrecon.io.stacks.open import FileImages, open_stack
-from fourierrecon.io.volumes.base import SlabWriter, VolumeFile
+from fourierrecon.io.files import replacing
+from fourierrecon.io.stacks.mrc import HEADER_BYTES, MODES, Header, read_header, read_pixels
+from fourierrecon.io.volumes.base import SectionWriter, VolumeFile
 from fourierrecon.io.volumes.quantise import HeldVolume, Scale, Statistics, check_densities, check_rows
 from fourierrecon.runtime.threads import Progress, available_cores, for_each
-from fourierrecon.tilt_series import ImageStack
 from fourierrecon.volume import Volume
 
-__all__ = [
-    "FileImages",
-    "MrcStack",
-    "MrcVolume",
-    "check_writable",
-    "map_mrc_volume",
-    "open_stack",
-    "read_mrc_volume",
-    "write_mrc",
-    "write_stack",
-    "writing_mrc",
-]
-
-#: That a header has room for.
+#: Labels that a header has room for.
 LABELS = 10
 #: Bytes written at a time: small pieces go to memory that was just given up, large ones to fresh memory.
 PIECE = 1 << 15
@@ -146,49 +131,12 @@ def write_mrc(path: str | os.PathLike[str], volume: Volume) -> None:
         raise DataError(f"volume of shape {data.shape} cannot be written; needed: (z, y, x), none of them 0")
     label = volume.label or "fourierrecon"
     with writing_mrc(path, data.shape, volume.voxel_size, volume.origin, label) as write:
-        for z, slab in enumerate(data):
-            write(z, slab)
-
-
-def write_stack(
-    path: str | os.PathLike[str],
-    images: ImageStack,
-    pixel_size: float,
-    dtype: DTypeLike = np.float32,
-    label: str = "fourierrecon",
-) -> None:
-    """Write an image stack as an MRC file; all of it or nothing.
-
-    Parameters
-    ----------
-    path
-        File, usually ``.mrcs``; its folders are made.
-    images
-        ``(n_images, height, width)``; taken one at a time.
-    pixel_size
-        Å.
-    dtype
-        Of the pixels: float32, float16, int16, uint16 or int8.
-    label
-        One line for the header.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be written.
-    UsageError
-        If MRC has no such type of pixels.
-    """
-    shape = tuple(images.shape)
-    if len(shape) != 3 or 0 in shape:
-        raise DataError(f"stack of shape {shape} cannot be written; needed: (n_images, height, width), none of them 0")
-    with writing_mrc(path, shape, pixel_size, (0.0, 0.0, 0.0), label, dtype, stack=True) as write:
-        for i in range(shape[0]):
-            write(i, np.asarray(images[i]))
+        for z, section in enumerate(data):
+            write(z, section)
 
 
 class MrcWriter:
-    """Writes slabs of an MRC file in any order and from any thread, and its header at the end.
+    """Writes sections of an MRC file in any order and from any thread, and its header at the end.
 
     Parameters
     ----------
@@ -197,7 +145,7 @@ class MrcWriter:
     shape
         ``(z, y, x)``.
     dtype
-        Of the voxels.
+        Type of the voxels.
     """
 
     def __init__(self, file: BinaryIO, shape: tuple[int, ...], dtype: DTypeLike) -> None:
@@ -208,12 +156,12 @@ class MrcWriter:
         self._file, self._shape, self._turn = file, shape, threading.Lock()
         self.statistics = Statistics()
 
-    def write(self, number: int, slab: NDArray[Any], y: int | None = None, /) -> None:
-        """Write one slab ``(y, x)``, or some rows of it from row ``y`` on."""
-        first = check_rows(self._shape, number, slab, y)
-        # what float16 does not hold is noticed when the volume is complete
+    def write(self, number: int, section: NDArray[Any], y: int | None = None, /) -> None:
+        """Write one section ``(y, x)``, or some rows of it from row ``y`` on."""
+        first = check_rows(self._shape, number, section, y)
+        # values beyond float16 are noticed when the volume is complete
         with np.errstate(over="ignore"):
-            values = np.ascontiguousarray(slab, self._kind).reshape(-1)
+            values = np.ascontiguousarray(section, self._kind).reshape(-1)
         self.statistics.add(number, first, values)
         _, height, width = self._shape
         view = memoryview(values.view(np.uint8).data)
@@ -225,7 +173,7 @@ class MrcWriter:
                 view, offset = view[done:], offset + done
 
     def finish(self, voxel_size: float, origin: tuple[float, float, float], label: str, *, stack: bool = False) -> None:
-        """Write the header; every slab must have been written. Each line of ``label`` is a label, ten at the most."""
+        """Write the header, after all sections. Each line of ``label`` is a label, ten at the most."""
         from mrcfile.dtypes import HEADER_DTYPE
 
         depth, height, width = self._shape
@@ -260,14 +208,13 @@ def writing_mrc(
     scratch: Path | None = None,
     n_threads: int | None = None,
     progress: Progress | None = None,
-) -> Iterator[SlabWriter]:
-    """Write an MRC file slab by slab: all of it or nothing.
+) -> Iterator[SectionWriter]:
+    """Write an MRC file section by section: all of it or nothing.
 
     Integers stand for densities: ``value = stored * scale + offset``, which becomes the last label of the file, as MRC
     has no field for it. Their range is only known at the end: till then a nameless scratch file holds the densities.
     For the range see :meth:`fourierrecon.io.volumes.quantise.Scale.of`. Least, largest and mean in the header are
-    those of the
-    stored numbers. Images of a stack are their own numbers.
+    those of the stored numbers. Images of a stack keep their own numbers.
 
     Parameters
     ----------
@@ -278,24 +225,25 @@ def writing_mrc(
     voxel_size, origin
         Å, None where it is unknown; the world position of the first voxel.
     label
-        For the header, ten lines at the most.
+        Lines for the header, ten at the most.
     dtype
-        Of the voxels.
+        Type of the voxels.
     stack
         A stack of images, not a volume.
     scale
-        Of integers, if it is known: then nothing goes through a scratch file.
+        Densities that integers stand for, if known: then nothing goes through a scratch file.
     scratch
         Folder of the scratch file; default: that of the file.
     n_threads
-        For making integers. Default: the cores available to the process.
+        Threads that make integers. Default: the cores available to the process.
     progress
         Called as ``progress(stage, done, total)`` while integers are made, from any thread.
 
     Yields
     ------
     write
-        ``write(z, slab)`` takes a slab ``(y, x)``, in any order and from any thread; ``write(z, rows, y)`` some rows.
+        ``write(z, section)`` takes a section ``(y, x)``, in any order and from any thread; ``write(z, rows, y)`` takes
+        some rows.
 
     Raises
     ------

@@ -67,7 +67,7 @@ def read_warp(
         MRC or TIFF stack of the images, in the order of the file, with or without the excluded ones. Default: a stack
         of the same name beside the file or in ``tiltstack/NAME``, else Warp's averages of the movies.
     pixel_size
-        Of these images, Å. Default: that of the header, or ``PixelSize`` of the CTF, whichever fits
+        Pixel size of these images, Å. Default: that of the header, or ``PixelSize`` of the CTF, whichever fits
         ``ImageDimensionsAngstrom``, else what these make it; without them, the header's, else the CTF's.
     size
         ``(width, height, depth)`` of the tomogram, px of these images. Default: ``VolumeDimensionsAngstrom``.
@@ -132,16 +132,16 @@ def read_warp(
         projections,
         float(pixel),
         path.stem,
-        ctf,
-        None if series.dose is None else series.dose[keep],
-        series.angles[keep],
-        size,
-        0.0,
-        centre,
-        "Warp (0-based world about the rotation centre, size / 2; z points the other way from IMOD's and RELION's)",
-        str(path),
-        series.ctf_missing,
-        None if series.inverted is None else -1 if series.inverted else 1,
+        ctf=ctf,
+        exposure=None if series.dose is None else series.dose[keep],
+        tilt_angles=series.angles[keep],
+        size=size,
+        rotation_centre=centre,
+        coordinate_frame="Warp (0-based world about the rotation centre, size / 2; z points the other way from IMOD's "
+        "and RELION's)",
+        source=str(path),
+        ctf_missing=series.ctf_missing,
+        hand=None if series.inverted is None else -1 if series.inverted else 1,
         excluded=tuple(int(i) + 1 for i in np.flatnonzero(~series.use)),
         z_reversed=True,
     )
@@ -153,7 +153,7 @@ def unstretched(series: TiltSeries) -> TiltSeries:
     Parameters
     ----------
     series
-        Of any program; only those of Warp whose stretched images were read are changed.
+        Tilt series of any program; only those of Warp whose stretched images were read are changed.
 
     Returns
     -------
