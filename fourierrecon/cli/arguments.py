@@ -105,6 +105,7 @@ def read_recipe(
     """
     from fourierrecon.cli.option_groups_of_sets import SetOptions
     from fourierrecon.geometry.axis_order import LIKE
+    from fourierrecon.report.assessment import report_memory
     from fourierrecon.sets.recipe import Projection, Recipe
     from fourierrecon.tomogram.companions import VOLUMES
 
@@ -128,9 +129,9 @@ def read_recipe(
     return Recipe(
         source=source,
         extras=supplement,
-        offsets=alignment,
+        corrections=alignment,
         folder=folder,
-        strategies=tuple(dict.fromkeys(strategies)),
+        weightings=tuple(dict.fromkeys(strategies)),
         binnings=tuple(dict.fromkeys(binnings)) if region.binned_angpix is None else (-region.binned_angpix,),
         origin=(region.x0, region.y0, region.z0),
         size=read_size(region),
@@ -145,7 +146,7 @@ def read_recipe(
         redo=("inputs", "options", "version") if whole.redo else (),
         skip_bad_images=options.images.skip_bad_images,
         companions=tuple(dict.fromkeys(companions)),
-        report=report,
+        report_memory=report_memory if report else None,
     )
 
 

@@ -17,7 +17,7 @@ import pytest
 from fourierrecon.io import list_tomograms, read_volume
 from fourierrecon.io.relion.own_list import OWN
 from fourierrecon.io.stacks.write import write_stack
-from fourierrecon.sets.watch import sources_in
+from fourierrecon.sets.arrivals import sources_in
 from tests.helpers.small_sets import command, volumes, write_small_set
 
 WATCH = "watch in --o out --noctf --bin 2 --every 0.1"
