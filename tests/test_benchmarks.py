@@ -38,3 +38,26 @@ def test_what_is_missing_is_left_out(peers: ModuleType, monkeypatch: pytest.Monk
     size = ["--size", "32", "32", "16", "--tilts", "3", "--runs", "1", "--no-errors"]
     peers.main([*size, "--only", "fourierrecon", "finufft", "--json", str(record)])
     assert "pip install finufft" in json.loads(record.read_text(encoding="utf-8"))["left_out"]["finufft"]
+
+
+@pytest.fixture
+def quality(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    return import_module("quality")
+
+
+def test_the_table_of_weightings(quality: ModuleType, tmp_path: Path) -> None:
+    record, page = tmp_path / "quality.json", tmp_path / "README.md"
+    page.write_text(f"before\n{quality.MARKS[0]}\nold\n{quality.MARKS[1]}\nafter\n", encoding="utf-8")
+    chosen = ["--side", "48", "--scenes", "crowded", "--levels", "1", "--no_halves", "--methods", "SNR 10", "multiply"]
+    quality.main([*chosen, "--json", str(record), "--readme", str(page)])
+    rows = {row["method"]: row for row in json.loads(record.read_text(encoding="utf-8"))["rows"]}
+    assert {"wiener, SNR 10", "none, CTF multiply", "wiener, CTF multiply"} <= set(rows)
+    # back-projection that nothing is divided in is blurred; all see the ribosomes, and where they are
+    assert rows["wiener, SNR 10"]["correlation"] > rows["none, CTF multiply"]["correlation"] + 0.1
+    assert min(row["match_white"] for row in rows.values()) > 4
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("before")
+    assert text.endswith("after\n")
+    assert "| wiener, SNR 10 |" in text
+    assert "old" not in text
