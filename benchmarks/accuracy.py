@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,9 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--points", type=int, default=2000, help="random voxels to compare, a fifth of them on faces")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="file for all errors", metavar="FILE")
     asked = parser.parse_args(arguments)
     started = time.perf_counter()
-    print("| geometry | precision | white noise | Gaussians |\n|---|---|---|---|")
+    found: list[dict[str, Any]] = []
     for name, geometry in GEOMETRIES.items():
         rng = np.random.default_rng(asked.seed)
         matrices = matrices_of(geometry, rng)
@@ -105,10 +110,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     precision=precision,
                     n_threads=asked.threads,
                 )
-                found = volume.data[tuple(voxels.T)]
-                errors.append(float(np.linalg.norm(found - expected) / np.linalg.norm(expected)))
-            print(f"| {name} | {precision} | {errors[0]:.1e} | {errors[1]:.1e} |")
-    print(f"\n{asked.points} voxels of {SHAPE[2]} x {SHAPE[1]} x {SHAPE[0]}, {time.perf_counter() - started:.0f} s")
+                values = volume.data[tuple(voxels.T)]
+                errors.append(float(np.linalg.norm(values - expected) / np.linalg.norm(expected)))
+            found.append({"geometry": name, "precision": precision, "noise": errors[0], "Gaussians": errors[1]})
+    record = {"date": date.today().isoformat(), "points": asked.points, "shape": SHAPE, "errors": found}
+    print(table(record))
+    print(f"\n{time.perf_counter() - started:.0f} s")
+    if asked.json is not None:
+        asked.json.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def table(record: dict[str, Any]) -> str:
+    """Lay the errors of a record out in Markdown."""
+    depth, height, width = record["shape"]
+    lines = [
+        f"{record['points']} voxels of {width} x {height} x {depth}, {record['date']}.",
+        "",
+        "| geometry | precision | white noise | Gaussians |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['geometry']} | {row['precision']} | {row['noise']:.1e} | {row['Gaussians']:.1e} |"
+        for row in record["errors"]
+    ]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

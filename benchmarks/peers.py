@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -536,6 +537,14 @@ class Timing:
     estimates: dict[str, tuple[float, float]]
     failed: dict[str, str]
 
+    @staticmethod
+    def of(record: dict[str, Any]) -> Timing:
+        """Give the times that a record of :func:`record_of` holds."""
+        measured = {n: list(zip(runs["wall"], runs["cpu"], strict=True)) for n, runs in record["seconds"].items()}
+        estimates = {n: (cost["wall"], cost["cpu"]) for n, cost in record["estimated_seconds"].items()}
+        width, height, depth = record["size"]
+        return Timing((width, height, depth), measured, estimates, record["failed"])
+
     def seconds(self, name: str) -> tuple[float, float, str]:
         """Give wall and CPU seconds, and a mark for an estimate."""
         if name in self.measured:
@@ -604,21 +613,16 @@ def sizes_table(timings: Sequence[Timing]) -> str:
     return "\n".join(lines)
 
 
-def write_report(
-    timings: Sequence[Timing],
-    errors: dict[str, dict[str, float]],
-    skipped: dict[str, str],
-    machine: dict[str, str],
-    how: tuple[int, int, int, float],
-) -> str:
+def write_report(record: dict[str, Any]) -> str:
     """Write the whole report in Markdown."""
-    n_tilts, n_threads, n_runs, limit = how
+    timings = [Timing.of(size) for size in record["sizes"]]
+    errors: dict[str, dict[str, float]] = record["errors"]
     shown = [name for name in METHODS if any(name in t for t in timings)]
     notes = {name: i + 1 for i, name in enumerate(shown)}
     parts = [
-        f"{n_tilts} images, {n_threads} threads, median of {n_runs} runs in turn; `~`: above the limit of {limit:g} s, "
-        f"extrapolated from a quarter of the size by the number of voxels.\n"
-        f"{', '.join(f'{key} {value}' for key, value in machine.items())}."
+        f"{record['tilts']} images, {record['threads']} threads, median of {record['runs']} runs in turn, "
+        f"{record['date']}; `~`: above the limit of {record['limit']:g} s, extrapolated from a quarter of the size by "
+        f"the number of voxels.\n{', '.join(f'{key} {value}' for key, value in record['machine'].items())}."
     ]
     if len(timings) == 1:
         width, height, _ = timings[0].size
@@ -641,7 +645,7 @@ def write_report(
             f"method in its own scale (none is fitted); {BLOBS}: sigma 2.5 px; {NOISE}: up to 0.44 cycles per pixel."
         )
     lines = [f"{notes[name]}. {METHODS[name].label}: {METHODS[name].note}." for name in shown]
-    lines += [f"- Left out: {METHODS[name].label}: {why}." for name, why in skipped.items()]
+    lines += [f"- Left out: {METHODS[name].label}: {why}." for name, why in record["left_out"].items()]
     parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
@@ -691,20 +695,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         skipped |= timings[-1].failed
     packages = ("fourierrecon", "numpy", "scipy", "numba", "pyfftw", "ducc0", "finufft", "scikit-image", "torch")
     machine = describe_machine((*packages, "torch-tomogram", "torch-fourier-slice"))
-    report = write_report(timings, errors, skipped, machine, (asked.tilts, asked.threads, asked.runs, asked.limit))
+    record = {
+        "date": date.today().isoformat(),
+        "tilts": asked.tilts,
+        "threads": asked.threads,
+        "runs": asked.runs,
+        "limit": asked.limit,
+        "machine": machine,
+        "errors": errors,
+        "left_out": skipped,
+        "sizes": [record_of(timing) for timing in timings],
+    }
+    report = write_report(record)
     print(report, end="")
     if asked.markdown is not None:
         asked.markdown.write_text(report, encoding="utf-8")
     if asked.json is not None:
-        record = {
-            "tilts": asked.tilts,
-            "threads": asked.threads,
-            "machine": machine,
-            "errors": errors,
-            "left_out": skipped,
-            "notes": {name: METHODS[name].note for name in names},
-            "sizes": [record_of(timing) for timing in timings],
-        }
         asked.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 

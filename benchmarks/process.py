@@ -11,11 +11,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
+from typing import Any
 
-from speed import DUCC, PYFFTW, InverseFft, Size, clock, describe_machine, white_noise_series
+from speed import DUCC, PYFFTW, InverseFft, Size, clock, describe_machine, heading, white_noise_series
 
 from fourierrecon.io import write_relion5_set
 from fourierrecon.runtime.threads import available_cores
@@ -83,17 +85,18 @@ def run_all(folder: Path, size: Size, n_tilts: int, n_threads: int, n_runs: int)
     return costs
 
 
-def table(costs: dict[str, list[Cost]], size: Size) -> str:
-    """Lay the medians out as a Markdown table."""
+def table(record: dict[str, Any]) -> str:
+    """Lay the medians of a record out as a Markdown table."""
+    size, costs = record["size"], record["costs"]
     volume = 4 * size[0] * size[1] * size[2]
     unit = next(iter(costs))
-    cpu_of_unit = median(cpu for _, cpu, _ in costs[unit])
+    cpu_of_unit = median(costs[unit]["cpu"])
     lines = [
         "| command | wall, s | CPU, s | CPU / CPU of the FFT | peak memory, GB | peak memory / volume |",
         "|---|---|---|---|---|---|",
     ]
     for name, runs in costs.items():
-        wall, cpu, peak = (median(run[i] for run in runs) for i in range(3))
+        wall, cpu, peak = (median(runs[key]) for key in ("wall", "cpu", "peak_bytes"))
         memory = f"{peak / 1e9:.2f}" if peak else "–"
         ratio = f"{cpu / cpu_of_unit:.2f}" if name not in STARTS else "–"
         share = f"{peak / volume:.2f}" if name in RECONSTRUCTIONS else "–"
@@ -115,24 +118,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("sizes and numbers must be 1 or more")
     with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
         costs = run_all(Path(folder), size, asked.tilts, asked.threads, asked.runs)
-    machine = describe_machine()
-    width, height, depth = size
-    print(
-        f"{asked.tilts} images of {width} x {height} -> {width} x {height} x {depth} voxels, {asked.threads} threads, "
-        f"median of {asked.runs} runs.\n{', '.join(f'{key} {value}' for key, value in machine.items())}.\n"
-    )
-    print(table(costs, size))
+    record = {
+        "date": date.today().isoformat(),
+        "size": size,
+        "tilts": asked.tilts,
+        "threads": asked.threads,
+        "runs": asked.runs,
+        "machine": describe_machine(),
+        "costs": {
+            name: {key: [run[i] for run in runs] for i, key in enumerate(("wall", "cpu", "peak_bytes"))}
+            for name, runs in costs.items()
+        },
+    }
+    print(heading(record))
+    print(table(record))
     if asked.json is not None:
-        record = {
-            "size": size,
-            "tilts": asked.tilts,
-            "threads": asked.threads,
-            "machine": machine,
-            "costs": {
-                name: {key: [run[i] for run in runs] for i, key in enumerate(("wall", "cpu", "peak_bytes"))}
-                for name, runs in costs.items()
-            },
-        }
         asked.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 

@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import scipy.ndimage
 from numpy.typing import NDArray
 from quality_methods import LEFT_OUT, METHODS, Method
 from quality_scenes import Scene, scenes
+from speed import describe_machine
 
 from fourierrecon import Region, TiltSeries
 from fourierrecon.quality.fsc import shell_correlation
@@ -33,8 +35,6 @@ Images = NDArray[np.float32]
 LEVELS = (0.3, 0.1, 0.03)
 #: Highest frequency that counts in matches and correlations, cycles per voxel.
 FINEST = 0.4
-#: In README.md, what the tables lie between.
-MARKS = ("<!-- tables of quality.py -->", "<!-- end of these tables -->")
 #: Specimens that slow methods are not run for, Å.
 THICK = 1500.0
 MEASURES = {
@@ -154,9 +154,9 @@ def on_phantoms(
 
 def on_cell(chosen: Sequence[Method], path: Path, binning: float) -> list[dict[str, Any]]:
     """Measure contrast on a real cell: dark blobs as large as ribosomes, found in a plain volume, over the rest."""
-    from fourierrecon.io.tilt_series import read_series
+    from fourierrecon.io.tilt_series import read_tilt_series
 
-    series = read_series(path)
+    series = read_tilt_series(path)
     region = Region.of(series, binning=binning)
     plain = next(method for method in METHODS if method.name == "none, CTF phase-flip")
     volume = run(plain, [series], region)[0][0]
@@ -237,6 +237,13 @@ def _best(measure: str, part: Sequence[dict[str, Any]]) -> float:
     return float(min(values) if measure in LESS else max(values))
 
 
+def report(record: dict[str, Any]) -> str:
+    """Write all tables of a record."""
+    left_out = "".join(f"- {name}: left out, {reason}.\n" for name, reason in record["left_out"].items())
+    about = f"Phantoms {record['side']} voxels wide, {', '.join(f'{k} {v}' for k, v in record['machine'].items())}"
+    return f"{about}, {record['date']}.\n\n{summary(record['rows'])}\n{tables(record['rows'])}\n{left_out}"
+
+
 def _cell(measure: str, value: float, best: bool) -> str:
     digits = {"correlation": 3, "match": 1, "contrast": 2, "seconds": 2}.get(measure, 1)
     text = f"{value:.{digits}f}" if np.isfinite(value) else "–"
@@ -254,25 +261,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--cell", type=Path, help="STAR file of a real tilt series with ribosomes")
     parser.add_argument("--cell_bin", type=float, default=2.0)
     parser.add_argument("--json", type=Path, help="write all figures here")
-    parser.add_argument("--markdown", type=Path, help="write the tables here")
-    parser.add_argument("--readme", type=Path, help="put the tables between the marks of this file")
-    parser.add_argument("--from_json", type=Path, help="measure nothing, write the tables of these figures")
     asked = parser.parse_args(arguments)
-    given = asked.from_json
-    record = json.loads(given.read_text(encoding="utf-8")) if given else _measure_all(asked)
+    record = _measure_all(asked)
     if asked.json:
         asked.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    left_out = "".join(f"- {name}: left out, {reason}.\n" for name, reason in record["left_out"].items())
-    page = f"{summary(record['rows'])}\n{tables(record['rows'])}\n{left_out}"
-    if asked.markdown:
-        asked.markdown.write_text(page, encoding="utf-8")
-    if asked.readme:
-        before, start, rest = asked.readme.read_text(encoding="utf-8").partition(MARKS[0])
-        _, end, after = rest.partition(MARKS[1])
-        if not (start and end):
-            raise SystemExit(f"{asked.readme}: no marks {MARKS[0]} and {MARKS[1]} to put the tables between")
-        asked.readme.write_text(f"{before}{start}\n\n{page}\n{end}{after}", encoding="utf-8")
-    print(page, end="")
+    print(report(record), end="")
 
 
 def _measure_all(asked: argparse.Namespace) -> dict[str, Any]:
@@ -286,7 +279,9 @@ def _measure_all(asked: argparse.Namespace) -> dict[str, Any]:
     rows = on_phantoms(chosen, which, asked.levels, not asked.no_halves)
     if asked.cell:
         rows += on_cell(chosen, asked.cell, asked.cell_bin)
-    return {"rows": rows, "left_out": left_out, "side": asked.side}
+    date = datetime.now(UTC).date().isoformat()
+    machine = describe_machine()
+    return {"date": date, "machine": machine, "side": asked.side, "rows": rows, "left_out": left_out}
 
 
 if __name__ == "__main__":

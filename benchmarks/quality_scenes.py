@@ -162,8 +162,18 @@ class Scene:
         ctf = realistic_ctf(n, defocus=30000.0)
         exposure = dose_symmetric_exposures(TILTS, PER_TILT)
         images = np.stack([self._image(matrices, ctf, exposure, tilt, size) for tilt in range(n)])
-        series = TiltSeries(images, matrices, self.pixel_size, self.name, ctf, exposure, TILTS)
-        return replace(series, size=(float(width), float(height), float(depth)), own_exposure=np.full(n, PER_TILT))
+        box = float(width), float(height), float(depth)
+        return TiltSeries(
+            images,
+            matrices,
+            self.pixel_size,
+            name=self.name,
+            ctf=ctf,
+            exposure=exposure,
+            tilt_angles=TILTS,
+            size=box,
+            own_exposure=np.full(n, PER_TILT),
+        )
 
     def _image(self, matrices: Float, ctf: CtfParameters, exposure: Float, tilt: int, size: tuple[int, int]) -> Any:
         """Project the specimen, layer by layer along the beam where depth counts, and multiply by what acts on it."""

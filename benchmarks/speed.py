@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
@@ -254,10 +255,21 @@ def describe_machine(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
     return {"processor": processor, "python": platform.python_version(), **versions}
 
 
-def table(times: dict[str, list[tuple[float, float]]], memory: dict[str, dict[str, int]]) -> str:
-    """Lay the medians out as a Markdown table."""
-    wall = {name: median(w for w, _ in runs) for name, runs in times.items()}
-    cpu = {name: median(c for _, c in runs) for name, runs in times.items()}
+def heading(record: dict[str, Any]) -> str:
+    """Give the lines above a table: what was measured, when, and with which versions."""
+    width, height, depth = record["size"]
+    machine = ", ".join(f"{key} {value}" for key, value in record["machine"].items())
+    return (
+        f"{record['tilts']} images of {width} x {height} px -> {width} x {height} x {depth} voxels, "
+        f"{record['threads']} threads, median of {record['runs']} runs, {record['date']}.\n{machine}.\n"
+    )
+
+
+def table(record: dict[str, Any]) -> str:
+    """Lay the medians of a record out as a Markdown table."""
+    times, memory = record["seconds"], record["memory_bytes"]
+    wall = {name: median(runs["wall"]) for name, runs in times.items()}
+    cpu = {name: median(runs["cpu"]) for name, runs in times.items()}
     lines = [
         "| job | wall, s | CPU, s | wall / pyfftw | wall / ducc0 | peak memory / volume |",
         "|---|---|---|---|---|---|",
@@ -271,9 +283,10 @@ def table(times: dict[str, list[tuple[float, float]]], memory: dict[str, dict[st
     return "\n".join(lines)
 
 
-def scaling_table(scaling: dict[tuple[str, int, int], list[tuple[float, float]]], n_threads: int) -> str:
+def scaling_table(record: dict[str, Any]) -> str:
     """Lay the medians of the wall time out: how they grow with the images, and shrink with the threads."""
-    wall = {key: median(w for w, _ in runs) for key, runs in scaling.items()}
+    n_threads = record["threads"]
+    wall = {(run["job"], run["tilts"], run["threads"]): median(run["wall"]) for run in record["scaling"]}
     first = SCALING_TILTS[0]
     lines = [
         f"| job | images | wall, 1 thread, s | wall, {n_threads} threads, s | wall / {first} images "
@@ -313,31 +326,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         memory[name] = measure_memory(name, size, asked.tilts, asked.threads)
         print(f"memory: {name} {memory[name]['peak'] / 1e9:.2f} GB", file=sys.stderr)
     times = time_jobs(size, asked.tilts, asked.threads, asked.runs)
-    machine = describe_machine()
-    width, height, depth = size
-    print(
-        f"{asked.tilts} images of {width} x {height} -> {width} x {height} x {depth} voxels, {asked.threads} threads, "
-        f"median of {asked.runs} runs.\n{', '.join(f'{key} {value}' for key, value in machine.items())}.\n"
-    )
-    print(table(times, memory))
     scaling = time_scaling(size, asked.threads, asked.runs) if asked.scaling else {}
+    record = {
+        "date": date.today().isoformat(),
+        "size": size,
+        "tilts": asked.tilts,
+        "threads": asked.threads,
+        "runs": asked.runs,
+        "machine": describe_machine(),
+        "memory_bytes": memory,
+        "seconds": {name: {"wall": [w for w, _ in runs], "cpu": [c for _, c in runs]} for name, runs in times.items()},
+        "scaling": [
+            {"job": name, "tilts": tilts, "threads": n, "wall": [w for w, _ in runs], "cpu": [c for _, c in runs]}
+            for (name, tilts, n), runs in scaling.items()
+        ],
+    }
+    print(heading(record))
+    print(table(record))
     if scaling:
-        print(f"\n{scaling_table(scaling, asked.threads)}")
+        print(f"\n{scaling_table(record)}")
     if asked.json is not None:
-        record = {
-            "size": size,
-            "tilts": asked.tilts,
-            "threads": asked.threads,
-            "machine": machine,
-            "memory_bytes": memory,
-            "seconds": {
-                name: {"wall": [w for w, _ in runs], "cpu": [c for _, c in runs]} for name, runs in times.items()
-            },
-            "scaling": [
-                {"job": name, "tilts": tilts, "threads": n, "wall": [w for w, _ in runs], "cpu": [c for _, c in runs]}
-                for (name, tilts, n), runs in scaling.items()
-            ],
-        }
         asked.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 

@@ -1,7 +1,8 @@
 """What mkdocs does for the site beyond its settings: pages from files that lie elsewhere, and formulas.
 
-- ``benchmarks/README.md``, ``CHANGELOG.md`` and the notebooks become pages; links to them lead there. Notebooks are
-  shown without pictures unless the environment has ``NOTEBOOKS=run``: then each is run.
+- ``README.md`` becomes the first page; ``benchmarks/README.md``, ``CHANGELOG.md`` and the notebooks become pages, too.
+  Links to them lead there. Notebooks are shown without pictures unless the environment has ``NOTEBOOKS=run``: then
+  each is run.
 - Formulas become MathML when the site is built, so that no page needs a script from elsewhere.
 """
 
@@ -22,10 +23,10 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
 #: Pages of the site, by the files that they are made of.
-ELSEWHERE = {"benchmarks/README.md": "benchmarks.md", "CHANGELOG.md": "changelog.md"}
+ELSEWHERE = {"README.md": "index.md", "benchmarks/README.md": "benchmarks.md", "CHANGELOG.md": "changelog.md"}
 NOTEBOOKS = {f"notebooks/{path.name}": f"notebooks/{path.stem}.md" for path in (ROOT / "notebooks").glob("*.ipynb")}
 MADE = ELSEWHERE | NOTEBOOKS
-LINK = re.compile(r"(?<=\]\()[\w./-]+?\.(?:md|ipynb)(?=[)#])")
+LINK = re.compile(r"(?<=\]\()[\w./-]+?\.(?:md|ipynb|png)(?=[)#])")
 ROLE = re.compile(r":(?:py:)?(?:class|func|meth|mod|data|attr|exc):(<code>)~?(?:fourierrecon\.(?:\w+\.)*)?")
 #: How pandas would have its tables look.
 OF_PANDAS = re.compile(r"<style.*?</style>| border=\S+ class=.dataframe.", re.DOTALL)

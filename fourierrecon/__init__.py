@@ -1,36 +1,57 @@
 """fourierrecon: cryo-electron tomograms, reconstructed in Fourier space.
 
-``from fourierrecon import TiltSeries, Region, reconstruct``; names load when first used, so that importing the
-package costs next to nothing.
+>>> from fourierrecon import read_tilt_series, reconstruct, write_volume
+
+Names load when they are first used, so that importing the package costs next to nothing.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from fourierrecon.runtime.late_names import late_names
+
 if TYPE_CHECKING:
+    from fourierrecon.engine.settings import Settings
+    from fourierrecon.errors import DataError, UsageError
     from fourierrecon.geometry.region import Region
-    from fourierrecon.reconstruction import reconstruct, reconstruct_to
+    from fourierrecon.io import read_tilt_series, read_volume, write_volume
+    from fourierrecon.reconstruction import reconstruct, reconstruct_to, reconstruct_to_file
     from fourierrecon.tilt_series import CtfParameters, TiltSeries
     from fourierrecon.volume import Volume
 
 __version__ = "0.1.0"
-__all__ = ["CtfParameters", "Region", "TiltSeries", "Volume", "__version__", "reconstruct", "reconstruct_to"]
+__all__ = [
+    "CtfParameters",
+    "DataError",
+    "Region",
+    "Settings",
+    "TiltSeries",
+    "UsageError",
+    "Volume",
+    "read_tilt_series",
+    "read_volume",
+    "reconstruct",
+    "reconstruct_to",
+    "reconstruct_to_file",
+    "write_volume",
+]
 
-_HOMES = {
-    "CtfParameters": "tilt_series",
-    "Region": "geometry.region",
-    "TiltSeries": "tilt_series",
-    "Volume": "volume",
-    "reconstruct": "reconstruction",
-    "reconstruct_to": "reconstruction",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'fourierrecon' has no attribute {name!r}")
-    value = getattr(import_module(f"fourierrecon.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__ = late_names(
+    __name__,
+    {
+        "CtfParameters": "fourierrecon.tilt_series",
+        "DataError": "fourierrecon.errors",
+        "Region": "fourierrecon.geometry.region",
+        "Settings": "fourierrecon.engine.settings",
+        "TiltSeries": "fourierrecon.tilt_series",
+        "UsageError": "fourierrecon.errors",
+        "Volume": "fourierrecon.volume",
+        "read_tilt_series": "fourierrecon.io",
+        "read_volume": "fourierrecon.io",
+        "reconstruct": "fourierrecon.reconstruction",
+        "reconstruct_to": "fourierrecon.reconstruction",
+        "reconstruct_to_file": "fourierrecon.reconstruction",
+        "write_volume": "fourierrecon.io",
+    },
+)

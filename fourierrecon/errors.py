@@ -29,13 +29,33 @@ class FourierReconError(Exception):
 
 
 class UsageError(FourierReconError, ValueError):
-    """An option or argument makes no sense (exit status 2)."""
+    """An option or argument makes no sense (exit status 2).
+
+    Examples
+    --------
+    >>> from fourierrecon import Region, UsageError
+    >>> try:
+    ...     Region((0.0, 0.0, 0.0), (8, 8, 8), binning=0.5)
+    ... except UsageError as error:
+    ...     print(error)
+    binning 0.5 must be 1 or more; there is nothing finer than the images
+    """
 
     exit_status = 2
 
 
 class DataError(FourierReconError, ValueError):
-    """A file or array cannot be used (exit status 1)."""
+    """A file or array cannot be used (exit status 1).
+
+    Examples
+    --------
+    >>> from fourierrecon import DataError, read_volume
+    >>> try:
+    ...     read_volume("missing.mrc")
+    ... except DataError as error:
+    ...     print(error)
+    cannot read missing.mrc: No such file or directory
+    """
 
     exit_status = 1
 

@@ -1,57 +1,56 @@
-"""The story on one page: a tilt series, a region and a weighting strategy in, a volume out.
+"""The story on one page: a tilt series, a region and a weighting go in, a volume comes out.
 
-1. every image is prepared (mean, border, binning, CTF, the strategy's 2D filter), transformed, and sampled along the
-   lines in which its central slice cuts the planes of the 3D Fourier grid;
-2. plane by plane, the lines of all images are spread onto an oversampled grid, the strategy normalises it, and two
-   1D transforms, a crop and the deapodisation bring it to real space in x and z;
-3. slab by slab, a last transform along the axis across the planes gives voxels; for plain back-projection they are
-   divided by the number of images that see them. In memory, a slab is written over the planes it came from.
+1. Sample the images: each is prepared (mean, border, binning, transfer function, the weighting's 2D filter),
+   transformed, and sampled along the lines in which its central slice cuts the planes of the 3D Fourier grid.
+2. Insert the planes: the lines of all images are spread onto an oversampled plane, the weighting normalises it, and
+   two 1D transforms, a crop and the deapodisation bring it to real space in x and z.
+3. Transform the slabs: a last transform along the axis across the planes gives voxels. For plain back-projection they
+   are divided by the number of images that see them.
 
-Where samples and planes do not fit into memory they lie in scratch files: see :mod:`fourierrecon.engine.storage`.
-Several
-volumes from one reading of the images: see :mod:`fourierrecon.engine.several_volumes`.
+A volume in memory is written over the planes it came from; a larger one is given away slab by slab, and what does not
+fit into memory lies in scratch files (:mod:`fourierrecon.engine.storage`). Several volumes share one reading of the
+images (:mod:`fourierrecon.engine.several_volumes`).
 """
 
 from __future__ import annotations
 
-from contextlib import closing, nullcontext
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, nullcontext
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fourierrecon.engine import images, slabs
-from fourierrecon.engine.images import Sampler
+from fourierrecon.engine.images import Sampler, sample_images
 from fourierrecon.engine.planes import insert_planes
-from fourierrecon.engine.settings import Settings
-from fourierrecon.engine.several_volumes import VolumeOrder, reconstruct_many
-from fourierrecon.engine.storage import PlaneStore, SampleStore
+from fourierrecon.engine.settings import Settings, SettingsOptions
+from fourierrecon.engine.several_volumes import VolumeOrder, part_of, share, tidy
+from fourierrecon.engine.signal_to_noise import with_snr
+from fourierrecon.engine.slabs import transform_slabs, transform_slabs_in_place
+from fourierrecon.engine.storage import Beside, PlaneStore
 from fourierrecon.engine.task import Task, prepare
+from fourierrecon.errors import UsageError
 from fourierrecon.geometry.region import Region
-from fourierrecon.runtime.threads import Progress
+from fourierrecon.io.volumes.formats import check_volume_writable, end_bytes, is_zarr, writing_volume
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.transfer import Correction, Transfer
 from fourierrecon.volume import SlabWriter, Volume
-from fourierrecon.weighting import Weighting
+from fourierrecon.weighting import Weighting, read_weighting
+
+T = TypeVar("T")
 
 
 def reconstruct(
     series: TiltSeries,
     region: Region | None = None,
-    weighting: Weighting | None = None,
+    weighting: Weighting | str | None = None,
     *,
-    ctf: bool = True,
-    n_threads: int | None = None,
-    keep_mean: bool = False,
-    taper_distance: float = 0.0,
-    taper_falloff: float = 0.0,
-    precision: str = "default",
-    memory: int | None = None,
-    scratch: Path | None = None,
-    progress: Progress | None = None,
-    ctf_mode: str | None = None,
-    exposure: str | None = None,
-    tilt_weight: str | None = None,
+    binning: float | None = None,
+    **options: Unpack[SettingsOptions],
 ) -> Volume:
     """Reconstruct a region of a tomogram from its tilt series, as an array in memory.
 
@@ -60,29 +59,16 @@ def reconstruct(
     series
         Images, projection matrices, optics.
     region
-        Voxels to reconstruct; default: all, unbinned.
+        Voxels to reconstruct. Default: all of the tomogram.
     weighting
-        Strategy; default: :class:`~fourierrecon.weighting.Wiener`, its signal-to-noise ratio measured from the series.
-    ctf
-        Multiply each image by its CTF and let the strategy see CTF²; without, the CTF is taken as 1.
-    n_threads
-        Default: the cores available to the process.
-    keep_mean
-        Do not zero the mean of each image.
-    taper_distance, taper_falloff
-        Nothing within this distance of an image's border is used; faded in over the falloff more. Pixels of the binned
-        image.
-    precision
-        ``default`` (relative error below 5e-4) or ``high`` (about 2e-5, 1.5 times the cost).
-    memory
-        Largest resident memory of the process, bytes; default: 80 % of what is available.
-    scratch
-        Folder for scratch files, where memory does not suffice; default: that of temporary files.
-    progress
-        Called as ``progress(stage, done, total)``, from any thread.
-    ctf_mode, exposure, tilt_weight
-        By name, as for :class:`~fourierrecon.transfer.Correction`: what is done with the CTF, with the damage by
-        exposure and with the lesser signal of steep images.
+        A weighting, or its name with parameters (``"wiener:snr=100"``). Default:
+        :class:`~fourierrecon.weighting.Wiener`, its signal-to-noise ratio measured from the series.
+    binning
+        Voxel over pixel, in place of a region: all of the tomogram, binned. Default: 1.
+    **options
+        Fields of :class:`~fourierrecon.engine.settings.Settings`: ``ctf``, ``n_threads``, ``keep_mean``,
+        ``taper_distance``, ``taper_falloff``, ``precision``, ``memory``, ``scratch``, ``progress``, ``ctf_mode``,
+        ``exposure``, ``tilt_weight``.
 
     Returns
     -------
@@ -97,35 +83,94 @@ def reconstruct(
         If an argument makes no sense, or no image sees the region.
     DataError
         If an image cannot be used, CTF parameters are missing, or the volume does not fit into memory.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fourierrecon import TiltSeries, reconstruct
+    >>> from fourierrecon.geometry.projection import projection_matrices
+    >>> tilts = np.linspace(-60, 60, 13)
+    >>> images = np.random.default_rng(0).normal(size=(13, 64, 64))
+    >>> matrices = projection_matrices((64, 64), (32, 32, 16), tilts, tilt_axis_angle=85)
+    >>> series = TiltSeries(images, matrices, pixel_size=10, size=(64, 64, 32))
+    >>> volume = reconstruct(series, binning=4, weighting="wiener:snr=10", ctf=False)
+    >>> volume.data.shape, volume.voxel_size
+    ((8, 16, 16), 40.0)
     """
-    settings = Settings(
-        ctf, n_threads, keep_mean, taper_distance, taper_falloff, precision, memory, scratch, progress,
-        ctf_mode=ctf_mode, exposure=exposure, tilt_weight=tilt_weight,
-    )  # fmt: skip
-    task = prepare(series, region, weighting, settings, whole=True)
-    data = _run(task)
-    voxel_size, origin, label = describe(series, task.region, task.strategy, settings.correction)
-    return Volume(data, voxel_size, origin, label)
+    task = prepare(series, _region(series, region, binning), weighting, Settings.of(options), whole=True)
+    with _sampled([task]) as [sampler]:
+        data = _inserted(task, sampler, transform_slabs_in_place)
+    return Volume(data, *describe(series, task.region, task.weighting, task.settings.correction))
+
+
+def reconstruct_many(orders: Sequence[VolumeOrder], settings: Settings) -> None:
+    """Reconstruct several volumes of one tilt series slab by slab; each is written as soon as it is done.
+
+    Parameters
+    ----------
+    orders
+        What is wanted.
+    settings
+        How to reconstruct.
+
+    Raises
+    ------
+    UsageError, DataError
+        As :func:`reconstruct`; also if scratch files do not fit. Volumes that are written by then stay.
+    """
+    groups = share(orders, settings)
+    with _sampled([group.task for group in groups]) as samplers:
+        for group, sampler in zip(groups, samplers, strict=True):
+            for order in group.orders:
+                last = order is group.orders[-1]
+                _inserted(group.task, sampler, partial(_write, order), tilts=order.tilts, last=last)
+
+
+@contextmanager
+def _sampled(tasks: Sequence[Task]) -> Iterator[list[Sampler]]:
+    """Sample the images: each is read once, for all tasks."""
+    with ExitStack() as stack:
+        samplers = [stack.enter_context(closing(Sampler(task))) for task in tasks]
+        sample_images(samplers)
+        tidy()
+        yield samplers
+
+
+def _inserted(
+    task: Task,
+    sampler: Sampler,
+    transform: Callable[[Task, NDArray[np.float32], PlaneStore], T],
+    *,
+    tilts: tuple[int, ...] | None = None,
+    last: bool = True,
+) -> T:
+    """Insert the planes, and transform the slabs; only of some tilts, and with samples kept unless it is the last."""
+    task, chosen = part_of(task, tilts)
+    levels = sampler.levels_of(chosen)
+    with closing(PlaneStore(task.plan.slices, task.storage, task.settings.scratch, task.settings.threads)) as planes:
+        insert_planes(task, sampler.store, planes, chosen)
+        if last:
+            sampler.close()
+        tidy()
+        return transform(task, levels, planes)
+
+
+def _write(order: VolumeOrder, task: Task, levels: NDArray[np.float32], planes: PlaneStore) -> None:
+    """Transform the slabs into the writer of an order, which may take as much memory to complete its file."""
+    with order.open() as write:
+        transform_slabs(task, levels, planes, write)
+        planes.close()
+        tidy()
 
 
 def reconstruct_to(
     write: SlabWriter,
     series: TiltSeries,
     region: Region | None = None,
-    weighting: Weighting | None = None,
+    weighting: Weighting | str | None = None,
     *,
-    ctf: bool = True,
-    n_threads: int | None = None,
-    keep_mean: bool = False,
-    taper_distance: float = 0.0,
-    taper_falloff: float = 0.0,
-    precision: str = "default",
-    memory: int | None = None,
-    scratch: Path | None = None,
-    progress: Progress | None = None,
-    ctf_mode: str | None = None,
-    exposure: str | None = None,
-    tilt_weight: str | None = None,
+    binning: float | None = None,
+    **options: Unpack[SettingsOptions],
 ) -> None:
     """Reconstruct a region and give it away slab by slab: the volume may be larger than the memory.
 
@@ -134,42 +179,113 @@ def reconstruct_to(
     write
         Called as ``write(z, slab)`` with each slab ``(y, x)``, float32, in any order and from any thread; the slab is
         only lent for the call.
-    series, region, weighting, ctf, n_threads, keep_mean, taper_distance, taper_falloff, precision, memory, scratch, \
-    progress, ctf_mode, exposure, tilt_weight
+    series, region, weighting, binning, **options
         As for :func:`reconstruct`, which gives the same voxels.
 
     Raises
     ------
     UsageError, DataError
         As :func:`reconstruct`; also if the scratch files do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fourierrecon import TiltSeries, reconstruct_to
+    >>> from fourierrecon.geometry.projection import projection_matrices
+    >>> tilts = np.linspace(-60, 60, 13)
+    >>> images = np.random.default_rng(0).normal(size=(13, 64, 64))
+    >>> matrices = projection_matrices((64, 64), (32, 32, 16), tilts, tilt_axis_angle=85)
+    >>> series = TiltSeries(images, matrices, pixel_size=10, size=(64, 64, 32))
+    >>> sums = {}
+    >>> reconstruct_to(lambda z, slab: sums.update({z: slab.sum()}), series, binning=4, ctf=False)
+    >>> len(sums)
+    8
     """
-    settings = Settings(
-        ctf, n_threads, keep_mean, taper_distance, taper_falloff, precision, memory, scratch, progress,
-        ctf_mode=ctf_mode, exposure=exposure, tilt_weight=tilt_weight,
+    order = VolumeOrder(series, lambda: nullcontext(write), _region(series, region, binning), read_weighting(weighting))
+    reconstruct_many([order], Settings.of(options))
+
+
+def reconstruct_to_file(
+    path: str | os.PathLike[str],
+    series: TiltSeries,
+    region: Region | None = None,
+    weighting: Weighting | str | None = None,
+    *,
+    binning: float | None = None,
+    dtype: str = "float32",
+    **options: Unpack[SettingsOptions],
+) -> None:
+    """Reconstruct a region into a file, MRC or OME-Zarr by its ending: all of it, or nothing is written.
+
+    Parameters
+    ----------
+    path
+        File to write; one that exists is replaced once the new volume is complete.
+    series, region, weighting, binning, **options
+        As for :func:`reconstruct`, which gives the same voxels.
+    dtype
+        Type of the voxels: ``float32``, ``float16``, ``int16`` or ``int8``.
+
+    Raises
+    ------
+    UsageError
+        As :func:`reconstruct`; also if there is no such format or type, or the file is one that the series comes from.
+    DataError
+        As :func:`reconstruct`; also if the file cannot be written, or there is too little space.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fourierrecon import TiltSeries, reconstruct_to_file
+    >>> from fourierrecon.geometry.projection import projection_matrices
+    >>> tilts = np.linspace(-60, 60, 13)
+    >>> images = np.random.default_rng(0).normal(size=(13, 64, 64))
+    >>> matrices = projection_matrices((64, 64), (32, 32, 16), tilts, tilt_axis_angle=85)
+    >>> series = TiltSeries(images, matrices, pixel_size=10, size=(64, 64, 32))
+    >>> reconstruct_to_file("tomogram.mrc", series, binning=2, weighting="none", ctf=False, memory="4GB")
+    """
+    path, settings = Path(path), Settings.of(options)
+    region = _region(series, region, binning)
+    _keep_inputs(path, series)
+    check_volume_writable(path, region.shape, dtype, settings.scratch)
+    correction, threads, scratch = settings.correction, settings.threads, settings.scratch or path.absolute().parent
+    weighting = with_snr(
+        read_weighting(weighting), series, region.binning, correction=correction, n_threads=settings.n_threads
+    )
+    header = describe(series, region, weighting, correction)
+    end = end_bytes(path, region.shape, dtype, threads)
+    # threads of zarr keep some of what they used for a volume before
+    beside = Beside(always=threads * end if is_zarr(path) else 0, end=end)
+    open_file = partial(
+        writing_volume, path, region.shape, *header, dtype, scratch=settings.scratch, n_threads=settings.n_threads,
+        memory=settings.memory, progress=settings.progress,
     )  # fmt: skip
-    task = prepare(series, region, weighting, settings)
-    order = VolumeOrder(series, lambda: nullcontext(write), task.region, task.strategy)
-    reconstruct_many([order], settings)
+    order = VolumeOrder(series, open_file, region, weighting, beside=beside)
+    reconstruct_many([order], replace(settings, scratch=scratch))
 
 
 def describe(
-    series: TiltSeries, region: Region, strategy: Weighting, correction: Correction
+    series: TiltSeries, region: Region, weighting: Weighting, correction: Correction
 ) -> tuple[float, tuple[float, float, float], str]:
     """Give what goes into a volume's header: voxel size (Å), world position of voxel 0 (Å), one line on its making."""
     x, y, z = (float(c * series.pixel_size) for c in region.origin)
-    transfer = Transfer.of(series, correction, divides=strategy.divides)
-    label = f"fourierrecon {strategy.words}, {transfer.words}, {series.n_tilts} tilts of {series.name}"
+    transfer = Transfer.of(series, correction, divides=weighting.divides)
+    label = f"fourierrecon {weighting.words}, {transfer.words}, {series.n_tilts} tilts of {series.name}"
     return series.pixel_size * region.binning, (x, y, z), label
 
 
-def _run(task: Task) -> NDArray[np.float32]:
-    """Go through the stages in memory, and give the volume ``(z, y, x)``."""
-    s, threads = task.plan.slices, task.n_threads
-    with closing(SampleStore(s, task.plan.weighted, task.storage, task.scratch, threads)) as samples:
-        sampler = Sampler(task, samples)
-        images.sample_images([sampler], threads, task.progress)
-        planes = PlaneStore(s, task.storage, task.scratch, threads)
-        with closing(planes):
-            insert_planes(task, samples, planes)
-            samples.close()
-            return slabs.finish_in_place(task, sampler.levels, planes.whole)
+def _region(series: TiltSeries, region: Region | None, binning: float | None) -> Region:
+    """Give the region that is asked for."""
+    if region is None:
+        return Region.of(series, binning=1.0 if binning is None else binning)
+    if binning is not None and binning != region.binning:
+        raise UsageError(f"region has binning {region.binning:g}, and binning is {binning:g}; give one of them")
+    return region
+
+
+def _keep_inputs(path: Path, series: TiltSeries) -> None:
+    """Refuse to write over a file that the tilt series comes from."""
+    sections = getattr(series.images, "sections", None) or []
+    for source in {str(file) for file, _ in sections} | ({series.source} if series.source else set()):
+        if path.exists() and Path(source).exists() and path.samefile(source):
+            raise UsageError(f"{path} is an input of tilt series {series.name}; choose another path for the volume")

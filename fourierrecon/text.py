@@ -18,6 +18,15 @@ OPTIONS = {
     "voltage": "--voltage",
     "spherical_aberration": "--Cs",
     "amplitude_contrast": "--Q0",
+    "size": "--w --h --d",
+    "like": "--like",
+    "tilt_angle": "--tiltangle_offset",
+    "x_tilt": "--x_tilt",
+    "z_shift": "--z_shift",
+    "voxel_size": "--angpix",
+    "source": "--from",
+    "version": "--as",
+    "rotations_only": "--rotations_only",
 }
 
 
@@ -87,7 +96,7 @@ def in_options(message: str) -> str:
     message
         Of an error or a warning.
     """
-    arguments = re.compile(rf"(?<![\w/.])({'|'.join(OPTIONS)})=(\.\.\.|(?=\S))")
+    arguments = re.compile(rf"(?<![\w/.])({'|'.join(OPTIONS)})=(\.\.\.|True\b|(?=\S))")
     return arguments.sub(lambda found: OPTIONS[found[1]] + (" " if found[2] == "" else ""), message)
 
 

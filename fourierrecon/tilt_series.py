@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fourierrecon.errors import DataError, UsageError
-from fourierrecon.geometry.region import tilt_angles_of
 
 #: What exceeds these is a mistake: kV, mm, Å, degrees (of defocus and phase; turns may add up), and factors.
 MOST_VOLTAGE, MOST_ABERRATION, MOST_DEFOCUS, MOST_ANGLE, MOST_SCALE = 1e4, 1e3, 1e6, 1e3, 1e3
@@ -24,7 +23,7 @@ USUAL_HAND = -1
 
 
 class ImageStack(Protocol):
-    """Anything that gives images by number: an array, or a reader that loads one image at a time."""
+    """Images by number: an array, or a reader that loads one image at a time."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -33,6 +32,50 @@ class ImageStack(Protocol):
 
     def __getitem__(self, index: int, /) -> NDArray[np.generic]:
         """Give image ``index``, ``(height, width)``."""
+        ...
+
+
+class ImageFile(Protocol):
+    """One file of images."""
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the pixels as stored, in the byte order of this machine."""
+        ...
+
+    @property
+    def pixel_size(self) -> float:
+        """Pixel size by the file's header, Å; 0 where the header does not know it."""
+        ...
+
+
+@runtime_checkable
+class ImagesInFiles(ImageStack, Protocol):
+    """Images that lie in files; ``isinstance`` tells them from arrays."""
+
+    @property
+    def sections(self) -> Sequence[tuple[Path, int]]:
+        """File of each image, and its 0-based number there."""
+        ...
+
+    @property
+    def places(self) -> Sequence[tuple[Path, int]] | None:
+        """The sections, or None where other programs would not read these images there (turned rows, TIFF)."""
+        ...
+
+    @property
+    def stacks(self) -> Sequence[ImageFile]:
+        """The files that hold the images, each once."""
+        ...
+
+    @property
+    def column(self) -> str:
+        """Column of a STAR file that names the images; empty where that is the usual one."""
         ...
 
 
@@ -58,6 +101,12 @@ class CtfParameters:
         Factor on the whole function (``rlnCtfScalefactor``), ``(n_tilts,)``.
     b_factor
         Damping ``exp(-B q²/4)`` of the images (``rlnCtfBfactor``), Å², ``(n_tilts,)``.
+
+    Examples
+    --------
+    >>> from fourierrecon import CtfParameters
+    >>> CtfParameters.of(2, voltage=300, spherical_aberration=2.7, amplitude_contrast=0.07, defocus_u=[30000, 32000])
+    CtfParameters(300 kV, Cs 2.7 mm, 2 tilts, defocus 3.00 to 3.20 µm)
     """
 
     voltage: float
@@ -69,6 +118,13 @@ class CtfParameters:
     phase_shift: NDArray[np.float64]
     scale: NDArray[np.float64]
     b_factor: NDArray[np.float64]
+
+    def __repr__(self) -> str:
+        defocus = (self.defocus_u + self.defocus_v) / 2e4
+        return (
+            f"CtfParameters({self.voltage:g} kV, Cs {self.spherical_aberration:g} mm, {len(defocus)} tilts, "
+            f"defocus {defocus.min():.2f} to {defocus.max():.2f} µm)"
+        )
 
     @classmethod
     def of(
@@ -129,7 +185,7 @@ class CtfParameters:
 
 @dataclass(frozen=True, eq=False)
 class TiltSeries:
-    """One tilt series with its alignment. Coordinates: see :mod:`fourierrecon.geometry.region`.
+    """One tilt series with its alignment. Coordinates: see :mod:`fourierrecon.geometry`.
 
     Parameters
     ----------
@@ -156,7 +212,7 @@ class TiltSeries:
     rotation_centre
         World coordinates ``(x, y, z)`` of the rotation centre where the frame hangs on the tomogram's
         size (RELION 5); None where the matrices carry their frame with them (RELION 4).
-    frame
+    coordinate_frame
         What to tell the user about the coordinate frame.
     source
         File that the series was read from, for messages.
@@ -180,19 +236,32 @@ class TiltSeries:
         single image 0).
     b_factor_per_exposure
         B-factors per exposure (``rlnCtfBfactorPerElectronDose``), Å² per e⁻/Å², ``(n_tilts,)``, if the source has them.
+
+    Examples
+    --------
+    Any array of images and matrices will do; ``read_tilt_series`` takes them from a program's files.
+
+    >>> import numpy as np
+    >>> from fourierrecon import TiltSeries
+    >>> from fourierrecon.geometry.projection import projection_matrices
+    >>> tilts = np.linspace(-60, 60, 41)
+    >>> matrices = projection_matrices((60, 64), (32.0, 30.0, 12.0), tilts, tilt_axis_angle=85.0)
+    >>> TiltSeries(np.zeros((41, 60, 64), np.float32), matrices, pixel_size=10.0, name="TS_01")
+    TiltSeries('TS_01', 41 images of 64 x 60 px, 10 Å/px, tilts -60° to 60°)
     """
 
     images: ImageStack
     projections: NDArray[np.float64]
     pixel_size: float
     name: str = "tomogram"
+    _: KW_ONLY
     ctf: CtfParameters | None = None
     exposure: NDArray[np.float64] | None = None
     tilt_angles: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     size: tuple[float, float, float] | None = None
     world_origin: float = 0.0
     rotation_centre: tuple[float, float, float] | None = None
-    frame: str = "projection matrices, 0-based world"
+    coordinate_frame: str = "projection matrices, 0-based world"
     source: str = ""
     ctf_missing: tuple[str, ...] = ()
     hand: int | None = None
@@ -244,6 +313,13 @@ class TiltSeries:
         if self.ctf is not None and len(self.ctf.defocus_u) != shape[0]:
             raise DataError(f"{where}{len(self.ctf.defocus_u)} defocus values for {shape[0]} images")
 
+    def __repr__(self) -> str:
+        (height, width), angles = self.image_shape, self.tilt_angles
+        return (
+            f"TiltSeries({self.name!r}, {self.n_tilts} images of {width} x {height} px, {self.pixel_size:.4g} Å/px, "
+            f"tilts {angles.min():.3g}° to {angles.max():.3g}°)"
+        )
+
     @property
     def n_tilts(self) -> int:
         """Number of images."""
@@ -268,7 +344,7 @@ class TiltSeries:
         per_exposure = self.b_factor_per_exposure
         return replace(
             self,
-            images=_Selection(self.images, index),
+            images=chosen_images(self.images, tilts),
             projections=self.projections[index],
             ctf=None if self.ctf is None else self.ctf.select(index),
             exposure=None if self.exposure is None else self.exposure[index],
@@ -278,6 +354,36 @@ class TiltSeries:
         )
 
 
+def tilt_angles_of(projections: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Tilt angles that projection matrices have, degrees in (-180, 180], ``(n_tilts,)``.
+
+    The beams of a tilt series lie in the plane perpendicular to the tilt axis; the angles count in it from the place
+    next to z. With ``P = Rz Ry(tilt) Rx(x tilt)`` and one x tilt for all, these are the tilts, whatever the x tilt.
+    Nothing tells the sign: the axis points to larger y, or to smaller x where it lies nearer to x.
+
+    Parameters
+    ----------
+    projections
+        ``(n_tilts, 4, 4)``.
+    """
+    beams = np.cross(projections[:, 0, :3], projections[:, 1, :3])
+    beams /= np.linalg.norm(beams, axis=1, keepdims=True)
+    # an image that is seen from behind is that of the same beam
+    beams *= -1 if beams[np.argmax(np.abs(beams[:, 2])), 2] < 0 else 1
+    _, spread, directions = np.linalg.svd(beams)
+    axis, told = directions[2], len(beams) > 1 and spread[1] > 0.02 * np.sqrt(len(beams))
+    if len(beams) > 2:
+        told = told and spread[2] < spread[1] / 3
+    if not told or abs(axis[2]) > 0.9:
+        # beams that are next to each other, or all over the place, do not tell the axis: x or y, from which they turn
+        steep = np.abs(beams[:, :2]).sum(0)
+        sines = -beams[:, 0] if steep[0] >= steep[1] else -beams[:, 1]
+        return np.asarray(np.degrees(np.arcsin(np.clip(sines, -1, 1))))
+    axis = axis * (np.sign(axis[1]) if abs(axis[1]) >= abs(axis[0]) else -np.sign(axis[0]))
+    zero = np.array([0.0, 0.0, 1.0]) - axis[2] * axis
+    return np.asarray(np.degrees(np.arctan2(beams @ np.cross(zero, axis), beams @ zero)))
+
+
 def _step(exposure: NDArray[np.float64]) -> float:
     """Give the usual step between exposures: the middle one of those that are steps."""
     steps = np.diff(np.sort(exposure[np.isfinite(exposure)]))
@@ -285,8 +391,9 @@ def _step(exposure: NDArray[np.float64]) -> float:
 
 
 def chosen_images(images: ImageStack, tilts: Sequence[int]) -> ImageStack:
-    """Give some images of a stack, by 0-based number; they stay on disk if they are there."""
-    return _Selection(images, np.asarray(tilts, int))
+    """Give some images of a stack, by 0-based number; images in files stay there until they are used."""
+    index = np.asarray(tilts, int)
+    return _FileSelection(images, index) if isinstance(images, ImagesInFiles) else _Selection(images, index)
 
 
 def source_of(images: ImageStack, i: int) -> tuple[int, int]:
@@ -307,27 +414,29 @@ class _Selection:
     def shape(self) -> tuple[int, ...]:
         return (len(self.index), *self.images.shape[1:])
 
+    def __getitem__(self, i: int, /) -> NDArray[np.generic]:
+        return self.images[int(self.index[i])]
+
+
+@dataclass(frozen=True, eq=False)
+class _FileSelection(_Selection):
+    """Some images of a stack in files; an :class:`ImagesInFiles` itself."""
+
+    images: ImagesInFiles
+
+    @property
+    def sections(self) -> list[tuple[Path, int]]:
+        return [self.images.sections[int(i)] for i in self.index]
+
     @property
     def places(self) -> list[tuple[Path, int]] | None:
-        """File and number of each image, if they come from files."""
-        places = getattr(self.images, "places", None)
+        places = self.images.places
         return None if places is None else [places[int(i)] for i in self.index]
 
     @property
-    def sections(self) -> list[tuple[Path, int]] | None:
-        """File and number of each image, however it is read; None if they come from no files."""
-        sections = getattr(self.images, "sections", None)
-        return None if sections is None else [sections[int(i)] for i in self.index]
+    def stacks(self) -> Sequence[ImageFile]:
+        return self.images.stacks
 
     @property
     def column(self) -> str:
-        """Column of a set that names them; empty where that is the usual one."""
-        return str(getattr(self.images, "column", ""))
-
-    @property
-    def stacks(self) -> tuple[ImageStack, ...]:
-        """Stacks in files that the images come from."""
-        return tuple(getattr(self.images, "stacks", ()))
-
-    def __getitem__(self, i: int, /) -> NDArray[np.generic]:
-        return self.images[int(self.index[i])]
+        return self.images.column

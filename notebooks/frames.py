@@ -22,7 +22,7 @@ import pandas as pd
 
 from fourierrecon import Region, reconstruct
 from fourierrecon.geometry.axis_order import LIKE, Orientation
-from fourierrecon.geometry.coordinate_frames import FRAMES, Box, conversion, convert, mirrors
+from fourierrecon.geometry.coordinate_frames import COORDINATE_FRAMES, Box, conversion, convert, mirrors
 from fourierrecon.geometry.corrections import AlignmentCorrections
 from fourierrecon.simulation.gaussians import Gaussians
 from fourierrecon.simulation.simulate import simulate
@@ -42,7 +42,7 @@ start = helix[0]  # a ball marks where it begins, at low z
 # %%
 box = Box(SIZE, PIXEL)
 rows = {}
-for name, frame in FRAMES.items():
+for name, frame in COORDINATE_FRAMES.items():
     at_1 = convert(start[None], conversion("relion5-px", name, box))[0]
     at_4 = convert(start[None], conversion("relion5-px", name, box, target_binning=4.0))[0] if frame.binned else None
     rows[name] = {

@@ -1,4 +1,4 @@
-"""The methods that `benchmarks/peers.py` compares reconstruct the same volume; their times are no business of tests."""
+"""The methods of `benchmarks/peers.py` reconstruct the same volume; the pages show the figures of the JSON files."""
 
 from __future__ import annotations
 
@@ -47,17 +47,24 @@ def quality(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_the_table_of_weightings(quality: ModuleType, tmp_path: Path) -> None:
-    record, page = tmp_path / "quality.json", tmp_path / "README.md"
-    page.write_text(f"before\n{quality.MARKS[0]}\nold\n{quality.MARKS[1]}\nafter\n", encoding="utf-8")
+    path = tmp_path / "quality.json"
     chosen = ["--side", "48", "--scenes", "crowded", "--levels", "1", "--no_halves", "--methods", "SNR 10", "multiply"]
-    quality.main([*chosen, "--json", str(record), "--readme", str(page)])
-    rows = {row["method"]: row for row in json.loads(record.read_text(encoding="utf-8"))["rows"]}
+    quality.main([*chosen, "--json", str(path)])
+    record = json.loads(path.read_text(encoding="utf-8"))
+    rows = {row["method"]: row for row in record["rows"]}
     assert {"wiener, SNR 10", "none, CTF multiply", "wiener, CTF multiply"} <= set(rows)
     # back-projection that nothing is divided in is blurred; all see the ribosomes, and where they are
     assert rows["wiener, SNR 10"]["correlation"] > rows["none, CTF multiply"]["correlation"] + 0.1
     assert min(row["match_white"] for row in rows.values()) > 4
-    text = page.read_text(encoding="utf-8")
-    assert text.startswith("before")
-    assert text.endswith("after\n")
-    assert "| wiener, SNR 10 |" in text
-    assert "old" not in text
+    assert "| wiener, SNR 10 |" in quality.report(record)
+
+
+def test_tables_on_the_pages_are_those_of_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    tables = import_module("tables")
+    shown: set[str] = set()
+    for page in tables.PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert tables.filled(text) == text, "run: python benchmarks/tables.py"
+        shown |= {found[2] for found in tables.TABLE.finditer(text)}
+    assert shown == {path.stem for path in tables.RESULTS.glob("*.json")}

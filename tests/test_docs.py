@@ -31,9 +31,9 @@ RELION = [
 ]  # fmt: skip
 
 
-def block(language: str) -> str:
-    """Give the only code of a language on the page."""
-    found = re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+def block(language: str, page: Path = PAGE) -> str:
+    """Give the only code of a language on a page."""
+    found = re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     assert len(found) == 1
     return str(found[0])
 
@@ -108,13 +108,38 @@ def test_what_to_cite_is_this_version() -> None:
     assert f"version = {{{__version__}}}" in (DOCS / "cite.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["index", "large", "api"])
-def test_code_on_the_pages_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", ["README.md", "docs/large.md", "docs/api.md"])
+def test_code_on_the_pages_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     specimen = Gaussians(np.array([[20.0, 18, 9]]), np.asarray(2.0), np.asarray(1.0))
     write_simulation(tmp_path, simulate(specimen, (40, 36, 18), tilt_angles=(-40, 0, 40), snr=None))
     monkeypatch.chdir(tmp_path)
-    (code,) = re.findall(r"^```python\n(.*?)^```$", (DOCS / f"{name}.md").read_text(encoding="utf-8"), re.DOTALL | re.M)
+    code = block("python", DOCS.parent / page)
     # the simulated series has no CTF
-    code = re.sub(r"(weighting=Wiener\(snr=10\)|memory=4_000_000_000)", r"\1, ctf=False", code)
-    exec(compile(code, name, "exec"), {})
+    code, found = re.subn(r"((?:binning=4\)|snr=10\)|memory=4_000_000_000))\)", r"\1, ctf=False)", code)
+    assert found == 1
+    exec(compile(code, page, "exec"), {})
     assert (tmp_path / "TS_01.mrc").stat().st_size > 1024
+
+
+def test_the_weighting_on_the_page_of_plug_ins_divides(tmp_path: Path) -> None:
+    (tmp_path / "gentle.py").write_text(block("python", DOCS / "plugins.md"), encoding="utf-8")
+    gentle = runpy.run_path(str(tmp_path / "gentle.py"))["Gentle"]
+    data = np.full((2, 3), 4, np.complex64)
+    gentle(floor=0.0).normalise(data, np.full((2, 3), 4, np.float32))
+    np.testing.assert_allclose(data, 2)
+
+
+def test_the_readme_is_one_page_and_its_files_exist() -> None:
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    assert len(readme.splitlines()) <= 120
+    targets = re.findall(r"\]\(([^)#]+)", readme)
+    assert len(targets) > 10
+    assert [target for target in targets if not (DOCS.parent / target).is_file()] == []
+
+
+def test_files_that_the_page_of_rooms_names_exist() -> None:
+    page = (DOCS / "house.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:fourierrecon|engine|weighting|tests)/[a-z0-9_/]+(?:\.py|/))`", page)
+    assert len(named) > 8
+    roots = (DOCS.parent, DOCS.parent / "fourierrecon")
+    assert [name for name in named if not any((root / name).exists() for root in roots)] == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import runpy
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 import nbformat
 import pytest
 from nbclient import NotebookClient
+
+from tests.helpers.real_data import find_real_data
 
 ROOT = Path(__file__).parents[1]
 #: Notebooks, and how many pictures each draws: on simulated data, and with the real cell.
@@ -37,9 +38,8 @@ def read_notebook(name: str) -> Any:
 
 def sample_folder() -> Path | None:
     """Give the folder of the real tilt series, if it is here."""
-    chosen = os.environ.get("FOURIERRECON_SAMPLE")
-    folder = Path(chosen) if chosen else ROOT.parent / "shared/data/mycoplasma"
-    return folder.resolve() if (folder / "tomograms.star").is_file() else None
+    found = find_real_data("mycoplasma/tomograms.star")
+    return found and found.parent
 
 
 def run(notebook: Any, folder: Path, sample: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -14,12 +12,8 @@ from fourierrecon.io.volumes.mrc import read_mrc_volume
 from fourierrecon.quality.fsc import fourier_shell_correlation
 from fourierrecon.quality.spectrum import fourier_filter
 from fourierrecon.weighting import NoWeighting, PreWeight, Weighting
+from tests.helpers.real_data import real_data
 from tests.helpers.reference import border_distance, relative_error, world_points
-
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-pytestmark = pytest.mark.skipif(
-    not DATA.is_dir(), reason=f"no reference volumes: {DATA} is absent (they are not part of the repository)"
-)
 
 REGION = {"origin": (31.0, 21.0, 11.0), "size": (80.0, 88.0, 40.0)}
 
@@ -69,9 +63,9 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_plain_volume_correlates_with_relions(name: str) -> None:
     star, reference, binning, box = CASES[name]
-    series = read_tilt_series(DATA / star)
+    series = read_tilt_series(real_data(star))
     region = Region.of(series, binning=binning, **box)
-    theirs = read_mrc_volume(DATA / reference)
+    theirs = read_mrc_volume(real_data(reference))
     ours = volume(series, region)
     assert ours.shape == theirs.data.shape
     half, most = correlations(ours, theirs.data, seen_by_all(series, region))
@@ -83,9 +77,9 @@ def test_plain_volume_correlates_with_relions(name: str) -> None:
 def test_plain_volume_correlates_with_relions_up_to_the_faces(name: str, least: float) -> None:
     # unbinned images fade out over three voxels beyond their border, for exactness up to it: RELION cuts them off
     star, reference, binning, _ = CASES[name]
-    series = read_tilt_series(DATA / star)
+    series = read_tilt_series(real_data(star))
     half, most = correlations(
-        volume(series, Region.of(series, binning=binning)), read_mrc_volume(DATA / reference).data
+        volume(series, Region.of(series, binning=binning)), read_mrc_volume(real_data(reference)).data
     )
     assert half >= least
     assert most >= 0.9
@@ -95,20 +89,20 @@ def test_plain_volume_correlates_with_relions_up_to_the_faces(name: str, least: 
 def test_grey_values_are_relions(name: str) -> None:
     # plain volumes are means over images in both: the same scale, not only the same shape
     star, reference, binning, box = CASES[name]
-    series = read_tilt_series(DATA / star)
+    series = read_tilt_series(real_data(star))
     region = Region.of(series, binning=binning, **box)
     mask = seen_by_all(series, region)
     # low frequencies: interpolated bilinearly, theirs fade towards Nyquist
     ours, theirs = (
         fourier_filter(v * mask, None, 0.1)[mask > 0.5]
-        for v in (volume(series, region), read_mrc_volume(DATA / reference).data)
+        for v in (volume(series, region), read_mrc_volume(real_data(reference)).data)
     )
     assert np.polyfit(theirs, ours, 1)[0] == pytest.approx(1, abs=0.03)
 
 
 @pytest.mark.parametrize("binning", [4.0, 5.3])
 def test_both_sets_of_the_cell_give_one_volume(binning: float) -> None:
-    four, five = (read_tilt_series(DATA / "mycoplasma" / n) for n in ("tomograms.star", "relion5_tomograms.star"))
+    four, five = (read_tilt_series(real_data(f"mycoplasma/{n}")) for n in ("tomograms.star", "relion5_tomograms.star"))
     volumes = [volume(s, Region.of(s, binning=binning)) for s in (four, five)]
     assert relative_error(volumes[1], volumes[0]) <= 1e-5
 
@@ -116,20 +110,20 @@ def test_both_sets_of_the_cell_give_one_volume(binning: float) -> None:
 @pytest.mark.parametrize("binning", [1.0, 2.0, 3.3])
 @pytest.mark.parametrize("weighting", [NoWeighting(), PreWeight()], ids=lambda w: w.name)
 def test_both_sets_of_the_phantom_give_one_volume(binning: float, weighting: Weighting) -> None:
-    four, five = (read_tilt_series(DATA / f"relion_small/relion{n}/tomograms.star") for n in (4, 5))
+    four, five = (read_tilt_series(real_data(f"relion_small/relion{n}/tomograms.star")) for n in (4, 5))
     volumes = [volume(s, Region.of(s, binning=binning), weighting) for s in (four, five)]
     assert relative_error(volumes[1], volumes[0]) <= 1e-5
 
 
 def test_halves_are_those_of_relion_and_add_up_to_the_full_volume() -> None:
-    star = DATA / "relion_small/relion5/tomograms.star"
+    star = real_data("relion_small/relion5/tomograms.star")
     full, even, odd = (read_tilt_series(star, images=w) for w in ("full", "even", "odd"))
     region = Region.of(full, binning=2)
     halves = [volume(s, region) for s in (even, odd)]
     # frames are added up in these stacks: a half has half the counts
     assert relative_error(halves[0] + halves[1], volume(full, region)) < 1e-4
     mask = seen_by_all(full, region)
-    theirs = [read_mrc_volume(DATA / f"relion_small/relion_out/r5_plain_bin2_half{n}.mrc").data for n in (1, 2)]
+    theirs = [read_mrc_volume(real_data(f"relion_small/relion_out/r5_plain_bin2_half{n}.mrc")).data for n in (1, 2)]
     for i in range(2):
         assert correlations(halves[i], theirs[i], mask)[0] >= 0.99
         # each is the half that it says it is

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.corrections import AlignmentCorrections
 from fourierrecon.geometry.region import Length, Region
-from fourierrecon.io import Supplement, read_series
+from fourierrecon.io import Supplement, read_tilt_series
 from fourierrecon.io.volumes.formats import VOLUME_TYPES
 from fourierrecon.text import quoted
 from fourierrecon.tilt_series import TiltSeries
@@ -26,10 +24,6 @@ from fourierrecon.tomogram.request import Request
 T = TypeVar("T")
 #: Of RELION 4.
 DEFAULT_BINNING = 8.0
-#: Letters before the B of a size in bytes, in powers of 1000 or, with an i, of 1024.
-PREFIXES = " kmgt"
-#: Less memory than this is a unit forgotten, bytes.
-LEAST_MEMORY = 1_000_000
 
 
 def read_request(
@@ -75,7 +69,7 @@ def read_request(
         raise UsageError("--bin and --binned_angpix exclude each other; give one of them")
     strategy = choose_weighting(*weighting)
     width, height, depth = (parse_length(text, f"--{letter}") for text, letter in zip(size, "whd", strict=True))
-    series = offsets.apply(read_series(source, name, extras))
+    series = offsets.apply(read_tilt_series(source, name, extras))
     factor = choose_binning(*binning, series)
     region = Region.of(series, binning=factor, origin=origin, size=(width, height, depth))
     return Request(source, sets[1] if sets[0] is not None else None, extras, series, region, strategy)
@@ -257,31 +251,6 @@ def parse_length(text: str | None, option: str) -> Length:
         raise UsageError(
             f"{option} {text!r} is no number; give unbinned pixels, or auto for what the images show"
         ) from None
-
-
-def parse_memory(text: str) -> int:
-    """Read a size in bytes: ``6GB``, ``512 MB``, ``2.5GiB``, ``500000000``; kB, MB ... are powers of 1000.
-
-    Parameters
-    ----------
-    text
-        As given.
-
-    Raises
-    ------
-    UsageError
-        If it is no such size, or less than any computation takes.
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(?:([kmgt])(i?))?b?\s*", text, re.IGNORECASE)
-    if match is None:
-        raise UsageError(f"{text!r} is no size of memory; write it as 6GB, 512MB or 2.5GiB")
-    number, prefix, binary = match.groups()
-    size = float(number) * (1024 if binary else 1000) ** PREFIXES.index((prefix or " ").lower())
-    if not LEAST_MEMORY <= size < inf:
-        raise UsageError(
-            f"{text!r} is {size:g} bytes of memory, which makes no sense; was a unit forgotten, as in 6GB?"
-        )
-    return int(size)
 
 
 def choose_weighting(no_weight: bool, pre_weight: bool, text: str | None, snr: Snr | None) -> Weighting:

@@ -14,7 +14,6 @@ from fourierrecon.errors import UsageError
 
 if TYPE_CHECKING:
     pass
-from fourierrecon.io.volumes.convert import _kind_of, _voxel_size, convert_volume
 
 
 def convert(
@@ -46,6 +45,7 @@ def convert(
     Voxel size, origin (Å) and labels are kept. Integers keep their numbers where the new type has them.
     """
     from fourierrecon.cli.console import ProgressBars, say, screen, size_of
+    from fourierrecon.io.volumes.convert import convert_volume, kept_type, voxel_size_for
     from fourierrecon.io.volumes.formats import VOLUME_TYPES, check_volume_writable, open_volume
     from fourierrecon.tomogram.output_paths import folders_of
 
@@ -58,8 +58,8 @@ def convert(
     places = source.resolve(), target.resolve()
     if any(a.is_relative_to(b) for a, b in (places, places[::-1])):
         raise UsageError(f"{target} and {source} lie in each other; give another name")
-    voxel_size = _voxel_size(volume, target, angpix)
-    kind = dtype or _kind_of(volume)
+    voxel_size = voxel_size_for(volume, target, angpix)
+    kind = dtype or kept_type(volume)
     console = screen()
     depth, height, width = volume.shape
     facts = f"{width} x {height} x {depth} voxels (w x h x d) of {volume.size_words}, {volume.dtype}"

@@ -68,7 +68,7 @@ def convert_coords(
     for path in (points, output):
         check_suffix(path)
     for name in (source, target):
-        coordinate_frames.frame_named(name)
+        coordinate_frames.coordinate_frame(name)
     sets = () if t is None else input_files(t, Supplement())
     protect([output], [points, *filter(None, [volume]), *sets], "the output")
     found = read_points(points, centred=source == "relion5")
@@ -94,7 +94,7 @@ def convert_coords(
     )  # fmt: skip
     console = screen()
     say(console, "read", f"{points}: {len(found)} points of {len(set(names))} tomogram{'s' * (len(set(names)) > 1)}")
-    unit = coordinate_frames.FRAMES[target].unit
+    unit = coordinate_frames.COORDINATE_FRAMES[target].unit
     say(console, "frames", f"{source} to {target} ({unit}){', which mirrors' if mirrored else ''}")
     if dropped:
         say(console, "warning", f"orientations are not converted, so these columns were left out: {', '.join(dropped)}")
@@ -106,7 +106,7 @@ def _boxes(
 ) -> dict[str, Box]:
     """Give the tomograms by name; one whose name does not matter under the empty name."""
     from fourierrecon.geometry.coordinate_frames import Box
-    from fourierrecon.io import Supplement, read_all_series
+    from fourierrecon.io import Supplement, read_all_tilt_series
     from fourierrecon.tomogram.provenance import box_of_volume
 
     given = [option for option, value in (("--t", t), ("--volume", volume), ("--size", size)) if value is not None]
@@ -119,7 +119,7 @@ def _boxes(
     if volume is not None:
         return {"": box_of_volume(volume)}
     assert t is not None
-    return {series.name: Box.of(series) for series in read_all_series(t, Supplement())}
+    return {series.name: Box.of(series) for series in read_all_tilt_series(t, Supplement())}
 
 
 def _single(tn: str | None, boxes: dict[str, Box]) -> str:

@@ -72,7 +72,7 @@ def import_series(
     from fourierrecon.cli.console import program, say, screen
     from fourierrecon.cli.messages import describe_ctf, describe_images
     from fourierrecon.geometry.corrections import AlignmentCorrections
-    from fourierrecon.io import Supplement, read_all_series, read_series
+    from fourierrecon.io import Supplement, read_all_tilt_series, read_tilt_series
     from fourierrecon.io.relion.read import read_halves
     from fourierrecon.io.tilt_series import check_single, passed_over
     from fourierrecon.tomogram.inputs import input_files, protect
@@ -92,12 +92,12 @@ def import_series(
             continue
         if target.exists() and source.exists() and source.samefile(target):
             raise UsageError(f"{source} is what would be replaced; give another folder")
-        for read in [read_series(source, tn, extras)] if tn is not None else read_all_series(source, extras):
+        for read in [read_tilt_series(source, tn, extras)] if tn is not None else read_all_tilt_series(source, extras):
             series = offsets.apply(read)
             halves = read_halves(source, series.name) if source.suffix.lower() == ".star" else {}
             found.append((series, halves))
             say(console, "read", f"{series.name} of {source}: {describe_images(series)}")
-            say(console, "frame", series.frame)
+            say(console, "frame", series.coordinate_frame)
             say(console, "CTF", describe_ctf(series))
             if series.excluded:
                 say(console, "excluded", f"images {', '.join(map(str, series.excluded))} of the source")

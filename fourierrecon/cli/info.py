@@ -36,8 +36,8 @@ def info(
     from fourierrecon.cli import arguments
     from fourierrecon.cli.console import fail, program, say, screen
     from fourierrecon.cli.messages import print_facts, print_overview
-    from fourierrecon.io import Supplement, read_series
-    from fourierrecon.io.tilt_series import check_single, names_in
+    from fourierrecon.io import Supplement, read_tilt_series
+    from fourierrecon.io.tilt_series import check_single, list_tomograms
 
     console = screen()
     if source.suffix.lower() in (".mrc", ".rec", ".map", ".zarr"):
@@ -46,12 +46,12 @@ def info(
         print_volume(console, source)
         return
     extras = Supplement(stack, angpix, mdoc, voltage, cs, q0)
-    names = names_in(source, extras) if tn is None and source.suffix.lower() == ".star" else [tn]
+    names = list_tomograms(source, extras) if tn is None and source.suffix.lower() == ".star" else [tn]
     check_single(extras, [name or "" for name in names])
     all_series, problems = [], []
     for name in names:
         try:
-            all_series.append(read_series(source, name, extras))
+            all_series.append(read_tilt_series(source, name, extras))
         except DataError as problem:
             problems.append(problem if len(names) == 1 else DataError(f"{name}: {problem}"))
     if not all_series:

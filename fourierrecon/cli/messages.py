@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fourierrecon.cli.console import in_bytes, program, say
-from fourierrecon.text import quoted
+from fourierrecon.text import in_options, quoted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +52,7 @@ def describe_region(region: Region, pixel_size: float) -> str:
         f"{width} x {height} x {depth} voxels (w x h x d) of {region.binning * pixel_size:g} Å, "
         f"binning {region.binning:g}, voxel 0 at ({place})"
     )
-    return f"{line}; {region.note}" if region.note else line
+    return f"{line}; {in_options(region.note)}" if region.note else line
 
 
 def describe_ctf(series: TiltSeries) -> str:
@@ -118,7 +118,7 @@ def describe_request(console: Console, request: Request, correction: Correction)
     if request.ignored is not None:
         say(console, "note", f"--t {request.source} is used, not --i {request.ignored}")
     say(console, "tomogram", f"{series.name} of {request.source}: {describe_images(series)}")
-    say(console, "frame", series.frame)
+    say(console, "frame", series.coordinate_frame)
     say(console, "region", describe_region(request.region, series.pixel_size))
     say(console, "weighting", f"{request.strategy.words} ({request.strategy!r})")
     if correction.ctf_mode == "none":
@@ -247,8 +247,8 @@ def facts_of(series: TiltSeries) -> list[tuple[str, str]]:
         ("CTF", describe_ctf(series)),
         ("hand", "unknown" if series.hand is None else f"{series.hand:+d}, as RELION's rlnTomoHand has it"),
         ("exposure", "unknown" if exposure is None else f"{exposure.min():g} to {exposure.max():g} e⁻/Å²"),
-        ("tomogram", f"{wide} x {high} x {deep} px (w x h x d); {region.note}"),
-        ("frame", series.frame),
+        ("tomogram", f"{wide} x {high} x {deep} px (w x h x d); {in_options(region.note)}"),
+        ("frame", series.coordinate_frame),
         ("voxel 0", f"at ({', '.join(f'{c:g}' for c in region.origin)}) of that frame by default"),
     ]
 

@@ -37,8 +37,8 @@ def option(panel: str, metavar: str, text: str, *names: str, least: float | None
 
 def _bytes(text: str) -> int:
     """Read the value of ``--memory``."""
-    from fourierrecon.cli.arguments import parse_memory
     from fourierrecon.errors import UsageError
+    from fourierrecon.runtime.sizes import parse_memory
 
     try:
         return parse_memory(text)

@@ -102,8 +102,8 @@ def plan(
     from fourierrecon.cli.messages import describe_request, print_coverage, print_forecast, print_warnings
     from fourierrecon.geometry.axis_order import Orientation
     from fourierrecon.geometry.corrections import AlignmentCorrections
+    from fourierrecon.geometry.sound_images import without_ctf
     from fourierrecon.io import Supplement
-    from fourierrecon.quality.bad_images import without_ctf
     from fourierrecon.tomogram import checks
     from fourierrecon.tomogram.forecast import forecast
     from fourierrecon.tomogram.inputs import input_files, protect

@@ -165,8 +165,8 @@ def reconstruct(
     extras = Supplement(stack, angpix, mdoc, voltage, cs, q0)
     offsets = AlignmentCorrections(tiltangle_offset, x_tilt, z_shift, flip_hand)
     settings = Settings(
-        ctf, j, keep_mean, td, tf, memory=memory, scratch=scratch, ctf_mode=ctf_mode, exposure=exposure,
-        tilt_weight=tilt_weight,
+        ctf=ctf, n_threads=j, keep_mean=keep_mean, taper_distance=td, taper_falloff=tf, memory=memory, scratch=scratch,
+        ctf_mode=ctf_mode, exposure=exposure, tilt_weight=tilt_weight,
     )  # fmt: skip
     console = screen()
     if is_folder(output):
@@ -310,7 +310,8 @@ def _reconstruct_one(
         file.check()
         for option, needed in file.memory_of(preview, report).items():
             check_room(option, needed, settings.memory)
-        from fourierrecon.engine.several_volumes import VolumeOrder, reconstruct_many
+        from fourierrecon.engine.several_volumes import VolumeOrder
+        from fourierrecon.reconstruction import reconstruct_many
 
         order = VolumeOrder(series, file.writing, region, request.strategy, beside=file.beside)
         reconstruct_many([order], replace(settings, progress=stages, scratch=file.scratch))

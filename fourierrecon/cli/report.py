@@ -16,7 +16,7 @@ from fourierrecon.text import quoted
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fourierrecon.report.assessment import Findings
+    from fourierrecon.report.findings import Findings
     from fourierrecon.tomogram.request import Request
     from fourierrecon.transfer import Correction
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from fourierrecon.display.sections import greys
+from fourierrecon.volume import Volume
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -11,34 +17,51 @@ if TYPE_CHECKING:
 
 #: Percentiles that become black and white.
 CONTRAST = (0.3, 99.7)
+#: Voxels that the greys of a volume in memory are taken from, at most.
+SAMPLED = 1 << 20
 
 
-def napari_layer(volume: VolumePlanes) -> dict[str, Any]:
+def napari_layer(volume: VolumePlanes | Volume, name: str = "tomogram") -> dict[str, Any]:
     """Give what napari needs to show a volume in its place, nm, with sensible greys.
 
     Parameters
     ----------
     volume
-        One that has an ``array``, which napari reads plane by plane.
+        A volume in memory, or one in a file that has an ``array``, which napari reads plane by plane.
+    name
+        Name of the layer; a volume in a file has its own.
 
     Returns
     -------
-    Arguments of napari's ``add_image``.
+    Arguments of napari's ``add_image``: ``viewer.add_image(**napari_layer(volume))``.
     """
-    from fourierrecon.display.planes import STEPS, percentiles_of
+    # a volume in memory can be shown without the readers of files
+    if isinstance(volume, Volume):
+        data, limits = volume.data, greys(_thinned(volume.data), CONTRAST)
+    else:
+        from fourierrecon.display.planes import STEPS, percentiles_of
 
+        assert volume.array is not None
+        percentiles = percentiles_of(volume)
+        limits = (float(percentiles[round(CONTRAST[0] * STEPS)]), float(percentiles[round(CONTRAST[1] * STEPS)]))
+        data, name = volume.array, volume.path.stem
     known = volume.voxel_size > 0
-    percentiles = percentiles_of(volume)
-    black, white = (float(percentiles[round(p * STEPS)]) for p in CONTRAST)
+    black, white = limits
     return {
-        "data": volume.array,
-        "name": volume.path.stem,
+        "data": data,
+        "name": name,
         "scale": (volume.voxel_size / 10 if known else 1.0,) * 3,
         "translate": tuple(c / 10 for c in reversed(volume.origin)) if known else (0.0,) * 3,
         "units": ("nm" if known else "pixel",) * 3,
         "axis_labels": ("z", "y", "x"),
         "contrast_limits": (black, white if white > black else black + 1.0),
     }
+
+
+def _thinned(data: NDArray[Any]) -> NDArray[Any]:
+    """Take every so many voxels along each axis, at most about :data:`SAMPLED`."""
+    step = max(1, math.ceil((data.size / SAMPLED) ** (1 / 3)))
+    return data[::step, ::step, ::step]
 
 
 def _show_in_napari(console: Console, volume: VolumePlanes) -> bool:

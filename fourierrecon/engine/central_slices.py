@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from fourierrecon.ctf import damp_row, transfer
 from fourierrecon.engine import fft, simd
 from fourierrecon.engine.fft import fast_length
+from fourierrecon.engine.grid_weights import sample_counts
 from fourierrecon.engine.gridding_kernel import GriddingKernel
 from fourierrecon.engine.preprocess import ImageFilter
 from fourierrecon.runtime.arrays import Complex, Real
@@ -123,18 +124,8 @@ class Slices:
 
     @cached_property
     def fill(self) -> Real:
-        """What one sample of each tilt counts for where grid points are weighted, ``(n_tilts,)``.
-
-        Slices that are as close to each other as the depth of the region asks for (one over it along z: the Crowther
-        criterion) give every grid point 1, however they are tilted. Then the back-projection of a slice that none comes
-        near fills the depth once. Of steep slices the breadth of the region limits the depth along the beam.
-        """
-        nz, no = self.grid
-        kz, ko = self.kernels
-        cells = float(kz.transform(np.zeros(1))[0] * ko.transform(np.zeros(1))[0])
-        by_depth = np.abs(self.lines[:, 2, 1]) / self.shape[0]
-        by_breadth = np.abs(self.lines[:, 3, 1]) / self.shape[2]
-        return (np.maximum(by_depth, by_breadth) * (nz * no / cells)).astype(np.float32)
+        """Give what one sample of each tilt counts for, ``(n_tilts,)``; see :mod:`fourierrecon.engine.grid_weights`."""
+        return sample_counts(self)
 
 
 def spectrum(
@@ -142,7 +133,7 @@ def spectrum(
     slices: Slices,
     kernel: GriddingKernel,
     length: int,
-    scratch: Workspace,
+    workspace: Workspace,
     filters: Sequence[ImageFilter] = (),
     filter_length: int = 0,
     a_is_x: bool = True,
@@ -158,7 +149,7 @@ def spectrum(
         Gives the padded length along b.
     kernel, length
         Kernel along a and padded length along a.
-    scratch
+    workspace
         Memory for it, and for the result.
     filters, filter_length, a_is_x, binning
         2D filters still to be applied, the padded length along a for them, which image axis a is, and voxel over
@@ -171,13 +162,13 @@ def spectrum(
         ``q_a = 0``, the origin along a is pixel ``n_a // 2``.
     """
     n, half = len(window), len(window) // 2
-    columns = fft.real_forward(window, slices.row_length, scratch)
+    columns = fft.real_forward(window, slices.row_length, workspace)
     weights = kernel.deapodisation(n, length).astype(np.float32)
     signs = np.where((np.arange(n) - half) % 2, -1, 1).astype(np.float32)
-    padded: Complex = scratch.array("spectrum", (columns.shape[1], length + 2 * PAD), np.complex64)
+    padded: Complex = workspace.array("spectrum", (columns.shape[1], length + 2 * PAD), np.complex64)
     if filters:
         # the window must be deapodised after it is filtered: there and back once more along a
-        filtered = scratch.array("filtered", (columns.shape[1], filter_length + 2 * PAD), np.complex64)
+        filtered = workspace.array("filtered", (columns.shape[1], filter_length + 2 * PAD), np.complex64)
         _place(columns, signs, filter_length, filtered)
         core = filtered[:, PAD : PAD + filter_length]
         fft.transform(core, 1, backward=False)

@@ -1,5 +1,6 @@
-"""Make weighted planes consistent: what is inserted projects back to the images also where central slices crowd.
+"""The correction near the tilt axis, the last part of density compensation (:mod:`fourierrecon.engine.grid_weights`).
 
+It makes weighted planes consistent: their volume projects back to the images also where central slices crowd.
 A pointwise division by gridded weights is right where slices lie close, and where one passes alone, but not near the
 tilt axis and at the borders of the wedge, where the density of slices changes within the resolution that the depth of
 the region gives (one over the depth). Nearly all of what is wrong there lies within a few times that resolution of
@@ -36,8 +37,8 @@ WEAK = 0.002
 FLOOR = 1e-4
 
 
-class Consistency:
-    """Corrects the samples of planes; buffers of one thread.
+class AxisCorrection:
+    """Correct the samples of planes near the tilt axis; one for each thread, with its buffers.
 
     Parameters
     ----------

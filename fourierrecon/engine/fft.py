@@ -42,11 +42,11 @@ def _plan(thread: int, shape: tuple[int, ...], strides: tuple[int, ...], axis: i
     import pyfftw
 
     span = sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) // 8 + 1
-    scratch = np.lib.stride_tricks.as_strided(pyfftw.empty_aligned(span, np.complex64), shape, strides)
+    workspace = np.lib.stride_tricks.as_strided(pyfftw.empty_aligned(span, np.complex64), shape, strides)
     direction = "FFTW_BACKWARD" if backward else "FFTW_FORWARD"
     # measured: two thirds of the time of an estimated plan; the planning itself takes 0.1 to 0.3 s a layout
     flags = ("FFTW_MEASURE", "FFTW_UNALIGNED")
-    return pyfftw.FFTW(scratch, scratch, axes=(axis,), direction=direction, flags=flags)
+    return pyfftw.FFTW(workspace, workspace, axes=(axis,), direction=direction, flags=flags)
 
 
 def transform(data: Complex, axis: int, *, backward: bool) -> None:
@@ -91,18 +91,18 @@ def transform_rows(rows: Complex) -> None:
                 transform(block[i : i + 1], 1, backward=True)
 
 
-def real_forward(data: Real, length: int, scratch: Workspace) -> Complex:
+def real_forward(data: Real, length: int, workspace: Workspace) -> Complex:
     """Transform the rows of real ``data``, zero-padded at their end to ``length``: half spectra, complex64.
 
-    The result lies in the scratch memory, until the next call.
+    The result lies in the workspace memory, until the next call.
     """
     if data.shape[1] != length:
-        padded = scratch.array("rows", (len(data), length), np.float32)
+        padded = workspace.array("rows", (len(data), length), np.float32)
         padded[:, : data.shape[1]] = data
         padded[:, data.shape[1] :] = 0
         data = padded
     if _ducc is not None:
-        result: Complex = scratch.array("half spectra", (len(data), length // 2 + 1), np.complex64)
+        result: Complex = workspace.array("half spectra", (len(data), length // 2 + 1), np.complex64)
         _ducc.r2c(data, axes=(1,), out=result, nthreads=1)
         return result
     import scipy.fft

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fourierrecon.engine import central_slices, preprocess
 from fourierrecon.engine.central_slices import PASS, STOP
@@ -12,7 +13,6 @@ from fourierrecon.engine.storage import SampleStore
 from fourierrecon.engine.task import Task
 from fourierrecon.runtime import memory, threads
 from fourierrecon.runtime.arrays import Complex, Real
-from fourierrecon.runtime.threads import Progress
 from fourierrecon.tilt_series import source_of
 from fourierrecon.transfer import PER_CYCLE
 
@@ -27,34 +27,41 @@ class Sampler:
     ----------
     task
         What is to be done.
-    store
-        For the samples.
     """
 
-    def __init__(self, task: Task, store: SampleStore) -> None:
-        plan, strategy = task.plan, task.strategy
+    def __init__(self, task: Task) -> None:
+        plan, weighting, settings = task.plan, task.weighting, task.settings
         s, step = plan.slices, plan.sampling.step
-        self.task, self.store = task, store
+        self.task = task
+        self.store = SampleStore(s, plan.weighted, task.storage, settings.scratch, settings.threads)
         self._places = {int(tilt): i for i, tilt in enumerate(plan.used)}
         self._masks = preprocess.image_masks(
-            task.series.image_shape, plan.sampling, task.mask, strategy.divides_by_count
+            task.series.image_shape, plan.sampling, plan.mask, weighting.divides_by_count
         )
         self._table = np.repeat(plan.row_kernel.table(), 2, axis=1).ravel()
         self._rows = np.arange(-s.half_rows, s.half_rows + 1)
-        self.levels = np.zeros(len(plan.used) if task.keep_mean and strategy.divides_by_count else 0, np.float32)
+        self.levels = np.zeros(len(plan.used) if settings.keep_mean and weighting.divides_by_count else 0, np.float32)
         # where there is no taper, border and mask are the same for all binnings and weightings
-        self._share = plan.sampling.border if task.mask.start < 0 else self
+        self._share = plan.sampling.border if plan.mask.start < 0 else self
         self._transfer_last = plan.late and plan.filter_length == 0
-        if strategy.uses_weights:
+        if weighting.uses_weights:
             # where slices are just close enough a grid point gets their spectra, in voxels instead of pixels
             self._scale = np.prod(step) / task.region.binning**2 * s.fill
         else:
             # the integral over the slice as a sum over its samples
             self._scale = 1 / (np.abs(s.matrices[:, 0, 0]) * s.period * s.row_length)
 
+    def levels_of(self, chosen: NDArray[np.int64] | None) -> NDArray[np.float32]:
+        """Give the grey levels of some of the tilts, by number among those in use; None: of all."""
+        return self.levels if chosen is None or len(self.levels) == 0 else self.levels[chosen]
+
+    def close(self) -> None:
+        """Give the samples back."""
+        self.store.close()
+
     def sample(
         self,
-        scratch: memory.Workspace,
+        workspace: memory.Workspace,
         buffers: tuple[Complex, Real],
         tilt: int,
         image: Real,
@@ -64,7 +71,7 @@ class Sampler:
 
         Parameters
         ----------
-        scratch, buffers
+        workspace, buffers
             Of this thread; the latter from the store.
         tilt
             Number of the image in the task's series.
@@ -73,26 +80,26 @@ class Sampler:
         shared
             What is known of this image already: see :func:`fourierrecon.engine.preprocess.prepare_image`.
         """
-        task, plan, strategy, store = self.task, self.task.plan, self.task.strategy, self.store
+        task, plan, weighting, store = self.task, self.task.plan, self.task.weighting, self.store
         if tilt not in self._places:
             return
         i, s, masks, (samples, weights) = self._places[tilt], plan.slices, self._masks, buffers
-        filters = preprocess.filters_of(strategy, plan.views, tilt, transfer=not self._transfer_last)
+        filters = preprocess.filters_of(weighting, plan.views, tilt, transfer=not self._transfer_last)
         early, late = ([], filters) if plan.late else (filters, [])
         level = 0.0
-        if not task.keep_mean or len(self.levels):
-            level = preprocess.mean_level(image, masks[0] if task.mask.start >= 0 else None)
+        if not task.settings.keep_mean or len(self.levels):
+            level = preprocess.mean_level(image, masks[0] if plan.mask.start >= 0 else None)
         if len(self.levels):
             origin = np.zeros((1, 1), np.float32)
             self.levels[i] = level * np.prod([float(f(origin, origin)[0, 0]) for f in filters])
         prepared = preprocess.prepare_image(
-            image, plan.sampling, masks, level, early, task.region.binning, scratch, shared, self._share
+            image, plan.sampling, masks, level, early, task.region.binning, workspace, shared, self._share
         )
         start, stop = plan.windows[i]
         a_is_x = bool(plan.along[i] == 0)
         window = preprocess.cut_window(prepared, start, stop, a_is_x)
         spectrum = central_slices.spectrum(
-            window, s, plan.row_kernel, plan.row_grid, scratch, late, plan.filter_length, a_is_x, task.region.binning
+            window, s, plan.row_kernel, plan.row_grid, workspace, late, plan.filter_length, a_is_x, task.region.binning
         )
         line = s.lines[i]
         turn = line[0] * s.offsets[i, 0]
@@ -103,7 +110,7 @@ class Sampler:
             phase_j.astype(np.complex64), phase_l.astype(np.complex64), s.half_rows, samples, store.place(i), PASS**2,
             STOP**2,
         )  # fmt: skip
-        if strategy.uses_weights or self._transfer_last:
+        if weighting.uses_weights or self._transfer_last:
             views = plan.views
             transfer = views.transfers
             central_slices.apply_transfer(
@@ -114,18 +121,15 @@ class Sampler:
         store.put(i, (samples, weights))
 
 
-def sample_images(samplers: Sequence[Sampler], n_threads: int, progress: Progress | None) -> None:
+def sample_images(samplers: Sequence[Sampler]) -> None:
     """Read all images that are needed, each once, and let all samplers have it.
 
     Parameters
     ----------
     samplers
-        Of tasks whose series are of the same tilt series: all of it, a selection, or with other images.
-    n_threads
-        Number of threads.
-    progress
-        Called as ``progress("images", done, total)``.
+        Samplers of tasks whose series are of the same tilt series: all of it, a selection, or with other images.
     """
+    settings = samplers[0].task.settings
     needed: dict[tuple[int, int], list[tuple[Sampler, int]]] = {}
     for sampler in sorted(samplers, key=lambda sampler: sampler.task.region.binning):
         for tilt in map(int, sampler.task.plan.used):
@@ -137,12 +141,14 @@ def sample_images(samplers: Sequence[Sampler], n_threads: int, progress: Progres
         return memory.Workspace(), {sampler: sampler.store.buffers() for sampler in samplers}
 
     def sample(buffers: tuple[memory.Workspace, dict[Sampler, tuple[Complex, Real]]], i: int) -> None:
-        scratch, own = buffers
+        workspace, own = buffers
         first, number = work[i][0]
-        keep_mean = first.task.keep_mean
+        keep_mean = first.task.settings.keep_mean
         image = preprocess.load_image(first.task.series, number, keep_mean=keep_mean)
         shared: dict[object, Complex] = {}
         for sampler, tilt in work[i]:
-            sampler.sample(scratch, own[sampler], tilt, image, shared)
+            sampler.sample(workspace, own[sampler], tilt, image, shared)
 
-    threads.for_each(len(work), sample, state=start, n_threads=n_threads, stage="images", progress=progress)
+    threads.for_each(
+        len(work), sample, state=start, n_threads=settings.threads, stage="images", progress=settings.progress
+    )

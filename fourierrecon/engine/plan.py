@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,19 +13,16 @@ from fourierrecon.engine.central_slices import PAD, STOP, Slices
 from fourierrecon.engine.coverage import Mask, border_distances
 from fourierrecon.engine.fft import fast_length
 from fourierrecon.engine.gridding_kernel import GriddingKernel
-from fourierrecon.engine.preprocess import BORDER, BORDER_BINNED, WINDOW_MARGIN, ImageGrid
+from fourierrecon.engine.preprocess import BORDER, BORDER_BINNED, ImageGrid
+from fourierrecon.engine.settings import PRECISIONS, Settings
+from fourierrecon.engine.windows import View, Windows
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.region import Region
 from fourierrecon.tilt_series import TiltSeries
-from fourierrecon.transfer import Correction, Transfer
+from fourierrecon.transfer import Transfer
 from fourierrecon.weighting import TiltViews, Weighting
 
-#: Taps of the gridding kernel and oversampling of plane grids and image rows, by precision.
-PRECISIONS = {
-    "default": (6, 1.24),  # relative error 2e-4 to 4e-4
-    "high": (8, 1.5),  # 3e-6 to 2e-5; 2e-4 for noise right up to the Nyquist frequency
-}
-#: Taps and oversampling (z, o) of the planes where the strategy divides by gridded weights. There the kernel should be
+#: Taps and oversampling (z, o) of the planes where the weighting divides by gridded weights. There the kernel should be
 #: narrow: what lies within its width is mixed, and the quotient of two mixtures is not the mixture of quotients.
 WEIGHTED_KERNEL = (4, (2.0, 1.5))
 #: Pixels kept free between an image and its periodic copies, by precision.
@@ -89,10 +85,12 @@ class Plan:
         Padded length along a for that; 0: there is nothing but a CTF, which the samples are multiplied with.
     plane_axis
         1: planes of constant ky (tilt axis near y); 0: of constant kx.
+    mask
+        Mask of the images.
     borders
         See :func:`fourierrecon.engine.coverage.border_distances`; voxel axes (p, o, z), ``(n_used, 4, 4)``.
     weighted
-        The strategy divides by gridded weights.
+        The weighting divides by gridded weights.
     """
 
     slices: Slices
@@ -106,102 +104,52 @@ class Plan:
     late: bool
     filter_length: int
     plane_axis: int
+    mask: Mask
     borders: NDArray[np.float64]
     weighted: bool
 
     @classmethod
-    def of(
-        cls,
-        series: TiltSeries,
-        region: Region,
-        strategy: Weighting,
-        mask: Mask,
-        correction: Correction,
-        precision: str,
-        binnings: Sequence[float] = (),
-    ) -> Plan:
+    def of(cls, series: TiltSeries, region: Region, weighting: Weighting, settings: Settings) -> Plan:
         """Plan one reconstruction.
 
         Parameters
         ----------
-        series, region, strategy, mask, correction, precision
-            What is to be reconstructed, and how.
-        binnings
-            Those that the images are prepared for. All get the same border and padding, to share a transform.
+        series, region, weighting, settings
+            What is to be reconstructed, and how. The images are prepared for all binnings of the settings: all get the
+            same border and padding, to share a transform.
 
         Raises
         ------
         UsageError
-            If no image sees the region, or the correction makes no sense with the strategy.
+            If no image sees the region, or the correction makes no sense with the weighting.
         DataError
             If what the correction needs is missing.
         """
-        binning = region.binning
-        taps, oversampling = PRECISIONS[precision]
-        a = series.projections[:, :2, :3]
-        pixel_zero = np.einsum("fij,j->fi", a, np.asarray(region.origin)) + series.projections[:, :2, 3]
-        # planes across the horizontal axis that stays nearest to one axis of every image
-        plane_axis = int(np.argmax(np.abs(a[:, :, :2]).max(1).min(0)))
-        order = np.array([plane_axis, 1 - plane_axis, 2])
-        shape = region.shape[0], region.shape[2 - plane_axis], region.shape[1 + plane_axis]
-        per_voxel = a[:, :, order] * binning
-
-        others = [other for other in binnings if other >= 1.01] if binning >= 1.01 else []
-        transfer = Transfer.of(series, correction, divides=strategy.divides)
-        spread = _psf_radius(series, min([binning, *others])) if transfer.ctf is not None else 0.0
-        filtered = transfer.applies or strategy.has_filter
-        last = np.array([shape[1], shape[2], shape[0]]) - 1
-        # whole, unbinned images whose borders need not match a count can be filtered on their way to the samples
-        for late in (filtered and binning < 1.01 and not strategy.divides_by_count, False):
-            coarsest = max([binning, *others])
-            grid = preprocess.sampling(series.image_shape, binning, mask, spread, filtered, late, coarsest)
-            matrices = per_voxel / grid.step[:, None]
-            offsets = (pixel_zero + grid.border) / grid.step
-            middle, reach = offsets + matrices @ (last / 2), np.abs(matrices) @ (last / 2)
-            used = _seeing(series, region, middle, reach, grid)
-            windows = _windows(middle[used], reach[used], grid)
-            if (np.ptp(windows, axis=1) == np.array(grid.sampled)[::-1]).all():
-                break
-
-        # from here on (a, b): the image axis nearest to the plane axis, and the other
-        along = np.argmax(np.abs(matrices[used][:, :, 0]), axis=1)
-        axes = np.stack([along, 1 - along], axis=1)
-
-        def turned(values: NDArray[np.float64] | NDArray[np.int64]) -> NDArray[np.float64]:
-            index = axes.reshape(axes.shape + (1,) * (values.ndim - 2))
-            return np.take_along_axis(np.asarray(values, float), index, axis=1)
-
-        m, start = turned(matrices[used]), turned(windows[:, 0])
-        size = turned(windows[:, 1]) - start
-        # copies of an image repeat after H' M_ap along a, and after Lb along b: none may touch the region
-        # what a CTF moves signal by, where the samples are multiplied with it
-        moved = spread if late and not strategy.has_filter else 0.0
-        reached = size / 2 + moved + MARGIN[precision]
-        apart = np.abs(turned(middle[used]) - start - size / 2) + turned(reach[used]) + reached
-        # these two also count as memory and samples: a slower transform of a shorter length pays
-        period = fast_length(
-            max(float((apart[:, 0] / np.abs(m[:, 0, 0])).max()), shape[1] + 2 * MARGIN[precision]), (2, 3, 5, 7)
-        )
-        row_length = fast_length(max(float(apart[:, 1].max()), float(size[:, 1].max()) + spread * late), (2, 3, 5, 7))
-        longest = int(size[:, 0].max())
+        mask = mask_of(series.image_shape, region.binning, settings.taper_distance, settings.taper_falloff)
+        transfer = Transfer.of(series, settings.correction, divides=weighting.divides)
+        view = View.of(series, region)
+        spread = _spread(series, region.binning, settings.binnings) if transfer.ctf is not None else 0.0
+        late, windows = _choose_windows(series, region, view, weighting, settings, mask, transfer.applies, spread)
+        slices, along, longest = _choose_slices(windows, view, weighting, settings.precision, spread * late)
+        taps, oversampling = PRECISIONS[settings.precision]
         row_grid = fast_length(max(oversampling * longest, longest + 2 * taps))
-        centre = turned(offsets[used]) - start + m[:, :, 1] * (shape[2] // 2) + m[:, :, 2] * (shape[0] // 2)
-        centre[:, 0] -= size[:, 0] // 2
-        plane_taps, plane_oversampling = WEIGHTED_KERNEL if strategy.uses_weights else (taps, (oversampling,) * 2)
+        pixel_zero, borders = view.pixel_zero[windows.used], view.per_voxel[windows.used]
+        voxel_size = series.pixel_size * region.binning
         return cls(
-            slices=Slices(m, centre, shape, period, row_length, plane_taps, plane_oversampling),
-            sampling=grid,
-            views=TiltViews(a, shape[0], series.pixel_size * binning, transfer.ctf, transfer),
-            used=used,
-            windows=windows,
+            slices=slices,
+            sampling=windows.grid,
+            views=TiltViews(series.projections[:, :2, :3], region.shape[0], voxel_size, transfer.ctf, transfer),
+            used=windows.used,
+            windows=windows.parts,
             along=along,
             row_kernel=GriddingKernel(taps, row_grid / longest),
             row_grid=row_grid,
             late=late,
-            filter_length=fast_length(longest + spread) if late and strategy.has_filter else 0,
-            plane_axis=plane_axis,
-            borders=border_distances(per_voxel[used], pixel_zero[used], series.image_shape, mask),
-            weighted=strategy.uses_weights,
+            filter_length=fast_length(longest + spread) if late and weighting.has_filter else 0,
+            plane_axis=view.plane_axis,
+            mask=mask,
+            borders=border_distances(borders, pixel_zero, series.image_shape, mask),
+            weighted=weighting.uses_weights,
         )
 
     @property
@@ -231,44 +179,84 @@ class Plan:
         return (44 if self.weighted else 8) * (nz + 2 * PAD) * (no + 3 * PAD)
 
 
-def _psf_radius(series: TiltSeries, binning: float) -> float:
-    """How far the CTF moves signal within the band of the volume, bin-1 px: ``lambda |defocus| q``."""
+def _spread(series: TiltSeries, binning: float, binnings: tuple[float, ...]) -> float:
+    """How far the CTF moves signal within the band of the finest volume, bin-1 px: ``lambda |defocus| q``."""
     ctf = series.ctf
     if ctf is None:
         return 0.0
+    finest = min([binning, *_others(binning, binnings)])
     defocus = float(max(np.abs(ctf.defocus_u).max(), np.abs(ctf.defocus_v).max()))
-    highest = STOP / (binning * series.pixel_size)
+    highest = STOP / (finest * series.pixel_size)
     reach = electron_wavelength(ctf.voltage) * defocus * highest / series.pixel_size
     return float(min(reach, max(series.image_shape) / 4))
 
 
-def _seeing(
-    series: TiltSeries, region: Region, middle: NDArray[np.float64], reach: NDArray[np.float64], grid: ImageGrid
-) -> NDArray[np.int64]:
-    """Tilts whose image the region projects to, at least in part."""
-    first = grid.border / grid.step
-    last = (np.array(series.image_shape[::-1]) - 1 + grid.border) / grid.step
-    used = np.flatnonzero(((middle + reach >= first) & (middle - reach <= last)).all(1))
-    if len(used) == 0:
-        end = np.asarray(region.origin) + region.binning * (np.array(region.shape[::-1]) - 1)
-        raise UsageError(
-            f"no image sees the region from {_point(region.origin)} to {_point(end)} (x y z, bin-1 px); "
-            f"check --x0 --y0 --z0 and --w --h --d against `fourierrecon info`"
-        )
-    return used
+def _others(binning: float, binnings: tuple[float, ...]) -> list[float]:
+    """Binnings whose images share a transform with those of this one."""
+    return [other for other in binnings if other >= 1.01] if binning >= 1.01 else []
 
 
-def _point(values: NDArray[np.float64] | tuple[float, float, float]) -> str:
-    return "(" + " ".join(f"{v:.6g}" for v in values) + ")"
+def _choose_windows(
+    series: TiltSeries,
+    region: Region,
+    view: View,
+    weighting: Weighting,
+    settings: Settings,
+    mask: Mask,
+    transfers: bool,
+    spread: float,
+) -> tuple[bool, Windows]:
+    """Choose the grid of the prepared images and their windows, and whether images are filtered late.
+
+    Whole, unbinned images whose borders need not match a count can be filtered on their way to the samples.
+    """
+    binning, shape = region.binning, series.image_shape
+    filtered = transfers or weighting.has_filter
+    coarsest = max([binning, *_others(binning, settings.binnings)])
+    if filtered and binning < 1.01 and not weighting.divides_by_count:
+        grid = preprocess.sampling(shape, binning, mask, spread, filtered, True, coarsest)
+        windows = Windows.of(series, region, view, grid)
+        if windows.whole:
+            return True, windows
+    grid = preprocess.sampling(shape, binning, mask, spread, filtered, False, coarsest)
+    return False, Windows.of(series, region, view, grid)
 
 
-def _windows(middle: NDArray[np.float64], reach: NDArray[np.float64], grid: ImageGrid) -> NDArray[np.int64]:
-    """Parts of the prepared images that the region needs: all of it where that is most of the image."""
-    limits = np.array(grid.sampled)[::-1]
-    start = np.clip(np.floor(middle - reach - WINDOW_MARGIN), 0, limits - 1).astype(np.int64)
-    stop = np.clip(np.ceil(middle + reach + WINDOW_MARGIN) + 1, start + 1, limits).astype(np.int64)
-    for axis in range(2):
-        # a cut saves nothing worth its edge where most of the image is needed
-        if (stop - start)[:, axis].max() > 0.75 * limits[axis]:
-            start[:, axis], stop[:, axis] = 0, limits[axis]
-    return np.stack([start, stop], axis=1)
+def _choose_slices(
+    windows: Windows, view: View, weighting: Weighting, precision: str, spread: float
+) -> tuple[Slices, NDArray[np.int64], int]:
+    """Choose the lengths that keep periodic copies of the images out of the region.
+
+    From here on the axes of an image are (a, b): the one nearest to the plane axis, and the other. Copies of an image
+    repeat after ``H' M_ap`` along a, and after ``Lb`` along b.
+
+    Returns
+    -------
+    slices, along, longest
+        The central slices, the image axis a of each tilt, and the longest window along a, px.
+    """
+    along = np.argmax(np.abs(windows.matrices[:, :, 0]), axis=1)
+    axes = np.stack([along, 1 - along], axis=1)
+
+    def turned(values: NDArray[np.float64] | NDArray[np.int64]) -> NDArray[np.float64]:
+        index = axes.reshape(axes.shape + (1,) * (values.ndim - 2))
+        return np.take_along_axis(np.asarray(values, float), index, axis=1)
+
+    m, start, offsets = turned(windows.matrices), turned(windows.parts[:, 0]), turned(windows.offsets)
+    middle, reach = turned(windows.middle), turned(windows.reach)
+    size = turned(windows.parts[:, 1]) - start
+    depth, n_p, n_o = view.shape
+    # the CTF moves signal that far, where the samples are multiplied with it
+    moved = 0.0 if weighting.has_filter else spread
+    reached = size / 2 + moved + MARGIN[precision]
+    apart = np.abs(middle - start - size / 2) + reach + reached
+    least = max(float((apart[:, 0] / np.abs(m[:, 0, 0])).max()), n_p + 2 * MARGIN[precision])
+    # both lengths also set memory and the number of samples: the shortest length with factors up to 7
+    period = fast_length(least, (2, 3, 5, 7))
+    row_length = fast_length(max(float(apart[:, 1].max()), float(size[:, 1].max()) + spread), (2, 3, 5, 7))
+    centre = offsets - start + m[:, :, 1] * (n_o // 2) + m[:, :, 2] * (depth // 2)
+    centre[:, 0] -= size[:, 0] // 2
+    taps, oversampling = PRECISIONS[precision]
+    plane_taps, plane_oversampling = WEIGHTED_KERNEL if weighting.uses_weights else (taps, (oversampling,) * 2)
+    slices = Slices(m, centre, view.shape, period, row_length, plane_taps, plane_oversampling)
+    return slices, along, int(size[:, 0].max())

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fourierrecon.engine import insertion
 from fourierrecon.engine.central_slices import Slices
-from fourierrecon.engine.density_correction import Consistency
+from fourierrecon.engine.density_correction import AxisCorrection
 from fourierrecon.engine.storage import PlaneStore, SampleStore
 from fourierrecon.engine.task import Task
 from fourierrecon.runtime import threads
@@ -28,26 +28,26 @@ def insert_planes(task: Task, samples: SampleStore, planes: PlaneStore, tilts: N
     tilts
         Numbers of the tilts in store that count; None: all of them. The samples are not changed if some are chosen.
     """
-    s, strategy, block = task.plan.slices, task.strategy, task.storage.block
-    gains = _deapodisation(s, strategy.uses_weights)
-    normalise = strategy.normalise if strategy.uses_weights else None
-    voxel_size = task.plan.views.voxel_size if strategy.uses_weights and strategy.uses_frequency else None
+    s, weighting, block = task.plan.slices, task.weighting, task.storage.block
+    gains = _deapodisation(s, weighting.uses_weights)
+    normalise = weighting.normalise if weighting.uses_weights else None
+    voxel_size = task.plan.views.voxel_size if weighting.uses_weights and weighting.uses_frequency else None
     none = np.empty((0, 0), np.float32)
 
-    def start() -> tuple[insertion.PlaneWork, Consistency | None, Complex]:
-        consistency = Consistency(s) if strategy.uses_weights else None
-        return insertion.PlaneWork(s, strategy.uses_weights, voxel_size), consistency, planes.buffer()
+    def start() -> tuple[insertion.PlaneWork, AxisCorrection | None, Complex]:
+        correction = AxisCorrection(s) if weighting.uses_weights and weighting.corrects_near_axis else None
+        return insertion.PlaneWork(s, weighting.uses_weights, voxel_size), correction, planes.buffer()
 
-    def insert(buffers: tuple[insertion.PlaneWork, Consistency | None, Complex], number: int) -> None:
-        work, consistency, target = buffers
+    def insert(buffers: tuple[insertion.PlaneWork, AxisCorrection | None, Complex], number: int) -> None:
+        work, correction, target = buffers
         block_samples, block_weights = samples.block(number)
         if tilts is not None:
             block_samples = block_samples[:, tilts]
-            block_weights = block_weights[:, tilts] if strategy.uses_weights else block_weights
+            block_weights = block_weights[:, tilts] if weighting.uses_weights else block_weights
         for i, j in enumerate(range(number * block, min((number + 1) * block, s.n_planes))):
-            weights = block_weights[i] if strategy.uses_weights else none
-            if consistency is not None:
-                consistency.correct(j, block_samples[i], weights)
+            weights = block_weights[i] if weighting.uses_weights else none
+            if correction is not None:
+                correction.correct(j, block_samples[i], weights)
             insertion.insert_plane(s, j, block_samples[i], weights, normalise, gains, work, target, planes.place(j))
         planes.put(number, target)
 
@@ -55,9 +55,9 @@ def insert_planes(task: Task, samples: SampleStore, planes: PlaneStore, tilts: N
         -(-s.n_planes // block),
         insert,
         state=start,
-        n_threads=task.n_threads,
+        n_threads=task.settings.threads,
         stage="planes",
-        progress=task.progress,
+        progress=task.settings.progress,
     )
 
 

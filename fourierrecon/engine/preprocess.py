@@ -20,7 +20,7 @@ from fourierrecon.engine import fft
 from fourierrecon.engine.coverage import Mask
 from fourierrecon.engine.fft import fast_length
 from fourierrecon.errors import DataError
-from fourierrecon.quality.bad_images import LARGEST, sound_pixels, where_from
+from fourierrecon.geometry.sound_images import LARGEST, sound_pixels, where_from
 from fourierrecon.runtime.arrays import Complex, Real
 from fourierrecon.runtime.compiled import compiled
 from fourierrecon.runtime.memory import Workspace
@@ -159,7 +159,7 @@ def prepare_image(
     level: float,
     filters: list[ImageFilter],
     binning: float,
-    scratch: Workspace,
+    workspace: Workspace,
     shared: dict[object, Complex],
     share: object,
 ) -> Real:
@@ -179,7 +179,7 @@ def prepare_image(
         2D filters; frequencies in cycles per voxel.
     binning
         Voxel over bin-1 px.
-    scratch
+    workspace
         Memory for it, and for the result.
     shared, share
         Transforms of this image that may be used again, under a name that stands for border and first mask. The finest
@@ -195,18 +195,18 @@ def prepare_image(
     half_columns = columns // 2 + 1
     name = share, level, grid.padded
     if not grid.filters or name not in shared:
-        extended = _continue(image, np.float32(level), grid.border, scratch)
+        extended = _continue(image, np.float32(level), grid.border, workspace)
         extended *= masks[0]
         if not grid.filters:
             return extended
-        spectrum = fft.real_forward(extended, width, scratch)[:, :half_columns]
-        whole = scratch.array("full", (height, half_columns), np.complex64)
+        spectrum = fft.real_forward(extended, width, workspace)[:, :half_columns]
+        whole = workspace.array("full", (height, half_columns), np.complex64)
         whole[: len(spectrum)] = spectrum
         whole[len(spectrum) :] = 0
         fft.transform(whole, 0, backward=False)
         shared[name] = whole
     full = shared[name][:, :half_columns]
-    kept = scratch.array("kept", (rows, half_columns), np.complex64)
+    kept = workspace.array("kept", (rows, half_columns), np.complex64)
     upper = rows // 2
     kept[:upper] = full[:upper]
     kept[upper:] = full[height - (rows - upper) :]
@@ -216,7 +216,7 @@ def prepare_image(
         kept *= image_filter(fx, fy.astype(np.float32))
     kept *= np.float32(1 / (height * width))
     fft.transform(kept, 0, backward=True)
-    prepared: Real = scratch.array("prepared", (rows, columns), np.float32)
+    prepared: Real = workspace.array("prepared", (rows, columns), np.float32)
     fft.real_backward(kept, 1, columns, prepared)
     prepared *= masks[1]
     return prepared
@@ -229,12 +229,12 @@ def mean_level(image: Real, taper: Real | None) -> float:
     return float((image * taper).sum(dtype=np.float64) / max(taper.sum(dtype=np.float64), 1e-9))
 
 
-def _continue(image: Real, level: np.float32, border: int, scratch: Workspace) -> Real:
+def _continue(image: Real, level: np.float32, border: int, workspace: Workspace) -> Real:
     """Take the grey level off an image, and continue it by odd reflection about its border pixels."""
     if max(border, 1) >= min(image.shape):
         return np.pad(image - level, border, mode="reflect", reflect_type="odd")
     height, width = image.shape
-    result: Real = scratch.array("extended", (height + 2 * border, width + 2 * border), np.float32)
+    result: Real = workspace.array("extended", (height + 2 * border, width + 2 * border), np.float32)
     core = result[border : border + height]
     np.subtract(image, level, out=core[:, border : border + width])
     if border:

@@ -1,35 +1,32 @@
-"""Several volumes from one reading of the images: halves and the whole, weightings, binnings.
+"""Several volumes from one reading of the images: what halves, weightings and binnings can share.
 
 Each image is loaded once and transformed once; what depends on binning and weighting begins with the crop in Fourier
 space. Volumes of one binning and weighting that differ only in the tilts they take share the samples as well: each
-inserts those of its tilts. So a half volume is what a reconstruction from those images alone gives.
+inserts the samples of its own tilts. So a half volume is what a reconstruction from those images alone gives.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fourierrecon.engine import slabs
 from fourierrecon.engine.fft import forget_plans
-from fourierrecon.engine.images import Sampler, sample_images
 from fourierrecon.engine.plan import Plan
-from fourierrecon.engine.planes import insert_planes
 from fourierrecon.engine.settings import Settings
 from fourierrecon.engine.signal_to_noise import estimate_snr
-from fourierrecon.engine.storage import ALONE, Beside, PlaneStore, SampleStore, sample_bytes
+from fourierrecon.engine.storage import ALONE, Beside, sample_bytes
 from fourierrecon.engine.task import Task, prepare
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry.region import Region
 from fourierrecon.runtime.memory import trim
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.volume import SlabWriter
-from fourierrecon.weighting import SnrCurve, Weighting, Wiener
+from fourierrecon.weighting import SnrCurve, Weighting, read_weighting
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +42,7 @@ class VolumeOrder:
         :func:`fourierrecon.reconstruction.reconstruct_to`.
     region
         Its voxels; default: all, unbinned.
-    strategy
+    weighting
         Its weighting; default: :class:`~fourierrecon.weighting.Wiener`, its SNR measured from the series.
     tilts
         0-based numbers of the images to take; None: all.
@@ -56,66 +53,35 @@ class VolumeOrder:
     series: TiltSeries
     open: Callable[[], AbstractContextManager[SlabWriter]]
     region: Region | None = None
-    strategy: Weighting | None = None
+    weighting: Weighting | None = None
     tilts: tuple[int, ...] | None = None
     beside: Beside = ALONE
 
 
 @dataclass(eq=False)
-class _Group:
-    """Orders that share samples."""
+class Group:
+    """Orders that share samples, and the task that makes them."""
 
     task: Task
     orders: list[VolumeOrder]
 
 
-def reconstruct_many(orders: Sequence[VolumeOrder], settings: Settings) -> None:
-    """Reconstruct several volumes of one tilt series; each is written as soon as it is done.
-
-    Parameters
-    ----------
-    orders
-        What is wanted.
-    settings
-        How.
-
-    Raises
-    ------
-    UsageError, DataError
-        As :func:`fourierrecon.reconstruction.reconstruct_to`. Volumes that are written by then stay.
-    """
-    groups = _share(orders, settings)
-    threads = groups[0].task.n_threads
-    with ExitStack() as stack:
-        stores = []
-        for group in groups:
-            s, task = group.task.plan.slices, group.task
-            store = SampleStore(s, task.plan.weighted, task.storage, task.scratch, threads)
-            stores.append(stack.enter_context(closing(store)))
-        samplers = [Sampler(group.task, store) for group, store in zip(groups, stores, strict=True)]
-        sample_images(samplers, threads, settings.progress)
-        _tidy()
-        for group, sampler in zip(groups, samplers, strict=True):
-            for number, order in enumerate(group.orders):
-                _finish(group.task, sampler, order, last=number + 1 == len(group.orders))
-
-
-def _share(orders: Sequence[VolumeOrder], settings: Settings) -> list[_Group]:
+def share(orders: Sequence[VolumeOrder], settings: Settings) -> list[Group]:
     """Group the orders by what they can share; those that take some tilts come before those that take all."""
     grouped: dict[object, list[VolumeOrder]] = {}
     measured: dict[tuple[int, float], SnrCurve] = {}
     for order in orders:
-        strategy: Weighting = Wiener() if order.strategy is None else order.strategy
+        weighting = read_weighting(order.weighting)
         binning = 1.0 if order.region is None else order.region.binning
-        strategy = strategy.resolved(partial(_measured, measured, order.series, binning, settings))
-        order = replace(order, strategy=strategy)
-        if order.tilts is not None and strategy.has_filter:
+        weighting = weighting.resolved(partial(_measured, measured, order.series, binning, settings))
+        order = replace(order, weighting=weighting)
+        if order.tilts is not None and weighting.has_filter:
             # the filter of an image depends on which others there are
             order = replace(order, series=order.series.select(order.tilts), tilts=None)
-        grouped.setdefault((id(order.series), order.region, strategy), []).append(order)
+        grouped.setdefault((id(order.series), order.region, weighting), []).append(order)
     tasks = _plan_all(list(grouped.values()), settings)
     return [
-        _Group(task, sorted(found, key=lambda order: order.tilts is None))
+        Group(task, sorted(found, key=lambda order: order.tilts is None))
         for task, found in zip(tasks, grouped.values(), strict=True)
     ]
 
@@ -135,7 +101,7 @@ def _plan_all(groups: list[list[VolumeOrder]], settings: Settings) -> list[Task]
 
     def plan(beside: list[Beside], on_disk: bool, how: Settings = settings) -> list[Task]:
         return [
-            prepare(order.series, order.region, order.strategy, how, beside=each, samples_on_disk=on_disk)
+            prepare(order.series, order.region, order.weighting, how, beside=each, samples_on_disk=on_disk)
             for order, each in zip(firsts, beside, strict=True)
         ]
 
@@ -143,7 +109,7 @@ def _plan_all(groups: list[list[VolumeOrder]], settings: Settings) -> list[Task]
         return plan(writers, False)
     # to know what they take
     tasks = plan(writers, False, replace(settings, memory=1 << 62))
-    threads, plans = tasks[0].n_threads, [task.plan for task in tasks]
+    threads, plans = settings.threads, [task.plan for task in tasks]
     try:
         return plan([_with_others(own, i, plans, threads, False) for i, own in enumerate(writers)], False)
     except DataError:
@@ -171,43 +137,45 @@ def _measured(
     return known[name]
 
 
-def _finish(task: Task, sampler: Sampler, order: VolumeOrder, *, last: bool) -> None:
-    """Insert the samples of the order's tilts, and write its volume."""
-    samples, levels = sampler.store, sampler.levels
-    tilts: NDArray[np.int64] | None = None
-    if order.tilts is not None:
-        tilts = np.flatnonzero(np.isin(task.plan.used, order.tilts))
-        if len(tilts) == 0:
-            raise UsageError("none of the chosen images sees the region")
-        task = replace(task, plan=_part(task.plan, tilts))
-        levels = levels[tilts] if len(levels) else levels
-    planes = PlaneStore(task.plan.slices, task.storage, task.scratch, task.n_threads)
-    with closing(planes):
-        insert_planes(task, samples, planes, tilts)
-        if last:
-            samples.close()
-        _tidy()
-        with order.open() as write:
-            slabs.finish_slabs(task, levels, planes, write)
-            # to complete the file may take as much
-            planes.close()
-            _tidy()
-
-
-def _tidy() -> None:
-    """Give back what a stage that is over still holds."""
+def tidy() -> None:
+    """Give back memory that a stage which is over still holds."""
     forget_plans()
     trim()
 
 
-def _part(plan: Plan, tilts: NDArray[np.int64]) -> Plan:
-    """Give the plan for some of its tilts; filters were applied before."""
+def part_of(task: Task, tilts: tuple[int, ...] | None) -> tuple[Task, NDArray[np.int64] | None]:
+    """Give the part of a task that some of its tilts make; filters were applied before.
+
+    Parameters
+    ----------
+    task
+        The task of all tilts.
+    tilts
+        0-based numbers in the tilt series; None: all.
+
+    Returns
+    -------
+    part, chosen
+        The task, and the numbers of its tilts among the samples; None: all.
+
+    Raises
+    ------
+    UsageError
+        If none of the tilts sees the region.
+    """
+    if tilts is None:
+        return task, None
+    plan = task.plan
+    chosen = np.flatnonzero(np.isin(plan.used, tilts))
+    if len(chosen) == 0:
+        raise UsageError("none of the chosen images sees the region")
     s = plan.slices
-    return replace(
+    part = replace(
         plan,
-        slices=replace(s, matrices=s.matrices[tilts], offsets=s.offsets[tilts]),
-        used=plan.used[tilts],
-        windows=plan.windows[tilts],
-        along=plan.along[tilts],
-        borders=plan.borders[tilts],
+        slices=replace(s, matrices=s.matrices[chosen], offsets=s.offsets[chosen]),
+        used=plan.used[chosen],
+        windows=plan.windows[chosen],
+        along=plan.along[chosen],
+        borders=plan.borders[chosen],
     )
+    return replace(task, plan=part), chosen

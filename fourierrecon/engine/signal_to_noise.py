@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.engine.preprocess import load_image
-from fourierrecon.quality.bad_images import sound_pixels
+from fourierrecon.geometry.sound_images import sound_pixels
 from fourierrecon.runtime.threads import available_cores, for_each
 from fourierrecon.tilt_series import ImageStack, TiltSeries
 from fourierrecon.transfer import Correction, Transfer

@@ -1,4 +1,4 @@
-"""The three stages of a reconstruction: images to samples, samples to planes, planes to slabs of voxels."""
+"""From planes to slabs of voxels: the last transform, and the division by the number of images that see a voxel."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _voxels_of_slab(task: Task, levels: NDArray[np.float32], z: int, slab: Real,
     plan = task.plan
     kept = slab[: plan.slices.shape[1]]
     straight = plan.plane_axis == 1
-    if task.strategy.divides_by_count:
+    if task.weighting.divides_by_count:
         borders = plan.borders[:, :, :3].copy()
         borders[:, :, 0] += z * plan.borders[:, :, 3]
         divide_by_count(kept, borders, levels, out if straight else kept)
@@ -34,10 +34,10 @@ def _voxels_of_slab(task: Task, levels: NDArray[np.float32], z: int, slab: Real,
 def _contrast(task: Task) -> Contrast:
     """Give what looks at the volume of a task; where means of images are kept, a flat one may be right."""
     single = task.region.shape == (1, 1, 1)
-    return Contrast(task.series.source or task.series.name, flat=task.keep_mean or single)
+    return Contrast(task.series.source or task.series.name, flat=task.settings.keep_mean or single)
 
 
-def finish_slabs(task: Task, levels: NDArray[np.float32], planes: PlaneStore, write: SlabWriter) -> None:
+def transform_slabs(task: Task, levels: NDArray[np.float32], planes: PlaneStore, write: SlabWriter) -> None:
     """Transform along p and give the slabs away."""
     s, at_a_time = task.plan.slices, task.storage.slabs
     depth = s.shape[0]
@@ -60,16 +60,16 @@ def finish_slabs(task: Task, levels: NDArray[np.float32], planes: PlaneStore, wr
         -(-depth // at_a_time),
         finish,
         state=start,
-        n_threads=task.n_threads,
+        n_threads=task.settings.threads,
         stage="slabs",
-        progress=task.progress,
+        progress=task.settings.progress,
     )
     contrast.finish()
 
 
-def finish_in_place(task: Task, levels: NDArray[np.float32], planes: Complex) -> NDArray[np.float32]:
+def transform_slabs_in_place(task: Task, levels: NDArray[np.float32], store: PlaneStore) -> NDArray[np.float32]:
     """Transform along p slab by slab, onto the memory of the planes: the volume ``(z, y, x)``."""
-    s = task.plan.slices
+    s, planes = task.plan.slices, store.whole
     depth = s.shape[0]
     flat = planes.reshape(-1).view(np.float32)
     shape = task.region.shape
@@ -101,9 +101,9 @@ def finish_in_place(task: Task, levels: NDArray[np.float32], planes: Complex) ->
         depth,
         finish,
         state=lambda: (np.empty(planes.shape[1:], np.complex64), np.empty((s.period, s.shape[2]), np.float32)),
-        n_threads=task.n_threads,
+        n_threads=task.settings.threads,
         stage="slabs",
-        progress=task.progress,
+        progress=task.settings.progress,
     )
     contrast.finish()
     return volume

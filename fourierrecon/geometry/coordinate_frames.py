@@ -103,7 +103,7 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Frame:
+class CoordinateFrame:
     """How one program counts.
 
     Parameters
@@ -165,24 +165,24 @@ def _aretomo(box: Box, binning: float) -> Matrix:
     return affine((1, 1, -1), (0, 0, n[2] - 1)) @ affine(1 / binning, n / 2) @ affine(1, -_middle(box))
 
 
-FRAMES: dict[str, Frame] = {
-    "volume": Frame("px", True, _volume),
-    "relion4": Frame("px", False, lambda box, _: affine(1, 1)),
-    "relion5": Frame("Å", False, lambda box, _: affine(box.pixel_size, -box.pixel_size * _middle(box))),
-    "relion5-px": Frame("px", False, lambda box, _: np.eye(4)),
-    "imod": Frame("px", True, lambda box, b: affine(1, (0.5, 0.5, 0)) @ _mean_binned(b)),
-    "imod-voxel": Frame("px", True, lambda box, b: affine(1, 1) @ _mean_binned(b)),
-    "imod-tilt": Frame(
+COORDINATE_FRAMES: dict[str, CoordinateFrame] = {
+    "volume": CoordinateFrame("px", True, _volume),
+    "relion4": CoordinateFrame("px", False, lambda box, _: affine(1, 1)),
+    "relion5": CoordinateFrame("Å", False, lambda box, _: affine(box.pixel_size, -box.pixel_size * _middle(box))),
+    "relion5-px": CoordinateFrame("px", False, lambda box, _: np.eye(4)),
+    "imod": CoordinateFrame("px", True, lambda box, b: affine(1, (0.5, 0.5, 0)) @ _mean_binned(b)),
+    "imod-voxel": CoordinateFrame("px", True, lambda box, b: affine(1, 1) @ _mean_binned(b)),
+    "imod-tilt": CoordinateFrame(
         "px", True, lambda box, b: affine(1, (0.5, 0.5, 0)) @ SWAP @ _mean_binned(b) @ _upside_down(box)
     ),
-    "aretomo": Frame("px", True, _aretomo),
-    "aretomo-middle": Frame("px", False, lambda box, _: affine(1, -_middle(box))),
-    "warp": Frame("px", True, _warp),
-    "copick": Frame("Å", False, lambda box, _: affine(box.pixel_size, 0) @ _volume(box, 1.0)),
+    "aretomo": CoordinateFrame("px", True, _aretomo),
+    "aretomo-middle": CoordinateFrame("px", False, lambda box, _: affine(1, -_middle(box))),
+    "warp": CoordinateFrame("px", True, _warp),
+    "copick": CoordinateFrame("Å", False, lambda box, _: affine(box.pixel_size, 0) @ _volume(box, 1.0)),
 }
 
 
-def frame_named(name: str) -> Frame:
+def coordinate_frame(name: str) -> CoordinateFrame:
     """Give a frame.
 
     Raises
@@ -190,9 +190,9 @@ def frame_named(name: str) -> Frame:
     UsageError
         If there is none of this name.
     """
-    if name not in FRAMES:
-        raise UsageError(f"unknown frame {name!r}; available: {', '.join(FRAMES)}")
-    return FRAMES[name]
+    if name not in COORDINATE_FRAMES:
+        raise UsageError(f"unknown frame {name!r}; available: {', '.join(COORDINATE_FRAMES)}")
+    return COORDINATE_FRAMES[name]
 
 
 def conversion(
@@ -203,7 +203,7 @@ def conversion(
     Parameters
     ----------
     source, target
-        Names of :data:`FRAMES`.
+        Names of :data:`COORDINATE_FRAMES`.
     box
         The tomogram.
     source_binning, target_binning
@@ -217,10 +217,10 @@ def conversion(
     for name, binning in ((source, source_binning), (target, target_binning)):
         if not (np.isfinite(binning) and binning >= 1):
             raise UsageError(f"binning {binning:g} of the volume must be 1 or more")
-        if binning != 1 and not frame_named(name).binned:
+        if binning != 1 and not coordinate_frame(name).binned:
             raise UsageError(f"{name} coordinates do not depend on the binning of a volume; leave it out")
-    there = frame_named(source).matrix(box, source_binning)
-    return np.asarray(frame_named(target).matrix(box, target_binning) @ np.linalg.inv(there))
+    there = coordinate_frame(source).matrix(box, source_binning)
+    return np.asarray(coordinate_frame(target).matrix(box, target_binning) @ np.linalg.inv(there))
 
 
 def convert(points: NDArray[np.float64], matrix: Matrix) -> NDArray[np.float64]:

@@ -40,9 +40,9 @@ class AlignmentCorrections:
 
     def __post_init__(self) -> None:
         if not np.isfinite([self.tilt_angle, self.x_tilt, self.z_shift]).all():
-            raise UsageError("--tiltangle_offset, --x_tilt and --z_shift must be finite numbers")
+            raise UsageError("tilt_angle=..., x_tilt=... and z_shift=... must be finite numbers")
         if abs(self.tilt_angle) > 180 or abs(self.x_tilt) > 60:
-            raise UsageError("--tiltangle_offset must be -180 to 180 degrees, --x_tilt -60 to 60")
+            raise UsageError("tilt_angle=... must be -180 to 180 degrees, x_tilt=... -60 to 60")
 
     def __str__(self) -> str:
         parts = [
@@ -54,7 +54,7 @@ class AlignmentCorrections:
         return ", ".join(filter(None, parts))
 
     def apply(self, series: TiltSeries) -> TiltSeries:
-        """Give the tilt series with these corrections; its ``frame`` tells of them."""
+        """Give the tilt series with these corrections; its ``coordinate_frame`` reports them."""
         text = str(self)
         if not text:
             return series
@@ -83,7 +83,7 @@ class AlignmentCorrections:
             tilt_angles=angles,
             pivot=(x, y, z - self.z_shift) if series.pivot else None,
             hand=-(series.hand or USUAL_HAND) if self.flip_hand else series.hand,
-            frame=f"{series.frame}; {text}",
+            coordinate_frame=f"{series.coordinate_frame}; {text}",
         )
 
 

@@ -1,14 +1,11 @@
-"""geometry.projection"""
+"""Projection matrices from angles and shifts, and what they say of the tilt axis and the rotation centre."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-if TYPE_CHECKING:
-    from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.tilt_series import TiltSeries
 
 
 def rotation(axis: str, degrees: ArrayLike) -> NDArray[np.float64]:
@@ -105,11 +102,11 @@ def rotation_centre(series: TiltSeries) -> NDArray[np.float64]:
         return np.asarray(series.middle, float)
     if series.rotation_centre is None and series.size is not None:
         return series.world_origin + (np.asarray(series.size, float) - 1) / 2
-    return _image_centre(series)
+    return image_centre(series)
 
 
-def _image_centre(series: TiltSeries) -> NDArray[np.float64]:
-    """Give the rotation centre, or the world point whose projections lie nearest to all image centres."""
+def image_centre(series: TiltSeries) -> NDArray[np.float64]:
+    """Give the rotation centre of the source, or the world point whose projections lie nearest to all image centres."""
     if series.rotation_centre is not None:
         return np.asarray(series.rotation_centre, float)
     height, width = series.image_shape

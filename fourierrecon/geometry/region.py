@@ -1,34 +1,16 @@
-"""Coordinates: projection matrices, the region to reconstruct, footprints. Every convention is said here, once.
-
-* **World**: bin-1 pixels of the tomogram's frame. ``P_f`` (4 x 4) maps a world point ``(x, y, z, 1)`` to the
-  unbinned image ``f``: ``(u, v) = (P_f X)[:2]``; ``u`` counts columns, ``v`` rows, pixel centres lie at integers,
-  the first pixel is 0. The third row is the depth along the beam and is not used.
-* **Voxels**: output voxel ``(i, j, k)`` sits at ``X = (x0 + B i, y0 + B j, z0 + B k)`` with the binning ``B``, any
-  real number >= 1. Binned pixel ``a`` sits on unbinned pixel ``B a``. There are no half-pixel shifts anywhere.
-* **Sizes** in voxels are ``int(w/B + 0.5), int(h/B + 0.5), int(d/B)``, as RELION writes them, so that masks and
-  picks made on its tomograms fit.
-* **Frames**: RELION 4's matrices map a 1-based world (as IMOD's does), RELION 5's a 0-based one. Voxel 0 therefore
-  sits at world point (1, 1, 1) by default in the one and (0, 0, 0) in the other, the same point of the specimen.
-* RELION 5's frame hangs on the size of the tomogram: its rotation centre is world point
-  ``(int(w/2), int(h/2), int(d/2))``. Another size moves the frame, so that a region stays centred on the rotation
-  centre. So does Warp's, whose centre is ``(w/2, h/2, d/2)``, also between voxels. With RELION 4's matrices a size only
-  cuts.
-* Arrays are ``(z, y, x)``, C order.
-"""
+"""Region: the box of voxels to reconstruct, from the set, the user, or the footprint of the images."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.errors import UsageError
-
-if TYPE_CHECKING:
-    from fourierrecon.tilt_series import TiltSeries
-from fourierrecon.geometry.projection import _image_centre
+from fourierrecon.geometry.projection import image_centre
+from fourierrecon.tilt_series import TiltSeries
 
 #: Depth assumed where neither the user nor the set gives one, Å.
 ASSUMED_DEPTH = 3000.0
@@ -36,36 +18,6 @@ ASSUMED_DEPTH = 3000.0
 MOST_VOXELS = 100_000
 #: A side of the region, bin-1 px: a number, that of the footprint, or None where nothing is asked for.
 Length: TypeAlias = float | Literal["auto"] | None
-
-
-def tilt_angles_of(projections: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Tilt angles that projection matrices have, degrees in (-180, 180], ``(n_tilts,)``.
-
-    The beams of a tilt series lie in the plane perpendicular to the tilt axis; the angles count in it from the place
-    next to z. With ``P = Rz Ry(tilt) Rx(x tilt)`` and one x tilt for all, these are the tilts, whatever the x tilt.
-    Nothing tells the sign: the axis points to larger y, or to smaller x where it lies nearer to x.
-
-    Parameters
-    ----------
-    projections
-        ``(n_tilts, 4, 4)``.
-    """
-    beams = np.cross(projections[:, 0, :3], projections[:, 1, :3])
-    beams /= np.linalg.norm(beams, axis=1, keepdims=True)
-    # an image that is seen from behind is that of the same beam
-    beams *= -1 if beams[np.argmax(np.abs(beams[:, 2])), 2] < 0 else 1
-    _, spread, directions = np.linalg.svd(beams)
-    axis, told = directions[2], len(beams) > 1 and spread[1] > 0.02 * np.sqrt(len(beams))
-    if len(beams) > 2:
-        told = told and spread[2] < spread[1] / 3
-    if not told or abs(axis[2]) > 0.9:
-        # beams that are next to each other, or all over the place, do not tell the axis: x or y, from which they turn
-        steep = np.abs(beams[:, :2]).sum(0)
-        sines = -beams[:, 0] if steep[0] >= steep[1] else -beams[:, 1]
-        return np.asarray(np.degrees(np.arcsin(np.clip(sines, -1, 1))))
-    axis = axis * (np.sign(axis[1]) if abs(axis[1]) >= abs(axis[0]) else -np.sign(axis[0]))
-    zero = np.array([0.0, 0.0, 1.0]) - axis[2] * axis
-    return np.asarray(np.degrees(np.arctan2(beams @ np.cross(zero, axis), beams @ zero)))
 
 
 @dataclass(frozen=True)
@@ -81,9 +33,18 @@ class Region:
     binning
         Distance of two voxels, bin-1 px; any real number >= 1.
     note
-        Where the size came from, to be said on screen.
+        Where the size came from, as a text for the user.
     size
         ``(width, height, depth)`` in bin-1 px as asked for, before it was rounded to voxels.
+
+    Examples
+    --------
+    >>> from fourierrecon import Region
+    >>> from fourierrecon.simulation.phantom import cell_like_specimen
+    >>> from fourierrecon.simulation.simulate import simulate
+    >>> series = simulate(cell_like_specimen((64, 60, 24)), (64, 60, 24)).series
+    >>> Region.of(series, binning=2).shape
+    (12, 30, 32)
     """
 
     origin: tuple[float, float, float]
@@ -101,12 +62,12 @@ class Region:
         if max(self.shape) > MOST_VOXELS:
             raise UsageError(
                 f"the region of {width:.6g} x {height:.6g} x {depth:.6g} voxels is larger than any tomogram; "
-                f"--w --h --d are unbinned pixels"
+                f"give size=... in unbinned pixels"
             )
         if min(self.shape) < 1:
             raise UsageError(
                 f"the region has no voxels: {width} x {height} x {depth} (w x h x d) at binning {self.binning:g}; "
-                f"give --w --h --d in unbinned pixels, each at least the binning"
+                f"give size=... in unbinned pixels, each at least the binning"
             )
 
     @classmethod
@@ -123,15 +84,15 @@ class Region:
         Parameters
         ----------
         series
-            Gives the frame, and the size where none is asked for.
+            The tilt series: its coordinate frame, and its size where none is asked for.
         binning
             Any real number >= 1.
         origin
-            ``(x0, y0, z0)`` in bin-1 px, in the frame that the size defines; None, or None for one of them: the
-            frame's first voxel.
+            ``(x0, y0, z0)`` in bin-1 px, in the coordinate frame that the size defines. Default, also for a single
+            one that is None: the frame's first voxel.
         size
-            ``(width, height, depth)`` in bin-1 px; None, or None for one of them: from the set, else from the
-            footprint of the images; ``auto``: from the footprint in any case.
+            ``(width, height, depth)`` in bin-1 px. Default, also for a single one that is None: from the set, else
+            from the footprint of the images; ``auto``: from the footprint in any case.
 
         Raises
         ------
@@ -148,7 +109,7 @@ class Region:
             float(e if f else k if a is None else a)
             for a, k, e, f in zip(asked, known or extent, extent, laid, strict=True)
         )
-        # a box that the set does not place lies where the images are
+        # where the set does not place the box, it lies where the images are
         corner = tuple(p if f or known is None else c for p, c, f in zip(place, first, laid, strict=True))
         if known is None and series.middle is not None:
             corner = tuple(m - (s - 1) / 2 for m, s in zip(series.middle, (width, height, depth), strict=True))
@@ -158,7 +119,7 @@ class Region:
         shape = int(depth / binning), int(height / binning + 0.5), int(width / binning + 0.5)
         start = origin or (None, None, None)
         if series.rotation_centre is not None:
-            # the frame of this size
+            # the coordinate frame moves with this size
             half = centre_voxel((width, height, depth), z_reversed=series.z_reversed)
             world = tuple((s or 0.0) - h + c for s, h, c in zip(start, half, series.rotation_centre, strict=True))
         else:
@@ -173,14 +134,14 @@ class Region:
 
 
 def _note(asked: tuple[Length, Length, Length], known: bool, laid: list[bool], depth: float) -> str:
-    """Say where the size of a region came from."""
+    """Give a text on where the size of a region came from."""
     assumed = f"depth {depth:.0f} px ({ASSUMED_DEPTH / 10:.0f} nm) assumed"
     if "auto" in asked:
         names = " and ".join(name for name, f in zip(("width", "height"), laid, strict=False) if f)
         parts = [f"{names} from the footprint of the images" if names else "", assumed if laid[2] else ""]
         return ", ".join(filter(None, [*parts, "" if all(laid) else "the rest as asked for or from the set"]))
     if any(laid):
-        return f"the set gives no size: width and height from the images, {assumed}; give --w --h --d to choose"
+        return f"the set gives no size: width and height from the images, {assumed}; give size=... to choose"
     if None not in asked:
         return "size as asked for"
     return "size from the set" if asked == (None, None, None) else "size as asked for, the rest from the set"
@@ -204,7 +165,7 @@ def footprint(series: TiltSeries) -> tuple[tuple[float, float, float], tuple[flo
     height, width = series.image_shape
     a = series.projections[:, :2, :3]
     middle = np.array([width // 2, height // 2], float)
-    centre = _image_centre(series)
+    centre = image_centre(series)
     least = int(np.argmax(np.abs(np.linalg.det(a[:, :, :2]))))
     corners = np.array([[0, 0], [width, 0], [0, height], [width, height]]) - middle
     flat = np.linalg.solve(a[least][:, :2], corners.T).T

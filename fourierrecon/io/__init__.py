@@ -1,13 +1,13 @@
 """Files in and out: tilt series of RELION, IMOD, AreTomo, Warp and EMAN2, image stacks, volumes as MRC and OME-Zarr."""
 
 from fourierrecon.io.files import check_writable
-from fourierrecon.io.relion.read import list_tomograms, read_tilt_series
 from fourierrecon.io.relion.write import write_relion4_set, write_relion5_set
 from fourierrecon.io.stacks.mrc import MrcStack
 from fourierrecon.io.stacks.open import FileImages, open_stack
-from fourierrecon.io.tilt_series import Supplement, read_all_series, read_series
-from fourierrecon.io.volumes.formats import map_volume, open_volume, read_volume, writing_volume
-from fourierrecon.io.volumes.mrc import read_mrc_volume, write_mrc, write_stack, writing_mrc
+from fourierrecon.io.stacks.write import write_stack
+from fourierrecon.io.tilt_series import Supplement, list_tomograms, read_all_tilt_series, read_tilt_series
+from fourierrecon.io.volumes.formats import map_volume, open_volume, read_volume, write_volume, writing_volume
+from fourierrecon.io.volumes.mrc import read_mrc_volume, write_mrc, writing_mrc
 from fourierrecon.io.volumes.zarr import read_zarr_volume
 
 __all__ = [
@@ -19,9 +19,8 @@ __all__ = [
     "map_volume",
     "open_stack",
     "open_volume",
-    "read_all_series",
+    "read_all_tilt_series",
     "read_mrc_volume",
-    "read_series",
     "read_tilt_series",
     "read_volume",
     "read_zarr_volume",
@@ -29,6 +28,7 @@ __all__ = [
     "write_relion4_set",
     "write_relion5_set",
     "write_stack",
+    "write_volume",
     "writing_mrc",
     "writing_volume",
 ]

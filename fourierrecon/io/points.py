@@ -131,10 +131,10 @@ def _pick(found: Sequence[str], wanted: tuple[str, ...], where: str) -> tuple[st
                 break
             return labels
     if wanted == PLAIN and all(label in found for label in CENTRED):
-        raise DataError(f"{where}: coordinates are those of RELION 5 ({CENTRED[0]}); say --from relion5")
+        raise DataError(f"{where}: coordinates are those of RELION 5 ({CENTRED[0]}); give source=relion5")
     raise DataError(
         f"{where}: no columns {', '.join(wanted)} or x, y, z; there are {', '.join(found) or 'none'}; "
-        f"{'say --from relion4 or another frame, or ' if PLAIN[0] in found else ''}rename the columns"
+        f"{'give source=relion4 or another frame, or ' if PLAIN[0] in found else ''}rename the columns"
     )
 
 
@@ -297,7 +297,7 @@ def _read_copick(path: Path, _: tuple[str, ...]) -> Points:
 def _write_copick(path: Path, points: Points, _: tuple[str, ...]) -> None:
     names = sorted(set(points.tomograms or ()))
     if len(names) > 1:
-        raise DataError(f"{path}: copick keeps one tomogram a file, there are {len(names)}; choose one with --tn")
+        raise DataError(f"{path}: copick keeps one tomogram a file, there are {len(names)}; choose one (name=...)")
     found: list[dict[str, Any]] = []
     extras = {key: _extra(path, points, key) for key in ("instance_id", "score") if key in points.columns}
     for i, xyz in enumerate(points.coordinates):

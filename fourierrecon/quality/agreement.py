@@ -88,6 +88,18 @@ def tilt_agreement(
     ------
     UsageError
         If the voxel size makes no sense for these images, or the finest period for them.
+
+    Examples
+    --------
+    >>> from fourierrecon import reconstruct
+    >>> from fourierrecon.quality import tilt_agreement
+    >>> from fourierrecon.simulation.phantom import cell_like_specimen
+    >>> from fourierrecon.simulation.simulate import simulate
+    >>> size = (128, 128, 48)
+    >>> series = simulate(cell_like_specimen(size), size, tilt_angles=range(-60, 61, 6), snr=None).series
+    >>> rows = tilt_agreement(series, reconstruct(series, ctf=False))
+    >>> len(rows), rows[10].tilt_angle, rows[10].correlation > 0.8
+    (21, 0.0, True)
     """
     from fourierrecon.quality.tilt_matching import Matcher
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
+from fourierrecon.geometry.sound_images import LARGEST, numbers_in_source, sound_pixels, where_from, without_ctf
 from fourierrecon.runtime.threads import available_cores, for_each
 from fourierrecon.tilt_series import TiltSeries
 
@@ -17,15 +17,6 @@ from fourierrecon.tilt_series import TiltSeries
 BLANK = 0.1
 #: Rows and columns of each image that are looked at for its spread, at the most.
 SAMPLED = 256
-#: Pixels above this, either way, are no grey values: one of them drowns a tomogram, or makes it infinite.
-LARGEST = 1e12
-#: So many images are named in a message.
-NAMED = 3
-
-
-def sound_pixels(image: NDArray[np.generic]) -> NDArray[np.bool_]:
-    """Tell which pixels hold grey values: neither NaN nor infinite, nor beyond :data:`LARGEST`; shape of the image."""
-    return np.asarray(np.abs(image) <= LARGEST)
 
 
 def find_bad_images(series: TiltSeries, *, ctf: bool = True, n_threads: int | None = None) -> dict[int, str]:
@@ -77,16 +68,6 @@ def find_bad_images(series: TiltSeries, *, ctf: bool = True, n_threads: int | No
     return bad
 
 
-def without_ctf(series: TiltSeries) -> dict[int, str]:
-    """Find images whose contrast transfer function is scaled by 0 or less, by 0-based number, and say so.
-
-    With 0 they add nothing, as a blank image; with less they add the specimen with its contrast inverted.
-    """
-    scale = np.empty(0) if series.ctf is None else series.ctf.scale
-    bad = np.flatnonzero(scale <= 0)
-    return {int(tilt): f"no CTF: its scale factor (rlnCtfScalefactor) is {scale[tilt]:g}" for tilt in bad}
-
-
 def without_bad_images(
     series: TiltSeries, halves: Collection[TiltSeries] = (), *, ctf: bool = True, n_threads: int | None = None
 ) -> tuple[TiltSeries, list[int]]:
@@ -128,39 +109,3 @@ def without_bad_images(
         )
     excluded = tuple(sorted([*series.excluded, *(numbers[tilt] for tilt in bad)]))
     return replace(series.select(kept), excluded=excluded), kept
-
-
-def numbers_in_source(series: TiltSeries) -> list[int]:
-    """Give the 1-based number in the source of each image of a tilt series.
-
-    Parameters
-    ----------
-    series
-        Its images are those of the source, in order, without the excluded ones.
-    """
-    excluded = set(series.excluded)
-    total = series.n_tilts + len(excluded)
-    numbers = [number for number in range(1, total + 1) if number not in excluded]
-    # excluded numbers beyond the end say that the source counts in another way
-    return numbers if len(numbers) == series.n_tilts else list(range(1, series.n_tilts + 1))
-
-
-def where_from(series: TiltSeries, tilt: int, *, named: bool = True) -> str:
-    """Say where an image of a tilt series lies, ``image 3 of a.mrcs``; empty if it comes from no file.
-
-    The column of a set that names it is told as well (``named``) where that is not the usual one.
-    """
-    sections = getattr(series.images, "sections", None)
-    if sections is None:
-        return ""
-    path, number = sections[tilt]
-    column = getattr(series.images, "column", "") if named else ""
-    return f"image {number + 1} of {path}{f', {column}' if column else ''}"
-
-
-def list_images(series: TiltSeries, tilts: Sequence[int] | NDArray[np.int64]) -> str:
-    """Name images of a tilt series, given by 0-based number, in a message: the first, and how many more there are."""
-    numbers = numbers_in_source(series)
-    named = [f"{numbers[tilt]} ({series.tilt_angles[tilt]:.1f}°)" for tilt in tilts[:NAMED]]
-    more = f" and {len(tilts) - NAMED} more" if len(tilts) > NAMED else ""
-    return f"image{'s' * (len(tilts) > 1)} {', '.join(named)}{more}"

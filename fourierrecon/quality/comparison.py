@@ -129,6 +129,19 @@ def compare_volumes(a: Volume, b: Volume, *, tilt_range: tuple[float, float] | N
     ------
     DataError
         If a volume is too small, constant, or not finite, or both share too little.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fourierrecon import Volume
+    >>> from fourierrecon.quality import compare_volumes
+    >>> data = np.random.default_rng(0).normal(size=(24, 40, 40)).astype(np.float32)
+    >>> a, b = (Volume(each, 10.0, (0.0, 0.0, 0.0)) for each in (data, 2 * data[::-1]))
+    >>> found = compare_volumes(a, b)
+    >>> print(found.orientation)
+    z flipped
+    >>> round(found.slope, 2)
+    2.0
     """
     for name, volume in (("A", a), ("B", b)):
         if min(volume.data.shape) < 4:

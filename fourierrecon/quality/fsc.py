@@ -1,4 +1,4 @@
-"""quality.fsc"""
+"""Fourier shell correlation: the curve of two volumes, and the resolution that it gives."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def fourier_shell_correlation(
     mask
         ``(z, y, x)``: multiplies both volumes, after their means within it are taken off.
     fourier_mask
-        ``(z, y, x // 2 + 1)``: the Fourier points to count, for instance :func:`wedge_mask`.
+        ``(z, y, x // 2 + 1)``: the Fourier points to count, for instance
+        :func:`fourierrecon.quality.wedge.wedge_mask`.
 
     Returns
     -------
@@ -148,10 +149,12 @@ def shell_correlation(
     voxel_size
         Å.
     mask
-        ``(z, y, x)``: soft weights in real space, as from :func:`soft_box` or :func:`soften`; default: none.
+        ``(z, y, x)``: soft weights in real space, as from :func:`fourierrecon.quality.masks.soft_box` or
+        :func:`fourierrecon.quality.masks.soften`; default: none.
     measured
-        ``(z, y, x // 2 + 1)``: the Fourier points to count, as from :func:`tilt_range_mask` or
-        :func:`fourierrecon.quality.wedge.wedge_mask`, or weights of them; default: all.
+        ``(z, y, x // 2 + 1)``: the Fourier points to count, as from
+        :func:`fourierrecon.quality.wedge.tilt_range_mask` or :func:`fourierrecon.quality.wedge.wedge_mask`, or weights
+        of them; default: all.
     n_shells
         Between 0 and Nyquist; default: half the geometric mean of the sides.
 
@@ -159,6 +162,16 @@ def shell_correlation(
     ------
     UsageError
         If shapes do not fit, or the voxel size is not above 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fourierrecon.quality import shell_correlation
+    >>> noise = np.random.default_rng(0).normal(size=(3, 16, 16, 16))
+    >>> half1, half2 = noise[0] + 0.5 * noise[1], noise[0] + 0.5 * noise[2]
+    >>> curve = shell_correlation(half1, half2, voxel_size=10.0)
+    >>> curve.resolution(0.143)
+    20.0
     """
     if not (math.isfinite(voxel_size) and voxel_size > 0):
         raise UsageError(f"voxel size {voxel_size:g} Å must be above 0")

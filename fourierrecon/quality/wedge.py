@@ -28,7 +28,17 @@ def wedge_mask(
     projections
         ``(n_tilts, 4, 4)`` projection matrices, any affine ones, in any order.
     thickness
-        Of the specimen, voxels; default: the depth of the volume.
+        Thickness of the specimen, voxels; default: the depth of the volume.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fourierrecon.geometry.projection import projection_matrices
+    >>> from fourierrecon.quality import wedge_mask
+    >>> matrices = projection_matrices((64, 64), (32.0, 32.0, 32.0), np.linspace(-60, 60, 41), tilt_axis_angle=0.0)
+    >>> mask = wedge_mask((64, 64, 64), matrices)
+    >>> bool(mask[0, 0, 32]), bool(mask[32, 0, 0])  # along x, along z
+    (True, False)
     """
     matrices = np.asarray(projections, float)
     beams = np.cross(matrices[:, 0, :3], matrices[:, 1, :3])

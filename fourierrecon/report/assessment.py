@@ -1,28 +1,28 @@
-"""The figures of a report: per tomogram what its images, its volume and its half volumes tell."""
+"""Works out the figures of a report: the tilt series, the volume and the half volumes of one tomogram are read."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.display.preview import preview_memory
-from fourierrecon.display.sections import Sections, sections, thickness_in_voxels
+from fourierrecon.display.sections import sections, thickness_in_voxels
 from fourierrecon.errors import DataError, FourierReconError
-from fourierrecon.geometry.corrections import tilt_axis
+from fourierrecon.geometry.sound_images import numbers_in_source
 from fourierrecon.io.volumes.formats import map_volume
 from fourierrecon.quality.agreement import TiltAgreement, tilt_agreement
-from fourierrecon.quality.bad_images import find_bad_images, numbers_in_source
-from fourierrecon.quality.fsc import HALF_MAPS, ShellCorrelation, shell_correlation
+from fourierrecon.quality.bad_images import find_bad_images
+from fourierrecon.quality.fsc import ShellCorrelation, shell_correlation
 from fourierrecon.quality.masks import soft_box
 from fourierrecon.quality.specimen_slab import SpecimenSlab, estimate_slab
 from fourierrecon.quality.tilt_matching import FINEST, SAMPLES
 from fourierrecon.quality.wedge import tilt_range_mask, wedge_mask
-from fourierrecon.report.subjects import Subject, oriented, volume_facts
+from fourierrecon.report.findings import WORDS, Findings, TiltRow
+from fourierrecon.report.subjects import Subject, oriented, snr_of, volume_facts
 from fourierrecon.runtime.memory import forget, release
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.tomogram import checks
@@ -34,167 +34,6 @@ MOST = 1 << 22
 FALLOFF = 0.1
 #: Grey values are taken from so many voxels at the most.
 GREYS = 1 << 20
-#: What flags mean, in words.
-WORDS = {
-    "blank": "blank: no contrast",
-    "not finite": "holds pixels that are not finite",
-    "no CTF": "no CTF: its scale factor is 0 or negative",
-    "misaligned": "misaligned: lies aside of its reprojection",
-    "wrong angle": "wrong angle: another tilt fits better",
-    "bad": "does not fit the tomogram as its neighbours do",
-    "unseen": "sees too little of the tomogram to say",
-    "excluded": "excluded in the set",
-}
-
-
-@dataclass(frozen=True)
-class TiltRow:
-    """One image.
-
-    Parameters
-    ----------
-    number
-        In the source, from 1.
-    angle
-        Tilt, degrees; None where it is excluded in the source.
-    defocus
-        Mean, µm.
-    exposure
-        Before it, e⁻/Å².
-    coverage
-        Part of the region that it sees.
-    agreement
-        With the reprojection.
-    flag
-        A key of :data:`WORDS`; empty if nothing is wrong.
-    words
-        What is wrong, with figures.
-    """
-
-    number: int
-    angle: float | None = None
-    defocus: float | None = None
-    exposure: float | None = None
-    coverage: float | None = None
-    agreement: TiltAgreement | None = None
-    flag: str = ""
-    words: str = ""
-
-    @property
-    def correlation(self) -> float | None:
-        """With the reprojection; None where it is not known."""
-        known = self.agreement is not None and math.isfinite(self.agreement.correlation)
-        return self.agreement.correlation if known and self.agreement is not None else None
-
-    @property
-    def shift(self) -> float | None:
-        """How far it lies from its reprojection, Å; None where it is not known."""
-        known = self.agreement is not None and all(map(math.isfinite, self.agreement.shift))
-        return math.hypot(*self.agreement.shift) if known and self.agreement is not None else None
-
-
-@dataclass(frozen=True, eq=False)
-class Findings:
-    """All figures of one tomogram.
-
-    Parameters
-    ----------
-    subject
-        What they are of.
-    error
-        Why there is no tomogram, or nothing can be said of it.
-    shape, voxel_size
-        ``(z, y, x)`` voxels, in the tilt series' order; Å.
-    views, thick
-        Sections, and the thickness of their slabs in voxels.
-    tilts
-        One row an image; with those that the source excludes.
-    no_agreement
-        Why images were not compared with the tomogram.
-    curve
-        Fourier shell correlation of the half volumes.
-    slab, no_slab
-        Of the specimen, or why there is none.
-    spectrum
-        Frequency, 1/Å, and amplitude within the measured wedge, the largest 1, ``(n_shells,)``.
-    greys
-        Least, 0.3 %, median, 99.7 %, largest value, and standard deviation.
-    facts
-        ``(label, value)``.
-    seconds
-        That the figures took.
-    """
-
-    subject: Subject
-    error: str = ""
-    shape: tuple[int, int, int] = (0, 0, 0)
-    voxel_size: float = 0.0
-    views: Sections | None = None
-    thick: int = 1
-    tilts: tuple[TiltRow, ...] = ()
-    no_agreement: str = ""
-    curve: ShellCorrelation | None = None
-    slab: SpecimenSlab | None = None
-    no_slab: str = ""
-    spectrum: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
-    greys: tuple[float, ...] = ()
-    facts: tuple[tuple[str, str], ...] = ()
-    notes: tuple[str, ...] = field(default=())
-    seconds: float = 0.0
-
-    @property
-    def status(self) -> str:
-        """``failed``, ``look`` (something stands out, or there were warnings) or ``fine``."""
-        if self.error:
-            return "failed"
-        return "look" if self.flagged or self.notes else "fine"
-
-    @property
-    def flagged(self) -> list[TiltRow]:
-        """Rows with a flag, but for those that are no surprise: excluded in the source, or unseen."""
-        return [row for row in self.tilts if row.flag not in ("", "excluded", "unseen")]
-
-    @property
-    def counts(self) -> Counter[str]:
-        """How many images have which flag."""
-        return Counter(row.flag for row in self.flagged)
-
-    @property
-    def resolution(self) -> float | None:
-        """Å, at 0.143 of the half volumes' correlation; None where it is not known."""
-        found = math.inf if self.curve is None else self.curve.resolution(HALF_MAPS)
-        return found if math.isfinite(found) else None
-
-    @property
-    def at_limit(self) -> bool:
-        """Whether half volumes agree up to the finest that voxels show."""
-        return self.curve is not None and self.resolution == 1 / self.curve.limit
-
-    @property
-    def levelling(self) -> tuple[float, float] | None:
-        """Tilt angle offset and x tilt, degrees, that would level the specimen; None where its tilt is not known."""
-        series, slab = self.subject.series, self.slab
-        if series is None or self.subject.region is None or slab is None or not slab.found:
-            return None
-        axis = tilt_axis(series)
-        turn = np.array([slab.tilt_x, slab.tilt_y, 0.0])
-        # --x_tilt turns by the left hand, as IMOD's XAXISTILT
-        return float(turn @ axis), -float(turn @ np.cross(axis, [0.0, 0.0, 1.0]))
-
-    @property
-    def correlation(self) -> float | None:
-        """Median over the images."""
-        return _median([row.correlation for row in self.tilts])
-
-    @property
-    def shift(self) -> float | None:
-        """Median over the images, Å."""
-        return _median([row.shift for row in self.tilts])
-
-    @property
-    def largest_shift(self) -> float | None:
-        """Over the images, Å."""
-        return max((row.shift for row in self.tilts if row.shift is not None), default=None)
 
 
 def report_memory(series: TiltSeries, shape: tuple[int, int, int], n_threads: int) -> int:
@@ -229,13 +68,14 @@ def find_out(subject: Subject, *, n_threads: int | None = None) -> Findings:
     """
     started = time.perf_counter()
     release()
-    findings = Findings(subject, subject.error, facts=subject.facts, notes=subject.notes)
+    findings = Findings(subject=subject, error=subject.error, facts=subject.facts, notes=subject.notes)
     volume: Volume | None = None
     if subject.path is not None:
         try:
             volume = oriented(map_volume(subject.path), subject)
             findings = _of_volume(findings, volume)
-            findings = replace(findings, facts=_merged(subject.facts, volume_facts(subject.path)))
+            facts = _merged(subject.facts, volume_facts(subject.path))
+            findings = replace(findings, facts=facts, snr=snr_of(subject.path))
         except (FourierReconError, OSError) as error:
             findings, volume = replace(findings, error=f"{subject.path}: {error}"), None
     if subject.series is not None:
@@ -315,22 +155,21 @@ def _tilts(
     for tilt, angle in enumerate(series.tilt_angles):
         found = agreement.get(tilt)
         flag = bad[tilt].partition(":")[0] if tilt in bad else found.flag if found else ""
+        reason = bad.get(tilt, "") + "; left out" * (tilt in bad and subject.skipped)
         ctf = series.ctf
         rows_of.append(
             TiltRow(
-                numbers[tilt],
-                float(angle),
-                None if ctf is None else float(ctf.defocus_u[tilt] + ctf.defocus_v[tilt]) / 2e4,
-                None if series.exposure is None else float(series.exposure[tilt]),
-                None if coverage is None else float(coverage[tilt]),
-                found,
-                flag,
-                _words(
-                    flag, bad.get(tilt, "") + "; left out" * (tilt in bad and subject.skipped), found, series.pixel_size
-                ),
+                number=numbers[tilt],
+                angle=float(angle),
+                defocus=None if ctf is None else float(ctf.defocus_u[tilt] + ctf.defocus_v[tilt]) / 2e4,
+                exposure=None if series.exposure is None else float(series.exposure[tilt]),
+                coverage=None if coverage is None else float(coverage[tilt]),
+                agreement=found,
+                flag=flag,
+                words=_words(flag, reason, found, series.pixel_size),
             )
         )
-    rows_of += [TiltRow(number, flag="excluded", words=WORDS["excluded"]) for number in series.excluded]
+    rows_of += [TiltRow(number=number, flag="excluded", words=WORDS["excluded"]) for number in series.excluded]
     return tuple(sorted(rows_of, key=lambda row: row.number)), problem
 
 
@@ -428,11 +267,6 @@ def _spectrum(
     if not amplitude.max() > 0:
         return None
     return (np.arange(shells) + 0.5) / (2 * shells * voxel_size), amplitude / amplitude.max()
-
-
-def _median(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.median(known)) if known else None
 
 
 def _merged(facts: tuple[tuple[str, str], ...], more: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:

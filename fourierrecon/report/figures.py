@@ -3,13 +3,39 @@
 from __future__ import annotations
 
 import math
-from html import escape
+from dataclasses import dataclass
 
 import numpy as np
+from markupsafe import Markup
 
 from fourierrecon.quality.fsc import HALF_MAPS
-from fourierrecon.report.assessment import Findings, TiltRow
+from fourierrecon.report.findings import Findings, TiltRow
 from fourierrecon.report.svg import Axis, Guide, Trace, chart
+
+#: Points of the curve of the signal-to-noise ratio, and the least power of ten that it is drawn down to.
+SNR_POINTS, LEAST_LOG = 120, -4.0
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart of the page.
+
+    Parameters
+    ----------
+    title
+        Heading above it.
+    drawing
+        The ``<svg>`` element.
+    caption
+        Text below it.
+    flags
+        Flags that the legend explains.
+    """
+
+    title: str
+    drawing: Markup
+    caption: str = ""
+    flags: tuple[str, ...] = ()
 
 
 def flag_class(flag: str) -> str:
@@ -17,8 +43,8 @@ def flag_class(flag: str) -> str:
     return flag.replace(" ", "-")
 
 
-def tilt_chart(found: Findings) -> str:
-    """Draw correlation and residual shift of the images over their tilt angle, ``<figure>`` elements.
+def tilt_charts(found: Findings) -> list[Chart]:
+    """Draw correlation and residual shift of the images over their tilt angle.
 
     Parameters
     ----------
@@ -28,7 +54,7 @@ def tilt_chart(found: Findings) -> str:
     rows = sorted((row for row in found.tilts if row.angle is not None), key=lambda row: row.angle or 0.0)
     known = [row for row in rows if row.correlation is not None]
     if len(known) < 2:
-        return ""
+        return []
     angles = [row.angle or 0.0 for row in rows]
     room = 0.04 * (max(angles) - min(angles)) + 1
     x = Axis("tilt angle, °", min(angles) - room, max(angles) + room)
@@ -37,9 +63,8 @@ def tilt_chart(found: Findings) -> str:
     shifts = [row.shift or 0.0 for row in known]
     # a few images far aside must not press the others flat
     high = max(1.15 * max(shifts), 10.0)
-    flags = {row.flag: None for row in rows if row.flag not in ("", "excluded")}
-    legend = "".join(f'<li class="badge {flag_class(flag)}">× {escape(flag)}</li>' for flag in flags)
-    parts: list[str] = []
+    flags = tuple(dict.fromkeys(row.flag for row in rows if row.flag not in ("", "excluded")))
+    charts: list[Chart] = []
     for title, y, values, none in (
         ("Agreement with the reprojection", Axis("correlation", low, 1.0), [r.correlation for r in rows], low),
         ("Residual shift", Axis("shift, Å", 0.0, high), [r.shift for r in rows], 0.0),
@@ -54,23 +79,22 @@ def tilt_chart(found: Findings) -> str:
             Trace([angles[i]], [numbers[i] if values[i] is not None else none], "crosses", flag_class(row.flag),
                   [_title(row)])
             for i, row in enumerate(rows)
-            if row.flag not in ("", "unseen", "excluded") and not (values[i] is None and parts)
+            if row.flag not in ("", "unseen", "excluded") and not (values[i] is None and charts)
         ]  # fmt: skip
         drawn = chart(f"{title} over tilt angle, {len(known)} images", x, y, traces)
-        below = f"<ul class=legend>{legend}</ul>" if flags and not parts else ""
-        parts.append(f"<figure><h3>{title}</h3>{drawn}{below}</figure>")
-    return "".join(parts)
+        charts.append(Chart(title, drawn, flags=() if charts else flags))
+    return charts
 
 
-def charts_of(found: Findings) -> str:
-    """Draw what the volume and its halves tell, ``<figure>`` elements.
+def charts_of(found: Findings) -> list[Chart]:
+    """Draw what the volume and its halves show.
 
     Parameters
     ----------
     found
         Figures of a tomogram.
     """
-    return "".join(filter(None, (_fsc(found), _profile(found), _spectrum(found))))
+    return [chart for chart in (_fsc(found), _profile(found), _spectrum(found), _snr(found)) if chart is not None]
 
 
 def _title(row: TiltRow) -> str:
@@ -93,9 +117,9 @@ def _periods(limit: float) -> tuple[tuple[float, str], ...]:
     return tuple((1 / period, f"{period:g}") for period in chosen)
 
 
-def _fsc(found: Findings) -> str:
+def _fsc(found: Findings) -> Chart | None:
     if found.curve is None:
-        return ""
+        return None
     curve = found.curve
     shown = [float(c) if math.isfinite(c) else math.nan for c in curve.correlation]
     x = Axis("period, Å", 0.0, curve.limit, _periods(curve.limit))
@@ -110,13 +134,13 @@ def _fsc(found: Findings) -> str:
         "central slice: fine detail of a thick specimen looks worse than it is.",
         "frames": "Halves of even and odd frames, within the wedge that the tilts measured.",
     }.get(found.subject.halves_of, "Half volumes, within the wedge that the tilts measured.")
-    return f"<figure><h3>Fourier shell correlation</h3>{drawn}<figcaption>{how}</figcaption></figure>"
+    return Chart("Fourier shell correlation", drawn, how)
 
 
-def _profile(found: Findings) -> str:
+def _profile(found: Findings) -> Chart | None:
     slab = found.slab
     if slab is None or len(slab.profile) < 3 or not np.nanmax(slab.profile) > 0:
-        return ""
+        return None
     nm = slab.z / 10
     step = float(nm[1] - nm[0])
     x = Axis("z from the middle, nm", float(nm[0]) - step / 2, float(nm[-1]) + step / 2)
@@ -131,13 +155,13 @@ def _profile(found: Findings) -> str:
     drawn = chart("Local variance along z", x, y, [Trace(list(nm), list(slab.profile), "area")], guides)
     said = "Contrast at each depth, the slab's tilt taken out; the plateau is 1."
     if slab.problem:
-        said += f" No thickness: {escape(slab.problem)}."
-    return f"<figure><h3>Specimen along z</h3>{drawn}<figcaption>{said}</figcaption></figure>"
+        said += f" No thickness: {slab.problem}."
+    return Chart("Specimen along z", drawn, said)
 
 
-def _spectrum(found: Findings) -> str:
+def _spectrum(found: Findings) -> Chart | None:
     if found.spectrum is None:
-        return ""
+        return None
     frequency, amplitude = found.spectrum
     limit = float(frequency[-1] + frequency[0])
     known = amplitude > 0
@@ -154,4 +178,31 @@ def _spectrum(found: Findings) -> str:
     power = np.cumsum(amplitude**2 * frequency**2)
     half = frequency[int(np.searchsorted(power, power[-1] / 2))]
     said = f"Mean amplitude within the measured wedge. Half of the power lies beyond {1 / half:.0f} Å (finer)."
-    return f"<figure><h3>Spectrum</h3>{drawn}<figcaption>{said}</figcaption></figure>"
+    return Chart("Spectrum", drawn, said)
+
+
+def _snr(found: Findings) -> Chart | None:
+    """Draw the signal-to-noise ratio of the images over frequency, in powers of ten."""
+    if found.snr is None:
+        return None
+    frequency = np.asarray(found.snr.frequency)
+    # what the voxels hold; the curve goes on to the pixels of the images
+    limit = 0.5 / found.voxel_size if found.voxel_size > 0 else float(frequency[-1])
+    places = np.linspace(float(min(frequency[0], limit / 2)), limit, SNR_POINTS)
+    logs = np.log10(found.snr.at(places))
+    low, high = math.floor(max(float(logs.min()), LEAST_LOG)), math.ceil(float(logs.max()) + 0.1)
+    # at most six marks, one of them at 1
+    step = max(1, math.ceil((high - low) / 5))
+    ticks = tuple(
+        (float(t), f"{10.0**t:g}" if -3 < t < 5 else f"1e{t}") for t in range(-(-low // step) * step, high + 1, step)
+    )
+    guides = [Guide(0.0, upright=False, word="signal = noise")] if low < 0 < high else []
+    drawn = chart(
+        "Signal-to-noise ratio of the images",
+        Axis("period, Å", 0.0, limit, _periods(limit)),
+        Axis("SNR", float(low), float(high), ticks),
+        [Trace(list(places), list(logs))],
+        guides,
+    )
+    how = found.snr.origin.capitalize() if found.snr.origin else "Curve of the passport"
+    return Chart("Signal to noise", drawn, f"{how}. Power of signal over noise in one image, where its CTF is 1.")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fourierrecon.io.files import replacing
-from fourierrecon.report.assessment import Findings
+from fourierrecon.report.findings import Findings
 from fourierrecon.text import cell
 
 #: Flags that are counted.

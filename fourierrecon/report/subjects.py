@@ -10,7 +10,7 @@ from typing import Any
 from fourierrecon.errors import DataError, FourierReconError
 from fourierrecon.geometry.axis_order import Orientation
 from fourierrecon.geometry.region import Region
-from fourierrecon.io import read_series
+from fourierrecon.io import read_tilt_series
 from fourierrecon.io.files import find_file
 from fourierrecon.io.relion.read import find_set
 from fourierrecon.io.relion.tomogram_list import VOLUMES
@@ -18,8 +18,9 @@ from fourierrecon.io.volumes.formats import open_volume
 from fourierrecon.sets.outcomes import Record, read_outcomes
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.tomogram import checks
-from fourierrecon.tomogram.provenance import ctf_words, read_passport, weighting_words
+from fourierrecon.tomogram.provenance import ctf_words, passport_path, read_passport, weighting_words
 from fourierrecon.volume import Volume
+from fourierrecon.weighting.snr import SnrCurve
 
 #: Voxel sizes that differ by less than this part are the same.
 SAME = 1e-3
@@ -118,6 +119,32 @@ def volume_facts(path: Path) -> list[tuple[str, str]]:
     return [*facts, *_passport_facts(passport)]
 
 
+def snr_of(path: Path) -> SnrCurve | None:
+    """Read the signal-to-noise ratio that a volume was weighted with from its passport; None if it holds no curve.
+
+    Parameters
+    ----------
+    path
+        Path of the volume.
+
+    Raises
+    ------
+    DataError
+        If the passport is damaged.
+    """
+    held = (read_passport(path) or {}).get("weighting", {}).get("snr")
+    # a ratio that was given is one number
+    if not isinstance(held, dict):
+        return None
+    try:
+        frequency, snr = (tuple(float(value) for value in held[key]) for key in ("frequency", "snr"))
+        return SnrCurve(frequency, snr, str(held.get("origin", "")))
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{passport_path(path)}: weighting.snr is no curve of frequency and ratio; remove it"
+        ) from error
+
+
 def oriented(volume: Volume, subject: Subject) -> Volume:
     """Give a volume with its axes as those of its region, and its place in the world.
 
@@ -208,8 +235,8 @@ def _series(folder: Path, name: str, record: Record | None) -> TiltSeries:
     if record is not None and (record.source.exists() or not star.exists()):
         # a file of one tilt series may call it otherwise
         named = name if record.source.suffix.lower() == ".star" else None
-        return record.offsets.apply(read_series(record.source, named, record.extras))
-    return read_series(star, name)
+        return record.offsets.apply(read_tilt_series(record.source, named, record.extras))
+    return read_tilt_series(star, name)
 
 
 def _region(subject: Subject, path: Path, record: Record | None) -> Region | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Literal
+
+from markupsafe import Markup, escape
 
 #: Size of a chart and the room around its plot for labels: left, right, top, bottom. Units of the SVG, about px.
 WIDTH, HEIGHT = 380, 200
@@ -83,7 +84,7 @@ class Guide:
     style: str = "guide"
 
 
-def chart(title: str, x: Axis, y: Axis, traces: Sequence[Trace], guides: Sequence[Guide] = ()) -> str:
+def chart(title: str, x: Axis, y: Axis, traces: Sequence[Trace], guides: Sequence[Guide] = ()) -> Markup:
     """Draw a chart, an ``<svg>`` element.
 
     Parameters
@@ -136,7 +137,8 @@ def chart(title: str, x: Axis, y: Axis, traces: Sequence[Trace], guides: Sequenc
         ]
         parts.append(_draw(trace, points, bottom))
     parts.append("</svg>")
-    return "".join(parts)
+    # every text in it was escaped
+    return Markup("".join(parts))
 
 
 def round_ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:

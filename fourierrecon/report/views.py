@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from base64 import b64encode
-from html import escape
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,46 +13,112 @@ from numpy.typing import NDArray
 
 from fourierrecon.display.panels import BARS
 from fourierrecon.display.sections import greys
-from fourierrecon.report.assessment import Findings
+from fourierrecon.report.findings import Findings
 
 #: Longer side of the XY section, and sides of a thumbnail, px.
 SIDE, THUMB = 620, 144
+#: Quality of the WebP images, of 100.
 QUALITY = 80
 
 
-def views_of(found: Findings) -> str:
-    """Give the XY, YZ and XZ sections with scale bar and the surfaces of the specimen.
+@dataclass(frozen=True)
+class Picture:
+    """An image of a page: its size in px, its description for those who cannot see it, and its data as an address."""
+
+    width: int
+    height: int
+    text: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A scale bar: its length, nm, and its share of the picture's width, percent."""
+
+    nm: int
+    percent: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One section.
+
+    Parameters
+    ----------
+    label
+        ``XY``, ``YZ`` or ``XZ``.
+    picture
+        The section.
+    size
+        Width and height of the section, voxels.
+    surfaces
+        Both surfaces of the specimen, lines ``(x1, y1, x2, y2)`` in voxels; empty where they are not known.
+    named
+        Whether there is room for the label.
+    bar
+        Scale bar.
+    """
+
+    label: str
+    picture: Picture
+    size: tuple[int, int]
+    surfaces: tuple[tuple[str, ...], ...] = ()
+    named: bool = True
+    bar: Bar | None = None
+
+
+@dataclass(frozen=True)
+class SectionViews:
+    """The three sections: width and depth of the tomogram in voxels, their thickness in words, and the views."""
+
+    width: int
+    depth: int
+    caption: str
+    views: tuple[View, ...]
+
+    @property
+    def marked(self) -> bool:
+        """Whether the surfaces of the specimen are drawn."""
+        return any(view.surfaces for view in self.views)
+
+
+def views_of(found: Findings) -> SectionViews | None:
+    """Give the XY, YZ and XZ sections with scale bar and the surfaces of the specimen; None where there is no volume.
 
     Parameters
     ----------
     found
-        Figures of a tomogram that has sections.
+        Figures of a tomogram.
     """
     views = found.views
-    assert views is not None
+    if views is None:
+        return None
     depth, height, width = found.shape
     scale = min(1.0, SIDE / max(height, width))
     nm = f", {found.thick * found.voxel_size / 10:.3g} nm" if found.voxel_size > 0 else ""
-    slabs = f"mean over {found.thick} voxel{'s' * (found.thick > 1)}{nm}"
-    figures = []
-    for label, image, lines in (
-        ("XY", views.xy, ""),
+    caption = f"mean over {found.thick} voxel{'s' * (found.thick > 1)}{nm}"
+    made = []
+    for label, image, surfaces in (
+        ("XY", views.xy, ()),
         ("YZ", views.yz, _surfaces(found, "y")),
         ("XZ", views.xz, _surfaces(found, "x")),
     ):
-        text = escape(f"{label} section of {found.subject.name}, {slabs}", quote=True)
-        bar = _bar(found, width) if label == "XY" else ""
-        caption = f"<figcaption>{label}</figcaption>" if label == "XY" or depth * 8 > max(height, width) else ""
-        figures.append(f"<figure>{_image(image, scale, text)}{lines}{caption}{bar}</figure>")
-    marked = " Dashed: the surfaces of the specimen." if found.slab is not None and found.slab.found else ""
-    return (
-        f"<div><h3>Sections</h3><div class=views style='grid-template-columns:minmax(0,{width}fr) minmax(0,{depth}fr)'>"
-        f"{''.join(figures)}</div><p class='quiet small'>Central sections, {slabs}.{marked}</p></div>"
-    )
+        rows, columns = image.shape
+        made.append(
+            View(
+                label=label,
+                picture=_picture(image, scale, f"{label} section of {found.subject.name}, {caption}"),
+                size=(columns, rows),
+                surfaces=surfaces,
+                named=label == "XY" or depth * 8 > max(height, width),
+                bar=_bar(found, width) if label == "XY" else None,
+            )
+        )
+    return SectionViews(width, depth, caption, tuple(made))
 
 
-def thumbnail(found: Findings) -> str:
-    """Give a small XY section; nothing where there is none.
+def thumbnail(found: Findings) -> Picture | None:
+    """Give a small XY section; None where there is no volume.
 
     Parameters
     ----------
@@ -60,43 +126,41 @@ def thumbnail(found: Findings) -> str:
         Figures of a tomogram.
     """
     if found.views is None:
-        return ""
+        return None
     xy = found.views.xy
-    text = escape(f"XY section of {found.subject.name}", quote=True)
-    return _image(xy, min(1.0, THUMB / min(xy.shape)), text)
+    return _picture(xy, min(1.0, THUMB / min(xy.shape)), f"XY section of {found.subject.name}")
 
 
-def _image(values: NDArray[Any], scale: float, text: str) -> str:
-    """Give an image as an element that holds its data."""
+def _picture(values: NDArray[Any], scale: float, text: str) -> Picture:
+    """Turn a section into a WebP image whose data stand in its address."""
     from PIL import Image
 
     black, white = greys(values)
     shown = np.where(np.isfinite(values), values, (black + white) / 2)
     shades = np.clip((shown - black) / (white - black) * 255, 0, 255).astype(np.uint8)
     picture = Image.fromarray(shades)
-    size = tuple(max(1, round(scale * n)) for n in values.shape[::-1])
-    if size != picture.size:
-        picture = picture.resize((size[0], size[1]), Image.Resampling.LANCZOS)
+    width, height = (max(1, round(scale * n)) for n in values.shape[::-1])
+    if (width, height) != picture.size:
+        picture = picture.resize((width, height), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     picture.convert("RGB").save(buffer, "WEBP", quality=QUALITY, method=4)
-    data = b64encode(buffer.getvalue()).decode()
-    return f'<img width={size[0]} height={size[1]} alt="{text}" src="data:image/webp;base64,{data}">'
+    return Picture(width, height, text, f"data:image/webp;base64,{b64encode(buffer.getvalue()).decode()}")
 
 
-def _bar(found: Findings, width: int) -> str:
-    """Give a scale bar of a round length, about a fifth of the width."""
+def _bar(found: Findings, width: int) -> Bar | None:
+    """Give a scale bar of a round length, at most 30 % of the width; None where the voxel size is unknown."""
     if not found.voxel_size > 0:
-        return ""
+        return None
     field = width * found.voxel_size / 10
     length = max((bar for bar in BARS if bar <= 0.3 * field), default=BARS[0])
-    return f"<span class=bar style='width:{100 * length / field:.2f}%'>{length} nm</span>"
+    return Bar(length, f"{100 * length / field:.2f}")
 
 
-def _surfaces(found: Findings, axis: str) -> str:
-    """Draw both surfaces of the specimen over the XZ or YZ section."""
+def _surfaces(found: Findings, axis: str) -> tuple[tuple[str, ...], ...]:
+    """Give both surfaces of the specimen as lines over the XZ or YZ section."""
     slab = found.slab
     if slab is None or not slab.found:
-        return ""
+        return ()
     depth, height, width = found.shape
     slope_x, slope_y = -math.tan(math.radians(slab.tilt_y)), math.tan(math.radians(slab.tilt_x))
     middle = depth / 2 + slab.centre / found.voxel_size
@@ -106,6 +170,5 @@ def _surfaces(found: Findings, axis: str) -> str:
     for z in (middle - half, middle + half):
         first, last = z - slope * side / 2, z + slope * side / 2
         ends = (0, first, side, last) if axis == "x" else (first, 0, last, side)
-        lines.append("<line x1='{:.2f}' y1='{:.2f}' x2='{:.2f}' y2='{:.2f}'/>".format(*ends))
-    box = f"0 0 {side} {depth}" if axis == "x" else f"0 0 {depth} {side}"
-    return f"<svg viewBox='{box}' preserveAspectRatio=none aria-hidden=true>{''.join(lines)}</svg>"
+        lines.append(tuple(f"{end:.2f}" for end in ends))
+    return tuple(lines)

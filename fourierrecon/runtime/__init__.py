@@ -1,1 +1,4 @@
-"""The machine: threads, memory, scratch files, compiled loops. It knows nothing of tomograms."""
+"""The machine: threads, memory, scratch files, compiled loops, names that load late.
+
+It knows nothing of tomograms; any room may use it. It may know errors alone.
+"""

@@ -23,7 +23,7 @@ from uuid import uuid4
 
 from fourierrecon import __version__
 from fourierrecon.errors import DataError, FourierReconError, UsageError
-from fourierrecon.io import read_series
+from fourierrecon.io import read_tilt_series
 from fourierrecon.io.files import marking
 from fourierrecon.runtime.threads import available_cores
 from fourierrecon.sets.keys import identity_of
@@ -199,7 +199,7 @@ def _difference(recipe: Recipe, name: str, terms: Terms) -> str:
     """Say what is not as where the task comes from; nothing if all is."""
     if not terms.mark.exists():
         return f"{recipe.folder} is not the folder that the products are to be in"
-    if identity_of(read_series(recipe.source, name, recipe.extras)) != terms.identity:
+    if identity_of(read_tilt_series(recipe.source, name, recipe.extras)) != terms.identity:
         return f"{recipe.source} or the images of {name} differ in name, size, time or content"
     return ""
 
@@ -375,7 +375,7 @@ def _share_out(
                 if waiting:
                     name = waiting.popleft()
                     try:
-                        series = read_series(recipe.source, name, recipe.extras)
+                        series = read_tilt_series(recipe.source, name, recipe.extras)
                         terms = Terms(os.getcwd(), __version__, mark, identity_of(series))
                     except (FourierReconError, OSError) as error:
                         close(_Task(name, worker), Outcome(name, error=_one_line(error)))

@@ -18,7 +18,7 @@ import numpy as np
 
 from fourierrecon import __version__
 from fourierrecon.errors import FourierReconError
-from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.tilt_series import ImagesInFiles, TiltSeries
 
 #: How many pieces of an image file are compared, evenly over it, and their size, bytes.
 SAMPLES, SAMPLE = 8, 4096
@@ -128,7 +128,8 @@ def identity_of(series: TiltSeries) -> str:
         What is to be reconstructed.
     """
     digest = hashlib.sha256(_hash(facts_of(series)).encode())
-    for path in dict.fromkeys(path for path, _ in getattr(series.images, "sections", ())):
+    sections = series.images.sections if isinstance(series.images, ImagesInFiles) else ()
+    for path in dict.fromkeys(path for path, _ in sections):
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             for number in range(SAMPLES):
@@ -156,9 +157,9 @@ def facts_of(series: TiltSeries) -> list[object]:
     ctf: tuple[object, ...] = () if series.ctf is None else astuple(series.ctf)
     exposures = series.exposure, series.own_exposure, series.b_factor_per_exposure
     facts: list[object] = [series.name, series.pixel_size, series.projections, series.image_shape, *ctf, *exposures]
-    sections = getattr(series.images, "sections", None)
-    if sections is None:
+    if not isinstance(series.images, ImagesInFiles):
         return facts + [np.asarray(series.images[i]) for i in range(series.n_tilts)]
+    sections = series.images.sections
     states = {path: path.stat() for path, _ in sections}
     for path, number in sections:
         facts += [path.name, number, states[path].st_size, states[path].st_mtime_ns]

@@ -9,11 +9,11 @@ from pathlib import Path
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.axis_order import Orientation
 from fourierrecon.geometry.region import Region
-from fourierrecon.io import read_series
+from fourierrecon.geometry.sound_images import numbers_in_source
+from fourierrecon.io import read_tilt_series
 from fourierrecon.io.relion.import_set import entry_of
 from fourierrecon.io.relion.tomogram_list import Placed
 from fourierrecon.io.relion.write import Entry
-from fourierrecon.quality.bad_images import numbers_in_source
 from fourierrecon.sets.recipe import Recipe
 from fourierrecon.sets.run import Made
 
@@ -63,7 +63,7 @@ class Listed:
         if recipe.like is None or not self.made:
             return
         name = next(iter(self.made)) if recipe.source.suffix.lower() == ".star" else None
-        if Orientation.like(recipe.like, read_series(recipe.source, name, recipe.extras)) != Orientation():
+        if Orientation.like(recipe.like, read_tilt_series(recipe.source, name, recipe.extras)) != Orientation():
             raise UsageError(
                 f"the axes of the volumes are those of --like {recipe.like}, in which RELION would take them for a "
                 f"mirrored or turned specimen; leave --like out for a list"
@@ -72,7 +72,7 @@ class Listed:
 
 def _place(recipe: Recipe, name: str | None, made: Made) -> Placed:
     """Give the tilt series and the region of a tomogram as it was made."""
-    read = read_series(recipe.source, name, recipe.extras)
+    read = read_tilt_series(recipe.source, name, recipe.extras)
     series = recipe.offsets.apply(read)
     numbers = numbers_in_source(series)
     kept = [i for i, number in enumerate(numbers) if number not in made.excluded]

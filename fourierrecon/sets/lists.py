@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from fourierrecon.errors import FourierReconError, UsageError
-from fourierrecon.io import read_series
+from fourierrecon.io import read_tilt_series
 from fourierrecon.io.denoising import Pair, write_lists
 from fourierrecon.io.relion.own_list import LIST, check_replaceable, read_own_list
 from fourierrecon.io.relion.read import find_set
@@ -122,7 +122,7 @@ def write_denoising_lists(recipe: Recipe, outcomes: Sequence[Outcome]) -> list[P
         for product in outcome.made:
             files.setdefault(product.part, product.path)
         if {"", "Even", "Odd"} <= files.keys():
-            series = read_series(recipe.source, outcome.name, recipe.extras)
+            series = read_tilt_series(recipe.source, outcome.name, recipe.extras)
             least = int(np.argmin(np.abs(series.tilt_angles)))
             defocus = (
                 0.0 if series.ctf is None else float(series.ctf.defocus_u[least] + series.ctf.defocus_v[least]) / 2

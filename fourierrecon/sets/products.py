@@ -16,7 +16,7 @@ from fourierrecon.engine.signal_to_noise import estimate_snr
 from fourierrecon.engine.storage import check_room
 from fourierrecon.errors import DataError, FourierReconError, UsageError
 from fourierrecon.geometry.region import Region
-from fourierrecon.io import read_series
+from fourierrecon.io import read_tilt_series
 from fourierrecon.io.relion.read import halves_at_hand
 from fourierrecon.io.volumes.mrc import writing_mrc
 from fourierrecon.quality.bad_images import without_bad_images
@@ -82,7 +82,7 @@ def products_of(recipe: Recipe, name: str | None) -> list[Product]:
     UsageError, DataError
         If the tilt series cannot be used.
     """
-    whole = series = recipe.offsets.apply(read_series(recipe.source, name, recipe.extras))
+    whole = series = recipe.offsets.apply(read_tilt_series(recipe.source, name, recipe.extras))
     halves = half_series(recipe.source, series) if recipe.halves == "frames" else {}
     kept: list[int] | None = None
     if recipe.skip_bad_images:

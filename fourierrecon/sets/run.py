@@ -12,11 +12,11 @@ from contextvars import copy_context
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fourierrecon.engine.several_volumes import reconstruct_many
 from fourierrecon.errors import OUT_OF_MEMORY, FourierReconError, UsageError
 from fourierrecon.io import Supplement
 from fourierrecon.io.files import remove_leftovers
-from fourierrecon.io.tilt_series import names_in
+from fourierrecon.io.tilt_series import list_tomograms
+from fourierrecon.reconstruction import reconstruct_many
 from fourierrecon.runtime.threads import Progress
 from fourierrecon.sets.products import Product, all_files_of, orders_of, products_of
 from fourierrecon.sets.recipe import Recipe
@@ -102,7 +102,7 @@ def choose_names(source: Path, patterns: Sequence[str], extras: Supplement) -> l
     DataError
         If the set cannot be read.
     """
-    names = names_in(source, extras)
+    names = list_tomograms(source, extras)
     chosen: set[str] = set()
     for pattern in patterns:
         # a name may have brackets, too

@@ -17,17 +17,19 @@ from rich.console import Console
 
 from fourierrecon.cli.console import say
 from fourierrecon.errors import FourierReconError, UsageError
-from fourierrecon.io import Supplement, read_series
+from fourierrecon.io import Supplement, read_tilt_series
 from fourierrecon.io.relion.own_list import LIST, is_own, read_own_list, remove_own_list
 from fourierrecon.io.relion.read import find_set
 from fourierrecon.io.relion.tomogram_list import VOLUMES
 from fourierrecon.io.shared_images import in_common
-from fourierrecon.io.tilt_series import ARETOMO, IMOD, NOTHING, WARP, names_in, passed_over
+from fourierrecon.io.tilt_series import ARETOMO, IMOD, NOTHING, WARP, passed_over
+from fourierrecon.io.tilt_series import list_tomograms as names_in
 from fourierrecon.sets import lock, run
 from fourierrecon.sets.lists import list_tomograms, protect_set
 from fourierrecon.sets.outcomes import keep_outcomes
 from fourierrecon.sets.recipe import Recipe
 from fourierrecon.sets.run import Outcome
+from fourierrecon.tilt_series import ImagesInFiles
 
 #: How many folders below the one that is watched are looked into.
 DEPTH = 3
@@ -122,7 +124,8 @@ class Watcher:
                 self._tell(f"{name} of {source} is left out: there was one of that name before")
                 continue
             try:
-                images = getattr(read_series(source, name, extras).images, "sections", ())
+                read = read_tilt_series(source, name, extras).images
+                images = read.sections if isinstance(read, ImagesInFiles) else ()
                 now = state + state_of(path for path, _ in images)
             except (FourierReconError, OSError) as error:
                 # another file may know better, but not a copy of this one

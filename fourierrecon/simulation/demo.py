@@ -97,7 +97,7 @@ def run_demo(
         If a file cannot be written.
     """
     from fourierrecon.display.panels import Panel, slices_png
-    from fourierrecon.io.relion.read import read_tilt_series
+    from fourierrecon.io import read_tilt_series
     from fourierrecon.io.volumes.mrc import write_mrc
     from fourierrecon.quality.wedge import wedge_correlation, wedge_mask
     from fourierrecon.reconstruction import reconstruct

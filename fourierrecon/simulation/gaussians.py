@@ -3,7 +3,7 @@
 A Gaussian is ``weight exp(-|X - centre|² / (2 sigma²))``: its weight is the density at its centre. The
 projection is the integral along the beam **per world length**: a world density of 1 over a path of L px
 gives L, whatever the magnification of the image. All lengths are world px (bin-1), see
-:mod:`fourierrecon.geometry.region`. Density is positive where there is matter; :mod:`fourierrecon.simulation.simulate`
+:mod:`fourierrecon.geometry`. Density is positive where there is matter; :mod:`fourierrecon.simulation.simulate`
 turns it into dark images.
 """
 

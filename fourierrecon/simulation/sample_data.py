@@ -152,10 +152,10 @@ def _write_sets(folder: Path, parts: dict[str, Path]) -> None:
         imod_projections(transforms, tilts, (width, height, DEPTH)),
         10.0,
         "mycoplasma",
-        ctf,
-        exposure,
-        tilts,
-        (float(width), float(height), float(DEPTH)),
+        ctf=ctf,
+        exposure=exposure,
+        tilt_angles=tilts,
+        size=(float(width), float(height), float(DEPTH)),
         world_origin=1.0,
     )
     name = "00254.mrcs"

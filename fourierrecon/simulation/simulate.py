@@ -161,13 +161,12 @@ def simulate(
         matrices,
         pixel_size,
         name,
-        ctf,
-        dose_symmetric_exposures(angles, exposure_per_tilt),
-        angles,
-        (float(width), float(height), float(depth)),
-        0.0,
-        centre,
-        "simulated, RELION 5's frame",
+        ctf=ctf,
+        exposure=dose_symmetric_exposures(angles, exposure_per_tilt),
+        tilt_angles=angles,
+        size=(float(width), float(height), float(depth)),
+        rotation_centre=centre,
+        coordinate_frame="simulated, RELION 5's frame",
     )
     return Simulation(series, even, odd, specimen, axis, across, moved)
 

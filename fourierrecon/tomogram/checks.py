@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.geometry.region import Region, footprint
+from fourierrecon.geometry.sound_images import list_images
 from fourierrecon.io.shared_images import shared_images
-from fourierrecon.quality.bad_images import list_images
-from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.tilt_series import ImagesInFiles, TiltSeries
 from fourierrecon.tomogram.checks_ctf import ctf_warnings
 
 #: Points along x, y and z of the region, at the most, at which it is looked which images see them.
@@ -202,7 +202,7 @@ def _pixel_sizes(series: TiltSeries) -> Iterator[str]:
             f"rlnTomoTiltSeriesPixelSize, --angpix"
         )
         return
-    for stack in getattr(series.images, "stacks", ()):
+    for stack in series.images.stacks if isinstance(series.images, ImagesInFiles) else ():
         if stack.pixel_size not in (0.0, 1.0) and abs(stack.pixel_size / series.pixel_size - 1) > 0.01:
             yield (
                 f"the set says {series.pixel_size:g} Å a pixel, the header of {stack.path} {stack.pixel_size:.4g} Å; "

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from fourierrecon.quality.bad_images import list_images, without_ctf
+from fourierrecon.geometry.sound_images import list_images, without_ctf
 from fourierrecon.tilt_series import CtfParameters, TiltSeries
 
 #: Defocus, Å: too near focus for any contrast without a phase plate (so it may be in nm), that in µm, and too far.

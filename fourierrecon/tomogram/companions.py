@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.engine.coverage import divide_by_count
-from fourierrecon.engine.plan import Plan, mask_of
+from fourierrecon.engine.plan import Plan
 from fourierrecon.engine.settings import Settings
 from fourierrecon.geometry.region import Region
 from fourierrecon.io.volumes.mrc import write_mrc, writing_mrc
 from fourierrecon.quality.wedge import wedge_mask
 from fourierrecon.runtime.arrays import Real
 from fourierrecon.tilt_series import TiltSeries
-from fourierrecon.transfer import Correction, Transfer
+from fourierrecon.transfer import Transfer
 from fourierrecon.volume import Volume
 from fourierrecon.weighting import NoWeighting
 
@@ -41,8 +42,8 @@ def coverage(series: TiltSeries, region: Region, settings: Settings) -> Iterator
     UsageError
         If no image sees the region.
     """
-    mask = mask_of(series.image_shape, region.binning, settings.taper_distance, settings.taper_falloff)
-    plan = Plan.of(series, region, NoWeighting(), mask, Correction("none", "none"), settings.precision)
+    nothing_corrected = replace(settings, ctf=False, ctf_mode=None, exposure="none", tilt_weight=None, binnings=())
+    plan = Plan.of(series, region, NoWeighting(), nothing_corrected)
     depth, n_p, n_o = plan.slices.shape
     ones, nothing, levels = np.ones((n_p, n_o), np.float32), np.zeros((n_p, n_o), np.float32), np.ones(len(plan.used))
     share, least = np.empty_like(ones), np.empty_like(ones)

@@ -14,6 +14,7 @@ from fourierrecon.geometry.axis_order import Orientation
 from fourierrecon.geometry.coordinate_frames import Box
 from fourierrecon.geometry.region import Region
 from fourierrecon.io.volumes.formats import check_volume_writable, end_bytes, is_zarr, writing_volume
+from fourierrecon.io.volumes.reorder import reorder_bytes, reordering
 from fourierrecon.io.volumes.zarr import require_zarr
 from fourierrecon.reconstruction import describe
 from fourierrecon.runtime.threads import available_cores
@@ -86,7 +87,8 @@ class TomogramFile:
         end = end_bytes(self.path, shape, self.dtype, threads)
         # threads of zarr keep some of what they used for the volume before
         return Beside(
-            always=threads * end if is_zarr(self.path) else 0, end=end + self.orientation.memory(self.region.shape)
+            always=threads * end if is_zarr(self.path) else 0,
+            end=end + reorder_bytes(self.orientation, self.region.shape),
         )
 
     def memory_of(self, preview: bool, report: bool) -> dict[str, int]:
@@ -122,7 +124,7 @@ class TomogramFile:
                 self.path, self.orientation.shape(shape), *self.header, self.dtype, scratch=s.scratch,
                 n_threads=s.n_threads, memory=s.memory, progress=s.progress,
             ) as write,
-            self.orientation.writing(write, shape, self.scratch) as write_slab,
+            reordering(write, self.orientation, shape, self.scratch) as write_slab,
         ):  # fmt: skip
             yield write_slab
 

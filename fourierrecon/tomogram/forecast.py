@@ -16,18 +16,21 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fourierrecon.engine.plan import Plan, mask_of
+from fourierrecon.engine.plan import Plan
+from fourierrecon.engine.settings import Settings
+from fourierrecon.engine.several_volumes import VolumeOrder
 from fourierrecon.engine.storage import Storage, choose_storage
 from fourierrecon.geometry.region import Region
 from fourierrecon.io.files import temporary_folder
 from fourierrecon.io.volumes.formats import space_for, writing_volume
-from fourierrecon.reconstruction import reconstruct_to
+from fourierrecon.reconstruction import reconstruct_many
 from fourierrecon.runtime.threads import available_cores, for_each
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.transfer import Correction
@@ -135,39 +138,40 @@ def forecast(
     threads = available_cores() if n_threads is None else n_threads
     target = Path("tomogram.mrc") if output is None else output
     file_size, held = space_for(target, region.shape, dtype)
-    mask = mask_of(series.image_shape, region.binning, *taper)
     strategy = strategy.resolved(lambda: STATED)  # of noise nothing could be measured
-    plan = Plan.of(series, region, strategy, mask, correction, "default")
+    settings = Settings(
+        n_threads=n_threads, taper_distance=taper[0], taper_falloff=taper[1], memory=memory, scratch=scratch,
+        ctf_mode=correction.ctf_mode, exposure=correction.exposure, tilt_weight=correction.tilt_weight,
+    )  # fmt: skip
+    plan = Plan.of(series, region, strategy, settings)
     # before anything is computed: what this process holds counts as memory of the reconstruction
     storage = choose_storage(plan, threads, memory)
     temporary = Path(tempfile.gettempdir())
     folder = temporary if output is None else next(path for path in output.absolute().parents if path.is_dir())
-    seconds = measure(series, region, strategy, plan, correction, threads)
+    without_taper = replace(settings, taper_distance=0.0, taper_falloff=0.0, memory=None, scratch=None)
+    seconds = measure(series, region, strategy, plan, without_taper)
     seconds += max(_writing(region.shape, folder, target.suffix, dtype, threads), (file_size + 2 * held) / DISK_RATE)
     pixel = getattr(series.images, "dtype", np.dtype(np.float32)).itemsize
     seconds += (len(plan.used) * pixel * float(np.prod(series.image_shape)) + 2 * storage.scratch) / DISK_RATE
     return Forecast(storage, file_size, folder, folder if scratch is None else scratch, threads, seconds, held)
 
 
-def measure(
-    series: TiltSeries, region: Region, strategy: Weighting, plan: Plan, correction: Correction, n_threads: int
-) -> float:
+def measure(series: TiltSeries, region: Region, strategy: Weighting, plan: Plan, settings: Settings) -> float:
     """Give the time that a reconstruction takes without reading and writing, seconds, from pieces of it.
 
     Parameters
     ----------
-    series, region, strategy, correction, n_threads
-        As for :func:`forecast`.
+    series, region, strategy, settings
+        What is reconstructed, and how.
     plan
         Of this reconstruction.
     """
     # the first run compiles the loops
-    _laps(*_piece(series, region, plan, 16, 16, int(32 * region.binning)), strategy, correction, n_threads)
+    _laps(*_piece(series, region, plan, 16, 16, int(32 * region.binning)), strategy, settings)
     sizes, laps = [], []
     for part, box in _pieces(series, region, plan):
-        mask = mask_of(part.image_shape, box.binning, 0.0, 0.0)
-        sizes.append(_Size.of(Plan.of(part, box, strategy, mask, correction, "default")))
-        laps.append(np.min([_laps(part, box, strategy, correction, n_threads) for _ in range(REPEATS)], 0))
+        sizes.append(_Size.of(Plan.of(part, box, strategy, settings)))
+        laps.append(np.min([_laps(part, box, strategy, settings) for _ in range(REPEATS)], 0))
     whole, piece, (images, planes, slabs) = _Size.of(plan), sizes[0], laps[0]
     per_plane = planes / piece.planes
     if whole.depth > piece.depth:
@@ -222,9 +226,7 @@ def _piece(
     return replace(series, images=images, projections=projections), piece
 
 
-def _laps(
-    series: TiltSeries, region: Region, strategy: Weighting, correction: Correction, n_threads: int
-) -> tuple[float, float, float]:
+def _laps(series: TiltSeries, region: Region, strategy: Weighting, settings: Settings) -> tuple[float, float, float]:
     """Reconstruct, and give the seconds until the images, the planes and the slabs were done, each from the last."""
     ends: dict[str, float] = {}
 
@@ -233,10 +235,8 @@ def _laps(
             ends[stage] = time.perf_counter()
 
     started = time.perf_counter()
-    reconstruct_to(
-        lambda *_: None, series, region, strategy, n_threads=n_threads, progress=watch, ctf_mode=correction.ctf_mode,
-        exposure=correction.exposure, tilt_weight=correction.tilt_weight,
-    )  # fmt: skip
+    order = VolumeOrder(series, lambda: nullcontext(lambda *_: None), region, strategy)
+    reconstruct_many([order], replace(settings, progress=watch))
     images, planes, slabs = ends.values()
     return images - started, planes - images, slabs - planes
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
+from fourierrecon.geometry.sound_images import where_from
 from fourierrecon.io.relion.read import read_halves
-from fourierrecon.quality.bad_images import where_from
 from fourierrecon.tilt_series import TiltSeries
 
 COLUMNS = {"Even": "rlnMicrographNameEven", "Odd": "rlnMicrographNameOdd"}

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from fourierrecon.errors import FourierReconError, UsageError
-from fourierrecon.io import Supplement, read_series
+from fourierrecon.io import Supplement, read_tilt_series
 from fourierrecon.io.files import is_kept, keep
 from fourierrecon.io.relion.read import find_set
 from fourierrecon.io.star.table import Table, read_tables
-from fourierrecon.io.tilt_series import names_in
+from fourierrecon.io.tilt_series import list_tomograms
+from fourierrecon.tilt_series import ImagesInFiles
 
 #: What STAR files add to the name of a file: the number of an image, and how to read it.
 _ADDED = re.compile(r"^\d{1,9}@|:\w{1,8}$")
@@ -54,7 +55,7 @@ def input_files(source: Path, extras: Supplement, name: str | None = None) -> It
     Parameters
     ----------
     source, extras
-        As for :func:`fourierrecon.io.read_series`.
+        As for :func:`fourierrecon.io.read_tilt_series`.
     name
         Of a tomogram, if files of the others do not matter.
     """
@@ -65,13 +66,14 @@ def input_files(source: Path, extras: Supplement, name: str | None = None) -> It
     elif source.exists():
         folder = source if source.is_dir() else source.parent
         yield from (path for path in folder.iterdir() if path.suffix.lower() in _BESIDE)
-    for one in names_in(source, extras) if name is None else [name]:
+    for one in list_tomograms(source, extras) if name is None else [name]:
         try:
-            series = read_series(source, one, extras)
+            series = read_tilt_series(source, one, extras)
         except FourierReconError:
             continue  # nothing is made of it
         yield from filter(None, [series.source])
-        yield from (path for path, _ in getattr(series.images, "sections", ()))
+        if isinstance(series.images, ImagesInFiles):
+            yield from (path for path, _ in series.images.sections)
 
 
 def _of_set(source: Path, name: str | None) -> Iterator[Path]:

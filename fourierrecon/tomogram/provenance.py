@@ -19,7 +19,7 @@ from fourierrecon.geometry.projection import rotation_centre
 from fourierrecon.geometry.region import Region
 from fourierrecon.io.files import replacing
 from fourierrecon.io.json_text import brief, fits, read_object
-from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.tilt_series import ImagesInFiles, TiltSeries
 from fourierrecon.transfer import Correction, Transfer
 from fourierrecon.weighting import Weighting
 
@@ -66,7 +66,7 @@ def make_passport(
     """Say everything about a volume; the files that it was made from are read for their hashes.
 
     Voxels are ``(i, j, k)`` from 0, the fastest axis of the file first; world points, tilt angles and image pixels are
-    those of :mod:`fourierrecon.geometry.region`; world Å are world pixels times the pixel size.
+    those of :mod:`fourierrecon.geometry`; world Å are world pixels times the pixel size.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def make_passport(
             "binning": binning,
         },
         "frame": {
-            "name": series.frame,
+            "name": series.coordinate_frame,
             "z": "Warp's direction" if series.z_reversed else "as in eTomo's final tomogram and in RELION",
             "z_reversed": series.z_reversed,
             "tomogram_size_px": list(box.size),
@@ -156,7 +156,7 @@ def label_of(making: str, series: TiltSeries, region: Region, like: str | None) 
         making,
         f"axes {' '.join(Orientation.like(like, series).axes)} (fastest first), {z}; like {like or 'the tilt series'}",
         f"binning {region.binning:g}; pixel {series.pixel_size:g} A; first voxel ({corner}) of {size} px",
-        f"frame {series.frame}",
+        f"frame {series.coordinate_frame}",
     ]
     lines += [f"source {Path(series.source).name}"] * bool(series.source)
     # a header has ten lines of 80 characters; two are left for others
@@ -262,8 +262,8 @@ def _handedness(series: TiltSeries, orientation: Orientation) -> dict[str, Any]:
 
 def _files(series: TiltSeries, source: Path | None) -> list[Path]:
     """Give the files that a tilt series was read from."""
-    stacks = getattr(series.images, "stacks", ())
-    named = [source, Path(series.source) if series.source else None, *(Path(stack.path) for stack in stacks)]
+    stacks = series.images.stacks if isinstance(series.images, ImagesInFiles) else ()
+    named = [source, Path(series.source) if series.source else None, *(stack.path for stack in stacks)]
     return [path for path in dict.fromkeys(filter(None, named)) if path.is_file()]
 
 

@@ -1,6 +1,6 @@
 """Weighting strategies: what normalises the Fourier grid. Importing the package registers the built-in ones."""
 
-from fourierrecon.weighting.base import TiltViews, Weighting, available, from_text, register
+from fourierrecon.weighting.base import TiltViews, Weighting, available, from_text, read_weighting, register
 from fourierrecon.weighting.none import NoWeighting
 from fourierrecon.weighting.preweight import PreWeight
 from fourierrecon.weighting.snr import Auto, SnrCurve
@@ -16,5 +16,6 @@ __all__ = [
     "Wiener",
     "available",
     "from_text",
+    "read_weighting",
     "register",
 ]

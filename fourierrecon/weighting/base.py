@@ -74,11 +74,17 @@ class Weighting(Protocol):
         :meth:`normalise` is called on planes of data and of weights, both inserted with the same kernel and scaled so
         that one fully sampled slice alone has weight CTF² (to 1.2 CTF²) on its own plane and next to it: there data
         over weights are its back-projection. Otherwise the images' samples are inserted as an exact back-projection.
+        The formula of the weights: :mod:`fourierrecon.engine.grid_weights`.
+    corrects_near_axis
+        Only with ``uses_weights``. Near the tilt axis, where slices crowd, the samples are corrected before they are
+        inserted, so that data over weights project back to the images there. This assumes that :meth:`normalise`
+        divides by the weights, nearly. False refuses it: then the data are the images' samples, unchanged.
     """
 
     name: ClassVar[str]
     divides_by_count: ClassVar[bool] = False
     uses_weights: ClassVar[bool] = False
+    corrects_near_axis: ClassVar[bool] = True
 
     def image_filter(
         self, tilt: int, frequency_x: NDArray[np.float32], frequency_y: NDArray[np.float32], views: TiltViews
@@ -154,6 +160,9 @@ class Weighting(Protocol):
         return
 
 
+#: Weighting that is used where none is asked for.
+DEFAULT = "wiener"
+
 S = TypeVar("S", bound=type)
 _REGISTRY: dict[str, type[Weighting]] = {}
 
@@ -213,6 +222,19 @@ def from_text(text: str, **defaults: Snr) -> Weighting:
             kind = "truth value" if kinds.get(key) is bool else "number"
             raise UsageError(f"weighting {name}: {key}={value!r} is not a {kind}") from None
     return strategy(**values)
+
+
+def read_weighting(weighting: Weighting | str | None) -> Weighting:
+    """Give the weighting that a text stands for (see :func:`from_text`); by default :data:`DEFAULT`.
+
+    Raises
+    ------
+    UsageError
+        As :func:`from_text`.
+    """
+    if weighting is None:
+        weighting = DEFAULT
+    return from_text(weighting) if isinstance(weighting, str) else weighting
 
 
 def _value(text: str, kind: object) -> Snr | bool:

@@ -25,7 +25,7 @@ from fourierrecon.io import (
     FileImages,
     MrcStack,
     read_mrc_volume,
-    read_series,
+    read_tilt_series,
     write_relion4_set,
     write_relion5_set,
     write_stack,
@@ -482,7 +482,7 @@ def test_trouble_in_the_engine(
     def fails(*_: object, **__: object) -> None:
         raise trouble
 
-    monkeypatch.setattr(import_module("fourierrecon.engine.several_volumes"), "reconstruct_many", fails)
+    monkeypatch.setattr(import_module("fourierrecon.reconstruction"), "reconstruct_many", fails)
     check_refusal(run(f"reconstruct {T} --o out/new/x.mrc"), status, [text])
     assert not Path("out").exists()
 
@@ -491,7 +491,7 @@ def test_trouble_in_the_engine(
 
 
 def test_warnings_of_readers_are_one_line(folder: Path, run: Run) -> None:
-    series = read_series(T.split()[-1])
+    series = read_tilt_series(T.split()[-1])
     assert isinstance(series.images, FileImages | MrcStack)
     stack = series.images.stacks[0].path
     raw = bytearray(stack.read_bytes())

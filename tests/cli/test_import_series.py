@@ -16,18 +16,17 @@ from fourierrecon.cli import app
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.corrections import AlignmentCorrections
 from fourierrecon.geometry.projection import projection_matrices, rotation_centre
-from fourierrecon.io import Supplement, read_series, write_relion4_set, write_relion5_set, write_stack
+from fourierrecon.io import Supplement, read_tilt_series, write_relion4_set, write_relion5_set, write_stack
 from fourierrecon.io.relion.read import read_halves
 from fourierrecon.io.relion.rotations import euler_angles
 from fourierrecon.io.relion.write import relion5_entry
 from fourierrecon.simulation.microscope import realistic_ctf
 from fourierrecon.weighting import NoWeighting
+from tests.helpers.real_data import real_data
 from tests.helpers.reference import Geometry, image_points
 from tests.io import test_aretomo
 from tests.io.test_imod import CTF, DEFOCUS, add, folder  # noqa: F401  (a folder of eTomo, a fixture)
 
-CELL = Path(__file__).resolve().parents[3] / "shared" / "data" / "mycoplasma"
-needs_cell = pytest.mark.skipif(not CELL.is_dir(), reason=f"no real cell: {CELL} is absent (not in the repository)")
 TILTS = tuple(np.linspace(-57, 60, 7))
 
 
@@ -87,7 +86,7 @@ def test_from_relion(version: str, source_version: int, copy: bool, tmp_path: Pa
     if copy:
         shutil.rmtree(tmp_path / "source")
     made = tmp_path / "set" / "tomograms.star"
-    found = read_series(made)
+    found = read_tilt_series(made)
     check_same(found, series)
     assert found.hand == 1
     halves = read_halves(made)
@@ -109,9 +108,9 @@ def test_from_imod_without_excluded_views(version: str, folder: Path, tmp_path: 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # views that are left out
         assert run("import", folder, "-o", tmp_path / "set", "--as", version) == 0
-        source = read_series(folder)
+        source = read_tilt_series(folder)
     assert source.excluded == (2,)
-    check_same(read_series(tmp_path / "set" / "tomograms.star"), source)
+    check_same(read_tilt_series(tmp_path / "set" / "tomograms.star"), source)
     # RELION 4 knows no left out images: it gets a stack of its own
     assert (tmp_path / "set" / "ts.mrcs").exists() == (version == "relion4")
 
@@ -122,10 +121,10 @@ def test_magnified_alignments_need_relion4(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run("import", folder, "-o", tmp_path / "set") == 2
-    assert "use --as relion4" in capsys.readouterr().err
+    assert "(--as relion4)" in capsys.readouterr().err
     assert not (tmp_path / "set").exists()
     assert run("import", folder, "-o", tmp_path / "set", "--as", "relion4") == 0
-    check_same(read_series(tmp_path / "set" / "tomograms.star"), read_series(folder))
+    check_same(read_tilt_series(tmp_path / "set" / "tomograms.star"), read_tilt_series(folder))
 
 
 def magnified_series(scale: np.ndarray | float) -> TiltSeries:
@@ -155,7 +154,7 @@ def test_rotations_are_the_nearest_ones_and_say_what_they_leave_out() -> None:
     assert relion5_entry(magnified_series(np.array([1 + 1e-5, 1 - 1e-5])), names)
     for scale in (np.array([1 + 2e-4, 1 - 2e-4]), np.linspace(0.998, 1.002, len(TILTS))[:, None], 1.01):
         with pytest.raises(
-            UsageError, match=r"which RELION 5 sets cannot hold: .* use --as relion4.* --rotations_only"
+            UsageError, match=r"which RELION 5 sets cannot hold: .*version=relion4.*rotations_only=True"
         ):
             relion5_entry(magnified_series(scale), names)
         assert relion5_entry(magnified_series(scale), names, rotations_only=True)
@@ -183,7 +182,7 @@ def test_tilts_beyond_90_degrees_keep_the_x_tilt() -> None:
 def test_rotations_only_is_an_option(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
     assert run("import", folder, "-o", tmp_path / "set", "--rotations_only") == 0
     assert "the nearest ones, without a magnification of" in " ".join(capsys.readouterr().out.split())
-    found, source = read_series(tmp_path / "set" / "tomograms.star"), read_series(folder)
+    found, source = read_tilt_series(tmp_path / "set" / "tomograms.star"), read_tilt_series(folder)
     np.testing.assert_allclose(found.tilt_angles, source.tilt_angles, atol=0.1)
 
 
@@ -193,7 +192,7 @@ def test_a_flipped_hand_turns_that_of_the_defocus(version: str, source_hand: int
     series = relion_series()
     source = write_relion4_set(tmp_path / "source", series, hand=source_hand)
     assert run("import", source, "-o", tmp_path / "set", "--flip_hand", "--as", version) == 0
-    found = read_series(tmp_path / "set" / "tomograms.star")
+    found = read_tilt_series(tmp_path / "set" / "tomograms.star")
     assert found.hand == -source_hand
     # the same defocus for what is seen at the same pixel: hand times depth stays, and the matrices are rotations
     assert (np.linalg.det(found.projections[:, :3, :3]) > 0.99).all()
@@ -211,7 +210,7 @@ def test_a_flipped_hand_turns_that_of_the_defocus(version: str, source_hand: int
 def test_a_hand_that_is_not_known_is_turned_from_the_usual_one(folder: Path, tmp_path: Path) -> None:  # noqa: F811
     for words, hand in (((), -1), (("--flip_hand",), 1)):
         assert run("import", folder, "-o", tmp_path / "set", "--as", "relion4", "--overwrite", *words) == 0
-        assert read_series(tmp_path / "set" / "tomograms.star").hand == hand
+        assert read_tilt_series(tmp_path / "set" / "tomograms.star").hand == hand
 
 
 @pytest.mark.parametrize("version", ["relion4", "relion5"])
@@ -222,10 +221,10 @@ def test_several_series_make_one_set(version: str, tmp_path: Path, capsys: pytes
     assert run("import", *sources, "-o", tmp_path / "set", "--as", version) == 0
     assert "2 tomograms" in capsys.readouterr().out
     for series in all_series:
-        check_same(read_series(made, series.name), series)
+        check_same(read_tilt_series(made, series.name), series)
     # and from there on, one by one
     assert run("import", made, "--tn", "TS_02", "-o", tmp_path / "one") == 0
-    check_same(read_series(tmp_path / "one" / "tomograms.star"), all_series[1])
+    check_same(read_tilt_series(tmp_path / "one" / "tomograms.star"), all_series[1])
 
 
 def test_images_below_the_working_directory_are_named_from_there(
@@ -238,7 +237,7 @@ def test_images_below_the_working_directory_are_named_from_there(
     assert "data/TS_01.mrcs" in Path("set/tomograms.star").read_text()
     assert str(tmp_path) not in Path("set/tomograms.star").read_text()
     monkeypatch.chdir("/")
-    check_same(read_series(tmp_path / "set" / "tomograms.star"), series)
+    check_same(read_tilt_series(tmp_path / "set" / "tomograms.star"), series)
 
 
 def test_the_tomogram_stays_the_same(tmp_path: Path) -> None:
@@ -246,7 +245,7 @@ def test_the_tomogram_stays_the_same(tmp_path: Path) -> None:
     source = write_relion4_set(tmp_path / "source", series)
     assert run("import", source, "-o", tmp_path / "set") == 0
     volumes = [
-        reconstruct(read_series(path), None, NoWeighting(), ctf=False).data
+        reconstruct(read_tilt_series(path), None, NoWeighting(), ctf=False).data
         for path in (source, tmp_path / "set" / "tomograms.star")
     ]
     np.testing.assert_allclose(volumes[1], volumes[0], atol=1e-5 * np.abs(volumes[0]).max())
@@ -255,7 +254,7 @@ def test_the_tomogram_stays_the_same(tmp_path: Path) -> None:
 def test_offsets_are_written_into_the_alignment(tmp_path: Path) -> None:
     source = write_relion5_set(tmp_path / "source", relion_series())
     assert run("import", source, "-o", tmp_path / "set", "--tiltangle_offset", 4, "--as", "relion5") == 0
-    found = read_series(tmp_path / "set" / "tomograms.star")
+    found = read_tilt_series(tmp_path / "set" / "tomograms.star")
     np.testing.assert_allclose(found.tilt_angles, np.array(TILTS) + 4, atol=1e-9)
 
 
@@ -285,14 +284,15 @@ def test_what_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "rlnTomoProjX" in (made / "tomograms.star").read_text()
 
 
-@needs_cell
 @pytest.mark.parametrize("version", ["relion4", "relion5"])
 def test_the_cell_from_warp(version: str, tmp_path: Path) -> None:
-    stack = CELL / "00254.mrcs"
+    stack = real_data("mycoplasma/00254.mrcs")
     made = tmp_path / "set"
-    assert run("import", CELL / "warp_import_00254.xml", "--stack", stack, "-o", made, "--as", version) == 0
-    source = read_series(CELL / "warp_import_00254.xml", None, Supplement(stack))
-    found = read_series(made / "tomograms.star")
+    assert (
+        run("import", real_data("mycoplasma/warp_import_00254.xml"), "--stack", stack, "-o", made, "--as", version) == 0
+    )
+    source = read_tilt_series(real_data("mycoplasma/warp_import_00254.xml"), None, Supplement(stack=stack))
+    found = read_tilt_series(made / "tomograms.star")
     middle = [Region.of(series) for series in (found, source)]
     assert middle[0].shape == middle[1].shape
     corners = np.array([(0.0, 0, 0), (900, 0, 200), (0, 900, 100), (900, 900, 0)])
@@ -328,8 +328,8 @@ def test_from_aretomo_with_optics_and_notes_from_the_command_line(version: str, 
     mdoc.write_text("PixelSpacing = 4\nVoltage = 200\nImageFile = TS_01.mrc\n\n" + "\n".join(sections))
     words = ("--voltage", 200, "--Q0", 0.1, "--mdoc", mdoc)
     assert run("import", aln, "-o", tmp_path / "set", "--as", version, *words) == 0
-    found = read_series(tmp_path / "set" / "tomograms.star")
-    source = read_series(aln, None, Supplement(voltage=200.0, amplitude_contrast=0.1, mdoc=mdoc))
+    found = read_tilt_series(tmp_path / "set" / "tomograms.star")
+    source = read_tilt_series(aln, None, Supplement(voltage=200.0, amplitude_contrast=0.1, mdoc=mdoc))
     assert source.ctf is not None
     assert (source.ctf.voltage, source.ctf.spherical_aberration, source.ctf.amplitude_contrast) == (200, 2.7, 0.1)
     assert source.exposure is not None

@@ -16,9 +16,9 @@ from fourierrecon import Volume
 from fourierrecon.display.planes import open_volume
 from fourierrecon.display.server import ViewServer
 from fourierrecon.io import write_mrc
-from tests.helpers.browser import Page, browsing, find_browser
+from tests.helpers.browser import Page, browsing
 
-pytestmark = pytest.mark.skipif(find_browser() is None, reason="no Chromium is installed")
+pytestmark = pytest.mark.browser
 
 SHAPE = (30, 50, 40)
 VALUES = np.random.default_rng(2).normal(0, 1, SHAPE).astype(np.float32)

@@ -500,13 +500,13 @@ def test_a_ctf_that_is_asked_for_must_be_there() -> None:
 
 @pytest.mark.parametrize("free", [1000, 20_000])
 def test_a_volume_larger_than_memory_is_refused(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
-    monkeypatch.setattr("fourierrecon.runtime.memory.available_memory", lambda: free)
+    monkeypatch.setattr("fourierrecon.engine.storage.available_memory", lambda: free)
     with pytest.raises(DataError, match="memory"):
         plain(SMALL.series(small_images()), SMALL.region)
 
 
 def test_unknown_memory_is_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fourierrecon.runtime.memory.available_memory", lambda: None)
+    monkeypatch.setattr("fourierrecon.engine.storage.available_memory", lambda: None)
     assert np.isfinite(plain(SMALL.series(small_images()), SMALL.region)).all()
 
 

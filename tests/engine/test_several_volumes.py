@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from fourierrecon import Region, TiltSeries, reconstruct
 from fourierrecon.engine.settings import Settings
-from fourierrecon.engine.several_volumes import VolumeOrder, reconstruct_many
+from fourierrecon.engine.several_volumes import VolumeOrder
 from fourierrecon.errors import UsageError
+from fourierrecon.reconstruction import reconstruct_many
 from fourierrecon.simulation.microscope import realistic_ctf
 from fourierrecon.volume import SlabWriter
 from fourierrecon.weighting import NoWeighting, PreWeight, Weighting, Wiener

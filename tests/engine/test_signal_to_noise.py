@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from fourierrecon import Region, TiltSeries, reconstruct
 from fourierrecon.ctf import contrast_transfer
 from fourierrecon.engine.settings import Settings
-from fourierrecon.engine.several_volumes import reconstruct_many
 from fourierrecon.engine.signal_to_noise import estimate_snr
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.io import read_volume
 from fourierrecon.quality.wedge import wedge_correlation, wedge_mask
+from fourierrecon.reconstruction import reconstruct_many
 from fourierrecon.simulation.microscope import TILT_ANGLES, realistic_ctf
 from fourierrecon.simulation.phantom import cell_like_specimen
 from fourierrecon.simulation.simulate import Simulation, simulate, write_simulation

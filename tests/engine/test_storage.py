@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from fourierrecon import TiltSeries, reconstruct, reconstruct_to
 from fourierrecon.cli.app import main
 from fourierrecon.engine import task
-from fourierrecon.engine.plan import Plan, mask_of
+from fourierrecon.engine.plan import Plan
+from fourierrecon.engine.settings import Settings
 from fourierrecon.engine.storage import Beside, Storage, check_room, choose_storage
 from fourierrecon.errors import DataError
 from fourierrecon.runtime.scratch_file import ScratchFile
 from fourierrecon.simulation.microscope import realistic_ctf
-from fourierrecon.transfer import Correction
 from fourierrecon.weighting import NoWeighting, PreWeight, Weighting, Wiener
 from tests.helpers.reference import Geometry, relative_error
 
@@ -95,8 +95,7 @@ def test_an_error_while_writing_ends_it_and_leaves_nothing(
 
 def plan_of(strategy: Weighting | None = None) -> Plan:
     series, geometry = some_series()
-    mask = mask_of(series.image_shape, 1.0, 0, 0)
-    return Plan.of(series, geometry.region, strategy or Wiener(), mask, Correction(), "default")
+    return Plan.of(series, geometry.region, strategy or Wiener(), Settings())
 
 
 def test_the_fastest_way_within_the_memory_is_chosen() -> None:
@@ -157,8 +156,7 @@ PROMISE = """
 import sys
 import numpy as np
 from fourierrecon import Region, TiltSeries, reconstruct_to
-from fourierrecon.geometry import projection_matrices
-from fourierrecon.transfer import Correction
+from fourierrecon.geometry.projection import projection_matrices
 from fourierrecon.weighting import NoWeighting
 n, depth, budget = 300, 400, int(sys.argv[1])
 images = np.random.default_rng(0).standard_normal((9, n, n)).astype(np.float32)
@@ -179,7 +177,7 @@ def test_the_peak_of_a_process_stays_within_its_memory(budget: int) -> None:
 
 SET = """
 import sys
-from fourierrecon.cli import main
+from fourierrecon.cli.app import main
 status = main(sys.argv[1:])
 print(status, int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) * 1024)
 """

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fourierrecon import CtfParameters, Region, TiltSeries, reconstruct
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry.projection import projection_matrices
-from fourierrecon.io.relion.read import read_tilt_series
+from fourierrecon.io import read_tilt_series
 from fourierrecon.io.relion.write import write_relion4_set, write_relion5_set
 from fourierrecon.transfer import CTF_MODES, PER_CYCLE, STEPS, Correction, Transfer, critical_exposure
 from fourierrecon.weighting import NoWeighting, PreWeight, TiltViews, Weighting, Wiener

@@ -13,29 +13,28 @@ from scipy import ndimage
 
 from fourierrecon import Region, TiltSeries, reconstruct
 from fourierrecon.geometry.coordinate_frames import Box, conversion, convert
-from fourierrecon.io import Supplement, read_series
+from fourierrecon.io import Supplement, read_tilt_series
 from fourierrecon.weighting import PreWeight
+from tests.helpers.real_data import real_data
 
-CELL = Path(__file__).resolve().parents[3] / "shared" / "data" / "mycoplasma"
-pytestmark = pytest.mark.skipif(not CELL.is_dir(), reason="needs the shared mycoplasma data set")
 SIZE, BINNING = (652, 630, 256), 2
 
 
 def read(program: str, folder: Path) -> TiltSeries:
     """Read the series as one program left it; IMOD and Warp find their stack beside their files."""
-    stack = Supplement(CELL / "00254.mrcs", 10.0)
+    stack = Supplement(stack=real_data("mycoplasma/00254.mrcs"), pixel_size=10.0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if program == "relion4":
-            return read_series(CELL / "tomograms.star")
+            return read_tilt_series(real_data("mycoplasma/tomograms.star"))
         if program == "relion5":
-            return read_series(CELL / "relion5_tomograms.star")
+            return read_tilt_series(real_data("mycoplasma/relion5_tomograms.star"))
         if program == "imod":
-            for path in (CELL / "imod").iterdir():
+            for path in real_data("mycoplasma/imod").iterdir():
                 shutil.copy(path, folder)
-            return read_series(folder / "00254.xf", None, stack)
-        shutil.copy(CELL / "warp_import_00254.xml", folder / "00254.xml")
-        return read_series(folder / "00254.xml", None, stack)
+            return read_tilt_series(folder / "00254.xf", None, stack)
+        shutil.copy(real_data("mycoplasma/warp_import_00254.xml"), folder / "00254.xml")
+        return read_tilt_series(folder / "00254.xml", None, stack)
 
 
 def beads(volume: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from fourierrecon import Region, TiltSeries
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.axis_order import LIKE, Orientation
-from fourierrecon.geometry.coordinate_frames import FRAMES, Box, conversion, convert, mirrors
+from fourierrecon.geometry.coordinate_frames import COORDINATE_FRAMES, Box, conversion, convert, mirrors
 from fourierrecon.geometry.projection import projection_matrices
+from fourierrecon.io.volumes.reorder import reordering
 
 BOX = Box((41, 36, 21), 10.0)
 POINTS = np.array([[0, 0, 0], [40, 35, 20], [7.25, 30.5, 3]])
@@ -51,7 +52,7 @@ def test_binned_voxels() -> None:
 
 
 @pytest.mark.parametrize("box", [BOX, Box((40, 37, 20), 3.5, True, (4, 2, 1))])
-@given(names=st.tuples(*[st.sampled_from(sorted(FRAMES))] * 3))
+@given(names=st.tuples(*[st.sampled_from(sorted(COORDINATE_FRAMES))] * 3))
 def test_conversions_are_a_groupoid(box: Box, names: tuple[str, str, str]) -> None:
     a, b, c = names
     there = conversion(a, b, box)
@@ -60,7 +61,7 @@ def test_conversions_are_a_groupoid(box: Box, names: tuple[str, str, str]) -> No
 
 
 def test_mirrors() -> None:
-    mirrored = {name for name in FRAMES if mirrors(conversion("relion4", name, BOX))}
+    mirrored = {name for name in COORDINATE_FRAMES if mirrors(conversion("relion4", name, BOX))}
     assert mirrored == {"aretomo", "warp"}
 
 
@@ -135,7 +136,7 @@ def test_a_volume_in_another_orientation_holds_the_same_voxels(program: str, z_r
     def write(number: int, slab: np.ndarray) -> None:
         out[number] = slab
 
-    with orientation.writing(write, shape, tmp_path) as write_slab:
+    with reordering(write, orientation, shape, tmp_path) as write_slab:
         for z in (3, 0, 4, 1, 2):
             write_slab(z, data[z])
     matrix = orientation.matrix(shape)
@@ -171,7 +172,7 @@ def test_without_a_program_nothing_changes() -> None:
     series = a_series(size=BOX.size)
     assert Orientation.like(None, series) == Orientation()
     assert Orientation.like("warp", a_series(size=BOX.size, z_reversed=True)) == Orientation()
-    with pytest.raises(UsageError, match="--like eman: unknown; available: relion, imod"):
+    with pytest.raises(UsageError, match="like=eman: unknown; available: relion, imod"):
         Orientation.like("eman", series)
 
 

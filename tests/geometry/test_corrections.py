@@ -108,6 +108,5 @@ def test_offsets_that_make_no_sense_are_refused() -> None:
 def test_offsets_are_named_with_the_frame() -> None:
     series = series_of()
     assert AlignmentCorrections().apply(series) is series
-    assert (
-        "tilt angles +2°, x tilt -1.5°, hand flipped" in AlignmentCorrections(2.0, -1.5, 0.0, True).apply(series).frame
-    )
+    corrected = AlignmentCorrections(2.0, -1.5, 0.0, True).apply(series)
+    assert "tilt angles +2°, x tilt -1.5°, hand flipped" in corrected.coordinate_frame

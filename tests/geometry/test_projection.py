@@ -141,7 +141,7 @@ def test_a_binning_below_one_is_refused(binning: float) -> None:
 
 @pytest.mark.parametrize("size", [(0, 10, 10), (10, -5, 10), (10, 10, 0.5), (10, 10, 3)])
 def test_a_region_without_voxels_is_refused(size: tuple[float, float, float]) -> None:
-    with pytest.raises(UsageError, match=r"no voxels.*--w --h --d"):
+    with pytest.raises(UsageError, match=r"no voxels.*size=..."):
         Region.of(series(), size=size, binning=4)
 
 

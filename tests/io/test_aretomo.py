@@ -14,11 +14,10 @@ from fourierrecon.geometry.projection import rotation
 from fourierrecon.io import write_stack
 from fourierrecon.io.aretomo.alignment import read_aretomo
 from fourierrecon.tilt_series import TiltSeries
+from tests.helpers.real_data import real_data
 
 pytest.importorskip("alnfile", reason="alnfile is not installed")
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "metadata" / "teamtomo_parsers_testdata" / "alnfile"
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="no shared data beside this checkout")
 
 HEAD = """# AreTomo Alignment / Priims bprmMn
 # RawSize = 10 8 4
@@ -302,12 +301,12 @@ class Blank:
         return np.zeros(self.shape[1:], np.float32)
 
 
-@needs_shared
 def test_a_real_pair_of_aln_and_xf(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fourierrecon.io.stacks.open.open_stack", Blank)
-    series = read_aretomo(SHARED / "global_no_local.aln", stack="61.mrc")
-    np.testing.assert_array_equal(series.tilt_angles, np.loadtxt(SHARED / "global_no_local.tlt"))
-    xf = np.loadtxt(SHARED / "global_no_local.xf")
+    real = real_data("metadata/teamtomo_parsers_testdata/alnfile")
+    monkeypatch.setattr("fourierrecon.io.aretomo.alignment.open_stack", Blank)
+    series = read_aretomo(real / "global_no_local.aln", stack="61.mrc")
+    np.testing.assert_array_equal(series.tilt_angles, np.loadtxt(real / "global_no_local.tlt"))
+    xf = np.loadtxt(real / "global_no_local.xf")
     # this .xf was not written by AreTomo (digits, layout): it has R(ROT) where AreTomo's own writers have R(-ROT).
     # With the sign of ROT as it takes it, everything else is the same
     turned = rotation("z", 2 * 95.404)[:2, :2]
@@ -321,11 +320,11 @@ def test_a_real_pair_of_aln_and_xf(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(aligned(other, 20 * POINTS, xf), want, atol=0.1)
 
 
-@needs_shared
 def test_a_real_file_with_local_alignment_and_dark_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fourierrecon.io.stacks.open.open_stack", Blank)
+    real = real_data("metadata/teamtomo_parsers_testdata/alnfile")
+    monkeypatch.setattr("fourierrecon.io.aretomo.alignment.open_stack", Blank)
     with pytest.warns(UserWarning, match=r"14 of 51 images left out|16 patches") as caught:
-        series = read_aretomo(SHARED / "global_and_local.aln", stack="37.mrc")
+        series = read_aretomo(real / "global_and_local.aln", stack="37.mrc")
     assert len(caught) == 2
     assert series.n_tilts == 37
     # the last dark frame is at -42 degrees, AlphaOffset is 12.3

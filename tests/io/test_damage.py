@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fourierrecon.errors import FourierReconError
-from fourierrecon.io import Supplement, read_all_series, write_stack
+from fourierrecon.io import Supplement, read_all_tilt_series, write_stack
 from fourierrecon.io.relion.read import read_halves
 from fourierrecon.io.tilt_series import NOTHING
 from fourierrecon.tilt_series import TiltSeries
@@ -50,7 +50,7 @@ class Format:
     def read(self, folder: Path) -> TiltSeries:
         source, notes = folder / self.source, self.extras.mdoc
         extras = replace(self.extras, mdoc=notes and folder / notes)
-        series = read_all_series(source, extras)[0]
+        series = read_all_tilt_series(source, extras)[0]
         if self.files is SET_5:
             read_halves(source, series.name)
         return series

@@ -14,9 +14,8 @@ from fourierrecon.errors import DataError
 from fourierrecon.io.imod.defocus import Defocus, read_defocus
 from fourierrecon.io.imod.text import read_angles
 from fourierrecon.io.star.table import read_tables
+from tests.helpers.real_data import real_data
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="no shared data beside this checkout")
 ANGLES = np.array([-60.0, -30.0, 0.0, 30.0, 60.0])
 
 
@@ -139,7 +138,6 @@ def test_any_table_is_read_or_refused(tmp_path: Path, rows: list[list[str]]) -> 
     assert "ts.defocus" in message
 
 
-@needs_shared
 @pytest.mark.parametrize(
     ("name", "first", "last"),
     [
@@ -150,27 +148,25 @@ def test_any_table_is_read_or_refused(tmp_path: Path, rows: list[list[str]]) -> 
     ],
 )
 def test_real_files(name: str, first: list[float], last: list[float]) -> None:
-    folder = SHARED / "metadata" / "cets-imod_TS_03_EMPIAR-10164"
+    folder = real_data("metadata/cets-imod_TS_03_EMPIAR-10164")
     angles = read_angles(folder / "TS_03.tlt", 40)
     defocus = read_defocus(folder / f"TS_03_{name}.defocus", angles)
     assert (values(defocus, 0), values(defocus, 39)) == (first, last)
 
 
-@needs_shared
 def test_a_real_file_with_cut_on_frequencies() -> None:
-    folder = SHARED / "metadata" / "cets-imod_TS_03_EMPIAR-10164"
+    folder = real_data("metadata/cets-imod_TS_03_EMPIAR-10164")
     angles = read_angles(folder / "TS_03.tlt", 40)
     with pytest.warns(UserWarning, match="cut-on"):
         defocus = read_defocus(folder / "TS_03_astigmatism_phase_shift_and_cutoff_freq.defocus", angles)
     assert values(defocus, 0) == [13314, 9175, 32.43, 29.08]
 
 
-@needs_shared
 def test_angles_are_those_of_the_raw_images() -> None:
     """Another program measured the raw images of the same series: the same axes, though the tilt axis is at 85°."""
-    folder = SHARED / "metadata" / "cets-imod_TS_03_EMPIAR-10164"
+    folder = real_data("metadata/cets-imod_TS_03_EMPIAR-10164")
     ours = read_defocus(folder / "TS_03_only_astigmatism.defocus", read_angles(folder / "TS_03.tlt", 40))
-    path = SHARED / "metadata" / "relion5-tutorial_EMPIAR-10164_metadata" / "CtfFind" / "job003" / "tilt_series"
+    path = real_data("metadata/relion5-tutorial_EMPIAR-10164_metadata/CtfFind/job003/tilt_series")
     theirs = next(iter(read_tables(path / "TS_03.star").values()))
     tilt, angle = theirs.numbers("rlnTomoNominalStageTiltAngle"), theirs.numbers("rlnDefocusAngle")
     matching = [int(np.argmin(np.abs(tilt - a))) for a in np.arange(-57, 61, 3)]

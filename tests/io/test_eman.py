@@ -17,15 +17,11 @@ from typer.testing import CliRunner
 from fourierrecon.cli.app import app
 from fourierrecon.errors import DataError, FourierReconError, UsageError
 from fourierrecon.geometry.region import Region
-from fourierrecon.io import read_mrc_volume, read_series, read_tilt_series, write_stack
+from fourierrecon.io import read_mrc_volume, read_tilt_series, write_stack
 from fourierrecon.io.eman import read_eman
 from fourierrecon.io.imod.alignment import read_imod
 from fourierrecon.io.relion.import_set import write_set
-from fourierrecon.io.tilt_series import Supplement
-
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "metadata"
-SHARED = SHARED / "teamtomo_parsers_testdata" / "emanjson2imodxf"
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="no shared data beside this checkout")
+from tests.helpers.real_data import real_data
 
 N, HEIGHT, WIDTH = 5, 41, 48
 TABLE = np.column_stack(
@@ -247,14 +243,14 @@ def test_faults_are_named(source: Path, tmp_path: Path, changes: dict[str, Any],
 def test_files_that_are_no_json(tmp_path: Path) -> None:
     path = tmp_path / "a_info.json"
     with pytest.raises(DataError, match=r"cannot read .*a_info.json: No such file"):
-        read_series(path)
+        read_tilt_series(path)
     for content, match in ((b"", "not JSON"), (b"{'a': 1}", "not JSON"), (b"\xff\xfe\0", "not JSON")):
         path.write_bytes(content)
         with pytest.raises(DataError, match=match):
-            read_series(path)
+            read_tilt_series(path)
     path.write_text("[1, 2]")
     with pytest.raises(DataError, match="no names with values"):
-        read_series(path)
+        read_tilt_series(path)
 
 
 json_values = st.recursive(
@@ -311,7 +307,7 @@ def test_reconstruct(source: Path, tmp_path: Path) -> None:
 def test_import(
     source: Path, tmp_path: Path, images: NDArray[np.float32], version: Literal["relion4", "relion5"]
 ) -> None:
-    series = read_series(source)
+    series = read_tilt_series(source)
     path, _ = write_set(tmp_path / "set", [(series, {})], version)
     written = read_tilt_series(path)
     # the same specimen at the same voxels
@@ -327,16 +323,16 @@ def test_import(
 
 
 def test_names_and_extras(source: Path) -> None:
-    assert read_series(source, "ts").name == "ts"
-    with pytest.raises(UsageError, match="leave --tn out"):
-        read_series(source, "other")
-    assert read_series(source, extras=Supplement(pixel_size=2.65)).pixel_size == 2.65
+    assert read_tilt_series(source, "ts").name == "ts"
+    with pytest.raises(UsageError, match=r"leave name=... out"):
+        read_tilt_series(source, "other")
+    assert read_tilt_series(source, pixel_size=2.65).pixel_size == 2.65
 
 
-@needs_shared
 def test_real_file_and_its_conversion(tmp_path: Path) -> None:
     """EMAN2's own file fits what emanjson2imodxf makes of it, but for x tilt, its transposed A, and half a turn."""
-    info = json.loads((SHARED / "example.json").read_text())
+    real = real_data("metadata/teamtomo_parsers_testdata/emanjson2imodxf")
+    info = json.loads((real / "example.json").read_text())
     table = np.array(info["tlt_params"])
     table[:, 4] = 0
     save(tmp_path, **{**info, "tlt_params": table.tolist()})
@@ -344,12 +340,12 @@ def test_real_file_and_its_conversion(tmp_path: Path) -> None:
     write_stack(tmp_path / "info" / "stack.mrc", np.ones((55, 9, 9), np.float32), 2.65)
     eman = read_eman(tmp_path / "info" / "ts_info.json")
     assert eman.pixel_size == pytest.approx(2.65)
-    rows = np.loadtxt(SHARED / "example.xf")
+    rows = np.loadtxt(real / "example.xf")
     theirs = rows[:, :4].reshape(-1, 2, 2)
     ours = theirs.transpose(0, 2, 1)
     shifts = np.einsum("nij,njk,nk->ni", ours, ours, rows[:, 4:])
     np.savetxt(tmp_path / "ts.xf", np.column_stack([ours.reshape(-1, 4), shifts]))
-    (tmp_path / "ts.tlt").write_text((SHARED / "example.tlt").read_text())
+    (tmp_path / "ts.tlt").write_text((real / "example.tlt").read_text())
     imod = read_imod(tmp_path / "ts.xf", stack=tmp_path / "info" / "stack.mrc")
     points = np.array([[0.0, 0, 0], [500, 0, 0], [0, 500, 0], [0, 0, 200], [-300, 400, -100]])
     middle = np.array([5, 5, (round(3000 / 2.65) + 1) / 2])

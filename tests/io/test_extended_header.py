@@ -13,13 +13,11 @@ from mrcfile.dtypes import HEADER_DTYPE, get_ext_header_dtype
 from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
-from fourierrecon.io import MrcStack, read_series, read_tilt_series, write_stack
+from fourierrecon.io import MrcStack, read_tilt_series, write_stack
 from fourierrecon.io.imod.alignment import read_imod
 from fourierrecon.io.relion.import_set import write_set
 from fourierrecon.io.stacks.extended_header import SectionNotes, read_extended_header
-from fourierrecon.io.tilt_series import Supplement
-
-NEEDLE = Path(__file__).resolve().parents[3] / "shared" / "data" / "needle" / "HAADF.mrc"
+from tests.helpers.real_data import real_data
 
 N, HEIGHT, WIDTH = 5, 7, 10
 # dose-symmetric: nobody has sorted it
@@ -234,7 +232,7 @@ def test_excluded_views(tmp_path: Path, cut: bool) -> None:
         path.write_bytes(bytes(header) + b"".join(parts))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        series = read_series(folder)
+        series = read_tilt_series(folder)
     close(series.tilt_angles, np.array(ANGLES)[kept])
     assert series.excluded == (2, 4)
     # the images that are left do not tell what the others have added
@@ -251,7 +249,7 @@ def test_exposures_and_what_goes_before_them(tmp_path: Path) -> None:
     source = aligned(tmp_path, angles=True)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        series = read_series(source)
+        series = read_tilt_series(source)
     texts = [str(w.message) for w in caught]
     close(series.exposure, [6.0, 0, 1.75, 3.75, 7.5])
     assert any("its extended header (FEI1) gives the exposures" in text for text in texts)
@@ -261,7 +259,7 @@ def test_exposures_and_what_goes_before_them(tmp_path: Path) -> None:
     sections = [f"[ZValue = {i}]\nTiltAngle = {a}\nPriorRecordDose = {9 * i}\n" for i, a in enumerate(ANGLES)]
     (tmp_path / "ts.mdoc").write_text("\n".join(sections))
     with pytest.warns(UserWarning, match="of defocus"):
-        series = read_series(source, extras=Supplement(mdoc=tmp_path / "ts.mdoc"))
+        series = read_tilt_series(source, mdoc=tmp_path / "ts.mdoc")
     close(series.exposure, 9 * np.arange(N))
 
 
@@ -271,7 +269,7 @@ def test_exposures_in_unknown_order_are_named(tmp_path: Path) -> None:
     with pytest.warns(
         UserWarning, match=r"has exposures; not used, .* order of acquisition is unknown: give SerialEM's .mdoc"
     ):
-        series = read_series(aligned(tmp_path, angles=True))
+        series = read_tilt_series(aligned(tmp_path, angles=True))
     assert series.exposure is None
 
 
@@ -282,20 +280,20 @@ def test_pixel_sizes_that_differ_are_named(tmp_path: Path) -> None:
     with pytest.warns(
         UserWarning, match=r"\(FEI1\) says 2 Å a pixel, 1.5 Å is used; if that is wrong, give pixel_size="
     ):
-        assert read_series(source).pixel_size == 1.5
+        assert read_tilt_series(source).pixel_size == 1.5
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert read_series(source, extras=Supplement(pixel_size=2.0)).pixel_size == 2
+        assert read_tilt_series(source, pixel_size=2.0).pixel_size == 2
     for unknown in (0.0, 1.0):
         stack(tmp_path / "ts.st", bare, b"FEI1", pixel=unknown)
         with pytest.warns(UserWarning, match=r"pixel size from its extended header \(FEI1\)"):
-            assert read_series(source).pixel_size == pytest.approx(2)
+            assert read_tilt_series(source).pixel_size == pytest.approx(2)
 
 
 def test_fei1_is_upside_down_for_imod(tmp_path: Path) -> None:
     path = stack(tmp_path / "ts.st", fei(without=("Dose", "Defocus")), b"FEI1")
     as_stored: NDArray[np.float32] = MrcStack(path)[2]
-    series = read_series(aligned(tmp_path, angles=True))
+    series = read_tilt_series(aligned(tmp_path, angles=True))
     np.testing.assert_array_equal(series.images[2], as_stored[::-1])
     # RELION does not turn it, so that it gets a copy
     written, copied = write_set(tmp_path / "set", [(series, {})], "relion5")
@@ -305,12 +303,11 @@ def test_fei1_is_upside_down_for_imod(tmp_path: Path) -> None:
     raw = bytearray(path.read_bytes())
     raw[152:156] = (1146047817).to_bytes(4, "little")
     path.write_bytes(raw)
-    np.testing.assert_array_equal(read_series(tmp_path / "ts.xf").images[2], as_stored)
+    np.testing.assert_array_equal(read_tilt_series(tmp_path / "ts.xf").images[2], as_stored)
 
 
-@pytest.mark.skipif(not NEEDLE.is_file(), reason="no shared data beside this checkout")
 def test_real_stack_of_fei() -> None:
     with pytest.warns(UserWarning, match="no MAP mark"):
-        notes = notes_of(NEEDLE)
+        notes = notes_of(real_data("needle/HAADF.mrc"))
     close(notes.tilt_angles, np.arange(-76, 77, 2))
     assert notes.pixel_size == pytest.approx(33.6, rel=1e-3)

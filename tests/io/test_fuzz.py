@@ -18,7 +18,7 @@ from rich.console import Console
 from fourierrecon.cli.messages import print_facts
 from fourierrecon.cli.volume_info import print_volume
 from fourierrecon.geometry.region import Region
-from fourierrecon.io import FileImages, open_stack, read_all_series, write_mrc, write_stack
+from fourierrecon.io import FileImages, open_stack, read_all_tilt_series, write_mrc, write_stack
 from fourierrecon.io.points import Points, read_points, write_points
 from fourierrecon.io.volumes.formats import open_volume, writing_volume
 from fourierrecon.report.subjects import volume_facts
@@ -128,7 +128,7 @@ def write_noted(records: str, folder: Path) -> None:
 
 
 def read_noted(folder: Path) -> None:
-    print_facts(console(), read_all_series(folder / "ts.xf")[0])
+    print_facts(console(), read_all_tilt_series(folder / "ts.xf")[0])
 
 
 def write_eman(folder: Path) -> None:
@@ -137,7 +137,7 @@ def write_eman(folder: Path) -> None:
 
 
 def read_eman_again(folder: Path) -> None:
-    print_facts(console(), read_all_series(folder / "info" / "ts_info.json")[0])
+    print_facts(console(), read_all_tilt_series(folder / "info" / "ts_info.json")[0])
 
 
 def read_single(folder: Path) -> None:

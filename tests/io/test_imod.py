@@ -19,9 +19,7 @@ from fourierrecon.io.imod.alignment import read_imod
 from fourierrecon.io.imod.text import read_angles, read_command_file, view_list
 from fourierrecon.reconstruction import reconstruct
 from fourierrecon.tilt_series import TiltSeries
-
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="no shared data beside this checkout")
+from tests.helpers.real_data import real_data
 
 N, HEIGHT, WIDTH = 5, 40, 48
 ANGLES = [-60.0, -30.5, 0.0, 30.0, 61.25]
@@ -585,32 +583,29 @@ def test_view_lists() -> None:
 
 def mycoplasma(folder: Path) -> TiltSeries:
     """The real series, with the command file that the files of its alignment lack."""
-    for path in (SHARED / "mycoplasma" / "imod").iterdir():
+    for path in real_data("mycoplasma/imod").iterdir():
         shutil.copy(path, folder / path.name)
     (folder / "tilt.com").write_text("$tilt\nTILTFILE 00254.tlt\nFULLIMAGE 652 630\nTHICKNESS 256\n")
-    return read_imod(folder, stack=SHARED / "mycoplasma" / "00254.mrcs")
+    return read_imod(folder, stack=real_data("mycoplasma/00254.mrcs"))
 
 
-@needs_shared
 def test_equals_the_relion_set_made_from_it(tmp_path: Path) -> None:
-    ours, theirs = mycoplasma(tmp_path), read_tilt_series(SHARED / "mycoplasma" / "tomograms.star")
+    ours, theirs = mycoplasma(tmp_path), read_tilt_series(real_data("mycoplasma/tomograms.star"))
     assert (ours.size, ours.world_origin, ours.pixel_size) == (theirs.size, theirs.world_origin, theirs.pixel_size)
     # the set gives ten digits
     np.testing.assert_allclose(ours.projections, theirs.projections, rtol=0, atol=1e-6)
 
 
-@needs_shared
 def test_gives_the_same_tomogram_as_that_set(tmp_path: Path) -> None:
-    ours, theirs = mycoplasma(tmp_path), read_tilt_series(SHARED / "mycoplasma" / "tomograms.star")
+    ours, theirs = mycoplasma(tmp_path), read_tilt_series(real_data("mycoplasma/tomograms.star"))
     volumes = [reconstruct(s, Region.of(s, binning=8), ctf=False, n_threads=1).data for s in (ours, theirs)]
     np.testing.assert_allclose(volumes[0], volumes[1], atol=1e-4 * float(np.abs(volumes[1]).max()))
     # the beads, which are the darkest voxels
     assert np.argmin(volumes[0]) == np.argmin(volumes[1])
 
 
-@needs_shared
 def test_a_real_folder_of_etomo() -> None:
-    folder = SHARED / "metadata" / "teamtomo_parsers_testdata" / "etomofiles" / "TS_001"
+    folder = real_data("metadata/teamtomo_parsers_testdata/etomofiles/TS_001")
     series = read_imod(folder, pixel_size=1.35)
     assert (series.n_tilts, series.name, series.tilt_angles[0]) == (40, "TS_001", -57.12)
     # the axis lies near the images' x: a step along the volume's y goes along it
@@ -618,9 +613,8 @@ def test_a_real_folder_of_etomo() -> None:
     assert abs(step[0]) > 0.99
 
 
-@needs_shared
 def test_real_files_with_doses_beside_the_angles(tmp_path: Path) -> None:
-    folder = SHARED / "metadata" / "cets-imod_TS_03_EMPIAR-10164"
+    folder = real_data("metadata/cets-imod_TS_03_EMPIAR-10164")
     for ending in ("xf", "tlt"):
         shutil.copy(folder / f"TS_03.{ending}", tmp_path)
     shutil.copy(folder / "TS_03_only_astigmatism.defocus", tmp_path / "TS_03.defocus")

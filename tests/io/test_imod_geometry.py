@@ -22,8 +22,8 @@ from fourierrecon.geometry.coordinate_frames import Box, conversion, convert
 from fourierrecon.geometry.corrections import AlignmentCorrections
 from fourierrecon.io import read_mrc_volume, write_stack
 from fourierrecon.io.imod.alignment import read_imod
+from tests.helpers.real_data import real_data
 
-CASES = Path(__file__).resolve().parents[3] / "shared" / "cases"
 ANGLES = [-57.0, -31.5, -2.0, 14.0, 44.0, 62.5]
 
 
@@ -290,7 +290,6 @@ def beads(volume: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 @pytest.mark.filterwarnings("ignore:.*its header says 1 Å a pixel:UserWarning")
-@pytest.mark.skipif(not CASES.is_dir(), reason="no shared cases beside this checkout")
 @pytest.mark.parametrize(
     ("case", "places"),
     [
@@ -300,10 +299,11 @@ def beads(volume: NDArray[np.float32]) -> NDArray[np.float64]:
     ],
 )
 def test_beads_are_where_imod_shows_them(case: str, places: list[tuple[float, float, float]]) -> None:
-    imod = read_mrc_volume(CASES / case / "ts.rec").data
+    real = real_data("../cases")
+    imod = read_mrc_volume(real / case / "ts.rec").data
     wanted = beads(imod)
     np.testing.assert_allclose(wanted, places, atol=0.5)  # one lies at the border
-    series = read_imod(CASES / case / "tilt.com")
+    series = read_imod(real / case / "tilt.com")
     volume = reconstruct(series, Region.of(series), ctf=False).data
     found = beads(volume)
     model = convert(found, conversion("volume", "imod-tilt", Box.of(series))) - [0.5, 0.5, 0]

@@ -91,7 +91,7 @@ def test_points_of_another_kind(tmp_path: Path) -> None:
     path = tmp_path / "a.star"
     labels = "".join(f"_rlnCenteredCoordinate{axis}Angst\n" for axis in "XYZ")
     path.write_text(f"data_\n\nloop_\n{labels}1 2 3\n")
-    with pytest.raises(DataError, match=r"coordinates are those of RELION 5 .*; say --from relion5"):
+    with pytest.raises(DataError, match=r"coordinates are those of RELION 5 .*; give source=relion5"):
         read_points(path)
 
 

@@ -22,12 +22,10 @@ from fourierrecon.io import (
     write_stack,
 )
 from fourierrecon.io.files import find_file
-from fourierrecon.io.relion.read import Which
+from fourierrecon.io.relion.read import Which, read_relion
 from fourierrecon.io.star.table import read_tables, write_tables
 from fourierrecon.tilt_series import CtfParameters, TiltSeries
-
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="no shared data beside this checkout")
+from tests.helpers.real_data import real_data
 
 RELION_4 = """
 # version 30001
@@ -196,7 +194,7 @@ def test_relion4(relion4: Path, images: NDArray[np.float32]) -> None:
     assert series.size == (10, 8, 5)
     assert series.world_origin == 1
     assert series.rotation_centre is None
-    assert "RELION 4" in series.frame
+    assert "RELION 4" in series.coordinate_frame
     assert series.source == str(relion4)
     assert series.ctf is not None
     np.testing.assert_allclose(series.projections[0, 0], [0.5, 0, 0.8660254, 1])
@@ -284,7 +282,7 @@ def test_matrices_come_before_angles_and_keep_relion5s_frame(relion5: Path) -> N
     series = read_tilt_series(relion5)
     np.testing.assert_allclose(series.projections[0, :2], [[1, 0, 0, 3], [0, 1, 0, 4]])
     assert (series.rotation_centre, series.world_origin) == (None, 0)
-    assert "0-based" in series.frame
+    assert "0-based" in series.coordinate_frame
 
 
 def test_paths_from_working_directory_then_from_the_folders_above(
@@ -614,13 +612,15 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone.star': No such file"):
         read_tilt_series(tmp_path / "gone.star")
     with pytest.raises(DataError, match="directory"):
+        read_relion(tmp_path)
+    # any other reader takes a folder for eTomo's
+    with pytest.raises(DataError, match=r"neither tilt.com nor a .xf file"):
         read_tilt_series(tmp_path)
 
 
 # real files
 
 
-@needs_shared
 @pytest.mark.parametrize(
     ("four", "five", "tolerance"),
     [
@@ -629,7 +629,7 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
     ],
 )
 def test_shared_sets_of_both_versions_agree(four: str, five: str, tolerance: float) -> None:
-    a, b = read_tilt_series(SHARED / four), read_tilt_series(SHARED / five)
+    a, b = read_tilt_series(real_data(four)), read_tilt_series(real_data(five))
     assert (a.world_origin, b.world_origin) == (1, 0)
     np.testing.assert_allclose(image_points(a), image_points(b), atol=tolerance)
     assert a.ctf is not None
@@ -639,9 +639,8 @@ def test_shared_sets_of_both_versions_agree(four: str, five: str, tolerance: flo
     np.testing.assert_array_equal(a.images[3], b.images[3])
 
 
-@needs_shared
 def test_shared_half_sets() -> None:
-    path = SHARED / "relion_small" / "relion5" / "tomograms.star"
+    path = real_data("relion_small/relion5/tomograms.star")
     choices: tuple[Which, ...] = ("full", "even", "odd")
     full, even, odd = (read_tilt_series(path, images=which).images[0].astype(float) for which in choices)
     assert not np.array_equal(even, odd)
@@ -658,9 +657,8 @@ class Blank:
         return np.zeros(self.shape[1:], np.float32)
 
 
-@needs_shared
 def test_a_whole_relion5_project(monkeypatch: pytest.MonkeyPatch) -> None:
-    project = SHARED / "metadata" / "relion5-tutorial_EMPIAR-10164_metadata"
+    project = real_data("metadata/relion5-tutorial_EMPIAR-10164_metadata")
     names = ["TS_01", "TS_03", "TS_43", "TS_45", "TS_54"]
     aligned = [
         project / "AlignTiltSeries" / "job005" / "aligned_tilt_series.star",
@@ -677,7 +675,7 @@ def test_a_whole_relion5_project(monkeypatch: pytest.MonkeyPatch) -> None:
         read_tilt_series(project / "Import" / "job001" / "tilt_series.star", "TS_01")
     with pytest.raises(DataError, match=r"missing rlnTomoYTilt.*aligned\?"):
         read_tilt_series(project / "CtfFind" / "job003" / "tilt_series_ctf.star", "TS_01")
-    monkeypatch.setattr("fourierrecon.io.stacks.open.FileImages", Blank)
+    monkeypatch.setattr("fourierrecon.io.relion.read.FileImages", Blank)
     monkeypatch.setattr("fourierrecon.io.relion.read._find_image", lambda *_: Path(os.devnull))
     for path in aligned:
         for name in names:
@@ -688,9 +686,8 @@ def test_a_whole_relion5_project(monkeypatch: pytest.MonkeyPatch) -> None:
             assert series.size in (None, (4000, 4000, 2000))
 
 
-@needs_shared
 def test_odd_headers_of_real_stacks() -> None:
-    for path in (SHARED / "needle").glob("*.mrc"):
+    for path in real_data("needle").glob("*.mrc"):
         with pytest.warns(UserWarning, match="no MAP mark"):
             images = MrcStack(path)
         assert images[0].shape == images.shape[1:]

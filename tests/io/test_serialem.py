@@ -10,14 +10,13 @@ import pytest
 
 from fourierrecon.errors import DataError
 from fourierrecon.geometry.projection import projection_matrices
-from fourierrecon.io import FileImages, Supplement, read_series, write_stack
+from fourierrecon.io import FileImages, Supplement, read_tilt_series, write_stack
 from fourierrecon.io.serialem.mdoc import join_mdoc, read_mdoc
 from fourierrecon.tilt_series import TiltSeries
+from tests.helpers.real_data import real_data
 
 pytest.importorskip("mdocfile", reason="mdocfile is not installed")
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "metadata" / "teamtomo_parsers_testdata" / "mdocfile"
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="no shared data beside this checkout")
 
 MDOC = r"""PixelSpacing = 5.4
 ImageFile = TS_01.mrc
@@ -231,7 +230,7 @@ def test_images_that_warp_leaves_out(tmp_path: Path) -> None:
     (tmp_path / "TS_01.xml").write_text(f'<TiltSeries AreAnglesInverted="False">{tables}</TiltSeries>')
     notes = notes_of(tmp_path / "a.mdoc", ACQUIRED)
     with pytest.warns(UserWarning, match="left out, as UseTilt says"):
-        series = read_series(tmp_path / "TS_01.xml", None, Supplement(mdoc=notes))
+        series = read_tilt_series(tmp_path / "TS_01.xml", None, Supplement(mdoc=notes))
     np.testing.assert_allclose(series.exposure, 3 * np.delete(TURN, out))  # type: ignore[arg-type]
 
 
@@ -341,16 +340,16 @@ def test_files_that_are_none(mdoc: Path, tmp_path: Path) -> None:
 # real files
 
 
-@needs_shared
 def test_real_files() -> None:
-    notes = read_mdoc(SHARED / "tilt_series.mdoc")
+    real = real_data("metadata/teamtomo_parsers_testdata/mdocfile")
+    notes = read_mdoc(real / "tilt_series.mdoc")
     assert len(notes.images) == 41
     assert [image.order for image in notes.images] == list(range(41))
     assert (notes.images[1].tilt_angle, notes.images[1].file_name) == (3.00113, "TS_01_001_3.0.mrc")
     assert notes.exposure_before is None  # SerialEM's dose was not calibrated
-    frames = read_mdoc(SHARED / "frame_set_multiple.mdoc")
+    frames = read_mdoc(real / "frame_set_multiple.mdoc")
     assert [image.z for image in frames.images] == list(range(len(frames.images)))
     exposure = frames.exposure_before
     assert exposure is not None
     np.testing.assert_allclose(exposure[:3], [0, 7.66184, 15.3237], atol=1e-3)
-    assert len(read_mdoc(SHARED / "frame_set_single.mdoc").images) == 1
+    assert len(read_mdoc(real / "frame_set_single.mdoc").images) == 1

@@ -13,9 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
-from fourierrecon.io import FileImages, MrcStack, open_stack, read_series, read_tilt_series, write_stack
+from fourierrecon.io import FileImages, MrcStack, open_stack, read_tilt_series, write_stack
 from fourierrecon.io.relion.import_set import write_set
-from fourierrecon.io.tilt_series import Supplement
 
 tifffile = pytest.importorskip("tifffile", reason="tifffile is not installed")
 
@@ -195,15 +194,15 @@ def test_stack_of_an_alignment(tmp_path: Path, images: NDArray[np.uint16]) -> No
     write_stack(tmp_path / "ts.st", images, 4.0, np.uint16)
     np.savetxt(tmp_path / "ts.xf", np.tile([0.0, -1.0, 1.0, 0.0, 0.5, -1.5], (5, 1)))
     np.savetxt(tmp_path / "ts.tlt", [-40.0, -20, 0, 20, 40])
-    of_mrc = read_series(tmp_path / "ts.xf")
+    of_mrc = read_tilt_series(tmp_path / "ts.xf")
     tiff = save(tmp_path / "other.tif", images)
     with pytest.raises(DataError, match=r"other.tif: no sensible pixel size in its header"):
-        read_series(tmp_path / "ts.xf", extras=Supplement(stack=tiff))
-    given = read_series(tmp_path / "ts.xf", extras=Supplement(stack=tiff, pixel_size=4.0))
+        read_tilt_series(tmp_path / "ts.xf", stack=tiff)
+    given = read_tilt_series(tmp_path / "ts.xf", stack=tiff, pixel_size=4.0)
     (tmp_path / "ts.st").unlink()
     resolution = {"resolution": (1e8 / 4, 1e8 / 4), "resolutionunit": "CENTIMETER"}
     save(tmp_path / "ts.tif", images, **resolution)
-    for series in (given, read_series(tmp_path / "ts.xf")):
+    for series in (given, read_tilt_series(tmp_path / "ts.xf")):
         assert series.pixel_size == pytest.approx(4)
         np.testing.assert_allclose(series.projections, of_mrc.projections)
         np.testing.assert_array_equal(series.images[1], images[1])

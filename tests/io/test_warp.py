@@ -13,9 +13,7 @@ from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry.region import Region
 from fourierrecon.io import MrcStack, read_tilt_series, write_stack
 from fourierrecon.io.warp.alignment import read_warp
-
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "mycoplasma"
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="no shared data beside this checkout")
+from tests.helpers.real_data import real_data
 
 
 def grid(name: str, values: list[float], width: int = 1, height: int = 1) -> str:
@@ -393,12 +391,11 @@ def test_files_that_are_none(tmp_path: Path, content: bytes, message: str) -> No
             read_warp(missing)
 
 
-@needs_shared
 def test_the_same_series_as_relion_has_it() -> None:
     size = (652.0, 630.0, 256.0)
-    stack = SHARED / "00254.mrcs"
-    warp = read_warp(SHARED / "warp_import_00254.xml", stack=stack, size=size)
-    relion = read_tilt_series(SHARED / "tomograms.star")
+    stack = real_data("mycoplasma/00254.mrcs")
+    warp = read_warp(real_data("mycoplasma/warp_import_00254.xml"), stack=stack, size=size)
+    relion = read_tilt_series(real_data("mycoplasma/tomograms.star"))
     points = np.array(np.meshgrid([0, 300, 651], [0, 300, 629], [0, 100, 255])).reshape(3, -1).T.astype(float)
     # RELION 4's world begins at 1; Warp's z runs the other way, and IMOD's centres are half a pixel before Warp's
     turned = points * [1, 1, -1] + [0, 0, size[2] - 0.5]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,8 +20,8 @@ from fourierrecon.simulation.microscope import TILT_ANGLES, realistic_ctf
 from fourierrecon.simulation.phantom import cell_like_specimen
 from fourierrecon.simulation.simulate import Simulation, simulate
 from fourierrecon.weighting import NoWeighting, Weighting, Wiener
+from tests.helpers.real_data import real_data
 
-CELL = Path(__file__).resolve().parents[3] / "shared" / "data" / "mycoplasma" / "tomograms.star"
 SIZE = (160, 176, 56)
 PIXEL = 10.0
 
@@ -113,9 +112,8 @@ def test_the_order_of_the_images_does_not_matter() -> None:
         assert row.shift == pytest.approx(same.shift, abs=0.1)
 
 
-@pytest.mark.skipif(not CELL.is_file(), reason="no shared data beside this checkout")
 def test_the_real_cell() -> None:
-    series = read_tilt_series(CELL)
+    series = read_tilt_series(real_data("mycoplasma/tomograms.star"))
     images = np.stack([series.images[i] for i in range(series.n_tilts)]).astype(np.float32)
     images[15] = np.roll(images[15], -12, axis=0)
     spoilt = replace(series, images=images)

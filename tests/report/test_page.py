@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
@@ -22,12 +22,15 @@ from fourierrecon.cli import app
 from fourierrecon.errors import DataError
 from fourierrecon.geometry.corrections import AlignmentCorrections
 from fourierrecon.geometry.projection import projection_matrices, rotation
-from fourierrecon.io import read_series, read_volume, write_mrc
+from fourierrecon.geometry.sound_images import numbers_in_source
+from fourierrecon.io import read_tilt_series, read_volume, write_mrc
 from fourierrecon.io.relion.import_set import write_set
-from fourierrecon.quality.bad_images import find_bad_images, numbers_in_source, without_bad_images
-from fourierrecon.report.assessment import Findings, find_out
+from fourierrecon.quality.bad_images import find_bad_images, without_bad_images
+from fourierrecon.report.assessment import find_out
+from fourierrecon.report.figures import charts_of
+from fourierrecon.report.findings import Findings
 from fourierrecon.report.page import write_report
-from fourierrecon.report.subjects import Subject, subjects_in
+from fourierrecon.report.subjects import Subject, snr_of, subjects_in
 from fourierrecon.report.svg import Axis, Guide, Trace, chart, round_ticks
 from fourierrecon.sets.outcomes import read_outcomes
 from fourierrecon.simulation.gaussians import Gaussians
@@ -35,12 +38,14 @@ from fourierrecon.simulation.microscope import TILT_ANGLES, realistic_ctf
 from fourierrecon.simulation.phantom import cell_like_specimen
 from fourierrecon.simulation.simulate import Simulation, simulate
 from fourierrecon.tilt_series import ImageStack
-from tests.helpers.browser import Page, browsing, find_browser
+from fourierrecon.tomogram.provenance import make_passport, passport_path
+from fourierrecon.weighting import NoWeighting
+from fourierrecon.weighting.snr import SnrCurve
+from tests.helpers.browser import Page, browsing
+from tests.helpers.real_data import real_data
 
-CELL = Path(__file__).resolve().parents[3] / "shared" / "data" / "mycoplasma" / "tomograms.star"
 SIZE = (160, 176, 56)
 Run = Callable[..., tuple[int, str, str]]
-needs_browser = pytest.mark.skipif(find_browser() is None, reason="no Chromium is installed")
 
 
 def cell(name: str, seed: int) -> Simulation:
@@ -147,6 +152,40 @@ def test_a_resolution_at_the_limit_of_the_voxels_is_told(figures: dict[str, Find
     assert whole.at_limit
     write_report(tmp_path / "a.html", "a", [whole])
     assert "limit of the voxels" in (tmp_path / "a.html").read_text("utf-8")
+
+
+def test_the_measured_snr_is_drawn(figures: dict[str, Findings], tmp_path: Path) -> None:
+    """It is taken from the passport of the volume; a ratio that was given is a number, and no curve."""
+    curve = SnrCurve((0.002, 0.01, 0.02, 0.05), (500.0, 20.0, 1.0, 0.001), "measured from <two> tilts")
+    volume = tmp_path / "a.mrc"
+
+    series = simulate(cell_like_specimen((32, 32, 16)), (32, 32, 16)).series
+    whole = make_passport(volume, series, Region.of(series), NoWeighting(), ctf=False)
+
+    def passport(snr: object) -> None:
+        passport_path(volume).write_text(json.dumps({**whole, "weighting": {"name": "wiener", "snr": snr}}))
+
+    passport(asdict(curve))
+    assert snr_of(volume) == curve
+    passport(10.0)
+    assert snr_of(volume) is None
+    assert snr_of(tmp_path / "b.mrc") is None
+    for wrong in ({"frequency": [0.1, 0.2], "snr": [1]}, {"frequency": [0.1]}, {"frequency": "a", "snr": None}):
+        passport(wrong)
+        with pytest.raises(DataError, match=r"a\.passport\.json: weighting\.snr is no curve"):
+            snr_of(volume)
+    (plain,) = (chart.drawing for chart in charts_of(figures["TS_2"]) if chart.title == "Spectrum")
+    assert "SNR" not in plain
+    (drawn,) = (chart for chart in charts_of(replace(figures["TS_2"], snr=curve)) if chart.title == "Signal to noise")
+    assert drawn.caption.startswith("Measured from <two> tilts. Power of signal over noise")
+    texts = [element.text for element in ElementTree.fromstring(drawn.drawing).iter("text")]
+    assert {"SNR", "period, Å", "signal = noise", "1", "100"} <= set(texts)
+    # the line crosses 1 where the curve does: at 50 Å, 0.4 of the width of voxels of 10 Å
+    paths = {each.get("class", ""): each.get("d", "") for each in ElementTree.fromstring(drawn.drawing).iter("path")}
+    points = [tuple(map(float, point.split())) for point in re.split("[ML]", paths["trace plain"])[1:]]
+    level = float(re.split("[ H]", paths["guide"])[1])
+    crossing = next(x for x, y in points if y >= level)
+    assert crossing == pytest.approx(50 + 0.4 * (380 - 12 - 50), abs=4)
 
 
 def test_metrics(made: Path, figures: dict[str, Findings]) -> None:
@@ -311,7 +350,7 @@ def test_bad_images_go_from_the_halves_as_well(run: Run, tmp_path: Path) -> None
     line = f"reconstruct --t {path} --bin 1 --noctf --halves frames --skip_bad_images --quiet --o {tmp_path}/out/"
     assert run(line)[0] == 0
     kept = [0, 1, 3, 4, 5, 6]
-    whole = read_series(path)
+    whole = read_tilt_series(path)
     for ending, stack in (("", images), ("_half1", even), ("_half2", odd)):
         chosen = replace(whole, images=stack).select(kept)
         wanted = reconstruct(chosen, ctf=False)
@@ -367,9 +406,31 @@ def test_a_page_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "a.html"
     path.write_text("before")
     with pytest.raises(AttributeError):
-        write_report(path, "a", [Findings(None)])  # type: ignore[arg-type]
+        write_report(path, "a", [Findings(subject=None)])  # type: ignore[arg-type]
     assert path.read_text() == "before"
     assert [each.name for each in tmp_path.iterdir()] == ["a.html"]
+
+
+def test_every_text_is_escaped(figures: dict[str, Findings], tmp_path: Path) -> None:
+    """Names, notes, errors and facts come from files: none of them is markup."""
+    hostile = "<script>alert('\"')</script> --bin 2"
+    good, bad = figures["TS_2"], figures["TS_10"]
+    assert good.slab is not None
+    texts = {"notes": (hostile,), "facts": ((hostile, hostile),), "no_agreement": hostile, "no_slab": hostile}
+    found = [
+        replace(bad, subject=replace(bad.subject, name=hostile), **texts),  # type: ignore[arg-type]
+        replace(
+            bad, slab=replace(good.slab, problem=hostile), tilts=(replace(bad.tilts[0], flag="bad", words=hostile),)
+        ),
+        replace(good, error=hostile),
+    ]
+    for name, several in (("set", found), ("one", found[:1])):
+        write_report(tmp_path / f"{name}.html", hostile, several, advice=hostile)
+        page = (tmp_path / f"{name}.html").read_text("utf-8")
+        assert "<script>alert" not in page
+        assert page.count("&lt;script&gt;alert(&#39;&#34;&#39;)") > 8
+        # a quote of a name must not end the attribute that it stands in
+        assert page.count("<script>") == 1
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6), st.integers(1, 12))
@@ -442,7 +503,7 @@ def click(page: Page, heading: str) -> None:
     )
 
 
-@needs_browser
+@pytest.mark.browser
 def test_every_picture_loads(page: Page) -> None:
     count, broken = page.run(
         "Promise.all([...document.images].map(i => i.decode().then(() => i.naturalWidth > 0, () => false)))"
@@ -453,7 +514,7 @@ def test_every_picture_loads(page: Page) -> None:
     assert page.troubles == []
 
 
-@needs_browser
+@pytest.mark.browser
 def test_sorting(page: Page) -> None:
     click(page, "Tomogram")
     assert page.run(NAMES) == ["TS_<b>", "TS_2", "TS_10"]
@@ -477,7 +538,7 @@ def fill(page: Page, control: str, value: str) -> None:
     )
 
 
-@needs_browser
+@pytest.mark.browser
 def test_filtering(page: Page) -> None:
     fill(page, "words", "MISALIGNED wrong")
     assert page.run(NAMES) == ["TS_10"]
@@ -495,7 +556,7 @@ def test_filtering(page: Page) -> None:
     assert len(page.run(NAMES)) == 3
 
 
-@needs_browser
+@pytest.mark.browser
 def test_keyboard_alone(page: Page) -> None:
     page.run("document.activeElement.blur()")
     seen = []
@@ -532,7 +593,7 @@ OUT = (
 )
 
 
-@needs_browser
+@pytest.mark.browser
 @pytest.mark.parametrize("size", [(390, 844), (320, 568), (844, 390), (1280, 900), (641, 800)])
 def test_nothing_overflows(page: Page, size: tuple[int, int]) -> None:
     width, height = size
@@ -548,7 +609,7 @@ def test_nothing_overflows(page: Page, size: tuple[int, int]) -> None:
     assert scale > 0.6
 
 
-@needs_browser
+@pytest.mark.browser
 def test_faults_stand_out_in_colour_and_words(page: Page) -> None:
     page.run("document.querySelectorAll('details').forEach(d => d.open = true)")
     rows = page.run(
@@ -567,7 +628,7 @@ def test_faults_stand_out_in_colour_and_words(page: Page) -> None:
     ) == [3, 2]
 
 
-@needs_browser
+@pytest.mark.browser
 def test_controls_and_pictures_have_names(page: Page) -> None:
     nodes = page.call("Accessibility.getFullAXTree")["nodes"]
     named = [(n["role"]["value"], n.get("name", {}).get("value", "")) for n in nodes if not n["ignored"]]
@@ -577,7 +638,7 @@ def test_controls_and_pictures_have_names(page: Page) -> None:
             assert name, role
 
 
-@needs_browser
+@pytest.mark.browser
 def test_a_single_tomogram_is_open(browser: Page, figures: dict[str, Findings], tmp_path: Path) -> None:
     write_report(tmp_path / "a.html", "one", [figures["TS_2"]])
     browser.troubles.clear()
@@ -590,9 +651,10 @@ def test_a_single_tomogram_is_open(browser: Page, figures: dict[str, Findings], 
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not CELL.is_file(), reason="no shared data beside this checkout")
 def test_the_real_cell(run: Run, tmp_path: Path) -> None:
-    line = f"reconstruct --t {CELL} --bin 2 --SNR 100 --halves tilts --o {tmp_path}/out/"
+    line = (
+        f"reconstruct --t {real_data('mycoplasma/tomograms.star')} --bin 2 --SNR 100 --halves tilts --o {tmp_path}/out/"
+    )
     assert run(line)[0] == 0
     (good,) = (find_out(subject) for subject in subjects_in(tmp_path / "out"))
     assert good.resolution is not None
@@ -604,7 +666,7 @@ def test_the_real_cell(run: Run, tmp_path: Path) -> None:
     # both ends of the series are poor
     assert {row.number for row in good.flagged} <= {1, 41}
 
-    series = read_series(CELL)
+    series = read_tilt_series(real_data("mycoplasma/tomograms.star"))
     images = np.stack([series.images[i] for i in range(series.n_tilts)]).astype(np.float32)
     images[12] = np.roll(images[12], 12, axis=1)
     images[30] = 0

@@ -17,7 +17,7 @@ from shutil import which
 import pytest
 
 from fourierrecon.errors import UsageError
-from fourierrecon.io import read_series
+from fourierrecon.io import read_tilt_series
 from fourierrecon.sets.cluster import Cluster
 from fourierrecon.sets.keys import identity_of
 from tests.helpers.small_sets import command, contents, volumes, write_small_set
@@ -25,6 +25,7 @@ from tests.helpers.small_sets import command, contents, volumes, write_small_set
 dask = pytest.importorskip("dask", reason="needs Dask: pip install 'fourierrecon[cluster]'")
 pytest.importorskip("distributed", reason="needs Dask: pip install 'fourierrecon[cluster]'")
 
+pytestmark = pytest.mark.cluster
 OPTIONS = "--noctf --bin 1"
 Run = Callable[..., tuple[int, str, str]]
 
@@ -94,11 +95,11 @@ def before_process(folder: Path, what: str) -> Path:
     """Write a file that Dask's workers run first: what happens before they process TS_03."""
     path = folder / "preload.py"
     path.write_text(
-        "import glob, os, signal, time\nfrom fourierrecon import batch\n"
+        "import glob, os, signal, time\nfrom fourierrecon.sets import cluster\n"
         f"def first(recipe, name, progress=None):\n    if name == 'TS_03':\n        {what}\n"
         "    return process(recipe, name, progress)\n"
         # Dask runs such a file more than once
-        "if batch.process.__name__ == 'process':\n    process, batch.process = batch.process, first\n"
+        "if cluster.process.__name__ == 'process':\n    process, cluster.process = cluster.process, first\n"
     )
     return path
 
@@ -249,7 +250,7 @@ def test_another_version_on_the_worker(run: Run, cluster: Dask, here: Path, monk
 @pytest.mark.parametrize(
     ("fault", "why"),
     [
-        ("cluster.read_series = lambda *_: os.stat('set elsewhere')", "set elsewhere"),
+        ("cluster.read_tilt_series = lambda *_: os.stat('set elsewhere')", "set elsewhere"),
         ("cluster.identity_of = lambda _: 'of other images'", "differ in name, size, time or content"),
         ("cluster._difference = lambda *_: 'no folder'", "no folder"),
     ],
@@ -262,7 +263,7 @@ def test_a_worker_without_the_files(
     assert run(f"reconstruct --t set/tomograms.star {OPTIONS} --o serial/ --quiet")[0] == 0
     monkeypatch.setattr("fourierrecon.sets.cluster.PATIENCE", 2)
     preload = here / "preload.py"
-    preload.write_text(f"import os\nfrom fourierrecon import cluster\n{fault}\n")
+    preload.write_text(f"import os\nfrom fourierrecon.sets import cluster\n{fault}\n")
     address = cluster.scheduler()
     cluster.worker(address, "--preload", str(preload))
     status, out, err = run(f"reconstruct --t set/tomograms.star {OPTIONS} --o out/ --scheduler {address}")
@@ -285,7 +286,7 @@ def test_identities(here: Path) -> None:
     path = here / "set/TS_01.mrcs"
 
     def identity() -> str:
-        return identity_of(read_series("set/tomograms.star"))
+        return identity_of(read_tilt_series("set/tomograms.star"))
 
     first, state, data = identity(), path.stat(), path.read_bytes()
     # other images of the same size and time

@@ -12,10 +12,9 @@ import pytest
 
 from fourierrecon import Region, TiltSeries, reconstruct
 from fourierrecon.geometry.corrections import AlignmentCorrections
-from fourierrecon.io import read_series, read_volume, write_stack
+from fourierrecon.io import list_tomograms, read_tilt_series, read_volume, write_stack
 from fourierrecon.io.points import read_points
 from fourierrecon.io.relion.import_set import write_set
-from fourierrecon.io.relion.read import list_tomograms
 from fourierrecon.io.star.table import read_tables, write_tables
 from fourierrecon.weighting import NoWeighting
 from tests.helpers.small_sets import small_series, write_small_set
@@ -61,7 +60,7 @@ def with_matrices(path: Path) -> None:
     """Put the matrices into a set of RELION 5, in place of the angles."""
     own = path.parent / "tilt_series" / "TS_01.star"
     table = read_tables(own)["TS_01"].columns
-    matrices = read_series(path).projections
+    matrices = read_tilt_series(path).projections
     columns = {
         f"rlnTomoProj{a}": [f"[{','.join(f'{v:.12g}' for v in row)}]" for row in matrices[:, i]]
         for i, a in enumerate("XYZW")
@@ -112,7 +111,7 @@ def test_a_list_gives_back_its_volumes(kind: str, options: str, here: Path, fold
         one, other = (read_volume(here / f"{at}/tomograms/rec_{name}{half}.mrc") for at in ("out", "again"))
         check_same(one.data, other.data)
     # so does the passport, and so do points of it
-    listed = read_series("out/tomograms.star")
+    listed = read_tilt_series("out/tomograms.star")
     volume = here / f"out/tomograms/rec_{name}.mrc"
     passport = json.loads(volume.with_name(f"rec_{name}.passport.json").read_text())
     p, to_world = passport["frame"]["pixel_size_angstrom"], np.array(passport["matrices"]["voxel_to_world_px"])
@@ -142,7 +141,7 @@ def test_only_what_differs_is_written_anew(here: Path, run: Run) -> None:
         assert not own.exists()
     assert run(f"reconstruct --t set/tomograms.star {MAKE} --o out/ --tiltangle_offset 12 --tn TS_02 --redo")[0] == 0
     assert [path.name for path in own.iterdir()] == ["TS_02.star"]
-    source, listed = (read_series(f"{at}/tomograms.star", "TS_02") for at in ("set", "out"))
+    source, listed = (read_tilt_series(f"{at}/tomograms.star", "TS_02") for at in ("set", "out"))
     np.testing.assert_allclose(listed.tilt_angles, source.tilt_angles + 12, atol=1e-9)
 
 
@@ -150,8 +149,8 @@ def test_only_what_differs_is_written_anew(here: Path, run: Run) -> None:
 def test_a_flipped_hand_is_listed(version: str, here: Path, run: Run) -> None:
     write_set(here / "set", [(small_series(1), {})], version)  # type: ignore[arg-type]
     assert run(f"reconstruct --t set/tomograms.star {MAKE} --o out/ --flip_hand")[0] == 0
-    assert read_series("set/tomograms.star").hand == -1
-    assert read_series("out/tomograms.star").hand == 1
+    assert read_tilt_series("set/tomograms.star").hand == -1
+    assert read_tilt_series("out/tomograms.star").hand == 1
 
 
 def test_images_that_were_left_out_are_not_listed(here: Path, run: Run) -> None:
@@ -165,7 +164,7 @@ def test_images_that_were_left_out_are_not_listed(here: Path, run: Run) -> None:
     assert run(f"{make} --skip_bad_images --x_tilt 2")[0] == 0
     kept = [0, 1, 3, 4]
     want = AlignmentCorrections(x_tilt=2).apply(series).select(kept)
-    listed = read_series("out/tomograms.star")
+    listed = read_tilt_series("out/tomograms.star")
     np.testing.assert_allclose(listed.projections[:, :2], want.projections[:, :2], atol=1e-6)
     assert run(f"reconstruct --t out/tomograms.star {MAKE} --o again/")[0] == 0
     check_same(*(read_volume(here / f"{at}/tomograms/rec_TS_01.mrc").data for at in ("out", "again")))
@@ -198,7 +197,7 @@ def test_the_exposures_of_an_mdoc_are_listed(here: Path, run: Run) -> None:
         "".join(f"[ZValue = {i}]\nTiltAngle = {a}\nPriorRecordDose = {i + 1}\n" for i, a in enumerate(angles))
     )
     assert run(f"reconstruct --t set/tomograms.star {MAKE} --o out/ --mdoc TS_01.mdoc")[0] == 0
-    exposure = read_series("out/tomograms.star").exposure
+    exposure = read_tilt_series("out/tomograms.star").exposure
     assert exposure is not None
     np.testing.assert_allclose(exposure, [1, 2, 3, 4, 5])
 
@@ -218,6 +217,6 @@ def test_notes_of_one_tilt_series_are_not_those_of_several(here: Path, run: Run)
     # the other one stays in the list as it was
     assert run(f"reconstruct --t set/tomograms.star {MAKE} --o out/")[0] == 0
     assert run(f"reconstruct --t set/tomograms.star {MAKE} --o out/ --tn TS_01 --mdoc TS_01.mdoc --redo")[0] == 0
-    first, second = (read_series("out/tomograms.star", f"TS_0{i}").exposure for i in (1, 2))
+    first, second = (read_tilt_series("out/tomograms.star", f"TS_0{i}").exposure for i in (1, 2))
     assert first is not None
     assert second is None

@@ -17,22 +17,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fourierrecon.engine import several_volumes
+from fourierrecon import reconstruction
 from fourierrecon.errors import DataError, UsageError
-from fourierrecon.io import read_series, read_volume
+from fourierrecon.io import list_tomograms, read_tilt_series, read_volume
 from fourierrecon.io.relion.import_set import write_set
-from fourierrecon.io.relion.read import list_tomograms, read_halves
+from fourierrecon.io.relion.read import read_halves
+from fourierrecon.io.stacks.write import write_stack
 from fourierrecon.io.star.table import read_tables
-from fourierrecon.io.volumes.mrc import write_stack
 from fourierrecon.sets import keys, lock
 from fourierrecon.sets import run as run_module
 from fourierrecon.sets.run import shard
 from fourierrecon.tilt_series import TiltSeries
+from tests.helpers.real_data import real_data
 from tests.helpers.small_sets import command, contents, finish, small_series, volumes, write_small_set
 
 SET = "reconstruct --t set/tomograms.star --noctf --bin 2 --o out/"
 Run = Callable[..., tuple[int, str, str]]
-PROJECT = Path(__file__).parents[3] / "shared/data/metadata/relion5-tutorial_EMPIAR-10164_metadata"
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_the_list_is_read_back(run: Run, here: Path) -> None:
     # it is a set itself, wherever it is read from
     os.chdir("/")
     for number in (1, 2):
-        again, first = read_series(path, f"TS_0{number}"), small_series(number)
+        again, first = read_tilt_series(path, f"TS_0{number}"), small_series(number)
         np.testing.assert_allclose(again.projections, first.projections, atol=1e-6)
         assert again.size == first.size
         halves = read_halves(path, again.name)
@@ -364,7 +364,7 @@ def test_nothing_could_be_made(run: Run, here: Path) -> None:
 def test_errors_of_all_kinds_are_told(
     run: Run, here: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, text: str
 ) -> None:
-    real = several_volumes.reconstruct_many
+    real = reconstruction.reconstruct_many
     begun: list[int] = []
 
     def fail_once(*arguments: Any) -> None:
@@ -641,9 +641,7 @@ def test_killed_at_fifty_random_moments(run: Run, here: Path) -> None:
 
 
 def test_a_project_of_relion_5(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not PROJECT.exists():
-        pytest.skip("no ../shared/data/metadata")
-    shutil.copytree(PROJECT, tmp_path / "project")
+    shutil.copytree(real_data("metadata/relion5-tutorial_EMPIAR-10164_metadata"), tmp_path / "project")
     monkeypatch.chdir(tmp_path / "project")
     table = "Tomograms/job006/tomograms.star"
     wanted = list_tomograms(table)
@@ -670,7 +668,7 @@ def test_a_project_of_relion_5(run: Run, tmp_path: Path, monkeypatch: pytest.Mon
         f"here/tomograms/rec_{name}_half2.mrc" for name in wanted
     ]
     assert list(listed.numbers("rlnTomoSizeZ")) == [20] * len(wanted)
-    assert read_series("here/tomograms.star", wanted[0]).n_tilts == 40
+    assert read_tilt_series("here/tomograms.star", wanted[0]).n_tilts == 40
     assert (
         "there already"
         in run(f"reconstruct --t {table} --w 30 --h 29 --d 20 --bin 2 --generate_split_tomograms --do_proj --o here/")[
@@ -694,7 +692,7 @@ def test_a_lock_needs_a_folder(here: Path) -> None:
 
 
 def test_the_folder_vanishes_midway(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = several_volumes.reconstruct_many
+    real = reconstruction.reconstruct_many
 
     def vanish(*arguments: Any) -> None:
         real(*arguments)

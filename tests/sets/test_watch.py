@@ -14,10 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fourierrecon.io import read_volume
+from fourierrecon.io import list_tomograms, read_volume
 from fourierrecon.io.relion.own_list import OWN
-from fourierrecon.io.relion.read import list_tomograms
-from fourierrecon.io.volumes.mrc import write_stack
+from fourierrecon.io.stacks.write import write_stack
 from fourierrecon.sets.watch import sources_in
 from tests.helpers.small_sets import command, volumes, write_small_set
 

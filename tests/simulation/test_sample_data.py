@@ -16,9 +16,7 @@ from fourierrecon.errors import DataError
 from fourierrecon.geometry.region import Region
 from fourierrecon.io import read_tilt_series, write_stack
 from fourierrecon.simulation import sample_data
-
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "mycoplasma"
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="no shared data beside this checkout")
+from tests.helpers.real_data import find_real_data, real_data
 
 XF = """
    0.9971855  -0.0749783   0.0749783   0.9971855     -27.094      -2.191
@@ -102,11 +100,10 @@ def test_both_sets_of_the_sample(tmp_path: Path, archive: Path) -> None:
     assert "already" in lines[0]
 
 
-@needs_shared
 def test_alignment_of_the_real_series() -> None:
-    transforms, tilts = np.loadtxt(SHARED / "imod" / "00254.xf"), np.loadtxt(SHARED / "imod" / "00254.tlt")
+    transforms, tilts = (np.loadtxt(real_data(f"mycoplasma/imod/00254.{ending}")) for ending in ("xf", "tlt"))
     made = sample_data.imod_projections(transforms, tilts, (652, 630, 256))
-    expected = read_tilt_series(SHARED / "tomograms.star").projections
+    expected = read_tilt_series(real_data("mycoplasma/tomograms.star")).projections
     np.testing.assert_allclose(made, expected, atol=1e-6)
 
 
@@ -191,9 +188,10 @@ def test_the_real_sample(tmp_path: Path, request: pytest.FixtureRequest) -> None
         raise
     series = read_tilt_series(path)
     assert series.images.shape == (41, 630, 652)
-    if SHARED.is_dir():
+    beside = find_real_data("mycoplasma/imod")
+    if beside is not None:
         for name in ("tomograms.star", "relion5_tomograms.star"):
-            made, expected = read_tilt_series(path.with_name(name)), read_tilt_series(SHARED / name)
+            made, expected = (read_tilt_series(folder / name) for folder in (path.parent, beside.parent))
             np.testing.assert_allclose(made.projections, expected.projections, atol=1e-3)
             assert made.ctf is not None
             assert expected.ctf is not None

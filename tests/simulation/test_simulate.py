@@ -10,7 +10,7 @@ import pytest
 from fourierrecon.ctf import contrast_transfer
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.region import Region
-from fourierrecon.io.relion.read import read_tilt_series
+from fourierrecon.io import read_tilt_series
 from fourierrecon.io.volumes.mrc import read_mrc_volume
 from fourierrecon.simulation.gaussians import Gaussians
 from fourierrecon.simulation.microscope import apply_ctf, ctf_margin, dose_symmetric_exposures, realistic_ctf

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fourierrecon import Region, TiltSeries
 from fourierrecon.cli import app, messages
-from fourierrecon.cli.arguments import parse_length, parse_memory
+from fourierrecon.cli.arguments import parse_length
 from fourierrecon.cli.console import screen
 from fourierrecon.display.panels import footprint_png
 from fourierrecon.engine.storage import Storage
@@ -20,6 +20,7 @@ from fourierrecon.errors import UsageError
 from fourierrecon.geometry.projection import projection_matrices
 from fourierrecon.geometry.region import footprint
 from fourierrecon.io import read_mrc_volume, write_relion4_set, write_relion5_set
+from fourierrecon.runtime.sizes import parse_memory
 from fourierrecon.simulation.microscope import realistic_ctf
 from fourierrecon.tomogram import checks
 from fourierrecon.tomogram.forecast import Forecast, forecast

@@ -15,9 +15,10 @@ from fourierrecon import Region, TiltSeries, reconstruct
 from fourierrecon.engine.contrast import Contrast
 from fourierrecon.errors import DataError
 from fourierrecon.geometry.projection import projection_matrices
-from fourierrecon.io import read_series, read_volume, write_mrc, write_stack
+from fourierrecon.geometry.sound_images import LARGEST
+from fourierrecon.io import read_tilt_series, read_volume, write_mrc, write_stack
 from fourierrecon.io.relion.import_set import write_set
-from fourierrecon.quality.bad_images import LARGEST, find_bad_images
+from fourierrecon.quality.bad_images import find_bad_images
 from fourierrecon.report.assessment import find_out
 from fourierrecon.report.subjects import Subject
 from fourierrecon.simulation.microscope import realistic_ctf
@@ -76,7 +77,7 @@ def test_a_bad_half_image_is_named_and_left_out(run: Run, here: Path, half: str,
     assert status == 0
     assert out.count("image 3 of TS_01") == 1
     kept = [0, 1, 3, 4]
-    series = read_series("set/tomograms.star")
+    series = read_tilt_series("set/tomograms.star")
     wanted = reconstruct(series.select(kept), Region.of(series, binning=2), ctf=False)
     got = read_volume("out/tomograms/rec_TS_01.mrc")
     np.testing.assert_allclose(got.data, wanted.data, atol=1e-4 * np.abs(wanted.data).max())

@@ -630,8 +630,41 @@ def test_the_correction_near_the_axis_needs_few_columns(x_tilt: float, monkeypat
     few = volume()
     monkeypatch.setattr(density_correction, "ROOM", 100)  # all columns
     every = volume()
-    monkeypatch.setattr(density_correction.Consistency, "correct", lambda *_: None)
+    monkeypatch.setattr(density_correction.AxisCorrection, "correct", lambda *_: None)
     none = volume()
     error, correction = np.linalg.norm(few - every), np.linalg.norm(none - every)
     assert error > 0  # there is a difference, so few columns were used
     assert error < 0.1 * correction
+
+
+@dataclass(frozen=True)
+class Quotient(Weighting):
+    """A third party's: data over weights, and nothing else."""
+
+    name: ClassVar[str] = "quotient"
+    uses_weights: ClassVar[bool] = True
+
+    def normalise(  # type: ignore[override]  # it has no use for the frequency
+        self, data: NDArray[np.complex64], weights: NDArray[np.float32]
+    ) -> None:
+        data /= np.maximum(weights, np.float32(0.1))
+
+
+class Uncorrected(Quotient):
+    """The same, without the correction near the tilt axis."""
+
+    corrects_near_axis: ClassVar[bool] = False
+
+
+def test_a_plug_in_can_refuse_the_correction_near_the_axis(monkeypatch: pytest.MonkeyPatch) -> None:
+    geometry = Geometry(tuple(np.linspace(-60, 60, 21)), (40, 90), 2.0, centre=(45, 20, 30), shape=(60, 30, 90))
+    images = np.random.default_rng(4).standard_normal((21, 40, 90)).astype(np.float32)
+    series = geometry.series(images)
+
+    def volume(weighting: Weighting) -> NDArray[np.float32]:
+        return reconstruct(series, geometry.region, weighting, ctf=False, n_threads=1).data
+
+    corrected, refused = volume(Quotient()), volume(Uncorrected())
+    assert relative_error(refused, corrected) > 0.05
+    monkeypatch.setattr(density_correction.AxisCorrection, "correct", lambda *_: None)
+    np.testing.assert_array_equal(volume(Quotient()), refused)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from fourierrecon.errors import DataError, UsageError
-
-if TYPE_CHECKING:
-    from fourierrecon.geometry.region import Region
-    from fourierrecon.io.relion.write import Entry
-    from fourierrecon.tilt_series import ImageStack, TiltSeries
+from fourierrecon.geometry.region import Region
+from fourierrecon.io.relion.write import Entry, check_entries, relion4_entry, relion5_entry, write_entries
+from fourierrecon.io.stacks.open import open_stack
+from fourierrecon.io.stacks.write import write_stack
+from fourierrecon.tilt_series import USUAL_HAND, ImagesInFiles, ImageStack, TiltSeries
 
 Version = Literal["relion4", "relion5"]
 #: Endings that RELION takes for stacks; others get one of them after a colon.
@@ -55,8 +55,6 @@ def write_set(
     DataError
         If a file cannot be written.
     """
-    from fourierrecon.io.relion.write import check_entries, write_entries
-    from fourierrecon.io.volumes.mrc import write_stack
     from fourierrecon.io.warp.alignment import unstretched
 
     if version == "relion5":
@@ -105,9 +103,6 @@ def _entry(
     region: Region | None = None,
 ) -> Entry:
     """Make the entry of one tilt series, of a region of it for a list, and note which stacks have to be written."""
-    from fourierrecon.io.relion.write import relion4_entry, relion5_entry
-    from fourierrecon.tilt_series import USUAL_HAND
-
     hand = series.hand or USUAL_HAND
     names: dict[str, list[str]] = {}
     stacks: dict[str, str] = {}
@@ -129,9 +124,9 @@ def _entry(
     )
 
 
-def _places(series: TiltSeries, images: ImageStack) -> list[tuple[Path, int]] | None:
+def _places(series: TiltSeries, images: ImageStack) -> Sequence[tuple[Path, int]] | None:
     """Give file and number of each image, if they come from files."""
-    places = getattr(images, "places", None)
+    places = images.places if isinstance(images, ImagesInFiles) else None
     if places is not None and len(places) != series.n_tilts:
         raise DataError(f"{series.source}: {len(places)} half images for {series.n_tilts} tilts")
     return places
@@ -139,15 +134,13 @@ def _places(series: TiltSeries, images: ImageStack) -> list[tuple[Path, int]] | 
 
 def _is_whole_stack(places: Sequence[tuple[Path, int]]) -> bool:
     """Tell whether these are all images of one file, in its order."""
-    from fourierrecon.io.stacks.open import open_stack
-
     path = places[0][0]
     return places == [(path, i) for i in range(len(open_stack(path)))]
 
 
 def _pixel_type(images: ImageStack) -> str:
     """Give the type that keeps all values of the images: theirs, if MRC has it."""
-    kinds = {str(stack.dtype) for stack in getattr(images, "stacks", ())}
+    kinds = {str(stack.dtype) for stack in images.stacks} if isinstance(images, ImagesInFiles) else set()
     kind = kinds.pop() if len(kinds) == 1 else "float32"
     kind = "int16" if kind == "uint8" else kind
     return kind if kind in ("float32", "float16", "int16", "uint16", "int8") else "float32"

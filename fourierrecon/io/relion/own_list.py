@@ -34,8 +34,8 @@ def check_replaceable(paths: Iterable[Path]) -> None:
     for path in paths:
         if path.exists() and not is_own(path):
             raise UsageError(
-                f"{path} was not written by a run on a set, and would be replaced; choose another folder (--o), or "
-                f"move it away"
+                f"{path} was not written by a run on a set, and would be replaced; choose another folder, or move it "
+                f"away"
             )
 
 

@@ -43,7 +43,7 @@ LARGEST = 1e7
 MANY = 50
 
 
-def list_tomograms(path: str | os.PathLike[str]) -> list[str]:
+def names_of(path: str | os.PathLike[str]) -> list[str]:
     """Give the names of the tomograms of a set, in its order.
 
     Parameters
@@ -60,7 +60,7 @@ def list_tomograms(path: str | os.PathLike[str]) -> list[str]:
     return list(overview.words("rlnTomoName"))
 
 
-def read_tilt_series(path: str | os.PathLike[str], name: str | None = None, *, images: Which = "full") -> TiltSeries:
+def read_relion(path: str | os.PathLike[str], name: str | None = None, *, images: Which = "full") -> TiltSeries:
     """Read a tilt series of a RELION 4 or RELION 5 set; its images stay on disk until they are used.
 
     Paths in STAR files start from the working directory, from the STAR file's folder or from one above it.
@@ -123,16 +123,16 @@ def read_tilt_series(path: str | os.PathLike[str], name: str | None = None, *, i
         projections,
         pixel_size,
         name,
-        ctf,
-        exposure,
-        angles,
-        size,
-        0.0 if is_relion_5 or centre is not None else 1.0,
-        centre,
-        frame,
-        str(path),
-        ctf_missing,
-        _hand(row),
+        ctf=ctf,
+        exposure=exposure,
+        tilt_angles=angles,
+        size=size,
+        world_origin=0.0 if is_relion_5 or centre is not None else 1.0,
+        rotation_centre=centre,
+        coordinate_frame=frame,
+        source=str(path),
+        ctf_missing=ctf_missing,
+        hand=_hand(row),
         own_exposure=own,
         b_factor_per_exposure=per_exposure,
     )
@@ -144,12 +144,12 @@ def read_halves(path: str | os.PathLike[str], name: str | None = None) -> dict[s
     Parameters
     ----------
     path, name
-        As for :func:`read_tilt_series`.
+        As for :func:`read_relion`.
 
     Raises
     ------
     UsageError, DataError
-        As :func:`read_tilt_series`.
+        As :func:`read_relion`.
     """
     _, _, row, tilts, _ = _find(Path(path), name)
     halves: tuple[Which, ...] = ("even", "odd")

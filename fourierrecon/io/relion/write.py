@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.region import Region, centre_voxel
 from fourierrecon.io.relion.rotations import TOLERANCE, Rotations, miss
+from fourierrecon.io.stacks.write import write_stack
 from fourierrecon.io.star.table import TITLE, write_tables
-from fourierrecon.io.volumes.mrc import write_stack
 from fourierrecon.tilt_series import ImageStack, TiltSeries
 
 #: Columns of RELION 5's geometry.
@@ -243,7 +243,7 @@ def relion5_entry(
     if not (found.fit or rounded or rotations_only or matrices):
         raise UsageError(
             f"{series.name}: its alignment has {found.rest}, which RELION 5 sets cannot hold: write a RELION 4 set "
-            f"(import: use --as relion4), or leave it out, as RELION does (import: --rotations_only)"
+            f"(version=relion4), or leave it out, as RELION does (rotations_only=True)"
         )
     overview, columns = common_columns(series, hand)
     overview |= {"rlnTomoTiltSeriesStarFile": [f"tilt_series/{series.name}.star"]}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from scipy.optimize import linear_sum_assignment
 
 from fourierrecon.errors import DataError
 from fourierrecon.io.serialem.mdoc import Mdoc, stem_of
-from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.tilt_series import ImagesInFiles, TiltSeries
 
 #: By how much the tilt angles of a series may stray from the mdoc's, beyond a common offset, degrees.
 STRAY = 2.0
@@ -103,11 +102,11 @@ def _fit(differences: NDArray[np.float64], sign: int) -> tuple[float, float]:
 
 def _by_name(series: TiltSeries, notes: Mdoc) -> NDArray[np.intp] | None:
     """Find images that are files of their own."""
-    stacks = getattr(series.images, "stacks", ())
+    stacks = series.images.stacks if isinstance(series.images, ImagesInFiles) else ()
     if len(stacks) != series.n_tilts:
         return None
     places = {stem_of(image.file_name): i for i, image in enumerate(notes.images) if image.file_name}
-    found = [places.get(stem_of(Path(stack.path).name)) for stack in stacks]
+    found = [places.get(stem_of(stack.path.name)) for stack in stacks]
     if None in found or len(set(found)) < len(found):
         return None
     return np.array(found, np.intp)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
-
-if TYPE_CHECKING:
-    pass
+from typing import Self
 
 
 class FileStack:
@@ -22,6 +19,8 @@ class FileStack:
 
     path: Path
     shape: tuple[int, int, int]
+    #: As in :class:`fourierrecon.tilt_series.ImagesInFiles`.
+    column = ""
 
     @property
     def sections(self) -> list[tuple[Path, int]]:

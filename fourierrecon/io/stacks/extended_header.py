@@ -13,9 +13,7 @@ Three layouts, as their makers publish them:
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +21,7 @@ from numpy.typing import NDArray
 from fourierrecon.errors import DataError
 from fourierrecon.io.stacks.mrc import HEADER_BYTES, MrcStack
 from fourierrecon.io.stacks.open import Stack
-from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.tilt_series import ImagesInFiles, TiltSeries
 
 #: Flag and bytes of SerialEM's fields: tilt angle, piece of a montage, stage, magnification, intensity, exposure.
 SERIALEM = ((1, 2), (2, 6), (4, 4), (8, 2), (16, 2), (32, 4))
@@ -155,10 +153,11 @@ def with_notes(series: TiltSeries) -> TiltSeries:
     series
         With images from one MRC stack; any other comes back as it is.
     """
-    stacks: Sequence[object] = getattr(series.images, "stacks", ())
-    sections: Sequence[tuple[Path, int]] = getattr(series.images, "sections", ())
-    stack = stacks[0] if len(stacks) == 1 else None
-    if not isinstance(stack, MrcStack) or len(sections) != series.n_tilts:
+    images = series.images
+    if not isinstance(images, ImagesInFiles):
+        return series
+    stack = images.stacks[0] if len(images.stacks) == 1 else None
+    if not isinstance(stack, MrcStack) or len(images.sections) != series.n_tilts:
         return series
     path, notes = stack.path, read_extended_header(stack)
     if notes is None:
@@ -187,7 +186,7 @@ def with_notes(series: TiltSeries) -> TiltSeries:
         )
         return series
     warnings.warn(f"{where} gives the exposures", stacklevel=3)
-    return replace(series, exposure=before[[i for _, i in sections]])
+    return replace(series, exposure=before[[i for _, i in images.sections]])
 
 
 def _fei(raw: bytes, n: int, kind: bytes) -> SectionNotes | None:

@@ -6,16 +6,13 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
 from fourierrecon.io.files import ZARR_MARKS
-
-if TYPE_CHECKING:
-    pass
 from fourierrecon.io.stacks.base import FileStack
 
 #: First bytes of files that are no MRC: TIFF (EER too), BigTIFF, in both byte orders; and HDF5.

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
+from fourierrecon.io.stacks.mrc import HDF_MARK, TIFF_MARKS, MrcStack
 
 if TYPE_CHECKING:
     from fourierrecon.io.stacks.tiff import TiffStack
-from fourierrecon.io.stacks.mrc import HDF_MARK, TIFF_MARKS, MrcStack
 
 #: Images of one file.
 Stack: TypeAlias = "MrcStack | TiffStack"

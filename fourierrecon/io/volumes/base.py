@@ -16,11 +16,14 @@ from fourierrecon.runtime.memory import check_memory
 from fourierrecon.volume import Volume
 
 
-class SlabWriter(Protocol):
-    """Takes slab ``z``, ``(y, x)``, or only its rows from ``y`` on; in any order and from any thread."""
+class SectionWriter(Protocol):
+    """Takes section ``z``, ``(y, x)``, or only its rows from ``y`` on; in any order and from any thread.
+
+    It is a :data:`fourierrecon.volume.SlabWriter` that takes parts of sections too.
+    """
 
     def __call__(self, z: int, rows: NDArray[Any], y: int | None = None, /) -> None:
-        """Take it; the array is only lent for the call."""
+        """Write the rows; the array is only lent for the call."""
 
 
 class VolumeFile(ABC):

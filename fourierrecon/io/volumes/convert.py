@@ -1,16 +1,17 @@
-"""Volumes in other formats and types."""
+"""Converts a volume to another format or another type of numbers, block by block."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from fourierrecon.errors import DataError, UsageError
-
-if TYPE_CHECKING:
-    from fourierrecon.io.volumes.base import VolumeFile
-    from fourierrecon.runtime.threads import Progress
+from fourierrecon.io.stacks.mrc import LEAST_SPACING, MOST_SPACING
+from fourierrecon.io.volumes.base import VolumeFile
+from fourierrecon.io.volumes.formats import VOLUME_TYPES, is_zarr, writing_volume
+from fourierrecon.runtime.threads import Progress, available_cores, for_each
 
 
 def convert_volume(
@@ -31,7 +32,7 @@ def convert_volume(
     target
         As for :func:`fourierrecon.io.writing_volume`.
     dtype
-        Of the new voxels. If it is of integers and has room for the old ones, they keep numbers and scale.
+        Type of the new voxels. Integers keep their numbers and scale if the new type has room for them.
     voxel_size
         Å. Default: that of the volume; where it is unknown it stays so, which OME-Zarr does not allow.
     n_threads
@@ -44,11 +45,6 @@ def convert_volume(
     UsageError, DataError
         As :func:`fourierrecon.io.writing_volume`, and if the volume cannot be read.
     """
-    import numpy as np
-
-    from fourierrecon.io import writing_volume
-    from fourierrecon.runtime.threads import available_cores, for_each
-
     threads = n_threads or available_cores()
     kept = np.dtype(dtype).kind == "i" and volume.dtype.kind in "iu" and np.can_cast(volume.dtype, np.dtype(dtype))
     header = voxel_size or volume.voxel_size or None, volume.origin, volume.label
@@ -65,25 +61,37 @@ def convert_volume(
         for_each(len(tiles), copy, state=lambda: None, n_threads=threads, stage="blocks", progress=progress)
 
 
-def _voxel_size(volume: VolumeFile, target: Path, given: float | None) -> float:
-    """Give the voxel size to be written, Å: MRC files may leave it open, but not by dropping what is known."""
-    from fourierrecon.io.stacks.mrc import LEAST_SPACING, MOST_SPACING
-    from fourierrecon.io.volumes.formats import is_zarr
+def voxel_size_for(volume: VolumeFile, target: Path, given: float | None) -> float:
+    """Give the voxel size of a converted volume, Å; 0 where it may stay unknown, as MRC files allow.
 
+    Parameters
+    ----------
+    volume
+        What is converted.
+    target
+        File or Zarr folder to be written.
+    given
+        Voxel size that is asked for, Å; None: that of the volume.
+
+    Raises
+    ------
+    UsageError
+        If what is asked for is no voxel size.
+    DataError
+        If none is given, and the voxels of the volume are no cubes, or the target needs a known voxel size.
+    """
     if given is not None:
         if not LEAST_SPACING < given < MOST_SPACING:
-            raise UsageError(f"--angpix {given:g} must lie between {LEAST_SPACING:g} and {MOST_SPACING:g} (Å)")
+            raise UsageError(f"voxel_size={given:g} must lie between {LEAST_SPACING:g} and {MOST_SPACING:g} (Å)")
         return given
     if volume.uneven:
-        raise DataError(f"{volume.path}: voxels of {volume.uneven} are no cubes; resample it, or give --angpix")
+        raise DataError(f"{volume.path}: voxels of {volume.uneven} are no cubes; resample it, or give voxel_size=...")
     if not volume.voxel_size and is_zarr(target):
-        raise DataError(f"{volume.path}: the voxel size is unknown, which OME-Zarr needs; give it with --angpix")
+        raise DataError(f"{volume.path}: the voxel size is unknown, which OME-Zarr needs; give voxel_size=...")
     return volume.voxel_size
 
 
-def _kind_of(volume: VolumeFile) -> str:
+def kept_type(volume: VolumeFile) -> str:
     """Give the type that keeps the numbers of a volume, if a new one can have it; else float32."""
-    from fourierrecon.io.volumes.formats import VOLUME_TYPES
-
     kind = "int16" if volume.dtype.name == "uint8" else volume.dtype.name
     return kind if kind in VOLUME_TYPES else "float32"

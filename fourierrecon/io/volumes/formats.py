@@ -12,7 +12,7 @@ import numpy as np
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.io.files import check_writable
 from fourierrecon.io.stacks.mrc import HEADER_BYTES
-from fourierrecon.io.volumes.base import SlabWriter, VolumeFile
+from fourierrecon.io.volumes.base import SectionWriter, VolumeFile
 from fourierrecon.io.volumes.mrc import MrcVolume, map_mrc_volume, writing_mrc
 from fourierrecon.io.volumes.quantise import Scale
 from fourierrecon.io.volumes.zarr import ZarrVolume, least_memory, levels_of, require_zarr, writing_zarr
@@ -135,7 +135,7 @@ def writing_volume(
     n_threads: int | None = None,
     memory: int | None = None,
     progress: Progress | None = None,
-) -> AbstractContextManager[SlabWriter]:
+) -> AbstractContextManager[SectionWriter]:
     """Write a volume slab by slab, in the format of its ending: all of it or nothing.
 
     Parameters
@@ -222,8 +222,59 @@ def read_volume(path: str | os.PathLike[str], level: int = 0) -> Volume:
     ------
     DataError, UsageError
         As :func:`open_volume`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fourierrecon import Volume, read_volume, write_volume
+    >>> write_volume("ones.mrc", Volume(np.ones((2, 3, 4), np.float32), 10.0, (0.0, 0.0, 0.0)))
+    >>> read_volume("ones.mrc")
+    Volume(4 x 3 x 2 voxels of 10 Å)
     """
     return open_volume(path, level).read()
+
+
+def write_volume(
+    path: str | os.PathLike[str],
+    volume: Volume,
+    dtype: str = "float32",
+    *,
+    n_threads: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Write a volume in the format of its ending, with voxel size, origin and label; all of it or nothing.
+
+    Parameters
+    ----------
+    path
+        File or folder; those above it are made. One of that name is only replaced once the new one is complete.
+    volume
+        Its data are ``(z, y, x)``; a voxel size of 0 stands for an unknown one, which MRC alone allows.
+    dtype
+        One of :data:`VOLUME_TYPES`.
+    n_threads, progress
+        As for :func:`writing_volume`.
+
+    Raises
+    ------
+    DataError, UsageError
+        As :func:`writing_volume`, and if the data are no volume.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fourierrecon import Volume, write_volume
+    >>> write_volume("ones.mrc", Volume(np.ones((2, 3, 4), np.float32), 10.0, (0.0, 0.0, 0.0)), "int8")
+    """
+    data = np.asarray(volume.data)
+    if data.ndim != 3 or 0 in data.shape:
+        raise DataError(f"volume of shape {data.shape} cannot be written; needed: (z, y, x), none of them 0")
+    depth, height, width = data.shape
+    header = volume.voxel_size or None, volume.origin, volume.label or "fourierrecon"
+    shape = depth, height, width
+    with writing_volume(path, shape, *header, dtype, n_threads=n_threads, progress=progress) as write:
+        for z, section in enumerate(data):
+            write(z, section)
 
 
 def _kind(dtype: str) -> np.dtype[np.generic]:

@@ -1,4 +1,4 @@
-"""MRC files: volumes in and out, image stacks out."""
+"""Reads and writes volumes in MRC files."""
 
 from __future__ import annotations
 
@@ -13,29 +13,14 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fourierrecon.errors import DataError, UsageError, raise_shortage
-from fourierrecon.io.files import check_writable, replacing
-from fourierrecon.io.stacks.mrc import HEADER_BYTES, MODES, Header, MrcStack, read_header, read_pixels
-from fourierrecon.io.stacks.open import FileImages, open_stack
-from fourierrecon.io.volumes.base import SlabWriter, VolumeFile
+from fourierrecon.io.files import replacing
+from fourierrecon.io.stacks.mrc import HEADER_BYTES, MODES, Header, read_header, read_pixels
+from fourierrecon.io.volumes.base import SectionWriter, VolumeFile
 from fourierrecon.io.volumes.quantise import HeldVolume, Scale, Statistics, check_densities, check_rows
 from fourierrecon.runtime.threads import Progress, available_cores, for_each
-from fourierrecon.tilt_series import ImageStack
 from fourierrecon.volume import Volume
 
-__all__ = [
-    "FileImages",
-    "MrcStack",
-    "MrcVolume",
-    "check_writable",
-    "map_mrc_volume",
-    "open_stack",
-    "read_mrc_volume",
-    "write_mrc",
-    "write_stack",
-    "writing_mrc",
-]
-
-#: That a header has room for.
+#: Labels that a header has room for.
 LABELS = 10
 #: Bytes written at a time: small pieces go to memory that was just given up, large ones to fresh memory.
 PIECE = 1 << 15
@@ -150,43 +135,6 @@ def write_mrc(path: str | os.PathLike[str], volume: Volume) -> None:
             write(z, slab)
 
 
-def write_stack(
-    path: str | os.PathLike[str],
-    images: ImageStack,
-    pixel_size: float,
-    dtype: DTypeLike = np.float32,
-    label: str = "fourierrecon",
-) -> None:
-    """Write an image stack as an MRC file; all of it or nothing.
-
-    Parameters
-    ----------
-    path
-        File, usually ``.mrcs``; its folders are made.
-    images
-        ``(n_images, height, width)``; taken one at a time.
-    pixel_size
-        Å.
-    dtype
-        Of the pixels: float32, float16, int16, uint16 or int8.
-    label
-        One line for the header.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be written.
-    UsageError
-        If MRC has no such type of pixels.
-    """
-    shape = tuple(images.shape)
-    if len(shape) != 3 or 0 in shape:
-        raise DataError(f"stack of shape {shape} cannot be written; needed: (n_images, height, width), none of them 0")
-    with writing_mrc(path, shape, pixel_size, (0.0, 0.0, 0.0), label, dtype, stack=True) as write:
-        for i in range(shape[0]):
-            write(i, np.asarray(images[i]))
-
-
 class MrcWriter:
     """Writes slabs of an MRC file in any order and from any thread, and its header at the end.
 
@@ -260,7 +208,7 @@ def writing_mrc(
     scratch: Path | None = None,
     n_threads: int | None = None,
     progress: Progress | None = None,
-) -> Iterator[SlabWriter]:
+) -> Iterator[SectionWriter]:
     """Write an MRC file slab by slab: all of it or nothing.
 
     Integers stand for densities: ``value = stored * scale + offset``, which becomes the last label of the file, as MRC

@@ -18,7 +18,7 @@ from fourierrecon.errors import DataError, FourierReconError, UsageError
 from fourierrecon.io.files import replacing_folder
 from fourierrecon.io.json_text import brief, fits
 from fourierrecon.io.stacks.mrc import common_spacing
-from fourierrecon.io.volumes.base import SlabWriter, VolumeFile
+from fourierrecon.io.volumes.base import SectionWriter, VolumeFile
 from fourierrecon.io.volumes.quantise import HeldVolume, Scale, check_densities
 from fourierrecon.runtime.memory import check_memory, release, resident_memory, trim
 from fourierrecon.runtime.threads import Progress, available_cores, for_each
@@ -116,7 +116,7 @@ def writing_zarr(
     n_threads: int | None = None,
     memory: int | None = None,
     progress: Progress | None = None,
-) -> Iterator[SlabWriter]:
+) -> Iterator[SectionWriter]:
     """Write an OME-Zarr folder slab by slab: all of it or nothing.
 
     Slabs go to a nameless scratch file, as they come in any order and chunks are many slabs deep. At the end chunks

@@ -1,0 +1,131 @@
+"""Which images see a region, and which part of each is needed.
+
+Lengths are in pixels of the prepared images, points ``(x, y)``, unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourierrecon.engine.preprocess import WINDOW_MARGIN, ImageGrid
+from fourierrecon.errors import UsageError
+from fourierrecon.geometry.region import Region
+from fourierrecon.tilt_series import TiltSeries
+
+#: The whole image is used where the window covers more than this part of an axis.
+MOST = 0.75
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """How all images of a tilt series look at a region; axes of the region are (p, o, z).
+
+    Parameters
+    ----------
+    per_voxel
+        ``(n_tilts, 2, 3)``: bin-1 pixels over voxels.
+    pixel_zero
+        ``(n_tilts, 2)``: bin-1 pixel of voxel 0.
+    plane_axis
+        1: p is y (tilt axis near y); 0: p is x.
+    shape
+        ``(D, P, O)``: voxels along z, p and o.
+    """
+
+    per_voxel: NDArray[np.float64]
+    pixel_zero: NDArray[np.float64]
+    plane_axis: int
+    shape: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, series: TiltSeries, region: Region) -> View:
+        """Give the view; planes lie across the horizontal axis that stays nearest to one axis of every image."""
+        a = series.projections[:, :2, :3]
+        pixel_zero = np.einsum("fij,j->fi", a, np.asarray(region.origin)) + series.projections[:, :2, 3]
+        plane_axis = int(np.argmax(np.abs(a[:, :, :2]).max(1).min(0)))
+        order = np.array([plane_axis, 1 - plane_axis, 2])
+        shape = region.shape[0], region.shape[2 - plane_axis], region.shape[1 + plane_axis]
+        return cls(a[:, :, order] * region.binning, pixel_zero, plane_axis, shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """Windows of the images that see a region.
+
+    Parameters
+    ----------
+    grid
+        Grid of the prepared images.
+    used
+        Tilts that see the region, ``(n_used,)``.
+    parts
+        Windows that the region needs, ``(n_used, 2 (start, stop), 2 (x, y))``.
+    matrices, offsets
+        Pixel over voxel and pixel of voxel 0, ``(n_used, 2, 3)`` and ``(n_used, 2)``.
+    middle, reach
+        Where the middle of the region projects to, and how far the region reaches from there, ``(n_used, 2)``.
+    """
+
+    grid: ImageGrid
+    used: NDArray[np.int64]
+    parts: NDArray[np.int64]
+    matrices: NDArray[np.float64]
+    offsets: NDArray[np.float64]
+    middle: NDArray[np.float64]
+    reach: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, series: TiltSeries, region: Region, view: View, grid: ImageGrid) -> Windows:
+        """Find the windows of a region in the images of a tilt series.
+
+        Raises
+        ------
+        UsageError
+            If no image sees the region.
+        """
+        last = np.array([view.shape[1], view.shape[2], view.shape[0]]) - 1
+        matrices = view.per_voxel / grid.step[:, None]
+        offsets = (view.pixel_zero + grid.border) / grid.step
+        middle, reach = offsets + matrices @ (last / 2), np.abs(matrices) @ (last / 2)
+        used = _seeing(series, region, middle, reach, grid)
+        parts = _parts(middle[used], reach[used], grid)
+        return cls(grid, used, parts, matrices[used], offsets[used], middle[used], reach[used])
+
+    @property
+    def whole(self) -> bool:
+        """Whether every window is the whole image."""
+        return bool((np.ptp(self.parts, axis=1) == np.array(self.grid.sampled)[::-1]).all())
+
+
+def _seeing(
+    series: TiltSeries, region: Region, middle: NDArray[np.float64], reach: NDArray[np.float64], grid: ImageGrid
+) -> NDArray[np.int64]:
+    """Tilts whose image the region projects to, at least in part."""
+    first = grid.border / grid.step
+    last = (np.array(series.image_shape[::-1]) - 1 + grid.border) / grid.step
+    used = np.flatnonzero(((middle + reach >= first) & (middle - reach <= last)).all(1))
+    if len(used) == 0:
+        end = np.asarray(region.origin) + region.binning * (np.array(region.shape[::-1]) - 1)
+        raise UsageError(
+            f"no image sees the region from {_point(region.origin)} to {_point(end)} (x y z, bin-1 px); "
+            f"check --x0 --y0 --z0 and --w --h --d against `fourierrecon info`"
+        )
+    return used
+
+
+def _point(values: NDArray[np.float64] | tuple[float, float, float]) -> str:
+    return "(" + " ".join(f"{v:.6g}" for v in values) + ")"
+
+
+def _parts(middle: NDArray[np.float64], reach: NDArray[np.float64], grid: ImageGrid) -> NDArray[np.int64]:
+    """Parts of the prepared images that the region needs: all of it where that is most of the image."""
+    limits = np.array(grid.sampled)[::-1]
+    start = np.clip(np.floor(middle - reach - WINDOW_MARGIN), 0, limits - 1).astype(np.int64)
+    stop = np.clip(np.ceil(middle + reach + WINDOW_MARGIN) + 1, start + 1, limits).astype(np.int64)
+    for axis in range(2):
+        if (stop - start)[:, axis].max() > MOST * limits[axis]:
+            start[:, axis], stop[:, axis] = 0, limits[axis]
+    return np.stack([start, stop], axis=1)
