@@ -48,7 +48,7 @@ class AxisCorrection:
 
     def __init__(self, slices: Slices) -> None:
         self.slices = slices
-        depth, _, n_o = slices.shape
+        (_, depth), (_, n_o) = slices.box
         nz, no = slices.grid
         slope = np.abs(slices.lines[:, 3, 1] / _away(slices.lines[:, 2, 1]))
         self.limit = min(HEIGHT / (depth * max(float(slope.max()), 0.1)), STOP)

@@ -460,6 +460,48 @@ def test_reprojections_over_images_at_each_frequency(strategy: Weighting, ctf: b
     np.testing.assert_allclose(shared[1:-1] / there[1:-1], 1, atol=allowed)
 
 
+@cache
+def long_tomogram(axis: float) -> tuple[TiltSeries, Region, NDArray[np.float32]]:
+    """A tomogram that is long across the tilt axis, 36 of 48 voxels filled, and its volume with an SNR of 10."""
+    rng = np.random.default_rng(1)
+    centres = rng.uniform(0, 1, (800, 3)) * [150, 52, 36] + [25, 30, 6]
+    size = (200, 112, 48)
+    if axis > 45:
+        centres, size = centres[:, [1, 0, 2]], (112, 200, 48)
+    blobs = Gaussians(centres, rng.uniform(0.9, 3, 800), rng.uniform(0.5, 1.5, 800))
+    series = simulate(
+        blobs, size, image_shape=(112, 200), tilt_angles=list(TILTS), tilt_axis_angle=axis, pixel_size=8.0,
+        ctf=optics(41, 30000.0), snr=0.3, shifts=0.0, grey=0.0, n_threads=2,
+    ).series  # fmt: skip
+    region = Region.of(series)
+    return series, region, reconstruct(series, region, Wiener(10), n_threads=2).data
+
+
+@pytest.mark.parametrize("axis", [0.0, 85.3])
+@pytest.mark.parametrize(
+    ("across", "along_z", "allowed"),
+    [
+        # without room around them 0.27, 0.27, 0.45 and 0.19
+        ((60, 140), (0, 24), 0.03),
+        ((60, 140), (24, 48), 0.03),
+        ((84, 116), (8, 24), 0.04),
+        ((84, 116), (0, 48), 0.04),
+    ],
+)
+def test_a_part_is_that_of_the_whole(
+    axis: float, across: tuple[int, int], along_z: tuple[int, int], allowed: float
+) -> None:
+    series, whole, volume = long_tomogram(axis)
+    chosen = [slice(*along_z), slice(None), slice(*across)]
+    start, shape = [float(across[0]), 0.0], [along_z[1] - along_z[0], 112, across[1] - across[0]]
+    if axis > 45:
+        chosen, start, shape = [chosen[0], chosen[2], chosen[1]], start[::-1], [shape[0], shape[2], shape[1]]
+    origin = tuple(a + b for a, b in zip(whole.origin, (*start, float(along_z[0])), strict=True))
+    region = Region(origin, tuple(shape))  # type: ignore[arg-type]
+    part = reconstruct(series, region, Wiener(10), n_threads=2).data
+    assert relative_error(part, volume[tuple(chosen)]) < allowed
+
+
 # -- the registry ----------------------------------------------------------------------------------------------------
 
 
