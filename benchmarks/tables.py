@@ -17,6 +17,7 @@ import accuracy
 import halves
 import peers
 import process
+import quality
 import speed
 
 ROOT = Path(__file__).parents[1]
@@ -40,6 +41,7 @@ LAYOUTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "accuracy": accuracy.table,
     "halves": halves.table,
     "peers": peers.write_report,
+    "quality": quality.report,
 }
 
 

@@ -75,7 +75,7 @@ def reconstruct(
     volume
         ``.data`` is ``(z, y, x)``. With :class:`~fourierrecon.weighting.NoWeighting` the mean grey value of the images
         that see a voxel; otherwise a density whose sums along the beam are the images again (dark stays dark), to 5 %
-        for Wiener at a high SNR, 10 to 20 % for pre-weight. It is per voxel: twice the binning, twice the value.
+        for Wiener at a high SNR, 15 % for pre-weight. It is per voxel: twice the binning, twice the value.
 
     Raises
     ------

@@ -40,6 +40,25 @@ def test_what_is_missing_is_left_out(peers: ModuleType, monkeypatch: pytest.Monk
     assert "pip install finufft" in json.loads(record.read_text(encoding="utf-8"))["left_out"]["finufft"]
 
 
+@pytest.fixture
+def quality(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    return import_module("quality")
+
+
+def test_the_table_of_weightings(quality: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "quality.json"
+    chosen = ["--side", "48", "--scenes", "crowded", "--levels", "1", "--no_halves", "--methods", "SNR 10", "multiply"]
+    quality.main([*chosen, "--json", str(path)])
+    record = json.loads(path.read_text(encoding="utf-8"))
+    rows = {row["method"]: row for row in record["rows"]}
+    assert {"wiener, SNR 10", "none, CTF multiply", "wiener, CTF multiply"} <= set(rows)
+    # back-projection that nothing is divided in is blurred; all see the ribosomes, and where they are
+    assert rows["wiener, SNR 10"]["correlation"] > rows["none, CTF multiply"]["correlation"] + 0.1
+    assert min(row["match_white"] for row in rows.values()) > 4
+    assert "| wiener, SNR 10 |" in quality.report(record)
+
+
 def test_tables_on_the_pages_are_those_of_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
     tables = import_module("tables")

@@ -46,9 +46,12 @@ class Slices:
     matrices
         ``(n_tilts, 2, 3)``: image pixel of the window over voxel; rows (a, b), columns (p, o, z).
     offsets
-        ``(n_tilts, 2)``: window pixel (a, b) of the voxel (0, O // 2, D // 2) of (p, o, z).
+        ``(n_tilts, 2)``: window pixel (a, b) of the voxel at 0 along p, in the middle of the box along o and z.
     shape
         ``(D, P, O)``: voxels along z, p and o.
+    box
+        What the planes' grid is made for, along z and o: the first voxel, counted from that of the region, and the
+        number of voxels. The middle of the grid is the middle voxel of the box.
     period
         ``H'``: number of planes of the full grid, at least ``P`` plus what keeps images from wrapping into the region.
     row_length
@@ -62,10 +65,17 @@ class Slices:
     matrices: NDArray[np.float64]
     offsets: NDArray[np.float64]
     shape: tuple[int, int, int]
+    box: tuple[tuple[int, int], tuple[int, int]]
     period: int
     row_length: int
     width: int
     oversampling: tuple[float, float]
+
+    @property
+    def middle(self) -> tuple[int, int]:
+        """Voxel of the region, along z and o, in the middle of the grid."""
+        (first_z, n_z), (first_o, n_o) = self.box
+        return first_z + n_z // 2, first_o + n_o // 2
 
     @cached_property
     def n_planes(self) -> int:
@@ -82,15 +92,15 @@ class Slices:
         """Cells of a plane ``(Nz, No)``."""
         least = 4 * self.width
         return (
-            fast_length(max(self.oversampling[0] * self.shape[0], least)),
-            fast_length(max(self.oversampling[1] * self.shape[2], least)),
+            fast_length(max(self.oversampling[0] * self.box[0][1], least)),
+            fast_length(max(self.oversampling[1] * self.box[1][1], least)),
         )
 
     @cached_property
     def kernels(self) -> tuple[GriddingKernel, GriddingKernel]:
         """Kernels along z and o."""
         nz, no = self.grid
-        return GriddingKernel(self.width, nz / self.shape[0]), GriddingKernel(self.width, no / self.shape[2])
+        return GriddingKernel(self.width, nz / self.box[0][1]), GriddingKernel(self.width, no / self.box[1][1])
 
     @cached_property
     def lines(self) -> NDArray[np.float64]:

@@ -30,10 +30,11 @@ HEIGHT = 6.0
 FADE = 4.0
 #: Columns along z over those that the band reaches: what is lost is 2 % of the correction (half of that with 3).
 ROOM = 2
-#: Squared CTF below which samples are left as they are: what they lack there is mostly noise, and would be amplified.
-WEAK = 0.02
+#: Squared CTF below which samples are left as they are: there, what they lack would amplify noise. It is less than that
+#: of the amplitude contrast (0.07² and more), which is all that images have at the lowest frequencies.
+WEAK = 0.002
 #: Added to the weights: this division is no filter and needs only to stay finite.
-FLOOR = 0.01
+FLOOR = 1e-4
 
 
 class AxisCorrection:
@@ -47,7 +48,7 @@ class AxisCorrection:
 
     def __init__(self, slices: Slices) -> None:
         self.slices = slices
-        depth, _, n_o = slices.shape
+        (_, depth), (_, n_o) = slices.box
         nz, no = slices.grid
         slope = np.abs(slices.lines[:, 3, 1] / _away(slices.lines[:, 2, 1]))
         self.limit = min(HEIGHT / (depth * max(float(slope.max()), 0.1)), STOP)

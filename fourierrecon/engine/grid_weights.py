@@ -48,8 +48,8 @@ def sample_counts(slices: Slices) -> Real:
     nz, no = slices.grid
     kz, ko = slices.kernels
     cells = float(kz.transform(np.zeros(1))[0] * ko.transform(np.zeros(1))[0])
-    by_depth = np.abs(slices.lines[:, 2, 1]) / slices.shape[0]
-    by_breadth = np.abs(slices.lines[:, 3, 1]) / slices.shape[2]
+    by_depth = np.abs(slices.lines[:, 2, 1]) / slices.box[0][1]
+    by_breadth = np.abs(slices.lines[:, 3, 1]) / slices.box[1][1]
     return (np.maximum(by_depth, by_breadth) * (nz * no / cells)).astype(np.float32)
 
 

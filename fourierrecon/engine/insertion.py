@@ -88,7 +88,7 @@ def insert_plane(
     at
         Row of the plane in there.
     """
-    depth, _, n_o = slices.shape
+    depth = slices.shape[0]
     nz, no = slices.grid
     low, high = _rows_in_use(slices, j)
     # near the middle plane lines may run over the border of the periodic grid: then all rows are one block
@@ -121,11 +121,11 @@ def insert_plane(
                 _frequencies(first - PAD - no // 2, j / slices.period, nz, no, 1 / work.voxel_size, frequency)
                 normalise(data, work.weights[used], frequency)
         fft.transform_rows(data[:, PAD : PAD + nz])
-        _transpose(data, PAD + nz // 2 - depth // 2, gains[0], work.turned, first - PAD)
+        _transpose(data, PAD + nz // 2 - slices.middle[0], gains[0], work.turned, first - PAD)
     for z in range(0, depth, 32):
         rows = work.turned[z : z + 32]
         fft.transform_rows(rows)
-        _store(rows, no // 2 - n_o // 2, gains[1], planes[z : z + 32], at)
+        _store(rows, no // 2 - slices.middle[1], gains[1], planes[z : z + 32], at)
 
 
 def _rows_in_use(slices: Slices, j: int) -> tuple[int, int]:

@@ -138,7 +138,7 @@ class Plan:
         return cls(
             slices=slices,
             sampling=windows.grid,
-            views=TiltViews(series.projections[:, :2, :3], region.shape[0], voxel_size, transfer.ctf, transfer),
+            views=TiltViews(series.projections[:, :2, :3], view.box[0][1], voxel_size, transfer.ctf, transfer),
             used=windows.used,
             windows=windows.parts,
             along=along,
@@ -215,11 +215,11 @@ def _choose_windows(
     coarsest = max([binning, *_others(binning, settings.binnings)])
     if filtered and binning < 1.01 and not weighting.divides_by_count:
         grid = preprocess.sampling(shape, binning, mask, spread, filtered, True, coarsest)
-        windows = Windows.of(series, region, view, grid)
+        windows = Windows.of(series, region, view, grid, weighting.uses_weights)
         if windows.whole:
             return True, windows
     grid = preprocess.sampling(shape, binning, mask, spread, filtered, False, coarsest)
-    return False, Windows.of(series, region, view, grid)
+    return False, Windows.of(series, region, view, grid, weighting.uses_weights)
 
 
 def _choose_slices(
@@ -254,7 +254,9 @@ def _choose_slices(
     # both lengths also set memory and the number of samples: the shortest length with factors up to 7
     period = fast_length(least, (2, 3, 5, 7))
     row_length = fast_length(max(float(apart[:, 1].max()), float(size[:, 1].max()) + spread), (2, 3, 5, 7))
-    centre = offsets - start + m[:, :, 1] * (n_o // 2) + m[:, :, 2] * (depth // 2)
+    box = view.box if weighting.uses_weights else ((0, depth), (0, n_o))
+    (first_z, n_z), (first_o, n_across) = box
+    centre = offsets - start + m[:, :, 1] * (first_o + n_across // 2) + m[:, :, 2] * (first_z + n_z // 2)
     centre[:, 0] -= size[:, 0] // 2
     taps, oversampling = PRECISIONS[precision]
     plane_taps, plane_oversampling = WEIGHTED_KERNEL if weighting.uses_weights else (taps, (oversampling,) * 2)
@@ -262,6 +264,7 @@ def _choose_slices(
         matrices=m,
         offsets=centre,
         shape=view.shape,
+        box=box,
         period=period,
         row_length=row_length,
         width=plane_taps,

@@ -76,12 +76,13 @@ def _deapodisation(s: Slices, weighted: bool) -> tuple[Real, Real]:
     nz, no = s.grid
     depth, _, n_o = s.shape
     gains = []
-    for kernel, n, length in zip(s.kernels, (depth, n_o), (nz, no), strict=True):
+    for kernel, (first, n), kept, length in zip(s.kernels, s.box, (depth, n_o), (nz, no), strict=True):
         gain = kernel.deapodisation(n, length)
         if weighted:
             # normalised by weights that went through the same kernel; the sum over cells is an integral
             gain = gain * float(kernel.transform(np.zeros(1))[0]) / length
-        gains.append(gain * np.where((np.arange(n) - n // 2) % 2, -1, 1))
+        gain = gain * np.where((np.arange(n) - n // 2) % 2, -1, 1)
+        gains.append(gain[-first : kept - first])  # of the box, what was asked for
     if weighted:
         gains[0] = gains[0] / s.period
     return gains[0].astype(np.float32), gains[1].astype(np.float32)

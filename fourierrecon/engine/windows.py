@@ -33,12 +33,18 @@ class View:
         1: p is y (tilt axis near y); 0: p is x.
     shape
         ``(D, P, O)``: voxels along z, p and o.
+    box
+        What weights must be made for, along z and o: the first voxel, 0 or before that of the region, and the number.
+    part
+        The tomogram goes on outside of the region.
     """
 
     per_voxel: NDArray[np.float64]
     pixel_zero: NDArray[np.float64]
     plane_axis: int
     shape: tuple[int, int, int]
+    box: tuple[tuple[int, int], tuple[int, int]]
+    part: bool
 
     @classmethod
     def of(cls, series: TiltSeries, region: Region) -> View:
@@ -48,7 +54,9 @@ class View:
         plane_axis = int(np.argmax(np.abs(a[:, :, :2]).max(1).min(0)))
         order = np.array([plane_axis, 1 - plane_axis, 2])
         shape = region.shape[0], region.shape[2 - plane_axis], region.shape[1 + plane_axis]
-        return cls(a[:, :, order] * region.binning, pixel_zero, plane_axis, shape)
+        along_z, across, along = _box(series, region, plane_axis)
+        part = (along_z, across, along) != tuple((0, n) for n in (shape[0], shape[2], shape[1]))
+        return cls(a[:, :, order] * region.binning, pixel_zero, plane_axis, shape, (along_z, across), part)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -78,8 +86,8 @@ class Windows:
     reach: NDArray[np.float64]
 
     @classmethod
-    def of(cls, series: TiltSeries, region: Region, view: View, grid: ImageGrid) -> Windows:
-        """Find the windows of a region in the images of a tilt series.
+    def of(cls, series: TiltSeries, region: Region, view: View, grid: ImageGrid, padded: bool) -> Windows:
+        """Find the windows of a region, or of the box about it (``padded``), in the images of a tilt series.
 
         Raises
         ------
@@ -91,6 +99,13 @@ class Windows:
         offsets = (view.pixel_zero + grid.border) / grid.step
         middle, reach = offsets + matrices @ (last / 2), np.abs(matrices) @ (last / 2)
         used = _seeing(series, region, middle, reach, grid)
+        if padded:
+            (first_z, n_z), (first_o, n_o) = view.box
+            last = np.array([view.shape[1], n_o, n_z]) - 1
+            middle = offsets + matrices @ (np.array([0, first_o, first_z]) + last / 2)
+            reach = np.abs(matrices) @ (last / 2)
+            if view.part:
+                reach = reach + n_z  # what is divided by weights reaches as far along the planes' axis, too
         parts = _parts(middle[used], reach[used], grid)
         return cls(
             grid=grid,
@@ -106,6 +121,38 @@ class Windows:
     def whole(self) -> bool:
         """Whether every window is the whole image."""
         return bool((np.ptp(self.parts, axis=1) == np.array(self.grid.sampled)[::-1]).all())
+
+
+def _box(series: TiltSeries, region: Region, plane_axis: int) -> tuple[tuple[int, int], ...]:
+    """Give what a part of a tomogram needs around it to come out as in the whole, along z and across the planes.
+
+    What a slice weighs depends on the depth of the specimen, and streaks reach as far across the tilt axis as it is
+    deep. Nothing is added beyond the tomogram, nor where the series does not tell its size.
+
+    Parameters
+    ----------
+    series, region
+        The tomogram, and what is wanted of it.
+    plane_axis
+        World axis across the planes: 0 for x, 1 for y.
+
+    Returns
+    -------
+    The first voxel, counted from that of the region, and the number of voxels; along z, o and p.
+    """
+    depth, n_o, n_p = region.shape[0], region.shape[1 + plane_axis], region.shape[2 - plane_axis]
+    if series.size is None:
+        return (0, depth), (0, n_o), (0, n_p)
+    whole = Region.of(series, binning=region.binning)
+
+    def beyond(axis: int, n: int, limit: float) -> tuple[int, int]:
+        before = (region.origin[axis] - whole.origin[axis]) / region.binning
+        after = whole.shape[2 - axis] - n - before
+        first, last = (round(min(max(room, 0.0), limit)) for room in (before, after))
+        return -first, first + n + last
+
+    along_z = beyond(2, depth, np.inf)
+    return along_z, beyond(1 - plane_axis, n_o, along_z[1]), beyond(plane_axis, n_p, along_z[1])
 
 
 def _seeing(

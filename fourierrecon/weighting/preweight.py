@@ -16,18 +16,23 @@ from fourierrecon.transfer import PER_CYCLE
 from fourierrecon.weighting.base import TiltViews, Weighting, register
 from fourierrecon.weighting.snr import AUTO, STATED, STEP, Auto, Snr, SnrCurve, read_snr, snr_words
 
+#: Cosine of the steepest tilt for which a specimen is a slab: no beam runs along one for ever.
+STEEPEST = 0.1
+
 
 @register
 @dataclass(frozen=True)
 class PreWeight(Weighting):
-    """Multiply each image by ``1 / (N (sum_g tri(z_g) CTF_g² + 1/SNR))`` (``--pre_weight``).
+    """Multiply each image by ``cos(tilt) / (N (sum_g tri(z_g) CTF_g² + 1/SNR))`` (``--pre_weight``).
 
-    ``z_g`` is the distance of a Fourier point of the image from the central slice of image ``g``, in units of one over
-    the thickness of the specimen: two slices carry the same information where they are nearer than that.
+    The specimen is a slab ``N`` voxels thick, so it is smooth in Fourier space along kz, over ``1/N``: two slices carry
+    the same information where they are nearer than that along kz. ``z_g = N |n_g . k| / |n_g,z|`` is that distance
+    of a Fourier point ``k`` of the image from the central slice of image ``g``, whose beam is ``n_g``;
     ``tri(z) = max(0, 1 - |z|)``; the sum includes the image itself. Frequencies are true frequencies, so images need
     not be square (RELION's filter counts indices). Linear in the images, hence exact under any tiling of the volume:
-    the choice for large tomograms. The factor ``1/N`` (thickness in voxels) makes the volume a density: its
-    projections are the images again, up to 10 to 20 %, since the triangle only models how much slices share.
+    the choice for large tomograms. A beam crosses ``N / cos(tilt)`` voxels of the slab. The factor ``cos(tilt) / N``
+    therefore makes the volume a density: its projections are the images again, up to 15 %, since the triangle only
+    models how much slices share.
 
     Parameters
     ----------
@@ -75,8 +80,9 @@ class PreWeight(Weighting):
         slices = views.matrices
         normals = np.cross(slices[:, 0], slices[:, 1])
         normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+        cosines = np.maximum(np.abs(normals[:, 2]), STEEPEST)
         # z_g and the frequency in image g are linear in the frequency of this image
-        distance = thickness * (normals @ slices[tilt].T)
+        distance = thickness / cosines[:, None] * (normals @ slices[tilt].T)
         into = np.linalg.solve(slices @ slices.transpose(0, 2, 1), slices @ slices[tilt].T)
         seen = views.transfers
         phases = np.stack([seen.phases(g, views.voxel_size) for g in range(len(slices))])
@@ -92,7 +98,7 @@ class PreWeight(Weighting):
             np.maximum(curve.noise[places], np.float32(1e-6), out=factors)
         _filter(
             frequency_x.ravel(), frequency_y.ravel(), distance, into, phases, seen.form, seen.weighs_ctf,
-            views.envelopes, PER_CYCLE, 1 / thickness, factors,
+            views.envelopes, PER_CYCLE, cosines[tilt] / thickness, factors,
         )  # fmt: skip
         return factors
 

@@ -1,0 +1,183 @@
+"""Ways to reconstruct that `quality.py` compares: those of this package, and what else there is on PyPI."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourierrecon import Region, TiltSeries, reconstruct
+from fourierrecon.ctf import contrast_transfer
+from fourierrecon.engine.signal_to_noise import with_snr
+from fourierrecon.transfer import Correction
+from fourierrecon.weighting import available, from_text
+
+Images = NDArray[np.float32]
+#: Reconstructs a tilt series in a region, and gives ``(z, y, x)``.
+Run = Callable[[TiltSeries, Region], Images]
+#: Iterations of SIRT and of CGLS.
+SIRT, CGLS = 20, 5
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to reconstruct.
+
+    Parameters
+    ----------
+    name
+        In the table.
+    prepare
+        Gives the call for one tilt series, that also serves for its halves.
+    needs
+        Modules beyond those of this package.
+    weighting
+        Name of the weighting, where it is this package's.
+    slow
+        Not for thick specimens.
+    """
+
+    name: str
+    prepare: Callable[[TiltSeries, Region], Run]
+    needs: tuple[str, ...] = ()
+    weighting: str = ""
+    slow: bool = False
+
+    @property
+    def missing(self) -> str:
+        """Say why it cannot be run, or nothing."""
+        if self.weighting and self.weighting not in available():
+            return f"weighting {self.weighting} is not there"
+        absent = [name for name in self.needs if find_spec(name) is None]
+        return f"{', '.join(absent)} not installed" if absent else ""
+
+
+@dataclass(frozen=True)
+class Ours:
+    """This package with some options; what is measured comes from the whole series, for its halves as well."""
+
+    text: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(self, series: TiltSeries, region: Region) -> Run:
+        """Measure what the weighting leaves open."""
+        mode = self.options.get("ctf_mode") if series.ctf is not None else "none"
+        correction = Correction(mode, self.options.get("exposure"), self.options.get("tilt_weight"))
+        weighting = with_snr(from_text(self.text), series, region.binning, correction=correction)
+        options = {**self.options, "ctf_mode": mode}
+        return lambda some, where: reconstruct(some, where, weighting, **options).data
+
+
+def phase_flipped(series: TiltSeries) -> Images:
+    """Multiply the images with the signs of their CTFs: what programs without a CTF are given."""
+    height, width = series.image_shape
+    padded = 2 * height, 2 * width
+    fy, fx = np.fft.fftfreq(padded[0], series.pixel_size)[:, None], np.fft.rfftfreq(padded[1], series.pixel_size)
+    out = np.empty((series.n_tilts, height, width), np.float32)
+    for tilt in range(series.n_tilts):
+        image = np.asarray(series.images[tilt], float)
+        image = np.pad(image - image.mean(), ((0, height), (0, width)))
+        sign = np.sign(contrast_transfer(series.ctf, tilt, fx, fy)) if series.ctf is not None else 1.0
+        out[tilt] = np.fft.irfft2(np.fft.rfft2(image) * sign, padded)[:height, :width]
+    return out
+
+
+def _sections(series: TiltSeries, region: Region) -> tuple[Images, NDArray[np.float64], tuple[int, int, int]]:
+    """Give sinograms ``(rows, n_tilts, columns)`` of odd width about the axis, angles in radians, and ``(row, D, W)``.
+
+    The axis must lie along y, without shifts; region and images have the same middle.
+    """
+    a = series.projections[:, :2, :3]
+    if np.abs(a[:, [0, 1, 1, 1], [1, 0, 1, 2]] - [0, 0, 1, 0]).max() > 1e-6:
+        raise ValueError("only tilts about y, without shifts")
+    images = phase_flipped(series)
+    depth, height, width = region.shape
+    row = (images.shape[1] - height) // 2
+    sinograms = np.pad(images[:, row : row + height], ((0, 0), (0, 0), (0, 1))).transpose(1, 0, 2)
+    return np.ascontiguousarray(sinograms), np.arctan2(-a[:, 0, 2], a[:, 0, 0]), (row, depth, width)
+
+
+def with_iradon(series: TiltSeries, region: Region) -> Images:
+    """Filtered back-projection of scikit-image, section by section."""
+    iradon: Any = import_module("skimage.transform").iradon
+    sinograms, angles, (_, depth, width) = _sections(series, region)
+    side = max(sinograms.shape[2], depth + 1)
+    z, x = side // 2 - depth // 2, side // 2 - width // 2
+    volume = np.empty(region.shape, np.float32)
+    for y, sinogram in enumerate(sinograms):
+        section = iradon(sinogram.T, np.degrees(angles), output_size=side, filter_name="ramp", circle=False)
+        volume[:, y] = section[z : z + depth, x : x + width]
+    return volume
+
+
+def with_astra(kind: str, iterations: int) -> Run:
+    """Give one of ASTRA's algorithms on the CPU, section by section."""
+
+    def run(series: TiltSeries, region: Region) -> Images:
+        astra: Any = import_module("astra")
+        sinograms, angles, (_, depth, width) = _sections(series, region)
+        columns = sinograms.shape[2]
+        inside = columns // 2 - width // 2
+        grid = astra.create_vol_geom(depth + 1, columns)
+        beams = astra.create_proj_geom("parallel", 1.0, columns, angles)
+        projector = astra.create_projector("linear", beams, grid)
+        volume = np.empty(region.shape, np.float32)
+        for y, sinogram in enumerate(sinograms):
+            data = astra.data2d.create("-sino", beams, sinogram)
+            target = astra.data2d.create("-vol", grid)
+            settings = {"ProjectorId": projector, "ProjectionDataId": data, "ReconstructionDataId": target}
+            algorithm = astra.algorithm.create({"type": kind, **settings})
+            astra.algorithm.run(algorithm, iterations)
+            volume[:, y] = astra.data2d.get(target)[:depth, inside : inside + width]
+            astra.algorithm.delete(algorithm)
+            astra.data2d.delete([data, target])
+        astra.projector.delete(projector)
+        return volume
+
+    return run
+
+
+def _ours(name: str, text: str, **options: Any) -> Method:
+    return Method(name, Ours(text, options), weighting=text.partition(":")[0])
+
+
+def _peer(name: str, run: Run, *needs: str, slow: bool = False) -> Method:
+    return Method(name, lambda series, region: run, needs, slow=slow)
+
+
+#: The default first.
+METHODS = [
+    _ours("wiener (default)", "wiener"),
+    _ours("wiener, exposure grant", "wiener", exposure="grant"),
+    _ours("wiener, exposure bfactor", "wiener", exposure="bfactor"),
+    _ours("wiener, tilt weight cos", "wiener", tilt_weight="cos"),
+    _ours("wiener, SNR 10", "wiener:snr=10"),
+    _ours("wiener, SNR 100", "wiener:snr=100"),
+    _ours("wiener, SNR 1000", "wiener:snr=1000"),
+    _ours("wiener, CTF multiply", "wiener", ctf_mode="multiply"),
+    _ours("wiener, CTF phase-flip", "wiener", ctf_mode="phase-flip"),
+    _ours("wiener, CTF first-peak", "wiener", ctf_mode="first-peak"),
+    _ours("wiener, CTF none", "wiener", ctf_mode="none"),
+    _ours("pre-weight", "preweight"),
+    _ours("pre-weight, SNR 10", "preweight:snr=10"),
+    _ours("none, CTF multiply", "none"),
+    _ours("none, CTF phase-flip", "none", ctf_mode="phase-flip"),
+    _ours("ramp, CTF phase-flip", "ramp", ctf_mode="phase-flip"),
+    _ours("sirtlike:10, CTF phase-flip", "sirtlike:iterations=10", ctf_mode="phase-flip"),
+    _ours("exact, CTF phase-flip", "exact", ctf_mode="phase-flip"),
+    _peer("scikit-image iradon (WBP)", with_iradon, "skimage"),
+    _peer("ASTRA FBP", with_astra("FBP", 1), "astra"),
+    _peer(f"ASTRA SIRT, {SIRT}", with_astra("SIRT", SIRT), "astra", slow=True),
+    _peer(f"ASTRA CGLS, {CGLS}", with_astra("CGLS", CGLS), "astra", slow=True),
+]
+#: What users have as well and is not run: it says why.
+LEFT_OUT = {
+    "torch-tomogram": "needs torch; it divides by gridded weights as `wiener` with a large SNR does, see `peers.py`",
+    "warpylib": "needs torch",
+    "tomo-toolshed": "needs torch",
+}
