@@ -174,6 +174,7 @@ def _start_local(cluster: Cluster, recipe: Recipe, distributed: Any) -> Iterator
         memory_limit="auto" if recipe.settings.memory is None else 0,
         host="127.0.0.1",
         dashboard_address=None,
+        scheduler_kwargs={"dashboard_address": ":0"},  # any free port: another one of Dask may have the usual port 8787
         silence_logs=logging.CRITICAL,
         preload=[*dask.config.get("distributed.worker.preload"), cluster_work.__name__],
     ) as local:
