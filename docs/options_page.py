@@ -50,6 +50,14 @@ def tables(parameters: Iterable[Any]) -> str:
     )
 
 
+def text(help: str) -> str:
+    """Give the text of a command; examples, which begin with a control character in the help, become code."""
+    paragraphs = help.split("\n\n")
+    return "\n\n".join(
+        f"```sh\n{part.lstrip(chr(8)).strip()}\n```" if part.startswith("\b") else part for part in paragraphs
+    )
+
+
 def page() -> str:
     """Give the whole page."""
     commands: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
@@ -60,7 +68,7 @@ def page() -> str:
         said = {p.opts[0]: row(p) for p in own}
         # a command that takes all of another one's options needs only its own said
         same = [other for other, rows in seen.items() if len(rows) > 9 and rows.keys() <= said.keys()]
-        parts.append(f"## {name}\n\n{command.help}\n")
+        parts.append(f"## {name}\n\n{text(command.help)}\n")
         if same:
             parts.append(f"All options of `{same[0]}`, and:\n")
             own = [p for p in own if seen[same[0]].get(p.opts[0]) != row(p)]

@@ -77,7 +77,7 @@ def kernel_coefficients(ctf: CtfParameters | None, tilt: int, voxel_size: float)
     Parameters
     ----------
     ctf
-        None gives the function that is 1 everywhere.
+        Optics and defocus; None gives the function that is 1 everywhere.
     tilt
         0-based number of the tilt.
     voxel_size

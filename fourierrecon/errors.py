@@ -4,10 +4,10 @@ import errno
 
 from fourierrecon.text import shortened, visible
 
-#: What to say where memory runs out.
+#: Message for the end of memory, with its remedies.
 OUT_OF_MEMORY = (
-    "out of memory; use --memory (scratch files take over), fewer threads (--j), a larger --bin or a smaller region "
-    "(--w --h --d)"
+    "out of memory; set memory=... (scratch files take over), or use fewer threads (n_threads=...), a larger "
+    "binning=... or a smaller region (size=...)"
 )
 
 

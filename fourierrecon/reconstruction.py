@@ -36,7 +36,7 @@ from fourierrecon.engine.task import Task, prepare
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.region import Region
 from fourierrecon.io.volumes.formats import check_volume_writable, end_bytes, is_zarr, writing_volume
-from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.tilt_series import ImagesInFiles, TiltSeries
 from fourierrecon.transfer import Correction, Transfer
 from fourierrecon.volume import SlabWriter, Volume
 from fourierrecon.weighting import Weighting, read_weighting
@@ -109,7 +109,7 @@ def reconstruct_many(orders: Sequence[VolumeOrder], settings: Settings) -> None:
     Parameters
     ----------
     orders
-        What is wanted.
+        The volumes that are wanted.
     settings
         How to reconstruct.
 
@@ -285,7 +285,7 @@ def _region(series: TiltSeries, region: Region | None, binning: float | None) ->
 
 def _keep_inputs(path: Path, series: TiltSeries) -> None:
     """Refuse to write over a file that the tilt series comes from."""
-    sections = getattr(series.images, "sections", None) or []
+    sections = series.images.sections if isinstance(series.images, ImagesInFiles) else ()
     for source in {str(file) for file, _ in sections} | ({series.source} if series.source else set()):
         if path.exists() and Path(source).exists() and path.samefile(source):
             raise UsageError(f"{path} is an input of tilt series {series.name}; choose another path for the volume")

@@ -9,25 +9,6 @@ from shlex import quote
 LONGEST_WORD, LONGEST = 400, 1500
 #: What a spreadsheet takes for the beginning of a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-#: Options of the command line that stand for arguments of the library.
-OPTIONS = {
-    "name": "--tn",
-    "stack": "--stack",
-    "pixel_size": "--angpix",
-    "mdoc": "--mdoc",
-    "voltage": "--voltage",
-    "spherical_aberration": "--Cs",
-    "amplitude_contrast": "--Q0",
-    "size": "--w --h --d",
-    "like": "--like",
-    "tilt_angle": "--tiltangle_offset",
-    "x_tilt": "--x_tilt",
-    "z_shift": "--z_shift",
-    "voxel_size": "--angpix",
-    "source": "--from",
-    "version": "--as",
-    "rotations_only": "--rotations_only",
-}
 
 
 def visible(text: str, *, lines: bool = False) -> str:
@@ -88,27 +69,15 @@ def _middle_out(text: str, longest: int) -> str:
     return text if len(text) <= longest else f"{text[:kept]}…{text[-kept:]}"
 
 
-def in_options(message: str) -> str:
-    """Name the options of the command line where the library names its arguments: ``pixel_size=...``, ``mdoc=FILE``.
-
-    Parameters
-    ----------
-    message
-        Of an error or a warning.
-    """
-    arguments = re.compile(rf"(?<![\w/.])({'|'.join(OPTIONS)})=(\.\.\.|True\b|(?=\S))")
-    return arguments.sub(lambda found: OPTIONS[found[1]] + (" " if found[2] == "" else ""), message)
-
-
 def in_one_line(message: str) -> str:
-    """Give what the library warns of as the command line says it.
+    """Give a message as one line that every terminal can show.
 
     Parameters
     ----------
     message
-        Of a warning.
+        Text of a warning.
     """
-    return in_options(visible(shortened(" ".join(message.split()))))
+    return visible(shortened(" ".join(message.split())))
 
 
 def cell(text: str) -> str:

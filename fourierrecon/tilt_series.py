@@ -12,11 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from fourierrecon.errors import DataError, UsageError
 
-#: What exceeds these is a mistake: kV, mm, Å, degrees (of defocus and phase; turns may add up), and factors.
+#: Largest voltage (kV), aberration (mm), defocus (Å), angle of defocus or phase (degrees; turns may add up) and scale.
 MOST_VOLTAGE, MOST_ABERRATION, MOST_DEFOCUS, MOST_ANGLE, MOST_SCALE = 1e4, 1e3, 1e6, 1e3, 1e3
-#: Likewise B-factors, Å², and those per exposure, Å² per e⁻/Å².
+#: Largest B-factors, Å², and B-factors per exposure, Å² per e⁻/Å².
 MOST_B_FACTOR, MOST_B_PER_EXPOSURE = 1e6, 1e3
-#: Likewise tilt angles, and those of the tilt axis, degrees.
+#: Largest tilt angles, also of the tilt axis, degrees.
 MOST_TILT = 360.0
 #: ``rlnTomoHand`` where a source does not tell it: RELION's default, what its import writes for IMOD and AreTomo.
 USUAL_HAND = -1
@@ -96,7 +96,7 @@ class CtfParameters:
     defocus_angle
         Angle of ``defocus_u`` from the image's x towards its y, degrees, ``(n_tilts,)``.
     phase_shift
-        Of a phase plate, degrees, ``(n_tilts,)``.
+        Phase shift of a phase plate, degrees, ``(n_tilts,)``.
     scale
         Factor on the whole function (``rlnCtfScalefactor``), ``(n_tilts,)``.
     b_factor
@@ -195,7 +195,7 @@ class TiltSeries:
         ``(n_tilts, 4, 4)``: world point (bin-1 pixels) to image pixel, ``(u, v) = (P X)[:2]``, pixel
         centres at integers, 0-based.
     pixel_size
-        Of the images as given, Å.
+        Pixel size of the images as given, Å.
     name
         Name of the tomogram.
     ctf
@@ -203,7 +203,8 @@ class TiltSeries:
     exposure
         Electron exposure before each image, e⁻/Å², ``(n_tilts,)``, if known.
     tilt_angles
-        Degrees, ``(n_tilts,)``; default: read off the projection matrices. For display only.
+        Tilt angles, degrees, ``(n_tilts,)``; default: read off the projection matrices. Weights by tilt, corrections
+        of the alignment and messages use them; positions come from the matrices alone.
     size
         ``(width, height, depth)`` of the tomogram in bin-1 pixels, if known.
     world_origin
@@ -213,7 +214,7 @@ class TiltSeries:
         World coordinates ``(x, y, z)`` of the rotation centre where the frame hangs on the tomogram's
         size (RELION 5); None where the matrices carry their frame with them (RELION 4).
     coordinate_frame
-        What to tell the user about the coordinate frame.
+        Text about the coordinate frame, for the user.
     source
         File that the series was read from, for messages.
     ctf_missing
@@ -368,14 +369,14 @@ def tilt_angles_of(projections: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     beams = np.cross(projections[:, 0, :3], projections[:, 1, :3])
     beams /= np.linalg.norm(beams, axis=1, keepdims=True)
-    # an image that is seen from behind is that of the same beam
+    # an image seen from behind has the same beam
     beams *= -1 if beams[np.argmax(np.abs(beams[:, 2])), 2] < 0 else 1
     _, spread, directions = np.linalg.svd(beams)
     axis, told = directions[2], len(beams) > 1 and spread[1] > 0.02 * np.sqrt(len(beams))
     if len(beams) > 2:
         told = told and spread[2] < spread[1] / 3
     if not told or abs(axis[2]) > 0.9:
-        # beams that are next to each other, or all over the place, do not tell the axis: x or y, from which they turn
+        # beams close together, or in all directions, do not define the axis: take x or y, about which they turn most
         steep = np.abs(beams[:, :2]).sum(0)
         sines = -beams[:, 0] if steep[0] >= steep[1] else -beams[:, 1]
         return np.asarray(np.degrees(np.arcsin(np.clip(sines, -1, 1))))

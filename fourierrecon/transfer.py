@@ -11,7 +11,7 @@ middle of an image: that before it, and half of its own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -71,13 +71,13 @@ class Correction:
     tilt_weight: str | None = None
 
     def __post_init__(self) -> None:
-        for option, value, known in (
-            ("--ctf_mode", self.ctf_mode, CTF_MODES),
-            ("--exposure", self.exposure, EXPOSURES),
-            ("--tilt_weight", self.tilt_weight, TILT_WEIGHTS),
+        for argument, value, known in (
+            ("ctf_mode", self.ctf_mode, CTF_MODES),
+            ("exposure", self.exposure, EXPOSURES),
+            ("tilt_weight", self.tilt_weight, TILT_WEIGHTS),
         ):
             if value is not None and value not in known:
-                raise UsageError(f"{option} {value}: unknown; available: {', '.join(known)}")
+                raise UsageError(f'{argument}="{value}": unknown; available: {", ".join(known)}')
 
     def words(self, divides: bool) -> str:
         """What is asked for, in words, with a weighting that divides by something or not."""
@@ -93,7 +93,7 @@ class Correction:
     def of(
         cls, ctf: bool = True, ctf_mode: str | None = None, exposure: str | None = None, tilt_weight: str | None = None
     ) -> Correction:
-        """Give what ``--ctf/--noctf`` and the options by name come to.
+        """Combine the switch ``ctf`` with the modes by name.
 
         Raises
         ------
@@ -101,7 +101,7 @@ class Correction:
             If a name is unknown, or a mode is given for a CTF that is switched off.
         """
         if not ctf and ctf_mode not in (None, "none"):
-            raise UsageError(f"--noctf and --ctf_mode {ctf_mode} exclude each other; give one of them")
+            raise UsageError(f'ctf=False and ctf_mode="{ctf_mode}" exclude each other; give one of them')
         return cls(ctf_mode if ctf else "none", exposure, tilt_weight)
 
 
@@ -128,6 +128,7 @@ class Transfer:
     ctf: CtfParameters | None
     scale: NDArray[np.float64]
     damping: NDArray[np.float64]
+    _: KW_ONLY
     exposure: str = "none"
     tilt_weight: str = "none"
 
@@ -138,9 +139,9 @@ class Transfer:
         Parameters
         ----------
         series
-            Its optics, exposures and geometry.
+            Tilt series with optics, exposures and geometry.
         correction
-            What is asked for.
+            The correction that is asked for.
         divides
             The weighting divides by something, so that there can be a CTF² in it.
 
@@ -154,15 +155,15 @@ class Transfer:
         mode = correction.ctf_mode or ("wiener" if divides else "multiply")
         if mode in ("wiener", "first-peak") and not divides:
             raise UsageError(
-                f"--ctf_mode {mode} divides by CTF², and plain back-projection (none) divides by nothing; choose "
-                f"--ctf_mode multiply, phase-flip or none, or another weighting"
+                f'ctf_mode="{mode}" divides by CTF², and plain back-projection (none) divides by nothing; choose '
+                f'ctf_mode="multiply", phase-flip or none, or another weighting'
             )
         ctf = None if mode == "none" else series.ctf
         where = series.source or series.name
         if mode != "none" and ctf is None:
             raise DataError(
                 f"{where}: the CTF needs {', '.join(series.ctf_missing) or 'defocus and optics'}; "
-                f"add what is missing, or switch the CTF off (--noctf, ctf=False)"
+                f"add what is missing, or switch the CTF off (ctf=False)"
             )
         n = series.n_tilts
         scale = np.ones(n) if ctf is None else ctf.scale.copy()
@@ -182,7 +183,7 @@ class Transfer:
             damping[:, 0] += per * accumulated(series)
         elif exposure == "grant":
             damping[:, 1] = accumulated(series) / _by_voltage(series)
-        return cls(mode, ctf, scale, damping, exposure, weight)
+        return cls(mode, ctf, scale, damping, exposure=exposure, tilt_weight=weight)
 
     @classmethod
     def plain(cls, n_tilts: int, ctf: CtfParameters | None = None) -> Transfer:
@@ -230,7 +231,7 @@ class Transfer:
         b, exposure = self.damping[tilt]
         if b == exposure == 0:
             return np.ones_like(q)
-        inverse = np.zeros_like(q)  # of the critical exposure
+        inverse = np.zeros_like(q)  # one over the critical exposure
         inverse[q > 0] = 1 / critical_exposure(q[q > 0])
         return np.asarray(np.exp(-b * q * q / 4 - exposure * inverse / 2))
 
@@ -303,9 +304,9 @@ def accumulated(series: TiltSeries) -> NDArray[np.float64]:
     """
     where = series.source or series.name
     before = series.exposure
-    remedy = "correct rlnMicrographPreExposure (of other programs: give --mdoc), or choose --exposure none"
+    remedy = 'correct rlnMicrographPreExposure (of other programs: give mdoc=...), or choose exposure="none"'
     if before is None:
-        raise DataError(f"{where}: exposures are missing for --exposure; {remedy.replace('correct', 'add')}")
+        raise DataError(f"{where}: exposures are missing for exposure=...; {remedy.replace('correct', 'add')}")
     problem = ""
     bad = np.flatnonzero(~(np.isfinite(before) & (before >= 0)))
     if len(bad):
@@ -324,13 +325,13 @@ def _by_voltage(series: TiltSeries) -> float:
     """Critical exposure over that at 300 kV."""
     if series.ctf is None:
         raise DataError(
-            f"{series.source or series.name}: --exposure grant needs the voltage, but "
-            f"{', '.join(series.ctf_missing) or 'rlnVoltage'} is missing; add it, or choose --exposure bfactor or none"
+            f'{series.source or series.name}: exposure="grant" needs the voltage, but '
+            f'{", ".join(series.ctf_missing) or "rlnVoltage"} is missing; add it, or choose exposure="bfactor" or none'
         )
     for voltage, factor in BY_VOLTAGE.items():
         if abs(series.ctf.voltage - voltage) <= 5:
             return factor
     raise DataError(
         f"{series.source or series.name}: critical exposures are known for {', '.join(f'{v:g}' for v in BY_VOLTAGE)} "
-        f"kV, not for {series.ctf.voltage:g} kV; choose --exposure bfactor or none"
+        f'kV, not for {series.ctf.voltage:g} kV; choose exposure="bfactor" or none'
     )

@@ -1,4 +1,4 @@
-"""Volume: the reconstructed density and where it lies."""
+"""Volume: a density in memory and where it lies; SlabWriter: what takes a density slab by slab."""
 
 from __future__ import annotations
 

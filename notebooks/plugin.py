@@ -9,11 +9,11 @@
 # ---
 
 # %% [markdown]
-# # A weighting of one's own
+# # A weighting of your own
 #
-# What is done about the uneven sampling of Fourier space is a *strategy*: a small object that `reconstruct` is given.
-# This notebook writes two and compares them with those that come with fourierrecon, on a specimen whose truth is
-# known. Nothing has to be installed for that; the last cell shows how the command line comes to know them.
+# A *weighting* makes up for the uneven sampling of Fourier space. It is a small object that `reconstruct` takes. This
+# notebook writes two and compares them with those of fourierrecon, on a specimen whose truth is known. Nothing needs to
+# be installed for that; the last cell shows how the command line finds them.
 
 # %%
 from dataclasses import dataclass
@@ -122,17 +122,16 @@ class Power(Weighting):
 # %% [markdown]
 # ## Side by side
 #
-# In Python a strategy is an object. `register` made them known by name, too: `from_text` is what the command line
-# uses.
+# In Python a weighting is an object. `register` gave both a name as well: the command line uses `from_text`.
 
 # %%
-strategies = {
+weightings = {
     "none": NoWeighting(),
     "ramp": Ramp(),
     "power:power=0.5": from_text("power:power=0.5"),
     "wiener:snr=3": Wiener(snr=3),
 }
-volumes = {name: reconstruct(series, region, s, ctf=False).data for name, s in strategies.items()}
+volumes = {name: reconstruct(series, region, s, ctf=False).data for name, s in weightings.items()}
 match = {name: wedge_correlation(v, truth, measured, max_frequency=0.25, margin=6) for name, v in volumes.items()}
 print("known by name:", ", ".join(available()))
 print("correlation with the truth, in what was measured:")
@@ -178,7 +177,7 @@ plt.show()
 #
 # ## For others
 #
-# To make a strategy available on the command line, put the class into a package of your own and name it in its
+# To make a weighting available on the command line, put the class into a package of your own and name it in its
 # `pyproject.toml` (`register` is not needed then):
 #
 # ```toml

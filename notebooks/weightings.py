@@ -118,10 +118,10 @@ plt.show()
 #
 # `none` appears twice: without the CTF, as a mere mean of the images, and with it, where each image is multiplied by
 # its own CTF (contrast that the microscope had turned round is turned back, but what was weak gets weaker still).
-# `reconstruct` gets the strategy as an object; everything else stays the same.
+# `reconstruct` takes the weighting as an object; everything else stays the same.
 
 # %% tags=["phantom"]
-STRATEGIES = {
+WEIGHTINGS = {
     "none, no CTF": (NoWeighting(), False),
     "none": (NoWeighting(), True),
     "preweight": (PreWeight(snr=10), True),
@@ -132,7 +132,7 @@ truth = noisy.truth_volume(region).data
 
 
 def reconstruct_all(series, region):
-    return {name: reconstruct(series, region, weighting, ctf=ctf).data for name, (weighting, ctf) in STRATEGIES.items()}
+    return {name: reconstruct(series, region, weighting, ctf=ctf).data for name, (weighting, ctf) in WEIGHTINGS.items()}
 
 
 from_clean = reconstruct_all(clean.series, region)

@@ -17,6 +17,7 @@ from fourierrecon import Region, __version__, reconstruct
 from fourierrecon.cli.app import app
 from fourierrecon.quality.wedge import wedge_correlation, wedge_mask
 from fourierrecon.simulation.gaussians import Gaussians
+from fourierrecon.simulation.microscope import realistic_ctf
 from fourierrecon.simulation.simulate import simulate, write_simulation
 from fourierrecon.weighting import NoWeighting, Weighting, available, from_text
 
@@ -111,13 +112,10 @@ def test_what_to_cite_is_this_version() -> None:
 @pytest.mark.parametrize("page", ["README.md", "docs/large.md", "docs/api.md"])
 def test_code_on_the_pages_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     specimen = Gaussians(np.array([[20.0, 18, 9]]), np.asarray(2.0), np.asarray(1.0))
-    write_simulation(tmp_path, simulate(specimen, (40, 36, 18), tilt_angles=(-40, 0, 40), snr=None))
+    series = simulate(specimen, (40, 36, 18), tilt_angles=(-40, 0, 40), ctf=realistic_ctf(3, seed=0), snr=None)
+    write_simulation(tmp_path, series)
     monkeypatch.chdir(tmp_path)
-    code = block("python", DOCS.parent / page)
-    # the simulated series has no CTF
-    code, found = re.subn(r"((?:binning=4\)|snr=10\)|memory=4_000_000_000))\)", r"\1, ctf=False)", code)
-    assert found == 1
-    exec(compile(code, page, "exec"), {})
+    exec(compile(block("python", DOCS.parent / page), page, "exec"), {})
     assert (tmp_path / "TS_01.mrc").stat().st_size > 1024
 
 
@@ -137,9 +135,30 @@ def test_the_readme_is_one_page_and_its_files_exist() -> None:
     assert [target for target in targets if not (DOCS.parent / target).is_file()] == []
 
 
-def test_files_that_the_page_of_rooms_names_exist() -> None:
-    page = (DOCS / "house.md").read_text(encoding="utf-8")
-    named = re.findall(r"`((?:fourierrecon|engine|weighting|tests)/[a-z0-9_/]+(?:\.py|/))`", page)
-    assert len(named) > 8
-    roots = (DOCS.parent, DOCS.parent / "fourierrecon")
-    assert [name for name in named if not any((root / name).exists() for root in roots)] == []
+def test_files_that_the_pages_name_exist() -> None:
+    root = DOCS.parent
+    pages = [root / "README.md", root / "benchmarks" / "README.md", *DOCS.glob("*.md")]
+    named = {
+        name
+        for page in pages
+        for name in re.findall(
+            r"`((?:fourierrecon|engine|weighting|tests|benchmarks)/[a-z0-9_/]+(?:\.py|/))`",
+            page.read_text(encoding="utf-8"),
+        )
+    }
+    assert len(named) > 15
+    assert sorted(name for name in named if not any((at / name).exists() for at in (root, root / "fourierrecon"))) == []
+
+
+def test_the_drawings_of_the_rooms_are_the_contract_of_ci() -> None:
+    root = DOCS.parent
+    contracts = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    floors = [set(layer.split(" : ")) for layer in layers]
+    drawing = (root / "README.md").read_text(encoding="utf-8").split("```text\n")[1].split("```")[0]
+    rows = [line[:46].replace(".py", "").split() for line in drawing.splitlines() if "↓" not in line]
+    assert [set(row) for row in rows] == floors
+    line = " ".join((DOCS / "house.md").read_text(encoding="utf-8").split("```text\n")[1].split("```")[0].split())
+    assert [set(floor.replace(".py", "").split(", ")) for floor in line.split(" -> ")] == floors

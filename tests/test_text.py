@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
 from rich.table import Table
@@ -64,17 +63,6 @@ def test_spreadsheets_take_no_text_for_a_formula(word: str) -> None:
 @pytest.mark.parametrize("word", ["TS_01", "-1.5", "+3e5", "", "a=b", "/data/x.mrc"])
 def test_other_cells_stay(word: str) -> None:
     assert text.cell(word) == word
-
-
-def test_messages_of_the_command_line_name_its_options() -> None:
-    said = text.in_options("give stack=... and pixel_size=... (Å); x=1, other=...")
-    assert said == "give --stack and --angpix (Å); x=1, other=..."
-
-
-def test_every_argument_that_a_message_names_has_an_option() -> None:
-    for module in Path(text.__file__).parent.rglob("*.py"):
-        if module.name != "text.py":
-            assert set(re.findall(r"(\w+)=\.\.\.", module.read_text())) <= set(text.OPTIONS), module.name
 
 
 @pytest.mark.parametrize("name", ["a b", "plain", "it's", "tab\there", "bad\udcff", "a\nb'c\\d", "$x"])

@@ -1,9 +1,10 @@
-"""The command line: parse, read, call, write. No numerics; heavy imports only inside the commands."""
+"""The command line: its commands, and how errors end it. Commands import heavy modules only when they run."""
 
 from __future__ import annotations
 
 import errno
 import gc
+import inspect
 import io
 import os
 import resource
@@ -11,12 +12,14 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from fourierrecon.cli import (
     compare,
@@ -33,29 +36,21 @@ from fourierrecon.cli import (
     simulate,
     watch,
 )
-from fourierrecon.cli.options import (
-    FLAG,
-)
+from fourierrecon.cli.messages_table import in_options, warning_in_options
+from fourierrecon.cli.options import FLAG
+from fourierrecon.cli.other_programs import instead_of
 from fourierrecon.cli.view import view
 from fourierrecon.errors import OUT_OF_MEMORY, FourierReconError, UsageError
-from fourierrecon.text import in_one_line, in_options
 
-#: The base of everything that typer says about wrong options (newer versions carry their own click).
+#: Base class of the errors about wrong options: of click itself, or of the copy of click inside newer typer.
 _PARSING_ERROR: type[Exception] = typer.BadParameter.__base__ or Exception
-#: Options of RELION that do not exist here, and what to do instead.
-_ELSEWHERE = {
-    "--Fc": "binning is always by Fourier cropping here: leave it out",
-    "--fourier": "reconstruction is always in Fourier space here: leave it out",
-    "--skip_wiener": "use --no_weight: the CTF is applied and nothing is divided",
-    "--theme": "leave it out; NO_COLOR=1 in the environment turns colours off",
-}
-#: Bytes of address space below which numpy and its like end the process as they are loaded.
+#: Address space that numpy and other libraries need, bytes; with less, the process ends while they load.
 LIBRARIES = 900_000_000
 app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    # the second: an option may be written with hyphens where RELION has underscores
+    # The second entry takes hyphens where the options of RELION have underscores.
     context_settings={
         "help_option_names": ["--help", "-h"],
         "token_normalize_func": lambda word: word.replace("-", "_"),
@@ -83,19 +78,44 @@ def _everything(
     pass
 
 
-app.command()(reconstruct.reconstruct)
-app.command()(plan.plan)
-app.command()(info.info)
-app.command()(watch.watch)
-app.command("import")(import_series.import_series)
-app.command("convert-coords")(convert_coords.convert_coords)
-app.command()(convert.convert)
-app.command()(preview.preview)
-app.command()(compare.compare)
-app.command()(view)
-app.command()(report.report)
-for _command in (demo.demo, simulate.simulate, sample.sample):
-    app.command()(_command)
+class _Command(TyperCommand):
+    """A command whose help does not open with a box for --help alone."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """Give the option that shows the help, hidden in the help itself."""
+        found = super().get_help_option(ctx)
+        if found is not None:
+            found.hidden = True
+        return found
+
+
+def _paragraphs(command: Callable[..., object]) -> str:
+    """Give the docstring of a command, one line a paragraph, so that the help breaks lines where the terminal ends."""
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    # lines of examples stay
+    return "\n\n".join(text if text.startswith("\b") else " ".join(text.split()) for text in paragraphs)
+
+
+#: Commands by task, in the order of the help.
+_COMMANDS: dict[str, dict[str, Callable[..., object]]] = {
+    "Reconstruct": {"reconstruct": reconstruct.reconstruct, "plan": plan.plan, "watch": watch.watch},
+    "Look at input and results": {
+        "info": info.info,
+        "view": view,
+        "preview": preview.preview,
+        "report": report.report,
+        "compare": compare.compare,
+    },
+    "Exchange files with other programs": {
+        "import": import_series.import_series,
+        "convert": convert.convert,
+        "convert-coords": convert_coords.convert_coords,
+    },
+    "Try it out": {"demo": demo.demo, "sample": sample.sample, "simulate": simulate.simulate},
+}
+for _task, _commands in _COMMANDS.items():
+    for _name, _command in _commands.items():
+        app.command(_name, cls=_Command, help=_paragraphs(_command), rich_help_panel=_task)(_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -104,16 +124,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments
-        Without the program's name; default: those of the process. None at all show the help.
+        Words after the program's name; default: those of the process. Without any, the help is shown.
     """
-    # libraries make many objects that live on; looking among them for garbage takes a tenth of a second
+    # Libraries make many objects that stay; a search for garbage among them takes a tenth of a second.
     gc.set_threshold(100_000)
-    # nothing here waits for linear algebra, but its idle threads spin
+    # No step waits for linear algebra, but idle threads of OpenBLAS spin.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # Arrow, which pandas loads where it is there, takes a GB of address space for later: much where that is limited
+    # pandas loads Arrow if it is installed, and Arrow reserves a GB of address space, which may be limited.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     for stream in (sys.stdout, sys.stderr):
-        # a terminal without Å must not end a run
+        # A terminal without Å must not end a run.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
@@ -124,32 +144,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _refuse_empty(words)
         with warnings.catch_warnings(), _ended_like_ctrl_c():
-            warnings.showwarning = _show_warning
-            # which files are read, and so not written over, is known within one command
+            warnings.showwarning = partial(_show_warning, words[0])
+            # The list of files that are read, and must not be written over, belongs to one command.
             status = copy_context().run(command.main, words, prog_name="fourierrecon", standalone_mode=False)
     except FourierReconError as error:
-        return _fail(str(error), error.exit_status)
+        return _fail(in_options(str(error), words[0]), error.exit_status)
     except _PARSING_ERROR as error:
         return _fail(_explain(error, words), 2)
     except (KeyboardInterrupt, typer.Abort):
         status = 130
     except MemoryError:
-        return _fail(OUT_OF_MEMORY, 1)
+        return _fail(in_options(OUT_OF_MEMORY), 1)
     except ImportError as error:
-        # how the loader of libraries says that there is no room for one
+        # The loader of libraries reports a lack of memory in these words.
         if any(words in str(error) for words in ("failed to map segment", "Cannot allocate memory")):
-            return _fail(OUT_OF_MEMORY, 1)
+            return _fail(in_options(OUT_OF_MEMORY), 1)
         raise
     except OSError as error:
         if error.errno == errno.ENOMEM:
-            return _fail(OUT_OF_MEMORY, 1)
+            return _fail(in_options(OUT_OF_MEMORY), 1)
         where = f"{error.filename}: " if error.filename is not None else ""
         return _fail(f"{where}{error.strerror or error}", 1)
     return _fail("interrupted", 130) if status == 130 else int(status or 0)
 
 
 def _refuse_empty(words: Sequence[str]) -> None:
-    """Refuse words with nothing in them, as a variable of the shell that is not set leaves them.
+    """Refuse empty words: a variable of the shell that is not set leaves one.
 
     Raises
     ------
@@ -166,12 +186,12 @@ def _refuse_empty(words: Sequence[str]) -> None:
 
 @contextmanager
 def _ended_like_ctrl_c() -> Iterator[None]:
-    """Have the signals that ask for the end do what Ctrl-C does: what is half written goes."""
+    """Let signals that ask for the end do the same as Ctrl-C, so that files that are not complete are removed."""
 
     def end(*_: object) -> None:
         raise KeyboardInterrupt
 
-    # only there can it be said; and a signal that is ignored, as by nohup, stays so
+    # Python sets signals in its main thread only; signals that are ignored, as by nohup, stay ignored.
     mine = threading.current_thread() is threading.main_thread()
     asked = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
     try:
@@ -185,24 +205,23 @@ def _ended_like_ctrl_c() -> Iterator[None]:
 
 def _explain(error: Exception, words: Sequence[str]) -> str:
     """Say what was wrong with the options, and where to look."""
-    option = getattr(error, "option_name", "")
     message = error.format_message() if hasattr(error, "format_message") else str(error)
-    if option in _ELSEWHERE:
-        return f"no option {option}; {_ELSEWHERE[option]}"
-    commands = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
-    command = f" {words[0]}" if words[0] in commands else ""
+    if getattr(error, "option_name", "") and (answer := instead_of(words)):
+        return answer
+    known = any(words[0] in commands for commands in _COMMANDS.values())
+    command = f" {words[0]}" if known else ""
     return f"{' '.join(message.split())}\nsee fourierrecon{command} --help"
 
 
-def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+def _show_warning(command: str, message: Warning | str, *_: object, **__: object) -> None:
     """Print a warning as one line, without the place in the code that Python adds."""
     from fourierrecon.cli.console import say, screen
 
-    say(screen(stderr=True), "warning", in_one_line(str(message)))
+    say(screen(stderr=True), "warning", warning_in_options(str(message), command))
 
 
 def _fail(message: str, status: int) -> int:
     from fourierrecon.cli.console import fail
 
-    fail(in_options(message))
+    fail(message)
     return status

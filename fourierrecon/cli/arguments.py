@@ -1,61 +1,56 @@
-"""What the options of the command line come to: series, region and strategy, of one tomogram or of a set."""
+"""Turns options of the command line into requests: of one tomogram, or of a set."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
+from fourierrecon.cli.values import (
+    DEFAULT_BINNING,
+    check_known,
+    choose_binning,
+    choose_dtype,
+    choose_weighting,
+    only_one,
+    parse_length,
+)
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.corrections import AlignmentCorrections
 from fourierrecon.geometry.region import Length, Region
 from fourierrecon.io import Supplement, read_tilt_series
-from fourierrecon.io.volumes.formats import VOLUME_TYPES
 from fourierrecon.text import quoted
-from fourierrecon.tilt_series import TiltSeries
-from fourierrecon.weighting import Weighting, from_text
-from fourierrecon.weighting.snr import Snr
-
-if TYPE_CHECKING:
-    from fourierrecon.engine.settings import Settings
-    from fourierrecon.sets.recipe import Projection, Recipe
 from fourierrecon.tomogram.request import Request
 
-T = TypeVar("T")
-#: Of RELION 4.
-DEFAULT_BINNING = 8.0
+if TYPE_CHECKING:
+    from fourierrecon.cli.option_groups import (
+        AlignmentOptions,
+        MicroscopeOptions,
+        RegionOptions,
+        SourceOptions,
+        TomogramOptions,
+    )
+    from fourierrecon.cli.option_groups_of_sets import ProductOptions
+    from fourierrecon.engine.settings import Settings
+    from fourierrecon.sets.recipe import Recipe
 
 
 def read_request(
-    sets: tuple[Path | None, Path | None],
-    name: str | None,
-    extras: Supplement,
-    offsets: AlignmentCorrections,
-    weighting: tuple[bool, bool, str | None, Snr | None],
-    binning: tuple[float | None, float | None],
-    origin: tuple[float | None, float | None, float | None],
-    size: tuple[str | None, str | None, str | None],
+    source: SourceOptions, supplement: Supplement, alignment: AlignmentCorrections, options: TomogramOptions
 ) -> Request:
-    """Read what the options name, and find out what they ask for.
+    """Read the tilt series that the options name, and work out what they ask for.
 
     Parameters
     ----------
-    sets
-        Of ``--t``, ``--i``.
-    name
-        Of ``--tn``.
-    extras
-        Of ``--stack``, ``--angpix``, ``--mdoc``, ``--voltage``, ``--Cs``, ``--Q0``.
-    offsets
-        Of ``--tiltangle_offset``, ``--x_tilt``, ``--z_shift``, ``--flip_hand``.
-    weighting
-        As for :func:`choose_weighting`.
-    binning
-        Of ``--bin``, ``--binned_angpix``.
-    origin
-        Of ``--x0``, ``--y0``, ``--z0``.
-    size
-        Of ``--w``, ``--h``, ``--d``.
+    source
+        Set and name of the tomogram.
+    supplement
+        Facts and files that the set lacks.
+    alignment
+        Corrections to the alignment.
+    options
+        All other options of one tomogram.
 
     Raises
     ------
@@ -64,110 +59,182 @@ def read_request(
     DataError
         If the set cannot be used.
     """
-    source = choose_source(sets)
-    if None not in binning:
-        raise UsageError("--bin and --binned_angpix exclude each other; give one of them")
-    strategy = choose_weighting(*weighting)
-    width, height, depth = (parse_length(text, f"--{letter}") for text, letter in zip(size, "whd", strict=True))
-    series = offsets.apply(read_tilt_series(source, name, extras))
-    factor = choose_binning(*binning, series)
-    region = Region.of(series, binning=factor, origin=origin, size=(width, height, depth))
-    return Request(source, sets[1] if sets[0] is not None else None, extras, series, region, strategy)
+    path = choose_source(source)
+    name = only_one(source.tn, "--tn")
+    region = options.region
+    binning = only_one(region.binning, "--bin")
+    text = only_one(options.weighting_and_ctf.weighting, "--weighting")
+    check_binning(region)
+    strategy = choose_weighting(options.weighting_and_ctf, text)
+    size = read_size(region)
+    series = alignment.apply(read_tilt_series(path, name, supplement))
+    factor = choose_binning(binning, region.binned_angpix, series)
+    voxels = Region.of(series, binning=factor, origin=(region.x0, region.y0, region.z0), size=size)
+    return Request(path, source.i if source.t is not None else None, supplement, series, voxels, strategy)
 
 
 def read_recipe(
-    sets: tuple[Path | None, Path | None],
-    extras: Supplement,
-    offsets: AlignmentCorrections,
+    source: Path,
     folder: Path,
-    weighting: tuple[bool, bool, Sequence[str], Snr | None],
-    binning: tuple[Sequence[float], float | None],
-    origin: tuple[float | None, float | None, float | None],
-    size: tuple[str | None, str | None, str | None],
-    settings: Settings,
+    supplement: Supplement,
+    alignment: AlignmentCorrections,
+    options: TomogramOptions,
+    products: ProductOptions,
     *,
-    halves: str | None,
-    projection: Projection | None,
-    dtype: str,
-    companions: Sequence[str],
-    ending: str,
-    like: str | None,
-    passport: bool,
-    resume: bool,
-    redo: bool,
-    skip_bad_images: bool = False,
     report: bool = False,
 ) -> Recipe:
-    """Find out what the options ask for of every tomogram of a set.
+    """Work out what the options ask for of every tomogram of a set.
 
     Parameters
     ----------
-    sets, extras, offsets, origin, size
-        As for :func:`read_request`.
+    source
+        The set, or the folder that is watched.
     folder
-        Of ``--o``.
-    weighting, binning
-        Likewise, with any number of ``--weighting`` and ``--bin``.
-    settings
-        Of the reconstruction.
-    halves, projection, dtype, ending, like, passport, resume, redo, skip_bad_images, report
-        As for :class:`~fourierrecon.sets.recipe.Recipe`.
+        Folder for the products.
+    supplement, alignment, options
+        As for :func:`read_request`, with any number of weightings and binnings.
+    products
+        Products of each tomogram; of :class:`SetOptions` those for a complete set as well.
+    report
+        A report follows, which takes memory too.
 
     Raises
     ------
     UsageError
         If an option makes no sense, or two contradict each other.
     """
+    from fourierrecon.cli.option_groups_of_sets import SetOptions
     from fourierrecon.geometry.axis_order import LIKE
-    from fourierrecon.sets.recipe import Recipe
+    from fourierrecon.sets.recipe import Projection, Recipe
     from fourierrecon.tomogram.companions import VOLUMES
 
-    no_weight, pre_weight, texts, snr = weighting
-    factors, voxel_size = binning
-    if factors and voxel_size is not None:
-        raise UsageError("--bin and --binned_angpix exclude each other; give one of them")
-    if voxel_size is not None and not voxel_size > 0:
-        raise UsageError(f"--binned_angpix {voxel_size:g} must be above 0 (Å)")
-    if halves not in (None, "frames", "tilts"):
-        raise UsageError(f"--halves {halves}: unknown; available: frames, tilts")
-    known = (*VOLUMES, "denoising")
+    whole = products if isinstance(products, SetOptions) else SetOptions(**asdict(products))
+    halves = "frames" if whole.generate_split_tomograms else whole.halves
+    companions = whole.companions or []
+    region, like = options.region, options.volume.like
+    check_binning(region)
+    if region.binned_angpix is not None and not region.binned_angpix > 0:
+        raise UsageError(f"--binned_angpix {region.binned_angpix:g} must be above 0 (Å)")
+    check_known("--halves", halves, ("frames", "tilts"))
     for name in companions:
-        if name not in known:
-            raise UsageError(f"--companions {name}: unknown; available: {', '.join(known)}")
+        check_known("--companions", name, (*VOLUMES, "denoising"))
     if "denoising" in companions and halves is None:
         raise UsageError("--companions denoising lists half volumes; give --halves frames or --halves tilts, too")
-    if ending not in ("mrc", "zarr"):
-        raise UsageError(f"--format {ending}: unknown; available: mrc, zarr")
-    if like is not None and like not in LIKE:
-        raise UsageError(f"--like {like}: unknown; available: {', '.join(LIKE)}")
-    given: Sequence[str | None] = texts or [None]
-    strategies = [choose_weighting(no_weight, pre_weight, text, snr) for text in given]
-    width, height, depth = (parse_length(text, f"--{letter}") for text, letter in zip(size, "whd", strict=True))
+    check_known("--format", whole.ending, ("mrc", "zarr"))
+    check_known("--like", like, LIKE)
+    texts: Sequence[str | None] = options.weighting_and_ctf.weighting or [None]
+    strategies = [choose_weighting(options.weighting_and_ctf, text) for text in texts]
+    binnings = region.binning or [DEFAULT_BINNING]
     return Recipe(
-        choose_source(sets),
-        extras,
-        offsets,
-        folder,
-        tuple(dict.fromkeys(strategies)),
-        (-voxel_size,) if voxel_size is not None else tuple(dict.fromkeys(factors or [DEFAULT_BINNING])),
-        origin,
-        (width, height, depth),
-        settings,
-        "frames" if halves == "frames" else "tilts" if halves == "tilts" else None,
-        projection,
-        dtype,
-        f".{ending}",
-        like,
-        passport,
-        resume,
-        ("inputs", "options", "version") if redo else (),
-        skip_bad_images,
-        tuple(dict.fromkeys(companions)),
-        report,
+        source=source,
+        extras=supplement,
+        offsets=alignment,
+        folder=folder,
+        strategies=tuple(dict.fromkeys(strategies)),
+        binnings=tuple(dict.fromkeys(binnings)) if region.binned_angpix is None else (-region.binned_angpix,),
+        origin=(region.x0, region.y0, region.z0),
+        size=read_size(region),
+        settings=settings_of(options),
+        halves="frames" if halves == "frames" else "tilts" if halves == "tilts" else None,
+        projection=Projection(whole.centre_proj, whole.thickness_proj) if whole.do_proj else None,
+        dtype=choose_dtype(options.volume),
+        ending=f".{whole.ending}",
+        like=like,
+        passport=options.volume.passport,
+        resume=whole.resume or whole.only_do_unfinished,
+        redo=("inputs", "options", "version") if whole.redo else (),
+        skip_bad_images=options.images.skip_bad_images,
+        companions=tuple(dict.fromkeys(companions)),
+        report=report,
     )
 
 
-def choose_source(sets: tuple[Path | None, Path | None]) -> Path:
+def supplement_of(options: MicroscopeOptions) -> Supplement:
+    """Give the facts and files that the files of a tilt series lack.
+
+    Parameters
+    ----------
+    options
+        Of :class:`SupplementOptions` the stack and the notes as well.
+    """
+    from fourierrecon.cli.option_groups import SupplementOptions
+
+    files = (options.stack, options.mdoc) if isinstance(options, SupplementOptions) else (None, None)
+    return Supplement(
+        stack=files[0],
+        pixel_size=options.angpix,
+        mdoc=files[1],
+        voltage=options.voltage,
+        spherical_aberration=options.cs,
+        amplitude_contrast=options.q0,
+    )
+
+
+def corrections_of(options: AlignmentOptions) -> AlignmentCorrections:
+    """Give the corrections to the alignment.
+
+    Parameters
+    ----------
+    options
+        Options of the command line.
+    """
+    return AlignmentCorrections(
+        tilt_angle=options.tiltangle_offset,
+        x_tilt=options.x_tilt,
+        z_shift=options.z_shift,
+        flip_hand=options.flip_hand,
+    )
+
+
+def settings_of(options: TomogramOptions) -> Settings:
+    """Give the settings of a reconstruction.
+
+    Parameters
+    ----------
+    options
+        Options of the command line.
+    """
+    from fourierrecon.engine.settings import Settings
+
+    correction, images, running = options.weighting_and_ctf, options.images, options.running
+    return Settings(
+        ctf=correction.ctf,
+        n_threads=running.j,
+        keep_mean=images.keep_mean,
+        taper_distance=images.td,
+        taper_falloff=images.tf,
+        memory=running.memory,
+        scratch=running.scratch,
+        ctf_mode=correction.ctf_mode,
+        exposure=correction.exposure,
+        tilt_weight=correction.tilt_weight,
+    )
+
+
+def check_binning(region: RegionOptions) -> None:
+    """Refuse two sizes of voxels.
+
+    Raises
+    ------
+    UsageError
+        If both are given.
+    """
+    if region.binning and region.binned_angpix is not None:
+        raise UsageError("--bin and --binned_angpix exclude each other; give one of them")
+
+
+def read_size(region: RegionOptions) -> tuple[Length, Length, Length]:
+    """Read the sides of the region.
+
+    Raises
+    ------
+    UsageError
+        If one is neither a number nor ``auto``.
+    """
+    return parse_length(region.w, "--w"), parse_length(region.h, "--h"), parse_length(region.d, "--d")
+
+
+def choose_source(options: SourceOptions) -> Path:
     """Give the file of ``--t``, else that of ``--i``.
 
     Raises
@@ -175,45 +242,19 @@ def choose_source(sets: tuple[Path | None, Path | None]) -> Path:
     UsageError
         If there is neither.
     """
-    source = sets[0] or sets[1]
+    source = options.t or options.i
     if source is None:
         raise UsageError("no set given; use --t TOMOGRAMS.star or --i OPTIMISATION_SET.star")
     return source
 
 
-def only_one(values: Sequence[T] | None, option: str) -> T | None:
-    """Give the value of an option that may be repeated for sets, not for one file.
-
-    Raises
-    ------
-    UsageError
-        If there are several.
-    """
-    if values is not None and len(values) > 1:
-        raise UsageError(f"several {option} make several tomograms, which need a folder: --o FOLDER/")
-    return values[0] if values else None
-
-
-def refuse_for_one(options: Mapping[str, object]) -> None:
-    """Refuse options that are for sets where one file is to be written.
-
-    Raises
-    ------
-    UsageError
-        If one is given.
-    """
-    given = [option for option, value in options.items() if value]
-    if given:
-        raise UsageError(f"{', '.join(given)}: for sets, which need a folder: --o FOLDER/")
-
-
 def repeat(extras: Supplement) -> str:
-    """Give the options that say the same again, each with a space before it.
+    """Give the options that stand for facts and files, each with a space before it.
 
     Parameters
     ----------
     extras
-        What was given.
+        Facts and files that the user gave.
     """
     values = {
         "--stack": extras.stack,
@@ -224,106 +265,3 @@ def repeat(extras: Supplement) -> str:
         "--Q0": extras.amplitude_contrast,
     }
     return "".join(f" {option} {quoted(str(value))}" for option, value in values.items() if value is not None)
-
-
-def parse_length(text: str | None, option: str) -> Length:
-    """Read a side of the region: a number, ``auto`` or None.
-
-    Parameters
-    ----------
-    text
-        As given.
-    option
-        Its name, for messages.
-
-    Raises
-    ------
-    UsageError
-        If it is neither.
-    """
-    if text is None:
-        return None
-    if text.strip().lower() == "auto":
-        return "auto"
-    try:
-        return float(text)
-    except ValueError:
-        raise UsageError(
-            f"{option} {text!r} is no number; give unbinned pixels, or auto for what the images show"
-        ) from None
-
-
-def choose_weighting(no_weight: bool, pre_weight: bool, text: str | None, snr: Snr | None) -> Weighting:
-    """Give the strategy that the options ask for; by default the 3D Wiener filter.
-
-    Parameters
-    ----------
-    no_weight, pre_weight
-        Whether ``--no_weight``, ``--pre_weight`` were given.
-    text
-        Of ``--weighting``: ``NAME[:key=value,...]``.
-    snr
-        Of ``--SNR``, for strategies that have one; what the text says goes first.
-
-    Raises
-    ------
-    UsageError
-        If more than one is asked for, or something that does not exist.
-    """
-    options = {"--no_weight": no_weight, "--pre_weight": pre_weight, "--weighting": text is not None}
-    given = [option for option, used in options.items() if used]
-    if len(given) > 1:
-        raise UsageError(f"{' and '.join(given)} exclude each other; give one of them")
-    text = text if text is not None else "none" if no_weight else "preweight" if pre_weight else "wiener"
-    return from_text(text) if snr is None else from_text(text, snr=snr)
-
-
-def choose_binning(binning: float | None, voxel_size: float | None, series: TiltSeries) -> float:
-    """Give the binning that ``--bin`` or ``--binned_angpix`` asks for.
-
-    Parameters
-    ----------
-    binning
-        Of ``--bin``.
-    voxel_size
-        Of ``--binned_angpix``, Å.
-    series
-        Its pixel size counts.
-
-    Raises
-    ------
-    UsageError
-        If the voxels would be finer than the pixels.
-    """
-    if voxel_size is None:
-        return DEFAULT_BINNING if binning is None else binning
-    ratio = voxel_size / series.pixel_size
-    # a voxel size rounded to a few digits may be a trace below the pixel size
-    if not ratio > 1 - 1e-4:
-        raise UsageError(
-            f"--binned_angpix {voxel_size:g} is finer than the images; give {series.pixel_size:g} (Å) or more"
-        )
-    return max(ratio, 1.0)
-
-
-def choose_dtype(dtype: str | None, float16: bool) -> str:
-    """Give the type of voxels that ``--dtype`` or ``--float16`` asks for.
-
-    Parameters
-    ----------
-    dtype
-        Of ``--dtype``.
-    float16
-        Whether ``--float16`` was given.
-
-    Raises
-    ------
-    UsageError
-        If they contradict each other, or there is no such type.
-    """
-    chosen = dtype or ("float16" if float16 else "float32")
-    if chosen not in VOLUME_TYPES:
-        raise UsageError(f"--dtype {chosen}: unknown; available: {', '.join(VOLUME_TYPES)}")
-    if float16 and chosen != "float16":
-        raise UsageError(f"--float16 and --dtype {chosen} exclude each other; give one of them")
-    return chosen

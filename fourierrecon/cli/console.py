@@ -1,4 +1,4 @@
-"""The screen: what was read, how far it is, what came out; plain lines where there is no terminal."""
+"""The screen of all commands: labelled lines, errors and progress; plain lines where there is no terminal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rich.text import Text
 
 from fourierrecon.text import quoted, visible
 
-#: Columns of a table that goes to a file or a pipe.
+#: Width of tables that go to a file or a pipe, characters.
 PLAIN_WIDTH = 160
 
 
@@ -56,11 +56,11 @@ def say(console: Console, label: str, text: str) -> None:
     Parameters
     ----------
     console
-        Where to.
+        Screen to write to.
     label
-        One word on what the line is about.
+        One word for the subject of the line.
     text
-        The line.
+        Rest of the line.
     """
     console.print(Text.assemble((f"{label:<10}", "bold"), visible(text)), soft_wrap=True)
 
@@ -78,19 +78,19 @@ def fail(message: str) -> None:
     Parameters
     ----------
     message
-        What is wrong, and the remedy.
+        Fault and remedy.
     """
     screen(stderr=True).print(Text.assemble(("error: ", "bold red"), message.strip()), soft_wrap=True)
 
 
 @contextmanager
 def announcing_compilation(console: Console) -> Iterator[None]:
-    """Say so if loops are compiled meanwhile, which the first run on a machine does.
+    """Say so if loops are compiled meanwhile; the first run on a machine compiles them.
 
     Parameters
     ----------
     console
-        Where to.
+        Screen to write to.
     """
     from fourierrecon.runtime.compiled import noticing_compilation
 
@@ -106,7 +106,7 @@ class ProgressBars:
     Parameters
     ----------
     console
-        Where to.
+        Screen to write to.
     """
 
     def __init__(self, console: Console) -> None:
@@ -143,13 +143,13 @@ class ProgressBars:
         Parameters
         ----------
         stage
-            Its name.
+            Name of the stage.
         done, total
-            How many of how many parts are done. Threads may report out of order.
+            Number of parts that are done, and of all parts. Threads may report out of order.
         """
         with self._lock:
             if done == 0:
-                # a stage may run more than once
+                # A stage may run more than once.
                 self._furthest.pop(stage, None)
                 self._started.pop(stage, None)
                 self._tasks.pop(stage, None)
@@ -167,23 +167,23 @@ class ProgressBars:
 
 
 def size_of(path: Path) -> str:
-    """Give the size of a file, or of all files in a folder, for people, ``1.2 MB``.
+    """Give the size of a file, or of all files in a folder, as text: ``1.2 MB``.
 
     Parameters
     ----------
     path
-        The file or folder.
+        File or folder.
     """
     return in_bytes(sum(file.stat().st_size for file in (path.rglob("*") if path.is_dir() else [path])))
 
 
 def in_bytes(size: float) -> str:
-    """Give a number of bytes for people, ``1.2 MB``.
+    """Give a number of bytes as text: ``1.2 MB``.
 
     Parameters
     ----------
     size
-        The number.
+        Number of bytes.
     """
     scale, unit = next((pair for pair in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if size >= pair[0]), (1, "bytes"))
     return f"{size / scale:.3g} {unit}"

@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from fourierrecon.cli.options import FLAG, Threads, input_option, output_option
 from fourierrecon.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
 
 
 def convert(
@@ -26,18 +23,18 @@ def convert(
         str | None,
         output_option(
             "TYPE",
-            "Of its voxels: float32, float16, int16, int8; integers with a scale. Default: as they are",
+            "Type of the voxels: float32, float16, or int16, int8 with a scale. Default: as in IN",
             "--dtype",
         ),
     ] = None,
     angpix: Annotated[
         float | None,
-        output_option("Å", "Voxel size, where the file tells none or a wrong one. Default: as it is", "--angpix"),
+        output_option("Å", "Voxel size, if that of the file is missing or wrong. Default: as in IN", "--angpix"),
     ] = None,
     level: Annotated[
         int, input_option("N", "Level of an OME-Zarr folder, 0 is the finest. Default: 0", "--level", least=0)
     ] = 0,
-    overwrite: Annotated[bool, output_option(FLAG, "Replace a volume that is there", "--overwrite")] = False,
+    overwrite: Annotated[bool, output_option(FLAG, "Replace a volume that exists", "--overwrite")] = False,
     j: Threads = None,
 ) -> None:
     """Write a volume in another format (MRC, OME-Zarr) or with voxels of another type.

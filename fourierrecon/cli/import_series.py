@@ -8,58 +8,37 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fourierrecon.cli.options import (
-    FLAG,
-    Aberration,
-    Contrast,
-    FlipHand,
-    Notes,
-    PixelSize,
-    Stack,
-    TiltOffset,
-    TomogramName,
-    Voltage,
-    XTilt,
-    ZShift,
-    alignment_option,
-    output_option,
-)
+from fourierrecon.cli.groups import with_groups
+from fourierrecon.cli.option_groups import AlignmentOptions, SupplementOptions
+from fourierrecon.cli.options import FLAG, TomogramName, alignment_option, output_option
 from fourierrecon.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from fourierrecon.tilt_series import ImageStack, TiltSeries
-from fourierrecon.io.relion.import_set import write_set
 
 
+@with_groups()
 def import_series(
     sources: Annotated[
         list[Path], typer.Argument(metavar="SOURCE...", help="Sets or tilt series, as for reconstruct --t.")
     ],
     *,
-    o: Annotated[Path, output_option("FOLDER", "Folder of the new set; it is made", "--o", "-o")],
+    o: Annotated[Path, output_option("FOLDER", "Folder of the new set", "--o", "-o")],
     version: Annotated[
         str, output_option("VERSION", "relion4 (matrices) or relion5 (angles). Default: relion5", "--as")
     ] = "relion5",
     copy: Annotated[
-        bool, output_option(FLAG, "Copy the images into the folder, do not only name them", "--copy")
+        bool, output_option(FLAG, "Copy the images into the folder instead of only naming them", "--copy")
     ] = False,
-    overwrite: Annotated[bool, output_option(FLAG, "Replace a set that is there", "--overwrite")] = False,
+    overwrite: Annotated[bool, output_option(FLAG, "Replace a set that exists", "--overwrite")] = False,
     tn: TomogramName = None,
-    stack: Stack = None,
-    angpix: PixelSize = None,
-    mdoc: Notes = None,
-    voltage: Voltage = None,
-    cs: Aberration = None,
-    q0: Contrast = None,
-    tiltangle_offset: TiltOffset = 0.0,
-    x_tilt: XTilt = 0.0,
-    z_shift: ZShift = 0.0,
-    flip_hand: FlipHand = False,
+    supplement: SupplementOptions,
+    alignment: AlignmentOptions,
     rotations_only: Annotated[
         bool,
         alignment_option(
             FLAG,
-            "For RELION 5: leave out magnification, stretch and shear, as RELION's import does",
+            "For RELION 5: leave out magnification, stretch and shear, as the import of RELION does",
             "--rotations_only",
         ),
     ] = False,
@@ -69,10 +48,11 @@ def import_series(
     A tomogram of the new set is that of its source: same voxels at the same places. Images stay where they are. Sets of
     RELION 5 hold rotations and shifts only: what an alignment has beyond that is an error above 0.1 px.
     """
+    from fourierrecon.cli.arguments import corrections_of, supplement_of
     from fourierrecon.cli.console import program, say, screen
     from fourierrecon.cli.messages import describe_ctf, describe_images
-    from fourierrecon.geometry.corrections import AlignmentCorrections
-    from fourierrecon.io import Supplement, read_all_tilt_series, read_tilt_series
+    from fourierrecon.io import read_all_tilt_series, read_tilt_series
+    from fourierrecon.io.relion.import_set import write_set
     from fourierrecon.io.relion.read import read_halves
     from fourierrecon.io.tilt_series import check_single, passed_over
     from fourierrecon.tomogram.inputs import input_files, protect
@@ -83,8 +63,7 @@ def import_series(
     if target.exists() and not overwrite:
         raise UsageError(f"{target} exists; give --overwrite to replace it, or another folder")
     console = screen()
-    extras = Supplement(stack, angpix, mdoc, voltage, cs, q0)
-    offsets = AlignmentCorrections(tiltangle_offset, x_tilt, z_shift, flip_hand)
+    extras, offsets = supplement_of(supplement), corrections_of(alignment)
     found: list[tuple[TiltSeries, Mapping[str, ImageStack]]] = []
     for source in sources:
         if len(sources) > 1 and (reason := passed_over(source)):

@@ -7,36 +7,29 @@ from typing import Annotated
 
 import typer
 
-from fourierrecon.cli.options import (
-    Aberration,
-    Contrast,
-    Notes,
-    PixelSize,
-    Stack,
-    Voltage,
-)
+from fourierrecon.cli.groups import with_groups
+from fourierrecon.cli.messages_table import in_options
+from fourierrecon.cli.option_groups import SupplementOptions
+from fourierrecon.cli.options import input_option
 from fourierrecon.errors import DataError
-from fourierrecon.text import in_options, quoted
+from fourierrecon.text import quoted
 
 
+@with_groups()
 def info(
     source: Annotated[
         Path,
         typer.Argument(metavar="SET", help="Tomogram or optimisation set (STAR), a file as for --t, or a tomogram."),
     ],
-    tn: Annotated[str | None, typer.Option("--tn", metavar="NAME", help="Only this tomogram.")] = None,
-    stack: Stack = None,
-    angpix: PixelSize = None,
-    mdoc: Notes = None,
-    voltage: Voltage = None,
-    cs: Aberration = None,
-    q0: Contrast = None,
+    *,
+    tn: Annotated[str | None, input_option("NAME", "Only this tomogram. Default: all", "--tn")] = None,
+    supplement: SupplementOptions,
 ) -> None:
     """Show what is in a set or a tomogram: sizes, angles, CTF, coordinate frame. Images are not read."""
     from fourierrecon.cli import arguments
     from fourierrecon.cli.console import fail, program, say, screen
     from fourierrecon.cli.messages import print_facts, print_overview
-    from fourierrecon.io import Supplement, read_tilt_series
+    from fourierrecon.io import read_tilt_series
     from fourierrecon.io.tilt_series import check_single, list_tomograms
 
     console = screen()
@@ -45,7 +38,7 @@ def info(
 
         print_volume(console, source)
         return
-    extras = Supplement(stack, angpix, mdoc, voltage, cs, q0)
+    extras = arguments.supplement_of(supplement)
     names = list_tomograms(source, extras) if tn is None and source.suffix.lower() == ".star" else [tn]
     check_single(extras, [name or "" for name in names])
     all_series, problems = [], []

@@ -1,38 +1,28 @@
-"""What is said on screen about tilt series, regions and results."""
+"""Lines and tables on tilt series, regions and requests."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import isnan
-from pathlib import Path
-from shutil import disk_usage
 from typing import TYPE_CHECKING
 
 from rich import box
-from rich.columns import Columns
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fourierrecon.cli.console import in_bytes, program, say
-from fourierrecon.text import in_options, quoted
+from fourierrecon.cli.console import say
+from fourierrecon.cli.messages_table import in_options
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from fourierrecon.geometry.region import Region
-    from fourierrecon.quality.comparison import Comparison
-    from fourierrecon.simulation.demo import DemoReport
     from fourierrecon.tilt_series import TiltSeries
-    from fourierrecon.tomogram.forecast import Forecast
     from fourierrecon.tomogram.request import Request
     from fourierrecon.transfer import Correction, Transfer
-    from fourierrecon.volume import Volume
 
-#: So many tilts are listed in any case; of more only those that see less than this part of the region.
-FEW_TILTS, ALL = 12, 0.95
-#: Tilt angles that are listed to show an order.
+#: Number of tilt angles that are listed to show an order.
 FIRST_ANGLES = 5
 
 
@@ -42,9 +32,9 @@ def describe_region(region: Region, pixel_size: float) -> str:
     Parameters
     ----------
     region
-        The region.
+        Voxels of the tomogram.
     pixel_size
-        Of the unbinned images, Å.
+        Pixel size of the unbinned images, Å.
     """
     depth, height, width = region.shape
     place = ", ".join(f"{c:g}" for c in region.origin)
@@ -77,7 +67,7 @@ def describe_ctf(series: TiltSeries) -> str:
 
 
 def exposures_of(transfer: Transfer) -> str:
-    """Say which exposures a filter went by, if there is one; after a semicolon."""
+    """Give the exposures or B-factors of a filter, after a semicolon; an empty text without a filter."""
     exposure, b = transfer.damping[:, 1], transfer.damping[:, 0]
     if transfer.exposure == "grant":
         return f"; exposures {exposure.min():g} to {exposure.max():g} e⁻/Å² (as at 300 kV)"
@@ -101,16 +91,16 @@ def describe_images(series: TiltSeries) -> str:
 
 
 def describe_request(console: Console, request: Request, correction: Correction) -> None:
-    """Print what will be reconstructed, and how what was read is understood.
+    """Print what will be reconstructed, and how the input is understood.
 
     Parameters
     ----------
     console
-        Where to.
+        Screen to write to.
     request
-        What the options ask for.
+        Tilt series, region and weighting.
     correction
-        What is done about all that acts on the signal.
+        Correction of the CTF and of damage.
     """
     from fourierrecon.transfer import CTF_MODES, Transfer
 
@@ -125,104 +115,27 @@ def describe_request(console: Console, request: Request, correction: Correction)
         say(console, "CTF", "not applied (--noctf)")
     else:
         say(console, "CTF", describe_ctf(series))
-    if series.ctf is not None or correction.ctf_mode == "none":  # else an error comes, with its remedy
+    if series.ctf is not None or correction.ctf_mode == "none":  # without, an error with its remedy follows
         transfer = Transfer.of(series, correction, divides=request.strategy.divides)
         say(console, "images", f"{transfer.words}: {CTF_MODES[transfer.mode]}{exposures_of(transfer)}")
 
 
-def print_coverage(console: Console, series: TiltSeries, sees: NDArray[np.bool_]) -> None:
-    """Print how much of the region each image sees.
-
-    Parameters
-    ----------
-    console
-        Where to.
-    series
-        The tilt series.
-    sees
-        From :func:`fourierrecon.tomogram.checks.visibility`.
-    """
-    import numpy as np
-
-    parts, count = sees.mean(1), sees.sum(0)
-    listed = [i for i in range(len(parts)) if len(parts) <= FEW_TILTS or parts[i] < ALL]
-    n_all = int((parts >= ALL).sum())
-    say(
-        console,
-        "coverage",
-        f"{n_all} of {len(parts)} images see 95 % of the region or more, the least {100 * parts.min():.0f} %; "
-        f"{100 * (count == len(sees)).mean():.0f} % of it is seen by all, {100 * (count == 0).mean():.0f} % by none",
-    )
-    angles = np.round(series.tilt_angles, 1) + 0.0  # no -0.0
-    cells = [f"tilt {i + 1} ({angles[i]:.1f}°): {100 * parts[i]:.1f} %" for i in listed]
-    if cells:
-        console.print(Columns(cells, equal=True, padding=(0, 3)))
-
-
 def print_warnings(console: Console, warnings: Iterable[str]) -> None:
-    """Print warnings, one a line.
+    """Print warnings of the library, one a line, with options where they name arguments.
 
     Parameters
     ----------
     console
-        Where to.
+        Screen to write to.
     warnings
-        As from :func:`fourierrecon.tomogram.checks.warnings_of`.
+        Warnings, as from :func:`fourierrecon.tomogram.checks.warnings_of`.
     """
     for line in warnings:
-        console.print(Text.assemble((f"{'warning':<10}", "bold yellow"), line), soft_wrap=True)
-
-
-def print_forecast(console: Console, forecast: Forecast, output: Path | None) -> None:
-    """Print what a reconstruction will take, and warn where there is too little of it.
-
-    Parameters
-    ----------
-    console
-        Where to.
-    forecast
-        What it takes.
-    output
-        File to be written, if it is known.
-    """
-    storage, scratch = forecast.storage, forecast.scratch_folder
-    on_disk = {"samples": storage.samples_on_disk, "planes": storage.planes_on_disk, "slabs": forecast.held > 0}
-    on_scratch = storage.scratch + forecast.held
-    names = [name for name, there in on_disk.items() if there]
-    say(console, "output", f"{in_bytes(forecast.file_size)}, {output or 'MRC'}")
-    say(console, "memory", f"{in_bytes(storage.memory)} at most, {'with' if names else 'without'} scratch files")
-    if names:
-        say(console, "scratch", f"{in_bytes(on_scratch)} in {scratch}: {', '.join(names)}")
-    threads = f"{forecast.n_threads} thread{'s' * (forecast.n_threads > 1)}"
-    estimate = "estimated from small pieces; starting takes a second more"
-    say(console, "time", f"about {_time(forecast.seconds)} on {threads}, {estimate}")
-    needs = [
-        (forecast.output_folder, forecast.file_size, "the tomogram needs", "--o"),
-        (scratch, on_scratch, "scratch files need", "--scratch"),
-    ]
-    if on_scratch and forecast.output_folder.stat().st_dev == scratch.stat().st_dev:
-        both = forecast.file_size + on_scratch
-        needs = [(forecast.output_folder, both, "tomogram and scratch files on one disk need", "--o, --scratch")]
-    print_warnings(
-        console,
-        (
-            f"{what} {in_bytes(size)}, {folder} has {in_bytes(free)} left; free some, choose another folder "
-            f"({option}) or a larger --bin"
-            for folder, size, what, option in needs
-            if size > (free := disk_usage(folder).free)
-        ),
-    )
-
-
-def _time(seconds: float) -> str:
-    """Give a time for people."""
-    if seconds < 120:
-        return f"{max(seconds, 0.1):.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+        console.print(Text.assemble((f"{'warning':<10}", "bold yellow"), in_options(line)), soft_wrap=True)
 
 
 def facts_of(series: TiltSeries) -> list[tuple[str, str]]:
-    """List what is known about a tilt series as ``(label, value)``, without reading its images.
+    """List facts on a tilt series as ``(label, value)``, without reading its images.
 
     Parameters
     ----------
@@ -262,12 +175,12 @@ def _order(angles: NDArray[np.float64]) -> str:
 
 
 def print_facts(console: Console, series: TiltSeries) -> None:
-    """Print a table of what is known about one tilt series.
+    """Print a table of facts on one tilt series.
 
     Parameters
     ----------
     console
-        Where to.
+        Screen to write to.
     series
         The tilt series.
     """
@@ -280,11 +193,11 @@ def print_table(console: Console, title: str, facts: Iterable[tuple[str, str]]) 
     Parameters
     ----------
     console
-        Where to.
+        Screen to write to.
     title
-        Line above it.
+        Line above the table.
     facts
-        Its rows.
+        Rows of the table.
     """
     table = Table(box=box.SIMPLE, show_header=False, title=Text(title, style="bold"), title_justify="left")
     table.add_column(style="bold", no_wrap=True)
@@ -300,7 +213,7 @@ def print_overview(console: Console, all_series: Sequence[TiltSeries]) -> None:
     Parameters
     ----------
     console
-        Where to.
+        Screen to write to.
     all_series
         The tilt series.
     """
@@ -314,95 +227,3 @@ def print_overview(console: Console, all_series: Sequence[TiltSeries]) -> None:
     console.print(table)
     for frame in dict.fromkeys(fact["frame"] for fact in facts):
         say(console, "frame", frame)
-
-
-def print_comparison(
-    console: Console, paths: tuple[Path, Path], volumes: tuple[Volume, Volume], found: Comparison
-) -> None:
-    """Print how two volumes lie to each other and how far they agree.
-
-    Parameters
-    ----------
-    console
-        Where to.
-    paths, volumes
-        Of A and B.
-    found
-        What the comparison says.
-    """
-    from fourierrecon.display.comparison import describe_resolution
-    from fourierrecon.display.preview import caption
-    from fourierrecon.quality.fsc import HALF_MAPS, REFERENCE
-
-    for letter, path, volume in zip("AB", paths, volumes, strict=True):
-        say(console, letter, f"{path}: {caption(volume)}")
-    if found.magnified:
-        say(console, "voxels", f"of one size: B fits as it does if its voxels are {found.voxel_size:.4g} Å too")
-    elif min(found.voxel_sizes) == 0 < max(found.voxel_sizes):
-        letter, other = "AB" if found.voxel_sizes[0] == 0 else "BA"
-        say(
-            console,
-            "voxels",
-            f"of {letter} are of unknown size; taken to be those of {other}, {found.voxel_size:.4g} Å",
-        )
-    elif max(found.voxel_sizes) == 0:
-        say(console, "voxels", "are of unknown size; taken to be the same in both, lengths are in voxels")
-    elif found.voxel_sizes[0] != found.voxel_sizes[1]:
-        say(console, "voxels", f"differ, as the headers say; compared at {found.voxel_size:.4g} Å")
-    mirrored = " (the other hand)" if found.orientation.mirrors else ""
-    inverted = ", contrast inverted" if found.fit < 0 else ""
-    say(
-        console,
-        "B lies",
-        f"{found.orientation}{mirrored}{inverted}: coarse correlation {abs(found.fit):.2f}; "
-        f"next best: {found.runner_up}, {abs(found.runner_up_fit):.2f}",
-    )
-    known = max(found.voxel_sizes) > 0
-    # no -0.00
-    voxels, nm = (", ".join(f"{round(s * by, 2) + 0.0:.2f}" for s in found.shift) for by in (1, found.voxel_size / 10))
-    say(console, "shift", f"of B from A (x, y, z): {voxels} voxels{f' ({nm} nm)' if known else ''}")
-    line = f"B = {found.slope:.4g} A {'+' if found.offset >= 0 else '-'} {abs(found.offset):.4g}"
-    say(console, "greys", "not related" if isnan(found.slope) else line)
-    depth, height, width = found.a.shape
-    part = "" if found.whole else f", of their middle, {width} x {height} x {depth} voxels"
-    say(console, "match", f"correlation {found.correlation:.3f}{part}")
-    half, reference = (describe_resolution(found, threshold) for threshold in (HALF_MAPS, REFERENCE))
-    say(console, "FSC", f"{HALF_MAPS:g} (half maps): {half}; {REFERENCE:g} (against a reference): {reference}")
-    if abs(found.fit) < max(0.1, 1.2 * abs(found.runner_up_fit)):
-        print_warnings(console, ["no orientation fits clearly better than the others; the figures may mean nothing"])
-
-
-def report_demo(console: Console, report: DemoReport) -> None:
-    """Print what the demo did, how well the tomogram matches the truth, and what to try next.
-
-    Parameters
-    ----------
-    console
-        Where to.
-    report
-        What the demo says.
-    """
-    (height, width), (deep, high, wide) = report.image_shape, report.volume_shape
-    times = ", ".join(f"{step} {seconds:.1f} s" for step, seconds in report.seconds.items())
-    matches = ", ".join(f"{name} {value:.2f}" for name, value in report.correlation.items())
-    say(
-        console,
-        "images",
-        f"{report.n_tilts} of {width} x {height} px, with CTF, signal to noise {report.snr:g}",
-    )
-    say(console, "tomogram", f"{wide} x {high} x {deep} voxels of {report.voxel_size:g} Å: {report.tomogram}")
-    say(console, "picture", str(report.picture))
-    say(console, "time", times)
-    say(console, "match", f"correlation with the truth, in what the tilts measured (1 is perfect): {matches}")
-    folder, source = report.tomogram.parent, quoted(str(report.tomogram_set))
-    say(console, "next", f"{program()} info {source}")
-    for name, options in (("preweight", "--pre_weight"), ("coarse", "--SNR 100"), ("binned", "--bin 2")):
-        rest = f"{options} --o {quoted(str(folder / f'{name}.mrc'))}"
-        say(
-            console,
-            "",
-            f"{program()} reconstruct --t {source} {'' if name == 'binned' else '--bin 1 '}{rest}",
-        )
-    halves = f"--bin 1 --halves frames --report --o {quoted(str(folder / 'reconstructed'))}/"
-    say(console, "", f"{program()} reconstruct --t {source} {halves}")
-    say(console, "", f"{program()} sample mycoplasma      (a real tilt series, 56 MB to download)")

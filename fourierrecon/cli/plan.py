@@ -1,97 +1,39 @@
-"""The command ``plan``."""
+"""The command ``plan``: what a reconstruction would make, and what it would take."""
 
 from __future__ import annotations
 
-from fourierrecon.cli.options import (
-    X0,
-    Y0,
-    Z0,
-    Aberration,
-    Binning,
-    Contrast,
-    Ctf,
-    CtfMode,
-    Depth,
-    Dtype,
-    Exposure,
-    FlipHand,
-    Float16,
-    Height,
-    KeepMean,
-    Like,
-    Memory,
-    Notes,
-    NoWeight,
-    OptimisationSet,
-    OutputToBe,
-    Passport,
-    Picture,
-    PixelSize,
-    PreWeight,
-    ScratchFolder,
-    SkipBadImages,
-    Snr,
-    Stack,
-    TaperDistance,
-    TaperFalloff,
-    Threads,
-    TiltOffset,
-    TiltWeight,
-    TomogramName,
-    TomogramSet,
-    Voltage,
-    VoxelSize,
-    WeightingText,
-    Width,
-    XTilt,
-    ZShift,
-)
+from pathlib import Path
+from shutil import disk_usage
+from typing import TYPE_CHECKING, Annotated
+
+from fourierrecon.cli.groups import with_groups
+from fourierrecon.cli.option_groups import SourceOptions, SupplementOptions, TomogramOptions
+from fourierrecon.cli.options import output_option
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from rich.console import Console
+
+    from fourierrecon.tilt_series import TiltSeries
+    from fourierrecon.tomogram.forecast import Forecast
+
+#: Number of tilts that are all listed; of more, only those that see less than this part of the region.
+FEW_TILTS, ALL = 12, 0.95
 
 
+@with_groups("t", "tn", "o", "binning", "d", "png")
 def plan(
     *,
-    i: OptimisationSet = None,
-    t: TomogramSet = None,
-    tn: TomogramName = None,
-    stack: Stack = None,
-    angpix: PixelSize = None,
-    mdoc: Notes = None,
-    voltage: Voltage = None,
-    cs: Aberration = None,
-    q0: Contrast = None,
-    o: OutputToBe = None,
-    like: Like = None,
-    passport: Passport = False,
-    dtype: Dtype = None,
-    float16: Float16 = False,
-    png: Picture = None,
-    no_weight: NoWeight = False,
-    pre_weight: PreWeight = False,
-    weighting: WeightingText = None,
-    snr: Snr = None,
-    ctf: Ctf = True,
-    ctf_mode: CtfMode = None,
-    exposure: Exposure = None,
-    tilt_weight: TiltWeight = None,
-    keep_mean: KeepMean = False,
-    skip_bad_images: SkipBadImages = False,
-    td: TaperDistance = 0.0,
-    tf: TaperFalloff = 0.0,
-    tiltangle_offset: TiltOffset = 0.0,
-    x_tilt: XTilt = 0.0,
-    z_shift: ZShift = 0.0,
-    flip_hand: FlipHand = False,
-    x0: X0 = None,
-    y0: Y0 = None,
-    z0: Z0 = None,
-    w: Width = None,
-    h: Height = None,
-    d: Depth = None,
-    binning: Binning = None,
-    binned_angpix: VoxelSize = None,
-    j: Threads = None,
-    memory: Memory = None,
-    scratch: ScratchFolder = None,
+    source: SourceOptions,
+    supplement: SupplementOptions,
+    o: Annotated[
+        Path | None, output_option("FILE", "Tomogram that reconstruct would write; nothing is written here", "--o")
+    ] = None,
+    png: Annotated[
+        Path | None, output_option("FILE", "Picture to draw (PNG): outlines of all images, and the region", "--png")
+    ] = None,
+    options: TomogramOptions,
 ) -> None:
     """Say what reconstruct would do with the same options: size, memory, time, and what the images see.
 
@@ -99,31 +41,21 @@ def plan(
     """
     from fourierrecon.cli import arguments
     from fourierrecon.cli.console import announcing_compilation, say, screen
-    from fourierrecon.cli.messages import describe_request, print_coverage, print_forecast, print_warnings
+    from fourierrecon.cli.messages import describe_request, print_warnings
+    from fourierrecon.cli.values import choose_dtype
     from fourierrecon.geometry.axis_order import Orientation
-    from fourierrecon.geometry.corrections import AlignmentCorrections
     from fourierrecon.geometry.sound_images import without_ctf
-    from fourierrecon.io import Supplement
     from fourierrecon.tomogram import checks
     from fourierrecon.tomogram.forecast import forecast
     from fourierrecon.tomogram.inputs import input_files, protect
     from fourierrecon.tomogram.output_paths import folders_of
-    from fourierrecon.transfer import Correction
 
-    kind = arguments.choose_dtype(dtype, float16)
-    correction = Correction.of(ctf, ctf_mode, exposure, tilt_weight)
-    request = arguments.read_request(
-        (t, i),
-        tn,
-        Supplement(stack, angpix, mdoc, voltage, cs, q0),
-        AlignmentCorrections(tiltangle_offset, x_tilt, z_shift, flip_hand),
-        (no_weight, pre_weight, weighting, snr),
-        (binning, binned_angpix),
-        (x0, y0, z0),
-        (w, h, d),
-    )
+    dtype, settings = choose_dtype(options.volume), arguments.settings_of(options)
+    correction = settings.correction
+    extras, offsets = arguments.supplement_of(supplement), arguments.corrections_of(options.alignment)
+    request = arguments.read_request(source, extras, offsets, options)
     series, region = request.series, request.region
-    Orientation.like(like, series)  # refuses what is unknown
+    Orientation.like(options.volume.like, series)  # refuses an unknown program
     for option, path in (("--o", o), ("--png", png)):
         if path is not None:
             protect([path], input_files(request.source, request.extras), option)
@@ -131,7 +63,7 @@ def plan(
     describe_request(console, request, correction)
     sees = checks.visibility(series, region)
     print_coverage(console, series, sees)
-    print_warnings(console, checks.warnings_of(series, region, sees, ctf=ctf))
+    print_warnings(console, checks.warnings_of(series, region, sees, ctf=options.weighting_and_ctf.ctf))
     print_warnings(console, checks.shared_warnings(request.source, series))
     if png is not None:
         from fourierrecon.display.panels import footprint_png
@@ -139,12 +71,96 @@ def plan(
         with folders_of(png):
             footprint_png(png, series, region)
         say(console, "picture", str(png))
-    if skip_bad_images and ctf:
-        # what can be known without a look at the images
+    if options.images.skip_bad_images and options.weighting_and_ctf.ctf:
+        # the images that can be left out without a look at their pixels
         series = series.select([tilt for tilt in range(series.n_tilts) if tilt not in without_ctf(series)])
     with announcing_compilation(console):
         needs = forecast(
-            series, region, request.strategy, n_threads=j, taper=(td, tf), output=o, memory=memory, scratch=scratch,
-            dtype=kind, correction=correction,
+            series, region, request.strategy, n_threads=settings.n_threads,
+            taper=(settings.taper_distance, settings.taper_falloff), output=o, memory=settings.memory,
+            scratch=settings.scratch, dtype=dtype, correction=correction,
         )  # fmt: skip
     print_forecast(console, needs, o)
+
+
+def print_coverage(console: Console, series: TiltSeries, sees: NDArray[np.bool_]) -> None:
+    """Print how much of the region each image sees.
+
+    Parameters
+    ----------
+    console
+        Screen to write to.
+    series
+        The tilt series.
+    sees
+        Visibility of voxels, from :func:`fourierrecon.tomogram.checks.visibility`.
+    """
+    import numpy as np
+    from rich.columns import Columns
+
+    from fourierrecon.cli.console import say
+
+    parts, count = sees.mean(1), sees.sum(0)
+    listed = [i for i in range(len(parts)) if len(parts) <= FEW_TILTS or parts[i] < ALL]
+    n_all = int((parts >= ALL).sum())
+    say(
+        console,
+        "coverage",
+        f"{n_all} of {len(parts)} images see 95 % of the region or more, the least {100 * parts.min():.0f} %; "
+        f"{100 * (count == len(sees)).mean():.0f} % of it is seen by all, {100 * (count == 0).mean():.0f} % by none",
+    )
+    angles = np.round(series.tilt_angles, 1) + 0.0  # turns -0.0 into 0.0
+    cells = [f"tilt {i + 1} ({angles[i]:.1f}°): {100 * parts[i]:.1f} %" for i in listed]
+    if cells:
+        console.print(Columns(cells, equal=True, padding=(0, 3)))
+
+
+def print_forecast(console: Console, forecast: Forecast, output: Path | None) -> None:
+    """Print what a reconstruction will take, and warn where there is too little of it.
+
+    Parameters
+    ----------
+    console
+        Screen to write to.
+    forecast
+        Memory, space and time of the reconstruction.
+    output
+        File to be written; None: not known.
+    """
+    from fourierrecon.cli.console import in_bytes, say
+    from fourierrecon.cli.messages import print_warnings
+
+    storage, scratch = forecast.storage, forecast.scratch_folder
+    on_disk = {"samples": storage.samples_on_disk, "planes": storage.planes_on_disk, "slabs": forecast.held > 0}
+    on_scratch = storage.scratch + forecast.held
+    names = [name for name, there in on_disk.items() if there]
+    say(console, "output", f"{in_bytes(forecast.file_size)}, {output or 'MRC'}")
+    say(console, "memory", f"{in_bytes(storage.memory)} at most, {'with' if names else 'without'} scratch files")
+    if names:
+        say(console, "scratch", f"{in_bytes(on_scratch)} in {scratch}: {', '.join(names)}")
+    threads = f"{forecast.n_threads} thread{'s' * (forecast.n_threads > 1)}"
+    estimate = "estimated from small pieces; starting takes a second more"
+    say(console, "time", f"about {_time(forecast.seconds)} on {threads}, {estimate}")
+    needs = [
+        (forecast.output_folder, forecast.file_size, "the tomogram needs", "--o"),
+        (scratch, on_scratch, "scratch files need", "--scratch"),
+    ]
+    if on_scratch and forecast.output_folder.stat().st_dev == scratch.stat().st_dev:
+        both = forecast.file_size + on_scratch
+        needs = [(forecast.output_folder, both, "tomogram and scratch files on one disk need", "--o, --scratch")]
+    print_warnings(
+        console,
+        (
+            f"{what} {in_bytes(size)}, {folder} has {in_bytes(free)} left; free some, choose another folder "
+            f"({option}) or a larger --bin"
+            for folder, size, what, option in needs
+            if size > (free := disk_usage(folder).free)
+        ),
+    )
+
+
+def _time(seconds: float) -> str:
+    """Give a time as text."""
+    if seconds < 120:
+        return f"{max(seconds, 0.1):.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

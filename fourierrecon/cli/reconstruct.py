@@ -4,73 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fourierrecon.cli.options import (
-    X0,
-    Y0,
-    Z0,
-    Aberration,
-    Binnings,
-    ClusterKind,
-    Companions,
-    Contrast,
-    Ctf,
-    CtfMode,
-    Depth,
-    DoProjection,
-    Dtype,
-    Ending,
-    Exposure,
-    FlipHand,
-    Float16,
-    HalfVolumes,
-    Height,
-    KeepMean,
-    Like,
-    Memory,
-    Notes,
-    NoWeight,
-    OnlyUnfinished,
-    OptimisationSet,
-    Output,
-    Passport,
-    PixelSize,
-    Preview,
-    PreWeight,
-    ProjectionCentre,
-    ProjectionThickness,
-    Quiet,
-    Redo,
-    Report,
-    Resume,
-    Scheduler,
-    ScratchFolder,
-    Shard,
-    SkipBadImages,
-    Snr,
-    SplitTomograms,
-    Stack,
-    TaperDistance,
-    TaperFalloff,
-    Threads,
-    TiltOffset,
-    TiltWeight,
-    TlsAuthority,
-    TlsCertificate,
-    TlsKey,
-    TomogramNames,
-    TomogramSet,
-    Voltage,
-    VoxelSize,
-    Weightings,
-    Width,
-    Workers,
-    XTilt,
-    ZShift,
-)
+from fourierrecon.cli.groups import with_groups
+from fourierrecon.cli.option_groups import SourceOptions, SupplementOptions, TomogramOptions
+from fourierrecon.cli.option_groups_of_sets import ClusterOptions, SetOptions
+from fourierrecon.cli.options import FLAG, Quiet, output_option
 from fourierrecon.text import quoted
 
 if TYPE_CHECKING:
@@ -85,159 +26,98 @@ if TYPE_CHECKING:
     from fourierrecon.weighting import Weighting
 
 
+@with_groups("t", "tn", "output", "binning", "d", "snr", "halves", "preview")
 def reconstruct(
     context: typer.Context,
     *,
-    i: OptimisationSet = None,
-    t: TomogramSet = None,
-    tn: TomogramNames = None,
-    stack: Stack = None,
-    angpix: PixelSize = None,
-    mdoc: Notes = None,
-    voltage: Voltage = None,
-    cs: Aberration = None,
-    q0: Contrast = None,
-    output: Output,
-    like: Like = None,
-    passport: Passport = False,
-    preview: Preview = False,
-    report: Report = False,
-    dtype: Dtype = None,
-    float16: Float16 = False,
-    no_weight: NoWeight = False,
-    pre_weight: PreWeight = False,
-    weighting: Weightings = None,
-    snr: Snr = None,
-    ctf: Ctf = True,
-    ctf_mode: CtfMode = None,
-    exposure: Exposure = None,
-    tilt_weight: TiltWeight = None,
-    keep_mean: KeepMean = False,
-    skip_bad_images: SkipBadImages = False,
-    td: TaperDistance = 0.0,
-    tf: TaperFalloff = 0.0,
-    tiltangle_offset: TiltOffset = 0.0,
-    x_tilt: XTilt = 0.0,
-    z_shift: ZShift = 0.0,
-    flip_hand: FlipHand = False,
-    x0: X0 = None,
-    y0: Y0 = None,
-    z0: Z0 = None,
-    w: Width = None,
-    h: Height = None,
-    d: Depth = None,
-    binning: Binnings = None,
-    binned_angpix: VoxelSize = None,
-    halves: HalfVolumes = None,
-    generate_split_tomograms: SplitTomograms = False,
-    do_proj: DoProjection = False,
-    centre_proj: ProjectionCentre = 0,
-    thickness_proj: ProjectionThickness = 10,
-    companions: Companions = None,
-    ending: Ending = "mrc",
-    resume: Resume = True,
-    redo: Redo = False,
-    only_do_unfinished: OnlyUnfinished = False,
-    part: Shard = None,
-    j: Threads = None,
-    memory: Memory = None,
-    scratch: ScratchFolder = None,
+    source: SourceOptions,
+    supplement: SupplementOptions,
+    output: Annotated[
+        str,
+        output_option(
+            "FILE",
+            "Tomogram to write: MRC, or OME-Zarr if its name ends in .zarr; an old one is replaced at the very end. "
+            "FOLDER/ for several: FOLDER/tomograms/rec_NAME.mrc and FOLDER/tomograms.star",
+            "--o",
+        ),
+    ],
+    preview: Annotated[
+        bool, output_option(FLAG, "Draw central sections of the tomogram into a PNG file beside it", "--preview")
+    ] = False,
+    report: Annotated[
+        bool,
+        output_option(
+            FLAG,
+            "Write a report, one HTML file: NAME.html beside the tomogram, FOLDER/report.html for a set (see report)",
+            "--report",
+        ),
+    ] = False,
+    options: TomogramOptions,
+    products: SetOptions,
+    workers: ClusterOptions,
     quiet: Quiet = False,
-    scheduler: Scheduler = None,
-    cluster: ClusterKind = None,
-    workers: Workers = None,
-    tls_ca: TlsAuthority = None,
-    tls_cert: TlsCertificate = None,
-    tls_key: TlsKey = None,
 ) -> None:
     """Reconstruct a tomogram, or all of a set (--o FOLDER/), from tilt series of any program.
 
-    Options as in relion_tomo_reconstruct_tomogram; hyphens do for underscores.
-    """
+    \b
+    fourierrecon reconstruct --t tomograms.star --tn TS_01 --bin 4 --o TS_01.mrc
+    fourierrecon reconstruct --t tomograms.star --bin 8 --halves tilts --o all/
+    fourierrecon reconstruct --t etomo/TS_01/ --bin 4 --d 1200 --o TS_01.mrc
+
+    Options are named as in relion_tomo_reconstruct_tomogram; hyphens do for underscores.
+    """  # noqa: D301 (the help needs the control character itself)
     from fourierrecon.cli import arguments
     from fourierrecon.cli.console import screen
-    from fourierrecon.engine.settings import Settings
-    from fourierrecon.geometry.corrections import AlignmentCorrections
-    from fourierrecon.io import Supplement
+    from fourierrecon.cli.values import choose_dtype, refuse_for_one
     from fourierrecon.tomogram.output_paths import is_folder
 
-    kind = arguments.choose_dtype(dtype, float16)
-    extras = Supplement(stack, angpix, mdoc, voltage, cs, q0)
-    offsets = AlignmentCorrections(tiltangle_offset, x_tilt, z_shift, flip_hand)
-    settings = Settings(
-        ctf=ctf, n_threads=j, keep_mean=keep_mean, taper_distance=td, taper_falloff=tf, memory=memory, scratch=scratch,
-        ctf_mode=ctf_mode, exposure=exposure, tilt_weight=tilt_weight,
-    )  # fmt: skip
-    console = screen()
+    dtype = choose_dtype(options.volume)
+    extras, offsets = arguments.supplement_of(supplement), arguments.corrections_of(options.alignment)
+    console, n_threads = screen(), options.running.j
     if is_folder(output):
         from fourierrecon.cli.set_progress import reconstruct_set
-        from fourierrecon.sets.recipe import Projection
 
-        recipe = arguments.read_recipe(
-            (t, i),
-            extras,
-            offsets,
-            Path(output),
-            (no_weight, pre_weight, weighting or [], snr),
-            (binning or [], binned_angpix),
-            (x0, y0, z0),
-            (w, h, d),
-            settings,
-            halves="frames" if generate_split_tomograms else halves,
-            projection=Projection(centre_proj, thickness_proj) if do_proj else None,
-            dtype=kind,
-            companions=companions or [],
-            ending=ending,
-            like=like,
-            passport=passport,
-            resume=resume or only_do_unfinished,
-            redo=redo,
-            skip_bad_images=skip_bad_images,
-            report=report,
+        path = arguments.choose_source(source)
+        recipe = arguments.read_recipe(path, Path(output), extras, offsets, options, products, report=report)
+        status = reconstruct_set(
+            console, recipe, source.tn or [], part=products.part, quiet=quiet, cluster=_cluster(workers)
         )
-        place: Cluster | None = None
-        if scheduler is not None or cluster is not None or workers is not None or tls_ca or tls_cert or tls_key:
-            from fourierrecon.sets.cluster import Cluster
-
-            place = Cluster(scheduler, cluster, workers, (tls_ca, tls_cert, tls_key))
-        status = reconstruct_set(console, recipe, tn or [], part=part, quiet=quiet, cluster=place)
         if report:
             from fourierrecon.cli.report import report_folder
 
-            report_folder(console, recipe.folder, n_threads=j)
+            report_folder(console, recipe.folder, n_threads=n_threads)
         raise typer.Exit(status)
-    for_sets: dict[str, object] = {
-        "--halves": halves,
-        "--generate_split_tomograms": generate_split_tomograms,
-        "--do_proj": do_proj,
-        "--companions": companions,
-        "--redo": redo,
-        "--shard": part,
-        "--scheduler": scheduler,
-        "--cluster": cluster,
-        "--workers": workers,
-        "--tls_ca": tls_ca,
-        "--tls_cert": tls_cert,
-        "--tls_key": tls_key,
-    }
-    arguments.refuse_for_one(for_sets)
-    request = arguments.read_request(
-        (t, i),
-        arguments.only_one(tn, "--tn"),
-        extras,
-        offsets,
-        (no_weight, pre_weight, arguments.only_one(weighting, "--weighting"), snr),
-        (arguments.only_one(binning, "--bin"), binned_angpix),
-        (x0, y0, z0),
-        (w, h, d),
+    refuse_for_one(
+        {
+            "--halves": products.halves,
+            "--generate_split_tomograms": products.generate_split_tomograms,
+            "--do_proj": products.do_proj,
+            "--companions": products.companions,
+            "--redo": products.redo,
+            "--shard": products.part,
+            **{f"--{name}": value for name, value in vars(workers).items()},
+        }
     )
+    settings = arguments.settings_of(options)
+    request = arguments.read_request(source, extras, offsets, options)
     if quiet:
         console.quiet = True
-    options = {name: value for name, value in context.params.items() if value is not None} if passport else None
+    given = {name: value for name, value in context.params.items() if value is not None}
     _reconstruct_one(
-        console, request, Path(output), settings, like=like, dtype=kind, passport=options, preview=preview,
-        report=report, skip_bad_images=skip_bad_images,
+        console, request, Path(output), settings, like=options.volume.like, dtype=dtype,
+        passport=given if options.volume.passport else None, preview=preview, report=report,
+        skip_bad_images=options.images.skip_bad_images,
     )  # fmt: skip
+
+
+def _cluster(options: ClusterOptions) -> Cluster | None:
+    """Give the cluster that the options ask for; None: make the tomograms here."""
+    if not any(vars(options).values()):
+        return None
+    from fourierrecon.sets.cluster import Cluster
+
+    certificates = (options.tls_ca, options.tls_cert, options.tls_key)
+    return Cluster(scheduler=options.scheduler, kind=options.cluster, workers=options.workers, tls=certificates)
 
 
 def _measure(

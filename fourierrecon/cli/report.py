@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fourierrecon.cli.messages_table import in_options
 from fourierrecon.cli.options import Threads, output_option
 from fourierrecon.errors import UsageError
 from fourierrecon.text import quoted
@@ -75,11 +77,14 @@ def report_folder(console: Console, folder: Path, page: Path | None = None, *, n
     subjects = subjects_in(folder)
     found = []
     for subject in subjects:
-        findings = find_out(subject, n_threads=n_threads)
+        shown = replace(
+            subject, error=in_options(subject.error), notes=tuple(in_options(note) for note in subject.notes)
+        )
+        findings = find_out(shown, n_threads=n_threads)
         found.append(findings)
         say(console, "report", describe(findings))
     with folders_of(page):
-        write_report(page, f"Tomograms in {folder.resolve().name}", found, _advice(found))
+        write_report(page, f"Tomograms in {folder.resolve().name}", found, _advice(found), wording=in_options)
         table = write_metrics(page.with_name("metrics.csv"), found)
     say(console, "table", str(table))
     say(console, "wrote", f"{page} ({size_of(page)}) after {time.perf_counter() - started:.1f} s")
@@ -176,12 +181,19 @@ def report_one(
         ("source", str(request.source.absolute())),
     )
     subject = Subject(
-        series.name, path, series, request.region, like, notes=tuple(notes), seconds=seconds, facts=facts,
+        series.name,
+        path,
+        series,
+        request.region,
+        like,
+        notes=tuple(in_options(note) for note in notes),
+        seconds=seconds,
+        facts=facts,
         skipped=skipped,
-    )  # fmt: skip
+    )
     found = find_out(subject, n_threads=n_threads)
     say(console, "report", describe(found))
-    write_report(page, f"Tomogram {series.name}", [found], _advice([found]))
+    write_report(page, f"Tomogram {series.name}", [found], _advice([found]), wording=in_options)
     say(console, "page", f"{page} ({size_of(page)}){_remedy([found])}")
 
 

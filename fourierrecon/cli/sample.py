@@ -14,7 +14,7 @@ from fourierrecon.text import quoted
 def sample(
     folder: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; new or empty.")],
     archive: Annotated[
-        Path | None, input_option("FILE", "The source archive, if it was downloaded before", "--archive")
+        Path | None, input_option("FILE", "Source archive, if it was downloaded before", "--archive")
     ] = None,
 ) -> None:
     """Fetch a real tilt series: a Mycoplasma pneumoniae cell, 41 images."""

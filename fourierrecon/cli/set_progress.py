@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from fourierrecon.cli.console import ProgressBars, program, say
+from fourierrecon.cli.messages_table import in_options
 from fourierrecon.errors import UsageError
 from fourierrecon.io.relion.own_list import LIST, remove_own_list
 from fourierrecon.io.shared_images import shared_images
@@ -67,11 +68,11 @@ class Speaker:
     def tell(self, outcome: Outcome) -> None:
         """Say what became of a tomogram."""
         for note in outcome.notes:
-            say(self._console, "warning", f"{outcome.name}: {note}")
+            say(self._console, "warning", f"{outcome.name}: {in_options(note)}")
         if outcome.error:
-            say(self._console, "failed", f"{outcome.name}: {outcome.error}")
+            say(self._console, "failed", f"{outcome.name}: {in_options(outcome.error)}")
         elif outcome.stale:
-            say(self._console, "stale", f"{outcome.name}: {outcome.stale}")
+            say(self._console, "stale", f"{outcome.name}: {in_options(outcome.stale)}")
         elif not self._quiet:
             for product in outcome.made:
                 why = "there already" if product.reason is None else f"made: {product.reason}"
@@ -118,7 +119,7 @@ def reconstruct_set(
         speaker = Speaker(console, len(names), quiet=quiet)
         shared = {name: line for name, line in shared_images(recipe.source).items() if name in names}
         for name, line in shared.items():
-            say(console, "warning", f"{name}: {line}")
+            say(console, "warning", f"{name}: {in_options(line)}")
         if cluster is None:
             outcomes = run.run(recipe, names, speaker, check)
         else:
@@ -139,7 +140,7 @@ def reconstruct_set(
             if "denoising" in recipe.companions:
                 write_denoising_lists(recipe, outcomes)
         if problem:
-            say(console, "note", f"no {recipe.folder / LIST}: {problem}")
+            say(console, "note", f"no {recipe.folder / LIST}: {in_options(problem)}")
         keep_outcomes(recipe, outcomes, part)
     return sum_up(console, recipe, outcomes, path, part)
 
@@ -161,9 +162,9 @@ def sum_up(console: Console, recipe: Recipe, outcomes: Sequence[Outcome], path: 
         + (f" (part {part})" if part else ""),
     )
     for outcome in by["stale"]:
-        say(console, "stale", f"{outcome.name}: {outcome.stale}")
+        say(console, "stale", f"{outcome.name}: {in_options(outcome.stale)}")
     for outcome in by["failed"]:
-        say(console, "failed", f"{outcome.name}: {outcome.error}")
+        say(console, "failed", f"{outcome.name}: {in_options(outcome.error)}")
     if path is not None:
         say(console, "wrote", f"{path}: the list of tomograms, as RELION 5 reads it")
     if by["failed"]:

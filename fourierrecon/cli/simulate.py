@@ -27,7 +27,7 @@ def simulate(
     ctf: Annotated[
         bool, images_option(FLAG, "With the CTF of a microscope, or not. Default: --ctf", "--ctf/--noctf")
     ] = True,
-    seed: Annotated[int, running_option("N", "Of specimen, shifts and noise. Default: 7", "--seed", least=0)] = 7,
+    seed: Annotated[int, running_option("N", "Seed of specimen, shifts and noise. Default: 7", "--seed", least=0)] = 7,
     j: Threads = None,
 ) -> None:
     """Simulate the tilt series of a cell with known truth: image stacks, RELION 4 and 5 sets."""

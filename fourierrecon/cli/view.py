@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from fourierrecon.display.planes import VolumePlanes
-from fourierrecon.display.napari import _show_in_napari
 
 
 def view(
@@ -36,13 +36,15 @@ def view(
     ends it. --port and --no_browser ask for the page, also where there is napari.
     """
     from fourierrecon.cli.console import say, screen
+    from fourierrecon.display.napari import show_in_napari
     from fourierrecon.display.planes import open_volume
 
     console, opened = screen(), open_volume(volume)
     depth, height, width = opened.shape
     size = f"{opened.voxel_size:g} Å" if opened.voxel_size else "unknown size"
     say(console, "volume", f"{volume}: {width} x {height} x {depth} voxels of {size}")
-    if port is None and not no_browser and _has_desktop() and _show_in_napari(console, opened):
+    in_window = port is None and not no_browser and _has_desktop()
+    if in_window and show_in_napari(opened, partial(say, console)):
         return
     _serve(console, opened, port or 0, no_browser)
 
@@ -52,10 +54,10 @@ def _serve(console: Console, volume: VolumePlanes, port: int, no_browser: bool) 
     import threading
     import webbrowser
 
-    from fourierrecon.cli.console import say
+    from fourierrecon.cli.console import fail, say
     from fourierrecon.display.server import LOOPBACK, ViewServer
 
-    with ViewServer(volume, port) as server:
+    with ViewServer(volume, port, fail) as server:
         say(console, "page", f"{server.address} (Ctrl-C ends it)")
         if not no_browser and _has_desktop():
             # some browsers only return when they are closed

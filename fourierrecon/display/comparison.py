@@ -1,4 +1,4 @@
-"""Picture of a comparison: sections of both volumes and of their difference, and the Fourier shell correlation."""
+"""Draws a comparison of two volumes: sections of both and of their difference, and the Fourier shell correlation."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def comparison_png(
     path
         PNG file to be written, all of it or nothing.
     found
-        From :func:`fourierrecon.quality.comparison.compare_volumes`.
+        Result of :func:`fourierrecon.quality.comparison.compare_volumes`.
     names
-        Of A and B, for the titles.
+        Names of A and B, for the titles.
     thick
         Thickness of the sections, voxels.
     dpi
@@ -113,14 +113,14 @@ def _curve(axis: Axes, found: Comparison) -> None:
 
 
 def describe_resolution(found: Comparison, threshold: float) -> str:
-    """Say in a few words how far two volumes agree.
+    """Describe in a few words how far two volumes agree.
 
     Parameters
     ----------
     found
-        From :func:`fourierrecon.quality.comparison.compare_volumes`.
+        Result of :func:`fourierrecon.quality.comparison.compare_volumes`.
     threshold
-        Of the Fourier shell correlation.
+        Threshold of the Fourier shell correlation.
     """
     resolution = found.curve.resolution(threshold)
     unit = "Å" if max(found.voxel_sizes) > 0 else "voxels"

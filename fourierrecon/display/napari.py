@@ -11,7 +11,7 @@ from fourierrecon.display.sections import greys
 from fourierrecon.volume import Volume
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from collections.abc import Callable
 
     from fourierrecon.display.planes import VolumePlanes
 
@@ -64,11 +64,21 @@ def _thinned(data: NDArray[Any]) -> NDArray[Any]:
     return data[::step, ::step, ::step]
 
 
-def _show_in_napari(console: Console, volume: VolumePlanes) -> bool:
-    """Open napari's window and wait until it is closed; tell whether there is napari."""
-    from importlib.util import find_spec
+def show_in_napari(volume: VolumePlanes, say: Callable[[str, str], object]) -> bool:
+    """Open the window of napari and wait until it is closed.
 
-    from fourierrecon.cli.console import say
+    Parameters
+    ----------
+    volume
+        Volume to show.
+    say
+        Called with a label and a line on what happens.
+
+    Returns
+    -------
+    False where napari cannot be used.
+    """
+    from importlib.util import find_spec
 
     if volume.array is None or find_spec("napari") is None:
         return False
@@ -78,11 +88,11 @@ def _show_in_napari(console: Console, volume: VolumePlanes) -> bool:
         viewer = napari.Viewer(title=f"{volume.path.name} - fourierrecon")
     except ImportError as error:
         reason = " ".join(str(error).split())
-        say(console, "note", f"napari cannot be used ({reason}); here is the page instead")
+        say("note", f"napari cannot be used ({reason}); here is the page instead")
         return False
     viewer.add_image(**napari_layer(volume))
     viewer.dims.axis_labels = ("z", "y", "x")
     viewer.scale_bar.visible = True
-    say(console, "napari", "its window is open; close it to end")
+    say("napari", "its window is open; close it to end")
     napari.run()
     return True

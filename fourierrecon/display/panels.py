@@ -1,4 +1,4 @@
-"""Pictures, as PNG files: sections of several volumes side by side; what the images of a tilt series cover."""
+"""Draws PNG files: sections of several volumes side by side, and the footprint of a tilt series."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ def slices_png(
     slab
         Thickness of the slabs, Å; at least one voxel.
     section_y, section_z
-        Where the XZ and the XY section lie, as a fraction of the height and of the depth.
+        Place of the XZ and of the XY section, as a fraction of the height and of the depth.
     percentiles
-        Of the grey values that become black and white.
+        Percentiles of the grey values that become black and white.
     dpi
         Dots per inch; a panel is 2.6 inches wide.
     """
@@ -112,7 +112,7 @@ def footprint_png(path: str | os.PathLike[str], series: TiltSeries, region: Regi
     """Draw what the images cover, and the region over it, into a PNG file.
 
     In XY, the plane through the middle of the region: the outline of each image laid into it along its beam. In XZ:
-    the beams through the two ends of each image. Axes are unbinned pixels of the world, as for ``--x0``, ``--w`` ...
+    the beams through the two ends of each image. Axes are unbinned pixels of the world.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ def _outlines(series: TiltSeries, centre: NDArray[np.float64]) -> NDArray[np.flo
 def _beams(series: TiltSeries, centre: NDArray[np.float64]) -> NDArray[np.float64]:
     """Give the lines in the XZ plane through a world point that end each image across: ``(2 n_tilts, 2, 2)``.
 
-    They run along the beam as it looks in this plane, far out of any picture.
+    The lines run along the beam as it looks in this plane, and far out of any picture.
     """
     rows = series.projections[:, :2]
     # the image axis that a step in this plane changes most
@@ -198,11 +198,11 @@ def scale_bar(axis: Axes, voxel_size: float, width: int) -> None:
     Parameters
     ----------
     axis
-        That shows the section.
+        Axes that show the section.
     voxel_size
         Å.
     width
-        Of the section, voxels.
+        Width of the section, voxels.
     """
     from matplotlib.patches import Rectangle
     from matplotlib.patheffects import withStroke

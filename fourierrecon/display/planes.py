@@ -1,4 +1,4 @@
-"""Planes of a volume in a file, read as they are asked for: the volume may be larger than the memory."""
+"""Reads planes of a volume in a file as they are asked for: the volume may be larger than the memory."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from fourierrecon.io.volumes import formats
 from fourierrecon.io.volumes.mrc import MrcVolume
 from fourierrecon.io.volumes.quantise import Scale
 
-#: What a plane is perpendicular to.
+#: Axis that a plane is perpendicular to.
 Axis: TypeAlias = Literal["z", "y", "x"]
 AXES: tuple[Axis, ...] = ("z", "y", "x")
 #: Columns that are kept in memory around the last YZ plane of an MRC file: to read it takes all of the file.
 BAND_BYTES = 1 << 27
-#: What is asked for in advance: slabs when all of the file is read, rows before and after a wanted one.
+#: Sections that are asked for in advance when all of the file is read, and rows before and after a wanted one.
 SLABS_AHEAD, ROWS_AROUND = 4, 8
 #: XY planes that grey values are sampled of, and values of each.
 SAMPLED_PLANES, SAMPLED_VALUES = 5, 1 << 18
@@ -39,11 +39,11 @@ class VolumePlanes(ABC):
     Parameters
     ----------
     path
-        Of the file or folder.
+        Path of the file or folder.
     shape
         ``(z, y, x)``.
     voxel_size
-        Å; 0 where the file does not tell.
+        Å; 0 where the file does not report it.
     origin
         World position ``(x, y, z)`` of the first voxel, Å.
     array
@@ -220,7 +220,7 @@ def open_volume(path: str | os.PathLike[str]) -> VolumePlanes:
     Parameters
     ----------
     path
-        Of the volume.
+        Path of the volume.
 
     Raises
     ------
@@ -242,7 +242,7 @@ def percentiles_of(volume: VolumePlanes, thickness: int = 1) -> NDArray[np.float
     volume
         The volume.
     thickness
-        Of the slabs, voxels: thick ones have less noise.
+        Thickness of the slabs, voxels: thick ones have less noise.
 
     Raises
     ------

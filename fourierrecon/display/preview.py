@@ -1,4 +1,4 @@
-"""Previews of volumes: three central sections in a PNG file, several volumes on a sheet, a walk through z."""
+"""Draws previews of volumes: three central sections as PNG, several volumes on a sheet, a walk through z as a film."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def preview_png(
     volumes
         Name and volume of each; several make a sheet. A voxel size of 0 is unknown: no scale bar then.
     thickness
-        Of the slabs that are averaged, see :func:`fourierrecon.display.sections.thickness_in_voxels`.
+        Thickness of the slabs that are averaged, see :func:`fourierrecon.display.sections.thickness_in_voxels`.
     dpi
         Dots per inch.
 
@@ -97,13 +97,13 @@ def preview_movie(
     Parameters
     ----------
     path
-        File to be written, all of it or nothing; its ending says what it becomes. MP4 takes the program ffmpeg.
+        File to be written, all of it or nothing; its ending chooses the format. MP4 takes the program ffmpeg.
     name
-        For the title.
+        Name for the title.
     volume
         Read slab by slab.
     thickness
-        Of the slabs, as for :func:`preview_png`.
+        Thickness of the slabs, as for :func:`preview_png`.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Sections through a volume: means over thin slabs, read slab by slab, and the greys to show them with."""
+"""Cuts sections through a volume, means over thin slabs that are read plane by plane, and chooses their greys."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def thickness_in_voxels(text: str | None, voxel_size: float) -> int:
     Parameters
     ----------
     text
-        As given; a number alone is in nm. Default: 10 nm, or 5 voxels where the voxel size is unknown.
+        Thickness as text; a number alone is in nm. Default: 10 nm, or 5 voxels where the voxel size is unknown.
     voxel_size
         Å; 0 where unknown.
 
@@ -68,7 +68,7 @@ def sections(volume: Volume, thick: int, at: tuple[float, float, float] = (0.5, 
     thick
         Thickness of the slabs, voxels.
     at
-        Where they lie, ``(z, y, x)`` as fractions of the sides.
+        Places of the slabs, ``(z, y, x)`` as fractions of the sides.
     """
     data = volume.data
     depth, height, width = data.shape
@@ -110,14 +110,14 @@ def walk(volume: Volume, thick: int, most: int) -> Iterator[tuple[float, NDArray
 def greys(values: NDArray[Any], percentiles: tuple[float, float] = PERCENTILES) -> tuple[float, float]:
     """Give the values that become black and white.
 
-    What is not finite does not count, nor do zeros where they are many: no image sees those voxels.
+    Values that are not finite do not count, nor do zeros where they are many: no image sees those voxels.
 
     Parameters
     ----------
     values
         Any shape.
     percentiles
-        Of the values that become black and white.
+        Percentiles of the values that become black and white.
     """
     known = values[np.isfinite(values)]
     seen = known[known != 0]

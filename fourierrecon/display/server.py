@@ -19,7 +19,6 @@ from urllib.parse import parse_qsl, urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from fourierrecon.cli.console import fail
 from fourierrecon.display.planes import AXES, STEPS, VolumePlanes, percentiles_of
 from fourierrecon.errors import FourierReconError, UsageError
 
@@ -51,6 +50,8 @@ class ViewServer(ThreadingHTTPServer):
         What is shown.
     port
         0: any free one.
+    on_error
+        Called with one line on each answer that failed.
 
     Raises
     ------
@@ -60,7 +61,8 @@ class ViewServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, volume: VolumePlanes, port: int = 0) -> None:
+    def __init__(self, volume: VolumePlanes, port: int = 0, on_error: Callable[[str], object] = str) -> None:
+        self._on_error = on_error
         self._waiting: dict[socket.socket, None] = {}
         self._lock = threading.Lock()
         self.volume, self.token = volume, secrets.token_urlsafe(18)
@@ -70,7 +72,7 @@ class ViewServer(ThreadingHTTPServer):
             super().__init__((LOOPBACK, port), _Handler)
         except OSError as error:
             reason = error.strerror or str(error)
-            raise UsageError(f"--port {port}: {reason}; leave it out, and a free one is taken") from error
+            raise UsageError(f"port={port}: {reason}; leave it out, and a free one is taken") from error
 
     @property
     def address(self) -> str:
@@ -103,10 +105,10 @@ class ViewServer(ThreadingHTTPServer):
             self._waiting.pop(connection, None)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say in one line what went wrong; nothing if the browser has gone away in the middle of an answer."""
+        """Report in one line what went wrong; nothing if the browser has gone away in the middle of an answer."""
         error = sys.exception()
         if not isinstance(error, ConnectionError):
-            fail(f"the page could not be served: {error!r}")
+            self._on_error(f"the page could not be served: {error!r}")
 
 
 def quantise(plane: NDArray[np.float32]) -> tuple[NDArray[np.uint16], float, float]:

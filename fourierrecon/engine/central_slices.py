@@ -37,7 +37,7 @@ PASS, STOP = 0.45, 0.5
 PAD = 8
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Slices:
     """Where the slices of all images cut the planes of one region.
 
@@ -144,6 +144,7 @@ def spectrum(
     kernel: GriddingKernel,
     length: int,
     workspace: Workspace,
+    *,
     filters: Sequence[ImageFilter] = (),
     filter_length: int = 0,
     a_is_x: bool = True,

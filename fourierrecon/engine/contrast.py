@@ -16,7 +16,7 @@ class Contrast:
     Parameters
     ----------
     name
-        Of the set or tilt series, for messages.
+        Name of the set or tilt series, for messages.
     flat
         Whether a volume of one grey value other than 0 is right.
     """
@@ -38,7 +38,7 @@ class Contrast:
         if not np.isfinite([low, high]).all():
             raise DataError(
                 f"{self._name}: the tomogram of these images holds values that are not finite; look for absurd grey "
-                f"values in them, or give another --weighting"
+                f"values in them, or give another weighting (weighting=...)"
             )
         with self._turn:
             self._low, self._high = min(self._low, low), max(self._high, high)

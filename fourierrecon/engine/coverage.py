@@ -256,7 +256,7 @@ def border_distances(
     image_shape
         ``(height, width)``.
     mask
-        Of the images.
+        Mask of the images.
 
     Returns
     -------

@@ -97,7 +97,7 @@ class AxisCorrection:
         weight += np.float32(FLOOR)
         data = grid[inner, columns]
         data /= weight[:, columns]
-        # to real space, cut to the region, and back: the alternating signs of the grid cancel
+        # go to real space, cut to the region, and go back: the alternating signs of the grid cancel
         for backward in (True, False):
             fft.transform(data, 1, backward=backward)
             fft.transform(data, 0, backward=backward)
@@ -162,7 +162,7 @@ def _add_lost(
         ln = lines[tilt]
         low, high = min(band[tilt, 0], band[tilt, 1]), max(band[tilt, 0], band[tilt, 1])
         if (band[tilt, 1] - band[tilt, 0]) * ln[2, 1] < 0:
-            continue  # no sample
+            continue  # the line has no sample in the band
         for el in range(low, high + 1):
             k_o = ln[2, 0] * j + ln[2, 1] * el
             o_at = k_o * no + no / 2 + PAD - half

@@ -57,7 +57,7 @@ def transform(data: Complex, axis: int, *, backward: bool) -> None:
     data
         Any shape, complex64.
     axis
-        Of the transform.
+        Axis of the transform.
     backward
         With ``exp(+2 pi i k n / N)``.
     """

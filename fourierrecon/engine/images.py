@@ -20,13 +20,13 @@ from fourierrecon.transfer import PER_CYCLE
 class Sampler:
     """Samples the images of one task along their lines, with weights if they are asked for.
 
-    Where voxels are counted, a mean that is kept goes by the count and not through Fourier space, where its step at the
-    images' borders would ring: :attr:`levels` holds the means then, ``(n_used,)``, and is empty else.
+    A mean that is kept would ring in Fourier space, since it ends in a step at the image's border. Where voxels are
+    counted it goes by the count instead: :attr:`levels` holds the means then, ``(n_used,)``, and is empty otherwise.
 
     Parameters
     ----------
     task
-        What is to be done.
+        The reconstruction that needs the samples.
     """
 
     def __init__(self, task: Task) -> None:
@@ -41,11 +41,11 @@ class Sampler:
         self._table = np.repeat(plan.row_kernel.table(), 2, axis=1).ravel()
         self._rows = np.arange(-s.half_rows, s.half_rows + 1)
         self.levels = np.zeros(len(plan.used) if settings.keep_mean and weighting.divides_by_count else 0, np.float32)
-        # where there is no taper, border and mask are the same for all binnings and weightings
+        # without a taper, border and mask are the same for all binnings and weightings
         self._share = plan.sampling.border if plan.mask.start < 0 else self
         self._transfer_last = plan.late and plan.filter_length == 0
         if weighting.uses_weights:
-            # where slices are just close enough a grid point gets their spectra, in voxels instead of pixels
+            # a grid point gets the spectra, in voxels instead of pixels, where slices are just close enough
             self._scale = np.prod(step) / task.region.binning**2 * s.fill
         else:
             # the integral over the slice as a sum over its samples
@@ -72,13 +72,14 @@ class Sampler:
         Parameters
         ----------
         workspace, buffers
-            Of this thread; the latter from the store.
+            Memory of this thread; the buffers come from the store.
         tilt
             Number of the image in the task's series.
         image
             As loaded, ``(height, width)``.
         shared
-            What is known of this image already: see :func:`fourierrecon.engine.preprocess.prepare_image`.
+            Transforms of this image that were made already: see
+            :func:`fourierrecon.engine.preprocess.prepare_image`.
         """
         task, plan, weighting, store = self.task, self.task.plan, self.task.weighting, self.store
         if tilt not in self._places:
@@ -93,13 +94,29 @@ class Sampler:
             origin = np.zeros((1, 1), np.float32)
             self.levels[i] = level * np.prod([float(f(origin, origin)[0, 0]) for f in filters])
         prepared = preprocess.prepare_image(
-            image, plan.sampling, masks, level, early, task.region.binning, workspace, shared, self._share
+            image,
+            plan.sampling,
+            masks,
+            level,
+            early,
+            task.region.binning,
+            workspace,
+            shared=shared,
+            share=self._share,
         )
         start, stop = plan.windows[i]
         a_is_x = bool(plan.along[i] == 0)
         window = preprocess.cut_window(prepared, start, stop, a_is_x)
         spectrum = central_slices.spectrum(
-            window, s, plan.row_kernel, plan.row_grid, workspace, late, plan.filter_length, a_is_x, task.region.binning
+            window,
+            s,
+            plan.row_kernel,
+            plan.row_grid,
+            workspace,
+            filters=late,
+            filter_length=plan.filter_length,
+            a_is_x=a_is_x,
+            binning=task.region.binning,
         )
         line = s.lines[i]
         turn = line[0] * s.offsets[i, 0]
@@ -134,7 +151,7 @@ def sample_images(samplers: Sequence[Sampler]) -> None:
     for sampler in sorted(samplers, key=lambda sampler: sampler.task.region.binning):
         for tilt in map(int, sampler.task.plan.used):
             needed.setdefault(source_of(sampler.task.series.images, tilt), []).append((sampler, tilt))
-    # as they lie in the file
+    # read the images in the order of the file
     work = [needed[key] for key in sorted(needed)]
 
     def start() -> tuple[memory.Workspace, dict[Sampler, tuple[Complex, Real]]]:

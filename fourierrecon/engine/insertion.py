@@ -58,6 +58,7 @@ def insert_plane(
     j: int,
     samples: Complex,
     weights: Real,
+    *,
     normalise: Normalise | None,
     gains: tuple[Real, Real],
     work: PlaneWork,
@@ -85,7 +86,7 @@ def insert_plane(
     planes
         ``(D, any, O)``, for the result.
     at
-        Its row there.
+        Row of the plane in there.
     """
     depth = slices.shape[0]
     nz, no = slices.grid

@@ -39,7 +39,7 @@ def mask_of(image_shape: tuple[int, int], binning: float, distance: float, fallo
     binning
         Voxel over bin-1 px.
     distance, falloff
-        Of the taper, binned px.
+        Distance and falloff of the taper, binned px.
 
     Raises
     ------
@@ -54,12 +54,12 @@ def mask_of(image_shape: tuple[int, int], binning: float, distance: float, fallo
     if 2 * distance * binning >= min(image_shape) - 1:
         raise UsageError(
             f"taper distance {distance:g} leaves nothing of images of {image_shape[1] / binning:.0f} x "
-            f"{image_shape[0] / binning:.0f} binned pixels; choose a smaller --td"
+            f"{image_shape[0] / binning:.0f} binned pixels; choose a smaller taper_distance=..."
         )
     return Mask(distance * binning, falloff * binning)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Plan:
     """What to cut out of the images, and where it goes.
 
@@ -115,7 +115,7 @@ class Plan:
         Parameters
         ----------
         series, region, weighting, settings
-            What is to be reconstructed, and how. The images are prepared for all binnings of the settings: all get the
+            The reconstruction. Its images are prepared for all binnings of the settings: all get the
             same border and padding, to share a transform.
 
         Raises
@@ -260,5 +260,14 @@ def _choose_slices(
     centre[:, 0] -= size[:, 0] // 2
     taps, oversampling = PRECISIONS[precision]
     plane_taps, plane_oversampling = WEIGHTED_KERNEL if weighting.uses_weights else (taps, (oversampling,) * 2)
-    slices = Slices(m, centre, view.shape, box, period, row_length, plane_taps, plane_oversampling)
+    slices = Slices(
+        matrices=m,
+        offsets=centre,
+        shape=view.shape,
+        box=box,
+        period=period,
+        row_length=row_length,
+        width=plane_taps,
+        oversampling=plane_oversampling,
+    )
     return slices, along, int(size[:, 0].max())

@@ -20,11 +20,11 @@ def insert_planes(task: Task, samples: SampleStore, planes: PlaneStore, tilts: N
     Parameters
     ----------
     task
-        What is to be done, for these tilts.
+        The reconstruction from these tilts.
     samples
-        Of all tilts in store. They may be changed.
+        Samples of all tilts. They may be changed.
     planes
-        For the result.
+        Store for the result.
     tilts
         Numbers of the tilts in store that count; None: all of them. The samples are not changed if some are chosen.
     """
@@ -48,7 +48,17 @@ def insert_planes(task: Task, samples: SampleStore, planes: PlaneStore, tilts: N
             weights = block_weights[i] if weighting.uses_weights else none
             if correction is not None:
                 correction.correct(j, block_samples[i], weights)
-            insertion.insert_plane(s, j, block_samples[i], weights, normalise, gains, work, target, planes.place(j))
+            insertion.insert_plane(
+                s,
+                j,
+                block_samples[i],
+                weights,
+                normalise=normalise,
+                gains=gains,
+                work=work,
+                planes=target,
+                at=planes.place(j),
+            )
         planes.put(number, target)
 
     threads.for_each(

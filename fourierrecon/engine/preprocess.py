@@ -85,9 +85,9 @@ def sampling(
     binning
         Voxel over bin-1 px.
     mask
-        Of the images; where it begins outside of them, a border is added.
+        Mask of the images; a border is added where the mask begins outside of them.
     spread
-        How far the 2D filters move signal, bin-1 px: so much room is left around the image.
+        Distance by which the 2D filters move signal, bin-1 px: that much room is left around the image.
     filtered
         Whether there is any 2D filter.
     late
@@ -137,11 +137,11 @@ def load_image(series: TiltSeries, tilt: int, *, keep_mean: bool = False) -> Rea
         kind = f"pixels beyond {LARGEST:g}" if np.isfinite(image).all() else "NaN or infinite pixels"
         raise DataError(
             f"{_name(series, tilt)} holds {int(image.size - sound.sum())} {kind}, the first at x = {x}, y = {y}: "
-            f"{image[y, x]:g}; repair the image, or leave such images out (--skip_bad_images)"
+            f"{image[y, x]:g}; repair the image, or leave such images out (skip_bad_images=True)"
         )
     if low == high and (low == 0 or not keep_mean):
         raise DataError(
-            f"{_name(series, tilt)} is blank: every pixel is {low:g}; leave such images out (--skip_bad_images)"
+            f"{_name(series, tilt)} is blank: every pixel is {low:g}; leave such images out (skip_bad_images=True)"
         )
     return image
 
@@ -160,6 +160,7 @@ def prepare_image(
     filters: list[ImageFilter],
     binning: float,
     workspace: Workspace,
+    *,
     shared: dict[object, Complex],
     share: object,
 ) -> Real:
@@ -170,9 +171,9 @@ def prepare_image(
     image
         ``(height, width)``, float32.
     grid
-        From :func:`sampling`.
+        Grid from :func:`sampling`.
     masks
-        From :func:`image_masks`.
+        Masks from :func:`image_masks`.
     level
         Grey level to subtract.
     filters
@@ -265,15 +266,15 @@ def image_masks(image_shape: tuple[int, int], grid: ImageGrid, mask: Mask, count
     return first, last
 
 
-def filters_of(strategy: Weighting, views: TiltViews, tilt: int, *, transfer: bool) -> list[ImageFilter]:
-    """Give the 2D filters of one image: what the strategy asks for and, if wanted, its transfer function."""
+def filters_of(weighting: Weighting, views: TiltViews, tilt: int, *, transfer: bool) -> list[ImageFilter]:
+    """Give the 2D filters of one image: what the weighting asks for and, if wanted, its transfer function."""
     filters: list[ImageFilter] = []
     seen = views.transfers
     if transfer and seen.applies:
         phases, envelope = seen.phases(tilt, views.voxel_size), views.envelopes[tilt]
         filters.append(lambda fx, fy: _transfer_grid(fx.ravel(), fy.ravel(), phases, seen.form, envelope, PER_CYCLE))
-    if strategy.has_filter:
-        filters.append(lambda fx, fy: strategy.image_filter(tilt, fx, fy, views))
+    if weighting.has_filter:
+        filters.append(lambda fx, fy: weighting.image_filter(tilt, fx, fy, views))
     return filters
 
 
@@ -300,7 +301,7 @@ def cut_window(prepared: Real, start: NDArray[np.int64], stop: NDArray[np.int64]
     prepared
         ``(height, width)``.
     start, stop
-        Of the window ``(x, y)``.
+        First pixel and end of the window, ``(x, y)``.
     transpose
         Give ``(x, y)`` instead of ``(y, x)``.
     """

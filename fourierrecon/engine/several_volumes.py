@@ -36,18 +36,18 @@ class VolumeOrder:
     Parameters
     ----------
     series
-        Its tilt series; those of several orders may differ in their images only.
+        Tilt series; the series of several orders may differ in their images only.
     open
-        Called when the volume is about to come; what it opens gives ``write(z, slab)``, see
+        Called when the volume is about to come; the context gives ``write(z, slab)``, see
         :func:`fourierrecon.reconstruction.reconstruct_to`.
     region
-        Its voxels; default: all, unbinned.
+        Voxels to reconstruct; default: all, unbinned.
     weighting
-        Its weighting; default: :class:`~fourierrecon.weighting.Wiener`, its SNR measured from the series.
+        Weighting; default: :class:`~fourierrecon.weighting.Wiener`, its SNR measured from the series.
     tilts
         0-based numbers of the images to take; None: all.
     beside
-        What its writer takes of the memory: ``slabs`` and ``end`` of it.
+        Memory that the writer takes: ``slabs`` and ``end`` count.
     """
 
     series: TiltSeries
@@ -107,7 +107,7 @@ def _plan_all(groups: list[list[VolumeOrder]], settings: Settings) -> list[Task]
 
     if len(firsts) == 1:
         return plan(writers, False)
-    # to know what they take
+    # plan without a limit first, to learn how much memory each group takes
     tasks = plan(writers, False, replace(settings, memory=1 << 62))
     threads, plans = settings.threads, [task.plan for task in tasks]
     try:

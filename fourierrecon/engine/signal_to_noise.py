@@ -47,7 +47,7 @@ MOST = 1e5
 FALL = -2.0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class _Spectra:
     """Transforms of the middles of images.
 
@@ -62,7 +62,7 @@ class _Spectra:
     transfer, factor
         What acts on the signal, and pixels of the images that were averaged along each axis.
     middle
-        Where one point in the middle projects to, px of the cut-out, ``(n, 2)``: x, y.
+        Projections of one point in the middle, px of the cut-out, ``(n, 2)``: x, y.
     pixel_size
         Å.
     """
@@ -143,7 +143,9 @@ def estimate_snr(
     default = Correction("none" if series.ctf is None else None)
     transfer = Transfer.of(series, correction or default)
     if transfer.ctf is not None:
-        transfer = replace(transfer, mode="wiener")  # what acts on the images, whatever is done about it
+        transfer = replace(
+            transfer, mode="wiener"
+        )  # the transfer function acts on the images whatever is done about it
     threads = available_cores() if n_threads is None else n_threads
     order = np.argsort(series.tilt_angles, kind="stable")
     spectra = _transform(series, series.images, transfer, binning, order, threads)
@@ -163,7 +165,7 @@ def estimate_snr(
 
 
 def with_snr(
-    strategy: Weighting,
+    weighting: Weighting,
     series: TiltSeries,
     binning: float = 1.0,
     *,
@@ -171,16 +173,16 @@ def with_snr(
     halves: Mapping[str, ImageStack] | None = None,
     n_threads: int | None = None,
 ) -> Weighting:
-    """Give a strategy with the ratio measured that it leaves open (``snr=auto``); others come back as they are.
+    """Give a weighting with the ratio measured that it leaves open (``snr=auto``); others come back as they are.
 
     Parameters
     ----------
-    strategy
+    weighting
         Weighting.
     series, binning, correction, halves, n_threads
         As for :func:`estimate_snr`; of half volumes the whole series, so that all are filtered alike.
     """
-    return strategy.resolved(
+    return weighting.resolved(
         lambda: estimate_snr(series, binning, correction=correction, halves=halves, n_threads=n_threads)
     )
 
@@ -193,7 +195,7 @@ def _transform(
     height, width = (n // factor for n in series.image_shape)
     least = min(height, width)
     side = min(least, max(SIDES[0], min(least // 2, SIDES[1])))
-    # by the matrices alone, so that sets of both versions of RELION give the same
+    # the middle follows from the matrices alone, so that sets of both versions of RELION give the same
     a, t = series.projections[:, :2, :3], series.projections[:, :2, 3]
     halfway = np.array(series.image_shape[::-1]) / 2
     point = np.linalg.lstsq(a.reshape(-1, 3), (halfway - t).reshape(-1), rcond=None)[0]
@@ -207,7 +209,7 @@ def _transform(
         image = np.asarray(images[int(tilts[i])])
         part = image[y : y + side * factor, x : x + side * factor]
         if image.shape != series.image_shape or not sound_pixels(part).all():
-            load_image(replace(series, images=images), int(tilts[i]))  # says what is wrong with it
+            load_image(replace(series, images=images), int(tilts[i]))  # raises, and names what is wrong
         blocks = np.asarray(part, np.float32).reshape(side, factor, side, factor)
         cut[i] = blocks.mean((1, 3)) if factor > 1 else part
 
@@ -231,7 +233,15 @@ def _transform(
 
     for_each(len(tilts), transform, state=lambda: None, n_threads=threads, stage="SNR", progress=None)
     middle = (centre - corner - (factor - 1) / 2) / factor
-    return _Spectra(data, tilts, share, transfer, factor, middle, pixel_size)
+    return _Spectra(
+        data=data,
+        tilts=tilts,
+        share=share,
+        transfer=transfer,
+        factor=factor,
+        middle=middle,
+        pixel_size=pixel_size,
+    )
 
 
 def _counts(cut: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -305,7 +315,7 @@ def _curve(
     origin: str,
 ) -> SnrCurve | None:
     """Make a curve of what is significant, from the lowest frequency on; None if nothing is."""
-    # of images without noise the rest of the power may come out as nothing, or less
+    # the rest of the power may come out as nothing, or less, for images without noise
     noise = np.maximum(noise, signal / MOST)
     sound = (signal > ERRORS * error) & (error > 0) & (noise > 0)
     if not sound.any():

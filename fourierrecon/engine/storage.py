@@ -7,7 +7,7 @@ blocks, ``(n_tilts, J, n_rows)`` each, so that a tilt writes, and a block reads,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ LARGEST_BLOCK = 32
 OVERHEAD, SHARE = 120_000_000, 0.8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Storage:
     """What a reconstruction takes, and where its intermediate results lie.
 
@@ -38,7 +38,7 @@ class Storage:
     scratch
         Scratch space, bytes.
     planes_on_disk, samples_on_disk
-        Whether they lie in scratch files.
+        Whether planes and samples lie in scratch files.
     block
         Planes in a block; 1 in memory.
     slabs
@@ -64,9 +64,9 @@ class Beside:
     images
         Buffers of their threads, while images are sampled.
     slabs
-        What is kept of slabs as they are written.
+        Bytes of slabs that are kept as they are written.
     end
-        What it takes to complete the file when all slabs are written, and the planes are gone.
+        Bytes that it takes to complete the file when all slabs are written, and the planes are gone.
     """
 
     always: int = 0
@@ -88,7 +88,7 @@ def within_limits(memory: int) -> tuple[int, str]:
     """Give what limits of the process leave of a resident memory, bytes, and what limits it, for messages."""
     address = address_space()
     most = memory if address is None else _held() + kept_memory() + address
-    return (memory, "--memory") if memory <= most else (most, "ulimit -v")
+    return (memory, "memory=...") if memory <= most else (most, "ulimit -v")
 
 
 def check_room(what: str, needed: int, memory: int | None = None) -> None:
@@ -97,7 +97,7 @@ def check_room(what: str, needed: int, memory: int | None = None) -> None:
     Parameters
     ----------
     what
-        Option that asks for it, for the message.
+        Argument that asks for it, as the message names it: ``preview=...``.
     needed
         Bytes that it takes beside what the process holds then.
     memory
@@ -142,7 +142,7 @@ def choose_storage(
     Parameters
     ----------
     plan
-        Of the reconstruction.
+        Plan of the reconstruction.
     n_threads
         Number of threads; each has its buffers.
     memory
@@ -171,7 +171,14 @@ def choose_storage(
         block = largest
         while block >= 1:
             needed = base + _peak(plan, n_threads, planes_away, samples_away, block, beside)
-            storage = Storage(needed, 0, planes_away, samples_away, block, max(1, block // 2))
+            storage = Storage(
+                memory=needed,
+                scratch=0,
+                planes_on_disk=planes_away,
+                samples_on_disk=samples_away,
+                block=block,
+                slabs=max(1, block // 2),
+            )
             if needed <= budget:
                 return _with_scratch(storage, plan)
             if cheapest is None or needed < cheapest.memory:
@@ -180,9 +187,10 @@ def choose_storage(
     assert cheapest is not None
     shape = " x ".join(f"{n}" for n in plan.region_shape[::-1])
     remedy = (
-        "use a larger --bin or a smaller region (--w --h --d), or write slab by slab to a file (the command does)"
+        "use a larger binning=... or a smaller region (size=...), or write slab by slab (reconstruct_to_file)"
         if whole
-        else f"allow more ({limit}), use fewer threads (--j), a larger --bin or a smaller region (--w --h --d)"
+        else f"allow more ({limit}), use fewer threads (n_threads=...), a larger binning=... or a smaller region "
+        f"(size=...)"
     )
     raise DataError(
         f"the volume of {shape} voxels needs {cheapest.memory / 1e9:.3g} GB of memory, {budget / 1e9:.3g} GB are "
@@ -225,9 +233,7 @@ def _with_scratch(storage: Storage, plan: Plan) -> Storage:
         scratch += 8 * s.shape[0] * s.shape[2] * rounded
     if storage.samples_on_disk:
         scratch += (12 if plan.weighted else 8) * rounded * len(s.matrices) * (2 * s.half_rows + 1)
-    return Storage(
-        storage.memory, scratch, storage.planes_on_disk, storage.samples_on_disk, storage.block, storage.slabs
-    )
+    return replace(storage, scratch=scratch)
 
 
 class SampleStore:
@@ -238,11 +244,11 @@ class SampleStore:
     slices
         Geometry.
     weighted
-        Whether there are weights.
+        Whether samples have weights.
     storage
-        Where.
+        Memory or scratch files, and the size of blocks.
     folder
-        For scratch files.
+        Folder for scratch files.
     n_threads
         Number of threads.
     """
@@ -308,9 +314,9 @@ class PlaneStore:
     slices
         Geometry.
     storage
-        Where.
+        Memory or scratch files, and the size of blocks.
     folder
-        For the scratch file.
+        Folder for the scratch file.
     n_threads
         Number of threads.
     """

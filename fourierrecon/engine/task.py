@@ -15,7 +15,7 @@ from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.weighting import Weighting, read_weighting
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Task:
     """What all stages need to know.
 
@@ -76,11 +76,11 @@ def prepare(
     if bad:
         raise DataError(
             f"{series.source or series.name}: {list_images(series, sorted(bad))} cannot be corrected, "
-            f"{next(iter(bad.values()))}; correct it, leave such images out (--skip_bad_images), or switch the CTF off "
-            f"(--noctf, ctf=False)"
+            f"{next(iter(bad.values()))}; correct it, leave such images out (skip_bad_images=True), or switch the CTF "
+            f"off (ctf=False)"
         )
     plan = Plan.of(series, region, weighting, settings)
     storage = choose_storage(
         plan, threads, settings.memory, whole=whole, beside=beside, samples_on_disk=samples_on_disk
     )
-    return Task(series, region, weighting, settings, plan, storage)
+    return Task(series=series, region=region, weighting=weighting, settings=settings, plan=plan, storage=storage)

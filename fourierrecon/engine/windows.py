@@ -59,7 +59,7 @@ class View:
         return cls(a[:, :, order] * region.binning, pixel_zero, plane_axis, shape, (along_z, across), part)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Windows:
     """Windows of the images that see a region.
 
@@ -107,7 +107,15 @@ class Windows:
             if view.part:
                 reach = reach + n_z  # what is divided by weights reaches as far along the planes' axis, too
         parts = _parts(middle[used], reach[used], grid)
-        return cls(grid, used, parts, matrices[used], offsets[used], middle[used], reach[used])
+        return cls(
+            grid=grid,
+            used=used,
+            parts=parts,
+            matrices=matrices[used],
+            offsets=offsets[used],
+            middle=middle[used],
+            reach=reach[used],
+        )
 
     @property
     def whole(self) -> bool:
@@ -158,7 +166,7 @@ def _seeing(
         end = np.asarray(region.origin) + region.binning * (np.array(region.shape[::-1]) - 1)
         raise UsageError(
             f"no image sees the region from {_point(region.origin)} to {_point(end)} (x y z, bin-1 px); "
-            f"check --x0 --y0 --z0 and --w --h --d against `fourierrecon info`"
+            f"check origin=... and size=... of the region against what `fourierrecon info` prints"
         )
     return used
 

@@ -65,7 +65,7 @@ class Box:
     corner
         Unbinned voxel ``(x, y, z)`` of the whole tomogram at which a volume begins that shows a part of it.
     axis_angle
-        Of the tilt axis from the images' y, degrees; it matters for Warp only.
+        Angle of the tilt axis from the images' y, degrees; it matters for Warp only.
     """
 
     size: tuple[float, float, float]
@@ -113,7 +113,8 @@ class CoordinateFrame:
     binned
         Whether the numbers depend on the binning of the volume.
     matrix
-        Of a box and a binning, ``(4, 4)``: reference voxel to coordinates, for column vectors ``(x, y, z, 1)``.
+        Function of a box and a binning that gives the matrix, ``(4, 4)``, from reference voxels to coordinates, for
+        column vectors ``(x, y, z, 1)``.
     """
 
     unit: str
@@ -207,7 +208,7 @@ def conversion(
     box
         The tomogram.
     source_binning, target_binning
-        Of the volumes, for frames that count binned voxels.
+        Binnings of the volumes, for frames that count binned voxels.
 
     Raises
     ------

@@ -25,7 +25,7 @@ class AlignmentCorrections:
         Turn about the axis of the specimen plane that is perpendicular to the tilt axis, degrees, left-handed about
         world x where the tilt axis is y: as IMOD's ``XAXISTILT``. It acts on the specimen before the tilt.
     z_shift
-        What is in the tomogram moves by this much towards smaller z, bin-1 px: as the second value of IMOD's ``SHIFT``,
+        Shift of what is in the tomogram towards smaller z, bin-1 px: as the second value of IMOD's ``SHIFT``,
         which counts in the slices of the program tilt, upside down to the final tomogram.
     flip_hand
         Take every tilt angle with the other sign: the tomogram is mirrored, z for -z about the rotation centre. Images
@@ -103,8 +103,8 @@ def tilt_axis(series: TiltSeries) -> NDArray[np.float64]:
 
 
 def _about(axis: NDArray[np.float64], degrees: float) -> NDArray[np.float64]:
-    """Rotation about an axis of any length, right-handed, by Rodrigues' formula."""
-    x, y, z = axis / np.linalg.norm(axis)
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    angle = np.radians(degrees)
-    return np.asarray(np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross)
+    """Rotation about an axis of any length, right-handed, for column vectors, ``(3, 3)``."""
+    from scipy.spatial.transform import Rotation
+
+    turn = Rotation.from_rotvec(degrees * axis / np.linalg.norm(axis), degrees=True)
+    return np.asarray(turn.as_matrix(), np.float64)

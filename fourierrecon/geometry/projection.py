@@ -18,14 +18,12 @@ def rotation(axis: str, degrees: ArrayLike) -> NDArray[np.float64]:
     degrees
         Angle, any shape.
     """
-    angle = np.radians(np.asarray(degrees, float))
-    c, s = np.cos(angle), np.sin(angle)
-    first, second = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
-    matrix = np.zeros((*angle.shape, 3, 3)) + np.eye(3)
-    matrix[..., first, first] = matrix[..., second, second] = c
-    matrix[..., first, second] = -s
-    matrix[..., second, first] = s
-    return matrix
+    # takes 0.2 s to load, and sets of RELION 4 need no rotations
+    from scipy.spatial.transform import Rotation
+
+    angles = np.asarray(degrees, float)
+    matrices = Rotation.from_euler(axis, angles.reshape(-1, 1), degrees=True).as_matrix()
+    return np.asarray(matrices.reshape(*angles.shape, 3, 3), np.float64)
 
 
 def projection_matrices(
@@ -53,7 +51,7 @@ def projection_matrices(
     shifts
         Image shifts ``(x, y)`` in px, ``(n_tilts, 2)``.
     magnification
-        Of each image, ``(n_tilts,)`` or one value.
+        Magnification of each image, ``(n_tilts,)`` or one value.
     """
     tilts = np.atleast_1d(np.asarray(tilt_angles, float))
     n = len(tilts)
@@ -82,7 +80,7 @@ def tilt_axis_angle(projections: NDArray[np.float64], tilt_angles: NDArray[np.fl
     tilt_angles
         Degrees, ``(n_tilts,)``.
     """
-    # a step along world z moves the image point across the axis, by the sine of the tilt
+    # a step along the world's z moves the image point across the axis by the sine of the tilt
     across, sine = projections[:, :2, 2], np.sin(np.radians(tilt_angles))
     if np.ptp(sine) > 0.02:
         step = (sine - sine.mean()) @ (across - across.mean(0))

@@ -1,4 +1,13 @@
-"""Files in and out: tilt series of RELION, IMOD, AreTomo, Warp and EMAN2, image stacks, volumes as MRC and OME-Zarr."""
+"""Files in and out: tilt series of any program, image stacks, points, and volumes as MRC and OME-Zarr.
+
+Files go in, and :class:`~fourierrecon.tilt_series.TiltSeries` or :class:`~fourierrecon.volume.Volume` come out, or the
+other way. Images are read one at a time, when they are used. Whatever is written is there whole or not at all. This
+room knows ``geometry``, ``volume``, ``tilt_series``, ``runtime`` and ``errors``; it knows nothing of weightings, of the
+engine or of quality.
+
+The verbs: :func:`read_tilt_series`, :func:`list_tomograms`, :func:`read_volume`, :func:`write_volume`,
+:func:`writing_volume`, :func:`open_stack`, :func:`write_stack`, :func:`write_relion4_set`, :func:`write_relion5_set`.
+"""
 
 from fourierrecon.io.files import check_writable
 from fourierrecon.io.relion.write import write_relion4_set, write_relion5_set

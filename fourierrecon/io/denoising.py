@@ -18,7 +18,7 @@ class Pair:
     Parameters
     ----------
     name
-        Of the tomogram.
+        Name of the tomogram.
     full, half1, half2
         Files.
     voxel_size
@@ -41,9 +41,9 @@ def write_lists(folder: Path, pairs: Sequence[Pair]) -> list[Path]:
     Parameters
     ----------
     folder
-        For them; it is made.
+        Folder of the lists; it is made.
     pairs
-        What to list.
+        Tomograms to list.
 
     Raises
     ------

@@ -63,7 +63,7 @@ def read_eman(
         Images of all tilts, MRC or TIFF. Default: ``tlt_file`` of the file, or one of that name in MRC or TIFF beside
         it; EMAN2's HDF5 is not read.
     pixel_size
-        Of these images, Å; a whole multiple of ``apix_unbin`` for binned ones. Default: ``apix_unbin``.
+        Pixel size of these images, Å; a whole multiple of ``apix_unbin`` for binned ones. Default: ``apix_unbin``.
     voltage, spherical_aberration
         kV, mm; default: from the file.
     amplitude_contrast

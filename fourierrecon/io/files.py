@@ -19,11 +19,11 @@ from fourierrecon.errors import DataError, UsageError, raise_shortage
 
 #: Files of which a folder that is a Zarr store has at least one.
 ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
-#: What file systems without locks say, some of them of folders only.
+#: Errors of file systems without locks, some of them for folders only.
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EBADF, errno.EINVAL)
 #: Bytes that no text has; UTF-16 has zeros.
 _BINARY = re.compile(rb"[\0-\x08\x0e-\x1f\x7f]")
-#: Folders outside of the data that a name led to, and that were said.
+#: Folders outside of the data that a name led to, and that were reported already.
 _noticed: set[Path] = set()
 #: Files that must not be written, as they are read; links followed.
 _kept: ContextVar[frozenset[str]] = ContextVar("_kept", default=frozenset())
@@ -62,7 +62,7 @@ def read_lines(path: Path, what: str) -> list[str]:
     path
         The file.
     what
-        What to give instead, for messages.
+        Right file to give instead, for messages.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def read_lines(path: Path, what: str) -> list[str]:
     """
     try:
         with path.open("rb") as file:
-            # stacks are large, and their headers tell
+            # a stack is large, and its first bytes show already that it is no text
             raw = file.read(4096)
             raw += b"" if _BINARY.search(raw) else file.read()
     except (OSError, ValueError) as error:
@@ -82,7 +82,7 @@ def read_lines(path: Path, what: str) -> list[str]:
     if odd := _BINARY.search(raw):
         line = len(re.split(rb"\r\n|\n|\r", raw[: odd.start()]))
         raise DataError(f"{path}, line {line}: not plain text (binary, or UTF-16); give {what}, in UTF-8")
-    # names of files may be of other bytes, and have to be found
+    # the names of files in a text may hold other bytes, and the files have to be found
     return re.split(r"\r\n|\n|\r", raw.decode("utf-8-sig", "surrogateescape"))
 
 
@@ -101,7 +101,7 @@ def check_writable(path: str | os.PathLike[str], n_bytes: int = 0, *, folder: bo
     n_bytes
         Its size, if known, to be compared with the space left.
     folder
-        It will be a Zarr folder, not a file.
+        Whether the target will be a Zarr folder, not a file.
 
     Raises
     ------
@@ -143,7 +143,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         target = _target(path)
         remove_leftovers(target.parent)
         file, part = _new_file(target)
-        # closing tells of the last errors; the name stays held until the file has its own
+        # closing reports the last errors; the part stays locked until the file has its own name
         with _held(os.dup(file.fileno())):
             try:
                 with file:
@@ -204,7 +204,7 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
         folder.mkdir()
         with _held(_lock_folder(folder)):
             if not folder.exists():
-                continue  # taken for left over, before it was held
+                continue  # another process removed it as a leftover before it was locked
             try:
                 yield folder
             finally:
@@ -220,7 +220,7 @@ def find_file(name: str, *bases: Path, where: str) -> Path:
     Parameters
     ----------
     name
-        As written in the STAR file.
+        Name as written in the STAR file.
     bases
         STAR files that lead to this name.
     where
@@ -249,16 +249,16 @@ def find_file(name: str, *bases: Path, where: str) -> Path:
 
 
 def _notice(path: Path, folders: list[Path], where: str) -> None:
-    """Say once for each folder if a name leads outside of the folders that it may be expected in.
+    """Warn once for each folder if a name leads outside of the folders where it is expected.
 
     Parameters
     ----------
     path
-        What was found.
+        File that was found.
     folders
         Working directory, those of the STAR files, and the one that the name starts from.
     where
-        Which file, block and column names it.
+        File, block and column that name it.
     """
     place = Path(os.path.normpath(path)).parent
     if place not in _noticed and not any(place.is_relative_to(folder) for folder in folders):
@@ -309,7 +309,7 @@ def marking(folder: Path) -> Iterator[Path]:
     Parameters
     ----------
     folder
-        That is there.
+        Existing folder.
     """
     file, path = _new_file(folder / "mark")
     with file:
@@ -324,7 +324,7 @@ def _new_file(target: Path) -> tuple[BinaryIO, Path]:
     while True:
         part = _part(target.parent)
         file = part.open("xb")
-        # who looks for what is left over may have been faster
+        # another process that looks for leftovers may have been faster
         _lock(file.fileno(), wait=True)
         if part.exists():
             return file, part
@@ -364,7 +364,7 @@ def remove_leftovers(folder: Path) -> None:
     Nor is anything removed where the file system has no locks, or where this process may not.
     """
     for part in folder.glob(".fourierrecon-*.part") if folder.is_dir() else ():
-        # others may clean up at the same time, and files of other people stay
+        # other processes may clean up at the same time, and files of other people stay
         with suppress(OSError):
             is_folder = part.is_dir()
             number = os.open(part, os.O_NOFOLLOW | (os.O_RDONLY if is_folder else os.O_RDWR))

@@ -20,7 +20,7 @@ def read_object(path: Path, what: str) -> dict[str, Any]:
     path
         The file, in UTF-8, UTF-16 or UTF-32.
     what
-        What it should be and the remedy, for messages, as ``needed: a passport; make it anew``.
+        Needed contents and the remedy, for messages, as ``needed: a passport; make it anew``.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def fits(value: object, wanted: object) -> bool:
     Parameters
     ----------
     value
-        From the file.
+        Value from the file.
     wanted
         ``str``, ``bool``, ``float`` (any sensible number), ``dict``, None, or just this text; a tuple of kinds, one of
         which it is; a list of one kind (any number of them) or several (just so many); a dictionary of names that have

@@ -47,7 +47,7 @@ class Points:
     tomograms
         Name of each point's tomogram, or None where the file tells none.
     columns
-        What else the file tells of each point, by name.
+        Other facts about each point, by name.
     blocks
         Other blocks of a STAR file, as they are.
     """
@@ -109,7 +109,7 @@ def write_points(path: Path, points: Points, *, centred: bool = False) -> None:
     points
         Coordinates in the frame that the file is to have.
     centred
-        They are RELION 5's, in Å about the middle of the tomogram.
+        Whether the coordinates are RELION 5's, in Å about the middle of the tomogram.
 
     Raises
     ------
@@ -168,14 +168,14 @@ def _csv_columns(path: Path) -> dict[str, list[str]]:
     if not rows:
         raise DataError(f"{path}: not {what}: it has comments only")
     head, *rows = rows
-    # spreadsheets add columns without a name
+    # spreadsheets add columns without a name; leave them out
     named = [label for label in head if label]
     columns: dict[str, list[str]] = {label: [] for label in named}
     if len(columns) < len(named):
         twin = next(label for label, count in Counter(named).items() if count > 1)
         raise DataError(f"{path}: a second column {twin[:60]!r}; keep one of the two")
     for number, row in enumerate(rows, 1):
-        # programs end lines with a mark
+        # some programs end each line with a separator
         words = row[:-1] if len(row) == len(head) + 1 and not row[-1] else row
         if len(words) != len(head):
             raise DataError(
@@ -255,7 +255,7 @@ def _write_star(path: Path, points: Points, labels: tuple[str, ...]) -> None:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep what the library for models says of its own old habits from the user."""
+    """Hide the deprecation warnings that the library for models causes itself."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         yield

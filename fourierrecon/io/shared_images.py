@@ -50,7 +50,7 @@ def in_common(images: Mapping[str, Iterable[Hashable]]) -> dict[str, str]:
     Parameters
     ----------
     images
-        What tells them apart, by the name of the tomogram.
+        Keys of its images, by the name of the tomogram.
     """
     owners: dict[Hashable, list[str]] = {}
     for name, own in images.items():

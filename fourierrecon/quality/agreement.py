@@ -1,4 +1,4 @@
-"""How well each image of a tilt series agrees with the tomogram: correlation with its reprojection, and shift.
+"""Compares each image of a tilt series with its reprojection from the tomogram: correlation, shift, best tilt.
 
 Each image is itself part of the tomogram, so that its reprojection holds a copy of it, noise included, where it lies
 now: this raises correlations and pulls shifts towards zero. Therefore Fourier points count by the share that other
@@ -21,26 +21,33 @@ from fourierrecon.runtime.threads import available_cores, for_each
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.volume import Volume
 
-#: An image whose grey values spread less than this part of what the others' do is blank.
+#: An image is blank if its grey values spread less than this part of the median spread of all images.
 BLANK = 0.1
-#: Outliers lie farther from what their neighbours in tilt let expect than so many standard deviations (from the median
-#: deviation) and than a least deviation: of correlation, shift (pixels of the images compared), tilt (degrees).
-DEVIATIONS, LEAST_CORRELATION, LEAST_SHIFT, LEAST_ANGLE = 5.0, 0.1, 1.5, 6.0
-#: So many neighbours are asked.
+#: A value is an outlier if it departs from the value expected at its tilt by more than this many standard deviations
+#: (estimated from the median deviation), and by more than the least departure of its kind.
+DEVIATIONS = 5.0
+#: Least departure of an outlier in correlation.
+LEAST_CORRELATION = 0.1
+#: Least departure of an outlier in shift, pixels of the images compared.
+LEAST_SHIFT = 1.5
+#: Least departure of an outlier in tilt, degrees.
+LEAST_ANGLE = 6.0
+#: Number of neighbours in tilt that a value is expected from.
 NEIGHBOURS = 9
-#: An image is believed to be of another tilt if it reaches this part of the correlation that images of that tilt have,
-#: and so much more of it than at its own.
-ANGLE_FIT, LEAST_GAIN = 0.85, 0.03
+#: Least correlation of an image at another tilt, as a part of what images of that tilt reach, to believe that tilt.
+ANGLE_FIT = 0.85
+#: Least gain of that part over the image's own tilt.
+LEAST_GAIN = 0.03
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TiltAgreement:
     """One row of the table: an image and its reprojection.
 
     Parameters
     ----------
     number
-        Of the image in its series, from 1.
+        Number of the image in its series, from 1.
     tilt_angle
         Degrees.
     correlation
@@ -49,9 +56,9 @@ class TiltAgreement:
     shift
         ``(x, y)``, Å: how far the image lies from its reprojection.
     best_angle
-        Tilt angle that fits best, degrees: correlation is measured by what neighbours of that tilt reach.
+        Tilt angle that fits best, degrees. The correlation at each tilt is divided by what its neighbours reach.
     flag
-        ``""``, ``blank`` (no contrast, or values that are not finite), ``unseen`` (too little overlap to say),
+        ``""``, ``blank`` (no contrast, or values that are not finite), ``unseen`` (too little overlap to compare),
         ``misaligned`` (shift far from its neighbours'), ``wrong angle`` (another tilt fits better; errors of 30
         degrees are found, smaller ones where there is little noise), ``bad`` (correlation far below its neighbours').
     """
@@ -76,9 +83,9 @@ def tilt_agreement(
     volume
         The tomogram, as :func:`fourierrecon.reconstruct` gives it; any binning and region.
     finest
-        Finest period that counts, Å; default: 100, at least three voxels, and not beyond the first zero of the CTF.
+        Finest period that counts, Å. Default: 100, at least three voxels, and not beyond the first zero of the CTF.
     n_threads
-        Default: the cores available to the process.
+        Number of threads. Default: the cores available to the process.
 
     Returns
     -------
@@ -139,7 +146,7 @@ def tilt_agreement(
 
     for_each(n, turn, state=lambda: None, n_threads=threads)
     off = np.abs(_departure(angles, best[:, 0] - angles))
-    # at its true tilt an image lies where it should
+    # at its true tilt an image must also lie where its neighbours let expect
     there = np.hypot(*(best[:, 3:] - found[:, 1:] + aside).T) < 2 * LEAST_SHIFT * matcher.pixel
     turned = _beyond(off, LEAST_ANGLE) & (best[:, 1] > ANGLE_FIT) & _beyond(best[:, 2], LEAST_GAIN) & there
     rows = []
@@ -154,7 +161,12 @@ def tilt_agreement(
         flag = next((name for name, holds in reasons.items() if holds), "")
         rows.append(
             TiltAgreement(
-                tilt + 1, float(angles[tilt]), float(correlation), (float(x), float(y)), float(best[tilt, 0]), flag
+                number=tilt + 1,
+                tilt_angle=float(angles[tilt]),
+                correlation=float(correlation),
+                shift=(float(x), float(y)),
+                best_angle=float(best[tilt, 0]),
+                flag=flag,
             )
         )
     return rows
@@ -166,15 +178,15 @@ def outliers(rows: Sequence[TiltAgreement]) -> list[TiltAgreement]:
     Parameters
     ----------
     rows
-        From :func:`tilt_agreement`.
+        Rows from :func:`tilt_agreement`.
     """
     return [row for row in rows if row.flag]
 
 
 def _expected(angles: NDArray[np.float64], values: NDArray[np.float64], at: float) -> float:
-    """Tell what a value should be at a tilt angle from the nearest tilts; NaN where there are too few.
+    """Estimate the value expected at a tilt angle from the nearest tilts; NaN where they are too few.
 
-    A line is laid through them (Theil and Sen's, which a few outliers do not move): correlation falls with the tilt.
+    The estimate is a line (Theil and Sen's, which a few outliers do not move), since correlation falls with the tilt.
     """
     near = np.argsort(np.abs(angles - at), kind="stable")[:NEIGHBOURS]
     x, y = angles[near] - at, values[near]
@@ -187,7 +199,7 @@ def _expected(angles: NDArray[np.float64], values: NDArray[np.float64], at: floa
 
 
 def _departure(angles: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give each value less what the others let expect; NaN where it is not known."""
+    """Subtract from each value the one that the others let expect; NaN where a value is missing."""
     departure = np.full(len(values), np.nan)
     for tilt in np.flatnonzero(np.isfinite(values)):
         others = np.isfinite(values) & (np.arange(len(values)) != tilt)
@@ -196,7 +208,7 @@ def _departure(angles: NDArray[np.float64], values: NDArray[np.float64]) -> NDAr
 
 
 def _beyond(departure: NDArray[np.float64], least: float) -> NDArray[np.bool_]:
-    """Tell which departures are larger than chance."""
+    """Find the departures that are larger than chance."""
     known = departure[np.isfinite(departure)]
     if len(known) < 3:
         return np.zeros(len(departure), bool)
@@ -204,5 +216,5 @@ def _beyond(departure: NDArray[np.float64], least: float) -> NDArray[np.bool_]:
 
 
 def _deviation(values: NDArray[np.float64]) -> float:
-    """Give the standard deviation that the median deviation stands for."""
+    """Estimate the standard deviation from the median deviation, as for a normal distribution."""
     return 1.4826 * float(np.median(np.abs(values - np.median(values))))

@@ -1,4 +1,4 @@
-"""Images that say nothing: blank, with pixels that are no grey values, or without a CTF. They can be left out."""
+"""Finds images that cannot be used, and leaves them out: blank, not finite, or without a CTF."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def find_bad_images(series: TiltSeries, *, ctf: bool = True, n_threads: int | No
     Parameters
     ----------
     series
-        Its images are read, one after the other.
+        Tilt series; all its images are read, one after the other.
     ctf
         Whether the CTF is to be corrected: images whose CTF is scaled by 0 or less cannot be used then.
     n_threads
-        Default: the cores available to the process.
+        Number of threads. Default: the cores available to the process.
 
     Returns
     -------
-    What is wrong, by 0-based number: ``blank: ...``, ``not finite: ...`` or ``no CTF: ...``.
+    The fault of each bad image, by 0-based number: ``blank: ...``, ``not finite: ...`` or ``no CTF: ...``.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def find_bad_images(series: TiltSeries, *, ctf: bool = True, n_threads: int | No
         known = image[::step, ::step][sound[::step, ::step]]
         if known.size:
             low, grey[tilt], high = np.percentile(known, (5, 50, 95))
-            # a few bright pixels on a constant image say nothing either
+            # percentiles: an image that is constant but for a few bright pixels is blank as well
             spread[tilt] = high - low
 
     for_each(series.n_tilts, look, state=lambda: None, n_threads=n_threads or available_cores())
@@ -95,7 +95,7 @@ def without_bad_images(
             bad.setdefault(tilt, f"{reason}, {where_from(half, tilt)}")
     kept = [tilt for tilt in range(series.n_tilts) if tilt not in bad]
     if not kept:
-        remedy = "; are the half images what they should be? --halves tilts does without them" if halves else ""
+        remedy = '; are the half images right? halves="tilts" does without them' if halves else ""
         raise DataError(
             f"{series.source or series.name}: no image of {series.name} can be used; image 1: {bad[0]}{remedy}"
         )

@@ -1,4 +1,4 @@
-"""Compare two volumes: voxel size, orientation, shift, grey values, and how far in frequency they agree."""
+"""Compares two volumes: voxel size, orientation, shift, grey values, and the frequency up to which they agree."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fourierrecon.volume import Volume
 
 Array = NDArray[np.float32]
 
-#: Voxels that are compared at the full resolution at the most: those in the middle.
+#: Most voxels that are compared at full resolution; of larger volumes the middle is taken.
 MOST = 1 << 24
 #: Voxel sizes that differ by less than this part are the same.
 SAME = 1e-3
@@ -31,34 +31,34 @@ CONVERGED = 2e-3
 FALLOFF = 0.1
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Comparison:
-    """What two volumes have in common. B is laid onto A.
+    """The comparison of two volumes A and B; B is laid onto A.
 
     Parameters
     ----------
     voxel_sizes
-        Of A and B as their headers say, Å; 0 where unknown.
+        Voxel sizes of A and B as in their headers, Å; 0 where unknown.
     voxel_size
-        At which they were compared, Å; 1 where unknown.
+        Voxel size at which they were compared, Å; 1 where unknown.
     magnified
-        Whether B fits when its voxels are taken for as large as A's, and not at the size that its header says.
+        Whether B fits only if its voxels are taken to be as large as A's, against its header.
     orientation, fit
-        Of B, and its correlation with A at a coarse scale, negative where the contrast is inverted.
+        Orientation of B, and its correlation with A at a coarse scale, negative where the contrast is inverted.
     runner_up, runner_up_fit
-        The next best orientation.
+        The next best orientation, and its correlation.
     shift
         ``(x, y, z)`` in voxels of ``voxel_size``: how far B lies from A, voxel 0 on voxel 0, after it was oriented.
     slope, offset
         Grey values: ``B = slope A + offset``, from what agrees; NaN where nothing does.
     correlation
-        Of the grey values where both are compared, after B was laid onto A.
+        Correlation of the grey values in the part compared, after B was laid onto A.
     curve
         Fourier shell correlation.
     a, b
         ``(z, y, x)``: the part that was compared; B laid onto A, its grey values still its own.
     whole
-        Whether that is all that they share.
+        Whether that part is all that they share.
     """
 
     voxel_sizes: tuple[float, float]
@@ -150,7 +150,7 @@ def compare_volumes(a: Volume, b: Volume, *, tilt_range: tuple[float, float] | N
     known = a.voxel_size > 0 and b.voxel_size > 0
     sizes = (a.voxel_size, b.voxel_size) if known else (a.voxel_size or b.voxel_size or 1.0,) * 2
     differ = abs(sizes[1] / sizes[0] - 1) > SAME
-    # where only the header differs it may be wrong
+    # volumes of one shape that differ in their headers alone: a header may be wrong
     tried = [sizes, (sizes[0], sizes[0])] if differ and a.data.shape == b.data.shape else [sizes]
     found = [_coarse(a, b, pair) for pair in tried]
     number = int(np.argmax([abs(results[0][1]) for results, _ in found]))
@@ -162,7 +162,7 @@ def compare_volumes(a: Volume, b: Volume, *, tilt_range: tuple[float, float] | N
     voxel = max(pair)
     sign = math.copysign(1.0, fit)
 
-    # again and again, each time as far as known: what fades out at the faces holds the shift back
+    # Repeat, each time from the shift found so far: the fading at the faces makes every step too short.
     total = np.round(shift * coarse / voxel)
     for reach in (3 * coarse / voxel + 1, *[2.0] * 5):
         base = np.round(total)
@@ -179,9 +179,22 @@ def compare_volumes(a: Volume, b: Volume, *, tilt_range: tuple[float, float] | N
     curve = shell_correlation(first, np.float32(sign) * second, voxel, mask=box, measured=measured)
     slope, offset, correlation = _greys(first, second, box, curve, voxel)
     return Comparison(
-        (a.voxel_size, b.voxel_size), voxel, pair is not tried[0], orientation, fit, results[1][0], results[1][1],
-        (float(total[0]), float(total[1]), float(total[2])), slope, offset, correlation, curve, first, second, whole,
-    )  # fmt: skip
+        voxel_sizes=(a.voxel_size, b.voxel_size),
+        voxel_size=voxel,
+        magnified=pair is not tried[0],
+        orientation=orientation,
+        fit=fit,
+        runner_up=results[1][0],
+        runner_up_fit=results[1][1],
+        shift=(float(total[0]), float(total[1]), float(total[2])),
+        slope=slope,
+        offset=offset,
+        correlation=correlation,
+        curve=curve,
+        a=first,
+        b=second,
+        whole=whole,
+    )
 
 
 def _coarse(

@@ -123,7 +123,7 @@ class ShellCorrelation:
     def against_truth(self) -> ShellCorrelation:
         """Estimate from half maps the correlation of the map of all data with the truth: ``sqrt(2 FSC / (1 + FSC))``.
 
-        Where the half maps do not correlate it is 0.
+        It is 0 where the half maps do not correlate.
         """
         return self._mapped(lambda c: np.sqrt(2 * c / (1 + c)))
 
@@ -156,7 +156,7 @@ def shell_correlation(
         :func:`fourierrecon.quality.wedge.tilt_range_mask` or :func:`fourierrecon.quality.wedge.wedge_mask`, or weights
         of them; default: all.
     n_shells
-        Between 0 and Nyquist; default: half the geometric mean of the sides.
+        Number of shells between 0 and Nyquist. Default: half the geometric mean of the sides.
 
     Raises
     ------

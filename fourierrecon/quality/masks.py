@@ -1,4 +1,4 @@
-"""Soft masks."""
+"""Makes soft masks: boxes that fade out towards their faces, and soft borders of binary masks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def soft_box(shape: tuple[int, int, int], falloff: float | tuple[float, float, f
     shape
         ``(z, y, x)`` voxels.
     falloff
-        Over which it fades, voxels, or ``(z, y, x)`` of them; the outermost voxel lies half a voxel inside.
+        Distance over which it fades, voxels, one or ``(z, y, x)``; the outermost voxel lies half a voxel inside.
     """
     widths = np.broadcast_to(np.asarray(falloff, float), 3)
     mask = np.ones(shape, np.float32)
@@ -35,7 +35,7 @@ def soften(mask: ArrayLike, falloff: float) -> NDArray[np.float32]:
     mask
         ``(z, y, x)``; above 0.5 is inside.
     falloff
-        Over which it falls, voxels.
+        Distance over which it falls, voxels.
 
     Raises
     ------

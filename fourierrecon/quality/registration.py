@@ -1,4 +1,4 @@
-"""How one volume lies in another: axis order and flips, and the shift to a fraction of a voxel."""
+"""Finds how one volume lies in another: axis order and flips, and the shift to a fraction of a voxel."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ Array = NDArray[np.float32]
 
 #: Longer side of the small copies that orientations are tried with, voxels.
 SMALL = 48
-#: Highest frequency of the phase correlation, cycles per voxel, and of small copies: these may lie half a voxel off.
+#: Highest frequency of the phase correlation, and of small copies, cycles per voxel. Small copies may lie half a voxel
+#: off each other.
 BAND, COARSE_BAND = 0.25, 0.3
-#: Added to the amplitudes that phases are divided by, as part of the mean in their shell: what is nearly zero in one of
-#: the volumes, as outside of a wedge, has no phase.
+#: Part of the mean amplitude of a shell that is added to the amplitudes before phases are divided by them. Points that
+#: are nearly zero in one of the volumes, as outside of a wedge, have no phase that counts.
 FLOOR = 0.2
 
 
@@ -136,7 +137,7 @@ def phase_shift(a: Array, b: Array, reach: float) -> NDArray[np.float64]:
     a, b
         ``(z, y, x)``, of one shape and contrast.
     reach
-        Voxels that the shift is looked for within.
+        Largest shift that is looked for, voxels.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Project a volume into images: every voxel is spread onto the four pixels it falls between. Import late."""
+"""Projects a volume into images: each voxel is spread onto the four pixels around it. Import late: numba is slow."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from fourierrecon.runtime.compiled import compiled
 def reproject(volume: NDArray[np.float32], matrix: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.float32]:
     """Sum a volume along the beam, ``(height, width)``.
 
-    For voxels no farther apart than pixels, and for periods of three pixels and more: finer ones are blurred by the
-    bilinear spread, and may hold a pattern where the grid of voxels is turned against that of pixels.
+    Voxels must be no farther apart than pixels. Periods of three pixels and more are exact; finer ones are blurred by
+    the bilinear spread, and may show a pattern where the grid of voxels is turned against that of pixels.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def reproject(volume: NDArray[np.float32], matrix: NDArray[np.float64], shape: t
 def covered(size: tuple[int, int, int], matrix: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Find the pixels whose beam crosses the middle half of a volume's depth inside of it, ``(height, width)``.
 
-    What lies above and below is often empty; asked to be crossed as well, high tilts would have few pixels left.
+    The upper and lower quarter are often empty. If beams had to cross them too, high tilts would have few pixels left.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The slab of specimen in a tomogram: its thickness and how it is tilted, from where the volume has contrast.
+"""Finds the slab of specimen in a tomogram, its thickness and tilt, from the depths at which the volume has contrast.
 
 Inside of the slab grey values vary more from place to place than above and below it, where there is only noise. The
 local variance is taken in tiles of each z slice, from coarse voxels and less the means over some pixels around, so that
@@ -32,19 +32,20 @@ COARSE, DEEP = 36.0, 14
 SMOOTH, TILE = 7, 8
 #: Part of the width and height that is left out at each side: high tilts do not see it.
 MARGIN = 0.08
-#: Values count up to so many standard deviations (from the median deviation).
+#: Values beyond this many standard deviations (estimated from the median deviation) are clipped.
 CLIP = 4.0
 #: Tilts of the slab that are tried first, degrees.
 TILTS = (-12.0, -6.0, 0.0, 6.0, 12.0)
-#: A slab is believed if the variance inside is so much that outside, and the planes explain this part of the profile.
+#: A slab is believed if its variance is at least this many times that outside, and the planes explain at least this
+#: part of the profile.
 LEAST_CONTRAST, LEAST_EXPLAINED = 1.2, 0.4
-#: Its surfaces are so far from the faces of the volume, coarse voxels.
+#: Least distance of its surfaces from the faces of the volume, coarse voxels.
 LEAST_DISTANCE = 0.5
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class SpecimenSlab:
-    """What was found of the specimen's slab. z counts from the middle of the volume.
+    """The slab of specimen that was found. z counts from the middle of the volume.
 
     Parameters
     ----------
@@ -53,7 +54,7 @@ class SpecimenSlab:
     centre
         z of its middle where x and y are those of the volume's middle, Å; NaN likewise.
     tilt_x, tilt_y
-        By how much it is turned about x and y, right-handed, degrees; NaN likewise.
+        Rotation about x and y, right-handed, degrees; NaN likewise.
     contrast
         Variance inside over that outside; NaN where nothing is known of one of them.
     z, profile
@@ -121,11 +122,22 @@ def estimate_slab(volume: Volume) -> SpecimenSlab:
         return _nothing(z, profile, "the specimen fills the depth of the volume", contrast)
     upright = math.hypot(1.0, slope_x, slope_y)
     tilt_x, tilt_y = math.degrees(math.atan(slope_y)), -math.degrees(math.atan(slope_x))
-    return SpecimenSlab(float(high - low) / upright, float(low + high) / 2, tilt_x, tilt_y, contrast, z, profile)
+    return SpecimenSlab(
+        thickness=float(high - low) / upright,
+        centre=float(low + high) / 2,
+        tilt_x=tilt_x,
+        tilt_y=tilt_y,
+        contrast=contrast,
+        z=z,
+        profile=profile,
+    )
 
 
 def _nothing(z: Array, profile: Array, problem: str, contrast: float = math.nan) -> SpecimenSlab:
-    return SpecimenSlab(math.nan, math.nan, math.nan, math.nan, contrast, z, profile, problem)
+    nan = math.nan
+    return SpecimenSlab(
+        thickness=nan, centre=nan, tilt_x=nan, tilt_y=nan, contrast=contrast, z=z, profile=profile, problem=problem
+    )
 
 
 def _ratio(profile: Array, within: NDArray[np.bool_], beyond: NDArray[np.bool_]) -> float:
@@ -143,7 +155,7 @@ def _variances(coarse: NDArray[np.float32]) -> tuple[Array, Array, Array]:
         smooth = uniform_filter1d(data, SMOOTH, axis=axis, mode="nearest")
         data = data - smooth
     deviation = 1.4826 * float(np.median(np.abs(data[:: max(1, depth // 32)])))
-    # of a mostly empty volume the median says nothing
+    # the median of a mostly empty volume is 0
     limit = CLIP * deviation if deviation > 0 else float(np.abs(data).max())
     squares = np.minimum(np.abs(data), limit) ** 2
     rows, columns = (_edges(n) for n in (height, width))
@@ -203,7 +215,7 @@ def _fit(tiles: Array, x: Array, y: Array, z: Array) -> Array:
 
 
 def _levelled(tiles: Array, x: Array, y: Array, z: Array, slope_x: float, slope_y: float) -> Array:
-    """Shift the tiles by the tilt of the slab and give their median; where only a few reach, what these say."""
+    """Shift the tiles by the tilt of the slab and give their median; at the ends, that of the few that reach there."""
     shift = slope_x * x + slope_y * y
     moved = np.array([np.interp(z + s, z, tile) for s, tile in zip(shift, tiles, strict=True)])
     return np.asarray(np.median(moved, axis=0))

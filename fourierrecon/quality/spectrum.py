@@ -1,4 +1,4 @@
-"""Fourier transforms and frequencies of volumes."""
+"""Fourier transforms, frequencies and filters of volumes, which the other modules of this room share."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _sections(shape: tuple[int, ...]) -> Iterator[tuple[int, NDArray[np.float64]
 
 
 def _multiplicity(width: int) -> NDArray[np.float32]:
-    """How often each column of the half spectrum counts in the whole one."""
+    """Count how often each column of the half spectrum stands in the whole one."""
     twice = np.full(width // 2 + 1, 2, np.float32)
     twice[0] = 1
     if width % 2 == 0:

@@ -1,4 +1,4 @@
-"""Match images with reprojections of a volume: coarse grids, a band of frequencies, shifts and tilts. Import late."""
+"""Matches images with reprojections of a volume on coarse grids: shifts and tilts. Import late: numba is slow."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Image = NDArray[np.float32]
 FINEST, FINEST_VOXELS, COARSEST = 100.0, 3.0, 0.25
 #: Pixels of the images that are compared, per finest period.
 SAMPLES = 3.0
-#: Shifts are looked for up to this fraction of the shorter side of the images.
+#: Largest shift that is looked for, as a fraction of the shorter side of the images.
 REACH = 0.15
-#: Step of the tilts that are tried, degrees, and how many of them to both sides.
+#: Step of the tilts that are tried, degrees, and number of steps to either side.
 ANGLE_STEP, ANGLE_STEPS = 3.0, 5
 
 
@@ -124,8 +124,8 @@ class Matcher:
     ) -> NDArray[np.float64]:
         """Try other tilts about the tilt axis: the best one, degrees, how well it fits, how much better, its shift.
 
-        How well is the correlation over that of images of that tilt: reprojections at low tilts correlate more with any
-        image. Neighbouring tilts are tried, or all, also where the best lies at the end of these.
+        The fit is the correlation divided by that of images of that tilt, because reprojections at low tilts correlate
+        more with any image. Neighbouring tilts are tried first; all are tried if the best lies at the end of these.
         """
         angles = self.series.tilt_angles
         axis, sign = self._axis

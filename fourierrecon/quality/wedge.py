@@ -1,4 +1,4 @@
-"""What the tilts of a series measure of Fourier space."""
+"""Finds the part of Fourier space that the tilts of a series measured, and correlates volumes within it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def wedge_mask(
     projections
         ``(n_tilts, 4, 4)`` projection matrices, any affine ones, in any order.
     thickness
-        Thickness of the specimen, voxels; default: the depth of the volume.
+        Thickness of the specimen, voxels. Default: the depth of the volume.
 
     Examples
     --------
@@ -69,8 +69,7 @@ def wedge_correlation(
     margin: int | tuple[int, int, int] = 0,
     real_mask: ArrayLike | None = None,
 ) -> float:
-    """Correlate two volumes within the measured wedge and below a frequency: how near to the truth.
-
+    """Correlate two volumes within the measured wedge and below a frequency, for instance with the truth.
 
     Both volumes are masked in Fourier space, then correlated in real space. The mean does not count.
 
@@ -89,7 +88,7 @@ def wedge_correlation(
 
     Returns
     -------
-    Between -1 and 1; NaN if one of the volumes has nothing there.
+    Correlation, between -1 and 1; NaN if one of the volumes has nothing there.
     """
     filtered = [fourier_filter(volume, mask, max_frequency) for volume in _pair(a, b)]
     edges = (margin,) * 3 if isinstance(margin, int) else margin
@@ -118,7 +117,7 @@ def tilt_range_mask(
 ) -> NDArray[np.bool_]:
     """Find the Fourier points within the wedge of a tilt range, ``(z, y, x // 2 + 1)``.
 
-    For volumes whose tilt series is not at hand; :func:`fourierrecon.quality.wedge.wedge_mask` takes the true geometry.
+    Use it where the tilt series is not at hand; :func:`wedge_mask` takes the true geometry.
 
     Parameters
     ----------
@@ -127,10 +126,10 @@ def tilt_range_mask(
     tilt_range
         Lowest and highest tilt angle, degrees.
     axis_angle
-        Of the tilt axis in the volume, from its y axis towards -x as for a rotation about z, degrees: 0 in tomograms
-        of IMOD, RELION and this package.
+        Angle of the tilt axis in the volume, from its y axis towards -x as for a rotation about z, degrees: 0 in
+        tomograms of IMOD, RELION and this package.
     thickness
-        Of the specimen, voxels; default: the depth of the volume.
+        Thickness of the specimen, voxels. Default: the depth of the volume.
 
     Raises
     ------

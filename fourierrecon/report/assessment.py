@@ -42,11 +42,11 @@ def report_memory(series: TiltSeries, shape: tuple[int, int, int], n_threads: in
     Parameters
     ----------
     series
-        That the volume was made from.
+        Tilt series that the volume was made from.
     shape
         ``(z, y, x)`` voxels.
     n_threads
-        Each has an image.
+        Number of threads, each of which holds an image.
     """
     depth, height, width = shape
     pixels = math.prod(series.image_shape)
@@ -57,14 +57,14 @@ def report_memory(series: TiltSeries, shape: tuple[int, int, int], n_threads: in
 
 
 def find_out(subject: Subject, *, n_threads: int | None = None) -> Findings:
-    """Work out all figures of one tomogram; what goes wrong is told, not raised.
+    """Work out all figures of one tomogram; troubles become part of the findings and are not raised.
 
     Parameters
     ----------
     subject
         The tomogram.
     n_threads
-        Default: the cores available to the process.
+        Number of threads. Default: the cores available to the process.
     """
     started = time.perf_counter()
     release()
@@ -85,7 +85,7 @@ def find_out(subject: Subject, *, n_threads: int | None = None) -> Findings:
 
 
 def _of_volume(findings: Findings, volume: Volume) -> Findings:
-    """Add what the volume and its halves tell; one without contrast tells nothing."""
+    """Add the figures of the volume and of its halves; a volume without contrast is an error."""
     subject = findings.subject
     step = max(1, math.ceil((volume.data.size / GREYS) ** (1 / 3)))
     sample = _sample(volume.data, step)
@@ -101,7 +101,7 @@ def _of_volume(findings: Findings, volume: Volume) -> Findings:
     except FourierReconError as error:
         no_slab = str(error)
     depth = volume.data.shape[0]
-    # the middle of the specimen tells more than that of the box
+    # the middle of the specimen shows more than that of the box
     at = 0.5 if slab is None or not slab.found else 0.5 + slab.centre / (depth * volume.voxel_size)
     thick = thickness_in_voxels(None, volume.voxel_size)
     greys = (*np.percentile(sample, (0, 0.3, 50, 99.7, 100)), sample.std()) if sample.size else ()
@@ -133,7 +133,7 @@ def _of_volume(findings: Findings, volume: Volume) -> Findings:
 def _tilts(
     subject: Subject, series: TiltSeries, volume: Volume | None, n_threads: int | None
 ) -> tuple[tuple[TiltRow, ...], str]:
-    """Make the rows of all images, and say why they were not compared with the volume, if so."""
+    """Make the rows of all images, and give the reason why they were not compared with the volume, if so."""
     region = subject.region
     bad: dict[int, str] = {}
     agreement: dict[int, TiltAgreement] = {}
@@ -174,7 +174,7 @@ def _tilts(
 
 
 def _words(flag: str, reason: str, found: TiltAgreement | None, pixel_size: float) -> str:
-    """Say what is wrong with an image, with figures."""
+    """Describe the fault of an image, with figures."""
     if reason or found is None:
         return reason
     if flag == "misaligned":

@@ -61,7 +61,6 @@ def tilt_charts(found: Findings) -> list[Chart]:
     correlations = [row.correlation or 0.0 for row in known]
     low = min(0.0, math.floor(10 * min(correlations)) / 10)
     shifts = [row.shift or 0.0 for row in known]
-    # a few images far aside must not press the others flat
     high = max(1.15 * max(shifts), 10.0)
     flags = tuple(dict.fromkeys(row.flag for row in rows if row.flag not in ("", "excluded")))
     charts: list[Chart] = []
@@ -87,7 +86,7 @@ def tilt_charts(found: Findings) -> list[Chart]:
 
 
 def charts_of(found: Findings) -> list[Chart]:
-    """Draw what the volume and its halves show.
+    """Draw the curves of the volume and of its halves.
 
     Parameters
     ----------

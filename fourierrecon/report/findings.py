@@ -17,7 +17,7 @@ from fourierrecon.quality.specimen_slab import SpecimenSlab
 from fourierrecon.report.subjects import Subject
 from fourierrecon.weighting.snr import SnrCurve
 
-#: What flags mean, in words.
+#: Meaning of the flags, for people.
 WORDS = {
     "blank": "blank: no contrast",
     "not finite": "holds pixels that are not finite",
@@ -37,21 +37,21 @@ class TiltRow:
     Parameters
     ----------
     number
-        In the source, from 1.
+        Number of the image in the source, from 1.
     angle
         Tilt, degrees; None where it is excluded in the source.
     defocus
-        Mean, µm.
+        Mean defocus, µm.
     exposure
-        Before it, e⁻/Å².
+        Exposure before the image, e⁻/Å².
     coverage
-        Part of the region that it sees.
+        Part of the region that the image sees.
     agreement
-        With the reprojection.
+        Comparison with the reprojection.
     flag
         A key of :data:`WORDS`; empty if nothing is wrong.
     words
-        What is wrong, with figures.
+        The fault, with figures.
     """
 
     number: int
@@ -65,13 +65,13 @@ class TiltRow:
 
     @property
     def correlation(self) -> float | None:
-        """With the reprojection; None where it is not known."""
+        """Correlation with the reprojection; None where it is missing."""
         known = self.agreement is not None and math.isfinite(self.agreement.correlation)
         return self.agreement.correlation if known and self.agreement is not None else None
 
     @property
     def shift(self) -> float | None:
-        """How far it lies from its reprojection, Å; None where it is not known."""
+        """Distance of the image from its reprojection, Å; None where it is missing."""
         known = self.agreement is not None and all(map(math.isfinite, self.agreement.shift))
         return math.hypot(*self.agreement.shift) if known and self.agreement is not None else None
 
@@ -83,21 +83,21 @@ class Findings:
     Parameters
     ----------
     subject
-        What they are of.
+        The tomogram.
     error
-        Why there is no tomogram, or nothing can be said of it.
+        Reason why there is no tomogram, or why it could not be read.
     shape, voxel_size
         ``(z, y, x)`` voxels, in the tilt series' order; Å.
     views, thick
         Sections, and the thickness of their slabs in voxels.
     tilts
-        One row an image; with those that the source excludes.
+        One row for each image, including those that the source excludes.
     no_agreement
-        Why images were not compared with the tomogram.
+        Reason why images were not compared with the tomogram.
     curve
         Fourier shell correlation of the half volumes.
     slab, no_slab
-        Of the specimen, or why there is none.
+        Slab of the specimen, or the reason why none was found.
     snr
         Signal-to-noise ratio by frequency that the volume was weighted with, where its passport holds one.
     spectrum
@@ -107,7 +107,7 @@ class Findings:
     facts
         ``(label, value)``.
     seconds
-        That the figures took.
+        Time that the figures took.
     """
 
     subject: Subject
@@ -137,17 +137,17 @@ class Findings:
 
     @property
     def flagged(self) -> list[TiltRow]:
-        """Rows with a flag, but for those that are no surprise: excluded in the source, or unseen."""
+        """Rows with a flag, except for images that the source excludes or that see too little."""
         return [row for row in self.tilts if row.flag not in ("", "excluded", "unseen")]
 
     @property
     def counts(self) -> Counter[str]:
-        """How many images have which flag."""
+        """Number of images by flag."""
         return Counter(row.flag for row in self.flagged)
 
     @property
     def resolution(self) -> float | None:
-        """Å, at 0.143 of the half volumes' correlation; None where it is not known."""
+        """Resolution, Å: where the correlation of the half volumes falls to 0.143; None where that is missing."""
         found = math.inf if self.curve is None else self.curve.resolution(HALF_MAPS)
         return found if math.isfinite(found) else None
 
@@ -169,17 +169,17 @@ class Findings:
 
     @property
     def correlation(self) -> float | None:
-        """Median over the images."""
+        """Median correlation of the images."""
         return _median([row.correlation for row in self.tilts])
 
     @property
     def shift(self) -> float | None:
-        """Median over the images, Å."""
+        """Median shift of the images, Å."""
         return _median([row.shift for row in self.tilts])
 
     @property
     def largest_shift(self) -> float | None:
-        """Over the images, Å."""
+        """Largest shift of an image, Å."""
         return max((row.shift for row in self.tilts if row.shift is not None), default=None)
 
 

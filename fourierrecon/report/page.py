@@ -10,13 +10,14 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
 from fourierrecon import __version__
@@ -27,7 +28,7 @@ from fourierrecon.report.views import Picture, SectionViews, thumbnail, views_of
 
 #: A slab that is tilted by less, degrees, is level.
 LEVEL = 2.0
-#: What becomes of a tomogram, in words.
+#: Status of a tomogram, for people.
 STATUS = {"fine": "fine", "look": "to look at", "failed": "failed"}
 #: Columns of the table of a set: heading, unit, and whether it is sorted as text or by number.
 COLUMNS = (
@@ -48,13 +49,13 @@ class Row:
     found
         Figures of the tomogram.
     text
-        What the filter looks in, in small letters.
+        Text that the filter searches, in small letters.
     thumbnail
         Small section, if there is a volume.
     order, weight
-        What the status and the findings are sorted by.
+        Numbers that the status and the findings are sorted by.
     error
-        Why it failed, without the name of the set, which is that of all others.
+        Reason of the failure, without the name of the set, which all rows share.
     flags
         Each flag, and the images that have it.
     numbers
@@ -73,7 +74,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Tomogram:
-    """What the page shows of one tomogram: its figures, and what is drawn and said of them."""
+    """One tomogram on the page: its figures, its pictures and its texts."""
 
     found: Findings
     caption: str
@@ -85,7 +86,14 @@ class Tomogram:
     facts: list[tuple[str, str]]
 
 
-def write_report(path: str | os.PathLike[str], title: str, found: Sequence[Findings], advice: str = "") -> None:
+def write_report(
+    path: str | os.PathLike[str],
+    title: str,
+    found: Sequence[Findings],
+    advice: str = "",
+    *,
+    wording: Callable[[str], str] = str,
+) -> None:
     """Write a report, all of it or nothing.
 
     Parameters
@@ -95,9 +103,12 @@ def write_report(path: str | os.PathLike[str], title: str, found: Sequence[Findi
     title
         Title of the page.
     found
-        From :func:`fourierrecon.report.assessment.find_out`; several make a table above.
+        Findings from :func:`fourierrecon.report.assessment.find_out`; several get a table above.
     advice
-        What to do next, one line.
+        Advice on what to do next, one line.
+    wording
+        Called on texts that name arguments of the library (``binning=...``), to name what its readers use instead, such
+        as options of a command. Default: texts stay as they are.
 
     Raises
     ------
@@ -110,6 +121,7 @@ def write_report(path: str | os.PathLike[str], title: str, found: Sequence[Findi
         .get_template("report.html")
         .render(
             title=title,
+            wording=wording,
             several=several,
             advice=advice,
             version=__version__,
@@ -131,7 +143,7 @@ def finding_words(found: Findings) -> str:
     Parameters
     ----------
     found
-        Its figures.
+        Figures of the tomogram.
     """
     groups: dict[str, list[str]] = {}
     for row in found.flagged:
@@ -153,11 +165,14 @@ def _environment() -> Environment:
     return environment
 
 
-def _options(words: str) -> Markup:
-    """Escape a text, and keep options in it from being broken over lines."""
+@pass_context
+def _options(context: Context, words: str) -> Markup:
+    """Word a text for its readers, escape it, and keep options in it from being broken over lines."""
     return Markup(
         re.sub(
-            r"--[a-zA-Z_]+( -?[0-9.]+)?", lambda option: f"<span class=option>{option[0]}</span>", str(escape(words))
+            r"--[a-zA-Z_]+( -?[0-9.]+)?",
+            lambda option: f"<span class=option>{option[0]}</span>",
+            str(escape(context["wording"](words))),
         )
     )
 
@@ -174,7 +189,7 @@ def _shift(row: TiltRow) -> str:
 
 
 def _reason(row: TiltRow) -> str:
-    """Give what is wrong with an image without the flag, which stands beside it."""
+    """Give the fault of an image without the flag, which stands beside it."""
     words = row.words.partition(": ")[2] or row.words
     return "" if words == row.flag else words
 
@@ -244,19 +259,19 @@ def _caption(found: Findings) -> str:
 
 
 def _figures(found: Findings) -> list[tuple[str, str, str]]:
-    """Give the figures that matter most: label, value, and what it is."""
+    """Give the figures that matter most: label, value, and explanation."""
     subject, slab = found.subject, found.slab
     items: list[tuple[str, str, str]] = []
     if not found.error:
         kind = {"tilts": "halves of even and odd tilts", "frames": "halves of even and odd frames"}
         how = kind.get(subject.halves_of, "half volumes")
         if found.resolution is not None:
-            limit = "; the limit of the voxels, a finer --bin may tell more" if found.at_limit else ""
+            limit = "; the limit of the voxels, a finer binning=... may show more" if found.at_limit else ""
             items.append(("Resolution", f"{found.resolution:.1f} Å", f"FSC 0.143, {how}{limit}"))
         elif found.curve is not None:
             items.append(("Resolution", "–", f"{how} do not correlate"))
         else:
-            items.append(("Resolution", "–", "no half volumes; make them: --o FOLDER/ --halves tilts"))
+            items.append(("Resolution", "–", 'no half volumes; reconstruct into a folder with halves="tilts"'))
         if slab is not None and slab.found:
             items.append(("Specimen", f"{slab.thickness / 10:.0f} nm", "thickness of its slab"))
             items.append(("Slab tilt", f"{slab.tilt_x:+.1f}°, {slab.tilt_y:+.1f}°", _level(found)))
@@ -283,7 +298,7 @@ def _level(found: Findings) -> str:
     by = found.levelling
     if by is None or max(map(abs, by)) < LEVEL:
         return "about x, about y"
-    return f"about x, about y; level with --tiltangle_offset {by[0]:.1f} --x_tilt {by[1]:.1f}"
+    return f"about x, about y; level with tilt_angle={by[0]:.1f} x_tilt={by[1]:.1f}"
 
 
 def _used(found: Findings) -> list[TiltRow]:

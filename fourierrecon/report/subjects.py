@@ -71,7 +71,7 @@ class Subject:
 
 
 def subjects_in(folder: Path) -> list[Subject]:
-    """Find the tomograms in a folder that ``reconstruct --o FOLDER/`` made, those that failed included, by name.
+    """Find the tomograms in a folder that a set was reconstructed into, those that failed included, by name.
 
     Parameters
     ----------
@@ -84,17 +84,18 @@ def subjects_in(folder: Path) -> list[Subject]:
         If there is no tomogram, or a list is damaged.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder} is no folder; give the one that reconstruct --o FOLDER/ made")
+        raise DataError(f"{folder} is no folder; give the one that a set was reconstructed into")
     records, listed = read_outcomes(folder), _listed(folder / "tomograms.star")
     names = sorted({*records, *listed})
     if names and not records and not any(listed.values()):
         raise DataError(
-            f"{folder / 'tomograms.star'} names no tomograms ({VOLUMES['']}): give the folder that reconstruct --o "
-            f"FOLDER/ made"
+            f"{folder / 'tomograms.star'} names no tomograms ({VOLUMES['']}): give the folder that a set was "
+            f"reconstructed into"
         )
     if not names:
         raise DataError(
-            f"{folder} holds neither tomograms.star nor outcomes.json; make them: reconstruct --t SET --o {folder}/"
+            f"{folder} holds neither tomograms.star nor outcomes.json: give the folder that a set was "
+            f"reconstructed into"
         )
     return [_subject(folder, name, records.get(name), listed.get(name, {})) for name in names]
 
@@ -115,7 +116,7 @@ def volume_facts(path: Path) -> list[tuple[str, str]]:
     facts = [("header", line) for line in open_volume(path).label.splitlines() if not line.startswith("key ")]
     passport = read_passport(path)
     if passport is None:
-        return [*facts, ("passport", "none; reconstruct --passport writes one")]
+        return [*facts, ("passport", "none was written")]
     return [*facts, *_passport_facts(passport)]
 
 

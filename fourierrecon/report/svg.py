@@ -1,4 +1,4 @@
-"""Small charts as SVG, to stand in a page: lines, dots and bars over one axis. Colours are the page's."""
+"""Draws small charts as SVG for a page: lines, areas, dots and crosses. Colours come from the page's style sheet."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Axis:
     Parameters
     ----------
     label
-        With the unit.
+        Label, with the unit.
     low, high
-        Its ends.
+        Ends of the axis.
     ticks
         ``(value, text)``; default: round numbers.
     """
@@ -51,7 +51,7 @@ class Trace:
     style
         A class of the page's style sheet.
     titles
-        For each point what it says when pointed at.
+        Text for each point that shows when the mouse is over it.
     """
 
     x: Sequence[float]
@@ -68,11 +68,11 @@ class Guide:
     Parameters
     ----------
     low, high
-        Where; one value for a line, two for a band.
+        Place of the guide: one value for a line, two for a band.
     upright
-        At a value of x, not of y.
+        Whether the place is a value of x; else it is one of y.
     word
-        Beside it.
+        Text beside the guide.
     style
         A class of the page's style sheet.
     """
@@ -90,13 +90,13 @@ def chart(title: str, x: Axis, y: Axis, traces: Sequence[Trace], guides: Sequenc
     Parameters
     ----------
     title
-        What it shows, for those who cannot see it.
+        Description of the chart, for those who cannot see it.
     x, y
         Axes; values beyond them are drawn at their ends.
     traces
-        Drawn in their order.
+        Sets of values, drawn in their order.
     guides
-        Drawn below them.
+        Guides, drawn below the values.
     """
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
 
@@ -149,7 +149,7 @@ def round_ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
     low, high
         The range.
     most
-        About so many at the most.
+        Largest number of ticks, about.
     """
     if not (math.isfinite(low) and math.isfinite(high) and high > low):
         return []

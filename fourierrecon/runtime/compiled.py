@@ -1,4 +1,4 @@
-"""Compiled loops: how they are compiled and kept, and a word to the user while that goes on. Import late."""
+"""Compiles loops with numba, keeps them, and reports when a compilation begins. Import late: numba is slow to load."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def compiled(*, fastmath: bool = True, inline: bool = False) -> Callable[[Function], Function]:
     """Compile a function when it is first called, to run without the interpreter's lock.
 
-    What was compiled is kept beside the package, or in the user's cache folder (or ``NUMBA_CACHE_DIR``) where that
+    Compiled code is kept beside the package, or in the user's cache folder (or ``NUMBA_CACHE_DIR``) where that
     cannot be written. Where none of these can, every process compiles anew.
 
     Parameters
     ----------
     fastmath
-        Sums may be reordered, and nothing is said about what is not finite.
+        Sums may be reordered, and results for values that are not finite are undefined.
     inline
-        Compiled into its callers.
+        Whether it is compiled into its callers.
     """
     options = {"nogil": True, "fastmath": fastmath, "inline": "always" if inline else "never"}
 
@@ -54,6 +54,6 @@ class _First(event.Listener):  # type: ignore[misc]
 
 @contextmanager
 def noticing_compilation(callback: Callable[[], None]) -> Iterator[None]:
-    """Call back once, before anything is compiled meanwhile; what was kept from before does not count."""
+    """Call back once, before anything is compiled within the context; code that was kept does not count."""
     with event.install_listener("numba:compile", _First(callback)):
         yield

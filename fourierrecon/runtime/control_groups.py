@@ -1,4 +1,4 @@
-"""Control groups of Linux: where the limits lie that a queueing system, a container or systemd sets for a process.
+"""Finds the control groups of Linux, whose limits a queueing system, a container or systemd sets for a process.
 
 A process is in a group of each hierarchy, and every group above it has limits too: those of a SLURM job are two or
 three levels above its tasks. ``/proc/self/cgroup`` names the groups, one a line: ``0::/path`` in version 2, and
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 #: Where version 2 is mounted, alone or beside version 1; hierarchies of version 1 lie in folders of their own.
 UNIFIED, MOUNT = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified"), "/sys/fs/cgroup"
-#: What tells the groups of a process.
+#: File that lists the groups of a process.
 MEMBERSHIP = "/proc/self/cgroup"
 
 
@@ -20,7 +20,7 @@ def folders_of(membership: str, controller: str) -> list[str]:
     Parameters
     ----------
     membership
-        What is in :data:`MEMBERSHIP`; empty where it cannot be read, which gives the top alone.
+        Text of :data:`MEMBERSHIP`; empty where it cannot be read, which gives the top alone.
     controller
         ``memory`` or ``cpu``.
     """

@@ -19,7 +19,7 @@ def open_lock(path: Path) -> TextIO:
     Parameters
     ----------
     path
-        Of the file.
+        Path of the file.
 
     Raises
     ------

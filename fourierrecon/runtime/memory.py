@@ -22,13 +22,13 @@ from fourierrecon.errors import DataError, raise_shortage
 from fourierrecon.runtime.control_groups import MEMBERSHIP, folders_of
 from fourierrecon.runtime.threads import for_each
 
-#: Memory of arrays of at least so many bytes is kept for the next one, for so many seconds.
+#: Least size, bytes, of an array whose memory is kept for the next one, and the time that it is kept, s.
 LARGE, KEPT_SECONDS = 1 << 26, 10.0
-#: What is kept is used again for an array that fills at least this part of it.
+#: Kept memory is used again for an array that fills at least this part of it.
 FILLED = 0.8
 #: Bytes of limited address space that are left to compiled loops and the stacks and heaps of threads.
 ADDRESS_RESERVE = 400_000_000
-#: What control groups of both versions call a limit, what is used of it, and what of that is a copy of files.
+#: Files of control groups, of both versions: limit, memory used, and the name of the part of it that caches files.
 GROUP_FILES = (
     ("memory.max", "memory.current", "inactive_file"),
     ("memory.high", "memory.current", "inactive_file"),
@@ -43,7 +43,7 @@ def available_memory() -> int | None:
     """
     rooms = [*_group_rooms()]
     found = [line.split() for line in _text("/proc/meminfo").splitlines() if line.startswith("MemAvailable:")]
-    # other systems than Linux tell it otherwise
+    # systems other than Linux have no such file; psutil asks them in their own way
     rooms.append(1024 * int(found[0][1]) if found else int(psutil.virtual_memory().available))
     return max(min(rooms), 0)
 
@@ -75,7 +75,7 @@ def _group_rooms() -> Iterator[int]:
 
 
 def _text(path: str) -> str:
-    """Read what the system tells; nothing where it does not."""
+    """Read a file of the system; empty where it cannot be read."""
     try:
         return Path(path).read_text()
     except (OSError, UnicodeError):
@@ -90,9 +90,9 @@ def check_memory(path: Path, n_bytes: int, what: str) -> None:
     path
         File, for messages.
     n_bytes
-        That reading it takes.
+        Bytes that reading takes.
     what
-        Is read, for messages.
+        Name of the data that are read, for messages.
 
     Raises
     ------
@@ -192,7 +192,7 @@ def release() -> None:
 
 def trim() -> None:
     """Give the system back the freed pieces that the C library keeps: buffers of threads that ended, for instance."""
-    # arrays in what refers to itself, as tasks of asyncio do, go only then
+    # objects that refer to themselves, such as tasks of asyncio, hold their arrays until this
     gc.collect(0)
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
         library.malloc_trim(0)
@@ -226,7 +226,7 @@ def claim(shape: tuple[int, ...], dtype: DTypeLike, n_threads: int, purpose: str
 def give_back(array: NDArray[Any]) -> None:
     """Give the memory under a contiguous part of a claimed array back to the system at once; its values are lost.
 
-    What is written next, a file for instance, then takes over memory that is there instead of fresh memory.
+    Data that are written next, a file for instance, then take over this memory instead of fresh memory.
     """
     whole = array
     while isinstance(whole.base, np.ndarray):

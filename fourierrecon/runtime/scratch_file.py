@@ -21,7 +21,7 @@ class ScratchFile:
     Parameters
     ----------
     folder
-        Where it lies; default: the system's folder for temporary files.
+        Folder of the file. Default: the system's folder for temporary files.
     n_blocks, shape, dtype
         Number, shape and type of the blocks.
 
@@ -46,7 +46,7 @@ class ScratchFile:
             try:
                 os.posix_fallocate(self._file.fileno(), 0, needed)
             except (AttributeError, OSError) as error:
-                # file systems that cannot reserve space say so; a full one is told apart
+                # a file system that cannot reserve space is no trouble; a full one is
                 if getattr(error, "errno", None) == errno.ENOSPC:
                     self._file.close()
                     raise
@@ -99,5 +99,5 @@ class ScratchFile:
         raise_shortage(error)
         return DataError(
             f"scratch space of {needed / 1e9:.3g} GB in {self._folder}: {error.strerror or error}; "
-            f"choose another folder (--scratch), allow more memory (--memory), or use a larger --bin"
+            f"choose another folder (scratch=...), allow more memory (memory=...), or use a larger binning=..."
         )

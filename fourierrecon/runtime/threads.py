@@ -29,7 +29,7 @@ def available_cores() -> int:
 
 
 def _text(path: str) -> str:
-    """Read what the system tells; nothing where it does not."""
+    """Read a file of the system; empty where it cannot be read."""
     try:
         return Path(path).read_text()
     except (OSError, UnicodeError):
@@ -58,7 +58,7 @@ def for_each(
     n_threads
         Number of threads.
     stage, progress
-        What to report.
+        Name of the stage, and the callback that progress is reported to.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def for_each(
     with ThreadPoolExecutor(max(1, min(n_threads, n))) as pool:
         try:
             futures = [pool.submit(worker) for _ in range(max(1, min(n_threads, n)))]
-        except RuntimeError as error:  # all that Python says where a thread has no room for its stack
+        except RuntimeError as error:  # raised where a thread has no room for its stack
             stopped = True
             raise MemoryError(f"{error}; fewer threads take less") from error
         try:

@@ -11,9 +11,9 @@ from fourierrecon.geometry.axis_order import Orientation
 from fourierrecon.geometry.region import Region
 from fourierrecon.geometry.sound_images import numbers_in_source
 from fourierrecon.io import read_tilt_series
+from fourierrecon.io.relion.entries import Entry
 from fourierrecon.io.relion.import_set import entry_of
 from fourierrecon.io.relion.tomogram_list import Placed
-from fourierrecon.io.relion.write import Entry
 from fourierrecon.sets.recipe import Recipe
 from fourierrecon.sets.run import Made
 

@@ -12,10 +12,10 @@ import numpy as np
 from fourierrecon.errors import FourierReconError, UsageError
 from fourierrecon.io import read_tilt_series
 from fourierrecon.io.denoising import Pair, write_lists
+from fourierrecon.io.relion.entries import Entry
 from fourierrecon.io.relion.own_list import LIST, check_replaceable, read_own_list
 from fourierrecon.io.relion.read import find_set
 from fourierrecon.io.relion.tomogram_list import BINNING, PICTURES, SIZES, VOLUMES, write_set_list
-from fourierrecon.io.relion.write import Entry
 from fourierrecon.io.star.text import write_word
 from fourierrecon.sets import run
 from fourierrecon.sets.keys import has_inputs

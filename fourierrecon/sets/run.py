@@ -20,7 +20,7 @@ from fourierrecon.reconstruction import reconstruct_many
 from fourierrecon.runtime.threads import Progress
 from fourierrecon.sets.products import Product, all_files_of, orders_of, products_of
 from fourierrecon.sets.recipe import Recipe
-from fourierrecon.text import in_one_line, in_options
+from fourierrecon.text import in_one_line
 from fourierrecon.tomogram import checks
 from fourierrecon.tomogram.inputs import input_files, protect
 
@@ -182,7 +182,7 @@ def _process(recipe: Recipe, name: str) -> Outcome:
                 settings = replace(recipe.settings, binnings=binnings)
                 reconstruct_many(orders_of(recipe, missing), settings)
         except FourierReconError as problem:
-            error = in_options(str(problem))
+            error = str(problem)
         except MemoryError:
             error = OUT_OF_MEMORY
         except OSError as problem:

@@ -1,4 +1,4 @@
-"""The demo: simulate a cell, write and read its tilt series, reconstruct it, compare with the truth."""
+"""Runs the demo: a cell is simulated, its tilt series written, read and reconstructed, and compared with the truth."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ MARGIN = 8
 MAX_FREQUENCY = 0.25
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DemoReport:
-    """What the demo did and how well.
+    """Files and figures of a demo.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class DemoReport:
     snr
         Signal-to-noise ratio of each image.
     correlation
-        With the truth, within the measured wedge and below ``max_frequency``: ``plain``
+        Correlation with the truth, within the measured wedge and below ``max_frequency``: ``plain``
         (back-projection without weighting and CTF) and ``Wiener`` (with both).
     max_frequency
         Cycles per voxel.
@@ -82,8 +82,7 @@ def run_demo(
     Parameters
     ----------
     folder
-        For ``tomogram.mrc``, ``demo.png`` and the folder ``simulated`` with the tilt series; made if
-        need be.
+        Folder for ``tomogram.mrc``, ``demo.png`` and the folder ``simulated`` with the tilt series; made if need be.
     n_threads
         Default: the cores available to the process.
     progress
@@ -157,18 +156,18 @@ def run_demo(
     )
     clock.lap("compare")
     return DemoReport(
-        place / "tomogram.mrc",
-        place / "demo.png",
-        files.relion5,
-        files.truth,
-        series.n_tilts,
-        series.image_shape,
-        region.shape,
-        weighted.voxel_size,
-        SNR,
-        correlation,
-        MAX_FREQUENCY,
-        clock.seconds,
+        tomogram=place / "tomogram.mrc",
+        picture=place / "demo.png",
+        tomogram_set=files.relion5,
+        truth=files.truth,
+        n_tilts=series.n_tilts,
+        image_shape=series.image_shape,
+        volume_shape=region.shape,
+        voxel_size=weighted.voxel_size,
+        snr=SNR,
+        correlation=correlation,
+        max_frequency=MAX_FREQUENCY,
+        seconds=clock.seconds,
     )
 
 

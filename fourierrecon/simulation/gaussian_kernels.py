@@ -1,4 +1,4 @@
-"""Numba kernels that add Gaussians to volumes and to images. Import late: numba is slow to load."""
+"""Compiled loops that add Gaussians to volumes and to images. Import late: numba is slow to load."""
 
 from __future__ import annotations
 

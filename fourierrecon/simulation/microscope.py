@@ -1,4 +1,4 @@
-"""The simulated microscope: tilt scheme, exposures, and the CTF that it puts on images."""
+"""The simulated microscope: tilt scheme, exposures, CTF parameters, and their effect on images."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def realistic_ctf(n_tilts: int, seed: int = 0, *, defocus: float = 30000.0, volt
     n_tilts
         Number of tilts.
     seed
-        Of the variation from tilt to tilt.
+        Seed of the variation from tilt to tilt.
     defocus
         Mean underfocus, Å.
     voltage

@@ -113,11 +113,11 @@ def cell_like_specimen(
     size
         ``(width, height, depth)``, px: the tomogram whose world coordinates 0 to ``size - 1`` are filled.
     seed
-        Of everything random.
+        Seed of everything random.
     pixel_size
         Å.
     beyond
-        How far the contents go on outside of the tomogram in ``x`` and ``y``, px. In a real specimen they
+        Distance by which the contents go on outside of the tomogram in ``x`` and ``y``, px. In a real specimen they
         never end, and tilted images see what is beside the tomogram.
     ice
         Thickness of the slab as a fraction of the depth.

@@ -1,4 +1,9 @@
-"""Fetches a real tilt series to try things on: a Mycoplasma pneumoniae cell, 41 tilts of 652 x 630 px."""
+"""Fetches a real tilt series to try things on: a Mycoplasma pneumoniae cell, 41 tilts of 652 x 630 px.
+
+The data come with a source distribution on PyPI. pip fetches it, and checks its SHA-256 against the one here before it
+looks inside. Thus mirrors, proxies and credentials of the user's pip configuration hold. A downloader of web addresses,
+such as pooch, does not know these, and would tie the sample to one address on one server.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +30,7 @@ from fourierrecon.tilt_series import CtfParameters, TiltSeries
 #: The source distribution that carries the data (MIT licence), and the checksum of the file.
 PACKAGE = "warpylib==1.1.2"
 SHA256 = "431bc6c81ea87f6bd6ac0dfa0358fa456d477098c0fcad70504b584ff2d1e4e8"
-#: What is used of it.
+#: Files of it that are used.
 MEMBERS = {
     "stack": "warpylib-1.1.2/testdata/00254.stack.mrc",
     "ctf": "warpylib-1.1.2/testdata/00254.xml",
@@ -54,7 +59,7 @@ def fetch_sample(
     folder
         New or empty; it appears once everything is there.
     progress
-        Is told, in a line each, what is going on.
+        Called with a line on each step.
     archive
         The source distribution, if it was downloaded before.
 

@@ -1,4 +1,4 @@
-"""Tilt series simulated from analytic specimens: exact projections, CTF, noise, half stacks.
+"""Simulates tilt series of analytic specimens: exact projections, CTF, noise, half stacks.
 
 An image is ``grey - CTF * projection + noise``: dense is dark, as in electron micrographs. The world is
 0-based with the rotation centre at ``(int(w / 2), int(h / 2), int(d / 2))``, as in RELION 5.
@@ -24,7 +24,7 @@ from fourierrecon.tilt_series import CtfParameters, TiltSeries
 from fourierrecon.volume import Volume
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Simulation:
     """A simulated tilt series with all that was put in.
 
@@ -96,7 +96,7 @@ def simulate(
     Parameters
     ----------
     specimen
-        In the 0-based world of a tomogram of ``size``.
+        Specimen in the 0-based world of a tomogram of ``size``.
     size
         ``(width, height, depth)`` of the tomogram, px.
     image_shape
@@ -118,9 +118,9 @@ def simulate(
     exposure_per_tilt
         e⁻/Å².
     seed
-        Of the shifts and the noise.
+        Seed of the shifts and the noise.
     name
-        Of the tomogram.
+        Name of the tomogram.
     n_threads
         Default: all cores.
     """
@@ -168,7 +168,9 @@ def simulate(
         rotation_centre=centre,
         coordinate_frame="simulated, RELION 5's frame",
     )
-    return Simulation(series, even, odd, specimen, axis, across, moved)
+    return Simulation(
+        series=series, even=even, odd=odd, truth=specimen, tilt_axis_angle=axis, x_tilt=across, shifts=moved
+    )
 
 
 def write_simulation(folder: str | os.PathLike[str], simulation: Simulation) -> SimulatedSet:
@@ -181,9 +183,9 @@ def write_simulation(folder: str | os.PathLike[str], simulation: Simulation) -> 
     Parameters
     ----------
     folder
-        Made if need be.
+        Folder to write into; made if need be.
     simulation
-        From :func:`simulate`.
+        Result of :func:`simulate`.
 
     Raises
     ------

@@ -1,4 +1,12 @@
-"""Weighting strategies: what normalises the Fourier grid. Importing the package registers the built-in ones."""
+"""Weightings: what is done about the uneven sampling of Fourier space, one weighting a file.
+
+A weighting filters each image before it is inserted, or normalises the gridded planes afterwards, or does neither;
+:mod:`fourierrecon.weighting.base` says what it is given. A new one takes one file here, and one line below that
+registers it. The signal-to-noise ratio that some of them need is a number, a curve or measured
+(:mod:`fourierrecon.weighting.snr`).
+
+The room may import ``geometry``, ``ctf``, ``transfer``, ``tilt_series``, ``runtime`` and ``errors``; not the engine.
+"""
 
 from fourierrecon.weighting.base import TiltViews, Weighting, available, from_text, read_weighting, register
 from fourierrecon.weighting.none import NoWeighting

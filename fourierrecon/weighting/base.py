@@ -1,7 +1,7 @@
-"""What a weighting strategy is, and the registry of those that the command line knows by name.
+"""What a weighting is, and the registry of weightings by name.
 
-A strategy is a small immutable record of its parameters with two hooks, both optional: a 2D filter for each image
-before it is inserted, and a pointwise normalisation of the gridded planes after. Third parties register theirs with
+A weighting is a small immutable record of its parameters with two hooks, both optional: a 2D filter for each image
+before it is inserted, and a pointwise normalisation of the gridded planes after. Third parties register their own with
 :func:`register`, or by the entry-point group ``fourierrecon.weighting`` of their package.
 """
 
@@ -34,7 +34,7 @@ class TiltViews:
         ``(n_tilts, 2, 3)``: rows are the image's x and y, columns the volume's x, y, z. Frequency ``q`` of an image
         (x, y) is the point ``k = q @ matrices[f]`` of the 3D Fourier space; both in cycles per voxel.
     depth
-        Of the region, voxels.
+        Depth of the region, voxels.
     voxel_size
         Å.
     ctf
@@ -56,18 +56,18 @@ class TiltViews:
 
     @cached_property
     def envelopes(self) -> NDArray[np.float32]:
-        """Its tables; see :meth:`fourierrecon.transfer.Transfer.envelopes`."""
+        """Tables of what damps the images; see :meth:`fourierrecon.transfer.Transfer.envelopes`."""
         return self.transfers.envelopes(self.voxel_size)
 
 
 @runtime_checkable
 class Weighting(Protocol):
-    """A weighting strategy. Subclass it and override what differs from plain back-projection.
+    """A weighting. Subclass it and override what differs from plain back-projection.
 
     Attributes
     ----------
     name
-        In the registry.
+        Name in the registry.
     divides_by_count
         The volume is the mean over the images that see a voxel, not their sum.
     uses_weights
@@ -114,7 +114,7 @@ class Weighting(Protocol):
 
     @property
     def words(self) -> str:
-        """What it does, in words."""
+        """One line on what the weighting does, for screens and headers."""
         return self.name
 
     @property
@@ -124,11 +124,11 @@ class Weighting(Protocol):
 
     @property
     def measures(self) -> bool:
-        """Whether it leaves anything to be measured from the tilt series."""
+        """Whether the weighting leaves anything to be measured from the tilt series."""
         return False
 
     def resolved(self, measure: Callable[[], SnrCurve]) -> Weighting:
-        """Give the strategy with everything known that it leaves to be measured from a tilt series.
+        """Give the weighting with all that it leaves open measured from a tilt series.
 
         Parameters
         ----------
@@ -139,7 +139,7 @@ class Weighting(Protocol):
 
     @property
     def divides(self) -> bool:
-        """Whether the strategy divides by anything, so that CTF² may be in it."""
+        """Whether the weighting divides by anything, so that CTF² may be in the divisor."""
         return self.uses_weights or self.has_filter
 
     def normalise(
@@ -155,7 +155,7 @@ class Weighting(Protocol):
             ``(rows, columns)``: sum over images of T², the square of all that they were multiplied with; see
             :func:`fourierrecon.engine.grid_weights.separate`.
         frequency
-            ``(rows, columns)``: spatial frequency, 1/Å. It need not be a parameter of strategies that do not use it.
+            ``(rows, columns)``: spatial frequency, 1/Å. Weightings that do not use it may leave the parameter out.
         """
         return
 
@@ -167,10 +167,10 @@ S = TypeVar("S", bound=type)
 _REGISTRY: dict[str, type[Weighting]] = {}
 
 
-def register(strategy: S) -> S:
-    """Class decorator: make a strategy known by its ``name``."""
-    _REGISTRY[strategy.name] = strategy  # type: ignore[attr-defined]
-    return strategy
+def register(weighting: S) -> S:
+    """Class decorator: register a weighting by its ``name``."""
+    _REGISTRY[weighting.name] = weighting  # type: ignore[attr-defined]
+    return weighting
 
 
 def _known() -> dict[str, type[Weighting]]:
@@ -182,34 +182,34 @@ def _known() -> dict[str, type[Weighting]]:
 
 
 def available() -> list[str]:
-    """Names of all registered strategies, sorted."""
+    """Give the names of all registered weightings, sorted."""
     return sorted(_known())
 
 
 def from_text(text: str, **defaults: Snr) -> Weighting:
-    """Build a strategy from ``NAME[:key=value,...]``, for example ``wiener:snr=5``.
+    """Build a weighting from ``NAME[:key=value,...]``, for example ``wiener:snr=5``.
 
     Parameters
     ----------
     text
         Name, and parameters that are numbers, true or false, or ``auto`` for a signal-to-noise ratio.
     **defaults
-        For parameters that the text does not name; those that the strategy does not have are left out.
+        Values of parameters that the text does not name; parameters that the weighting lacks are left out.
 
     Raises
     ------
     UsageError
-        If the strategy or a parameter is unknown (the message lists the known ones), or a value makes no sense.
+        If the weighting or a parameter is unknown (the message lists what there is), or a value makes no sense.
     """
     name, _, rest = text.strip().partition(":")
     known = _known()
     if name.strip() not in known:
         raise UsageError(f"unknown weighting {name.strip()!r}; available: {', '.join(sorted(known))}")
-    strategy = known[name.strip()]
+    chosen = known[name.strip()]
     fields: set[str] = set()
-    if dataclasses.is_dataclass(strategy):
-        fields = {f.name for f in dataclasses.fields(strategy) if f.init}
-    kinds = get_type_hints(strategy)
+    if dataclasses.is_dataclass(chosen):
+        fields = {f.name for f in dataclasses.fields(chosen) if f.init}
+    kinds = get_type_hints(chosen)
     values: dict[str, Snr | bool | None] = {k: v for k, v in defaults.items() if k in fields}
     for item in filter(None, (part.strip() for part in rest.split(","))):
         key, equals, value = (part.strip() for part in item.partition("="))
@@ -221,7 +221,7 @@ def from_text(text: str, **defaults: Snr) -> Weighting:
         except ValueError:
             kind = "truth value" if kinds.get(key) is bool else "number"
             raise UsageError(f"weighting {name}: {key}={value!r} is not a {kind}") from None
-    return strategy(**values)
+    return chosen(**values)
 
 
 def read_weighting(weighting: Weighting | str | None) -> Weighting:

@@ -11,7 +11,7 @@ from fourierrecon.weighting.base import Weighting, register
 @register
 @dataclass(frozen=True)
 class NoWeighting(Weighting):
-    """Plain back-projection: most contrast, streaks along the beam (``--no_weight``).
+    """Plain back-projection: most contrast, streaks along the beam.
 
     With the CTF on the images are multiplied with it and nothing is divided.
     """
@@ -21,5 +21,5 @@ class NoWeighting(Weighting):
 
     @property
     def words(self) -> str:
-        """What it does, in words."""
+        """One line on what the weighting does, for screens and headers."""
         return "plain back-projection"

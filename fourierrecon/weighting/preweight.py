@@ -39,7 +39,7 @@ class PreWeight(Weighting):
     snr
         Signal-to-noise ratio, relative to one image with CTF = 1; as for :class:`~fourierrecon.weighting.Wiener`.
     thickness
-        Of the specimen, Å; default: the depth of the region.
+        Thickness of the specimen, Å; default: the depth of the region.
     """
 
     name: ClassVar[str] = "preweight"
@@ -59,7 +59,7 @@ class PreWeight(Weighting):
 
     @property
     def words(self) -> str:
-        """What it does, in words."""
+        """One line on what the weighting does, for screens and headers."""
         thickness = "of the region" if self.thickness is None else f"{self.thickness:g} Å"
         return f"2D pre-weight, thickness {thickness}, {snr_words(self.snr)}"
 

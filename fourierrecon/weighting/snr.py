@@ -28,7 +28,7 @@ class SnrCurve:
         Ratios there, above 0. Between them it runs straight in logarithms of both; below the first it is constant, and
         beyond the last it goes on as it ended.
     origin
-        What it comes from, in words.
+        One line on where the curve comes from.
 
     Raises
     ------
@@ -77,7 +77,7 @@ class SnrCurve:
         return f"{self.origin}: " + ", ".join(f"{float(self.at(1 / p)):.3g} at {p} Å" for p in periods)
 
 
-#: Where nothing can be measured.
+#: The curve that is assumed where nothing can be measured.
 STATED = SnrCurve(
     tuple(float(q) for q in np.arange(1, 201) / 400),
     tuple(float(v) for v in np.maximum(1000 * np.exp(-200 * np.arange(1, 201) / 400), LEAST)),
@@ -136,7 +136,7 @@ def read_snr(value: float | str | Auto | SnrCurve) -> Snr:
 
 
 def snr_words(snr: Snr) -> str:
-    """Say what a ratio is."""
+    """Give one line on a ratio, for screens and headers."""
     if isinstance(snr, SnrCurve):
         return f"SNR {snr.words}"
     return "SNR measured from the tilt series" if isinstance(snr, Auto) else f"SNR {snr:g}"

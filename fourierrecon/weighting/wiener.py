@@ -49,7 +49,7 @@ class Wiener(Weighting):
 
     @property
     def words(self) -> str:
-        """What it does, in words."""
+        """One line on what the weighting does, for screens and headers."""
         return f"3D Wiener filter, {snr_words(self.snr)}"
 
     @property

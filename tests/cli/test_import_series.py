@@ -17,9 +17,9 @@ from fourierrecon.errors import UsageError
 from fourierrecon.geometry.corrections import AlignmentCorrections
 from fourierrecon.geometry.projection import projection_matrices, rotation_centre
 from fourierrecon.io import Supplement, read_tilt_series, write_relion4_set, write_relion5_set, write_stack
+from fourierrecon.io.relion.entries import relion5_entry
 from fourierrecon.io.relion.read import read_halves
 from fourierrecon.io.relion.rotations import euler_angles
-from fourierrecon.io.relion.write import relion5_entry
 from fourierrecon.simulation.microscope import realistic_ctf
 from fourierrecon.weighting import NoWeighting
 from tests.helpers.real_data import real_data

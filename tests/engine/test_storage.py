@@ -25,11 +25,17 @@ from fourierrecon.weighting import NoWeighting, PreWeight, Weighting, Wiener
 from tests.helpers.reference import Geometry, relative_error
 
 TILTS = tuple(np.linspace(-60, 55, 7))
+
+
+def on_disk(planes: bool, samples: bool, block: int, slabs: int) -> Storage:
+    return Storage(memory=0, scratch=0, planes_on_disk=planes, samples_on_disk=samples, block=block, slabs=slabs)
+
+
 ON_DISK = {
-    "planes": Storage(0, 0, True, False, 4, 2),
-    "planes and samples": Storage(0, 0, True, True, 5, 3),
-    "one at a time": Storage(0, 0, True, True, 1, 1),
-    "one block": Storage(0, 0, True, True, 64, 64),
+    "planes": on_disk(True, False, 4, 2),
+    "planes and samples": on_disk(True, True, 5, 3),
+    "one at a time": on_disk(True, True, 1, 1),
+    "one block": on_disk(True, True, 64, 64),
 }
 
 
@@ -112,15 +118,15 @@ def test_the_fastest_way_within_the_memory_is_chosen() -> None:
 
 
 def test_too_little_memory_is_said_with_the_remedy() -> None:
-    with pytest.raises(DataError, match=r"60 x 62 x 25 voxels needs .* GB .* allowed; allow more \(--memory\)"):
+    with pytest.raises(DataError, match=r"60 x 62 x 25 voxels needs .* GB .* allowed; allow more \(memory=...\)"):
         choose_storage(plan_of(), 2, 1000)
     series, geometry = some_series()
-    with pytest.raises(DataError, match=r"needs .* GB of memory, .* allowed; use a larger --bin"):
+    with pytest.raises(DataError, match=r"needs .* GB of memory, .* allowed; use a larger binning=..."):
         reconstruct(series, geometry.region, memory=1000)
 
 
 def test_a_full_disk_is_said_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DataError, match=r"scratch space of .* GB in .*left; choose another folder \(--scratch\)"):
+    with pytest.raises(DataError, match=r"scratch space of .* GB in .*left; choose another folder \(scratch=\.\.\.\)"):
         ScratchFile(tmp_path, 1 << 20, (1 << 20, 1 << 10), np.float32)
     monkeypatch.setattr("os.posix_fallocate", _full)
     with pytest.raises(DataError, match="No space left"):

@@ -25,6 +25,7 @@ from fourierrecon.io import (
     read_volume,
     read_zarr_volume,
     write_mrc,
+    write_volume,
     writing_volume,
 )
 from fourierrecon.io.volumes.convert import convert_volume
@@ -104,7 +105,7 @@ def test_slabs_in_any_order_and_from_threads_come_back(tmp_path: Path, ending: s
     for z in (0, 77, -1):
         np.testing.assert_array_equal(file[z], volume.data[z])
     np.testing.assert_array_equal(file.block(slice(60, 70), slice(5, 9)), volume.data[60:70, 5:9])
-    with pytest.raises(IndexError, match="131 slabs"):
+    with pytest.raises(IndexError, match="131 sections"):
         file[131]
 
 
@@ -254,7 +255,7 @@ def test_levels_lie_where_they_should(tmp_path: Path, dtype: str) -> None:
 def test_wide_volumes_are_written_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = noise((5, 6, 300))
     write(tmp_path / "a.zarr", data)
-    monkeypatch.setattr("fourierrecon.io.volumes.zarr.BLOCK_BYTES", 1)
+    monkeypatch.setattr("fourierrecon.io.volumes.zarr_write.BLOCK_BYTES", 1)
     write(tmp_path / "b.zarr", data, memory=1)
     np.testing.assert_array_equal(read_zarr_volume(tmp_path / "b.zarr").data, data)
     for level in range(4):
@@ -775,3 +776,22 @@ def test_zarr_voxels_that_are_no_cubes(run: Any, scale: list[float], unit: str |
     status, _, err = run("convert x.zarr y.mrc --angpix 2")
     assert status == 0, err
     assert read_volume("y.mrc").voxel_size == pytest.approx(2)
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("a.mrc", "float32"), ("a.rec", "float16"), ("a.zarr", "float32")])
+def test_write_volume_takes_the_format_from_the_name(tmp_path: Path, name: str, dtype: str) -> None:
+    data = np.random.default_rng(3).normal(size=(3, 5, 4)).astype(np.float16).astype(np.float32)
+    write_volume(tmp_path / name, Volume(data, 4.0, (1.0, 2.0, 3.0), "made by a test"), dtype)
+    found = read_volume(tmp_path / name)
+    np.testing.assert_array_equal(found.data, data)
+    assert (found.voxel_size, found.origin, found.label) == (4.0, (1.0, 2.0, 3.0), "made by a test")
+
+
+def test_write_volume_refuses_what_no_file_can_hold(tmp_path: Path) -> None:
+    unknown = Volume(np.zeros((2, 3, 4), np.float32), 0.0, (0.0, 0.0, 0.0))
+    write_volume(tmp_path / "a.mrc", unknown)
+    assert read_volume(tmp_path / "a.mrc").voxel_size == 0
+    with pytest.raises(DataError, match="voxel size is unknown, which OME-Zarr needs"):
+        write_volume(tmp_path / "a.zarr", unknown)
+    with pytest.raises(DataError, match=r"needed: \(z, y, x\)"):
+        write_volume(tmp_path / "b.mrc", Volume(np.zeros((3, 4), np.float32), 1.0, (0.0, 0.0, 0.0)))

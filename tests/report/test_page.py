@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from fourierrecon import Region, TiltSeries, reconstruct
 from fourierrecon.cli import app
+from fourierrecon.cli.messages_table import in_options
 from fourierrecon.errors import DataError
 from fourierrecon.geometry.corrections import AlignmentCorrections
 from fourierrecon.geometry.projection import projection_matrices, rotation
@@ -431,6 +432,14 @@ def test_every_text_is_escaped(figures: dict[str, Findings], tmp_path: Path) -> 
         assert page.count("&lt;script&gt;alert(&#39;&#34;&#39;)") > 8
         # a quote of a name must not end the attribute that it stands in
         assert page.count("<script>") == 1
+
+
+def test_texts_are_worded_for_their_readers(figures: dict[str, Findings], tmp_path: Path) -> None:
+    """The library names its arguments; the command line has them turned into options."""
+    found = replace(figures["TS_10"], error="take less: memory=8")
+    for name, wording, words in (("a", str, "memory=8"), ("b", in_options, "<span class=option>--memory 8</span>")):
+        write_report(tmp_path / name, "a", [found], wording=wording)
+        assert f"take less: {words}" in (tmp_path / name).read_text("utf-8")
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6), st.integers(1, 12))

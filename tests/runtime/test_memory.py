@@ -253,14 +253,14 @@ def test_threads_without_room_are_a_shortage_of_memory(monkeypatch: pytest.Monke
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit address space")
 def test_a_limit_of_address_space_is_planned_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert within_limits(1 << 40) == (1 << 40, "--memory")
+    assert within_limits(1 << 40) == (1 << 40, "memory=...")
     held = psutil.Process().memory_info()
     most = {resource.RLIMIT_AS: held.vms + memory.ADDRESS_RESERVE + 10**9}
     monkeypatch.setattr("resource.getrlimit", lambda kind: (most.get(kind, resource.RLIM_INFINITY),) * 2)
     found, limit = within_limits(1 << 40)
     assert limit == "ulimit -v"
     assert found == pytest.approx(resident_memory() + 10**9, abs=2e8)
-    assert within_limits(10**6) == (10**6, "--memory")
+    assert within_limits(10**6) == (10**6, "memory=...")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit address space")

@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from fourierrecon import Region, TiltSeries
-from fourierrecon.cli import app, messages
-from fourierrecon.cli.arguments import parse_length
+from fourierrecon.cli import app, plan
 from fourierrecon.cli.console import screen
+from fourierrecon.cli.values import parse_length
 from fourierrecon.display.panels import footprint_png
 from fourierrecon.engine.storage import Storage
 from fourierrecon.errors import UsageError
@@ -169,9 +169,11 @@ def test_space_is_needed_for_tomogram_and_scratch_files_together(
     scratch: int, free: int, warned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(messages, "disk_usage", lambda _: SimpleNamespace(free=free))
-    storage = Storage(10**9, scratch, scratch > 0, False, 1, 1)
-    messages.print_forecast(screen(), Forecast(storage, 1000, tmp_path, tmp_path, 2, 1.0), None)
+    monkeypatch.setattr(plan, "disk_usage", lambda _: SimpleNamespace(free=free))
+    storage = Storage(
+        memory=10**9, scratch=scratch, planes_on_disk=scratch > 0, samples_on_disk=False, block=1, slabs=1
+    )
+    plan.print_forecast(screen(), Forecast(storage, 1000, tmp_path, tmp_path, 2, 1.0), None)
     assert ("free some" in capsys.readouterr().out) == warned
 
 

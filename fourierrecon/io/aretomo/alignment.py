@@ -63,7 +63,7 @@ def read_aretomo(
         MRC or TIFF stack of the raw images, with or without the dark ones. Default: ``NAME.mrc``, ``.st``, ``.mrcs`` or
         ``.tif`` beside the file.
     pixel_size
-        Of these images, Å; default: from the stack's header, where that is not 1 Å.
+        Pixel size of these images, Å; default: from the stack's header, where that is not 1 Å.
     voltage
         kV; AreTomo's files do not tell it, and there is no ``ctf`` without.
     spherical_aberration, amplitude_contrast

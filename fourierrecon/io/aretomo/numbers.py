@@ -30,14 +30,14 @@ def places_in_stack(path: Path, alignment: Any) -> tuple[NDArray[np.intp], list[
     Parameters
     ----------
     path
-        Of the ``.aln``, for messages.
+        File ``.aln``, for messages.
     alignment
         Its contents, an ``alnfile.data_model.AlnData``.
 
     Returns
     -------
     rows
-        In the order of the file.
+        Numbers of the rows, in the order of the file.
     dark
         Sorted.
 
@@ -79,7 +79,7 @@ def places_in_stack(path: Path, alignment: Any) -> tuple[NDArray[np.intp], list[
 
 def _count(sections: list[int], dark: list[int], n: int) -> tuple[list[int], list[int], bool] | None:
     """Find images for sections and dark frames: their numbers from 0, and whether dark ones are counted in SEC."""
-    # what SEC and DarkFrame begin at: up to 2.0.6, up to 2.0.9, and later
+    # the first numbers of SEC and DarkFrame: up to version 2.0.6, up to 2.0.9, and later
     for first, first_dark in ((0, 0), (1, 0), (1, 1)):
         rows, out = [section - first for section in sections], [number - first_dark for number in dark]
         if sorted(rows + out) == list(range(n)):

@@ -60,7 +60,7 @@ def read_ctf(
     Parameters
     ----------
     path
-        Of the ``.aln``, beside which it lies.
+        File ``.aln``; the table lies beside it.
     n
         Number of all images.
     in_order
@@ -71,9 +71,9 @@ def read_ctf(
     Returns
     -------
     ctf
-        In the order of ``in_order``; None where something is missing.
+        CTF in the order of ``in_order``; None where something is missing.
     missing
-        What is missing, for messages.
+        Names of what is missing, for messages.
     hand
         1 or -1; None where the file does not say it.
 

@@ -36,11 +36,11 @@ from fourierrecon.io.stacks.mrc import MrcStack
 from fourierrecon.io.stacks.open import FileImages, Stack, open_stack
 from fourierrecon.tilt_series import MOST_TILT, TiltSeries
 
-#: No pixel is smaller, Å: what goes below it is a mistake.
+#: Smallest pixel, Å: a smaller one is a mistake.
 FINEST = 1e-3
 STACK_ENDINGS = (".st", ".mrc", ".mrcs", ".tif", ".tiff")
 EXCLUDED = ("EXCLUDELIST", "EXCLUDELIST2", "EXCLUDE")
-#: Options that bend images or rays in a way that no 4 x 4 matrix can: named, and left out.
+#: Options that bend images or rays as no 4 x 4 matrix can. A warning names them; they are not applied.
 NOT_APPLIED = ("LOCALFILE", "ZFACTORFILE", "COMPRESS")
 NOT_APPLIED_2D = ("DistortionField", "GradientFile")
 
@@ -73,14 +73,15 @@ def read_imod(
         Raw images, MRC or TIFF. Default: as ``newst.com`` names them, else the ``.st``, ``.mrc``, ``.mrcs`` or ``.tif``
         beside the files. FEI1 files are turned upside down, as IMOD does.
     pixel_size
-        Of the raw images, Å. Default: from the stack's header, else from its extended header.
+        Pixel size of the raw images, Å. Default: from the stack's header, else from its extended header.
     voltage, spherical_aberration, amplitude_contrast
         kV, mm, fraction. Default: from ``ctfcorrection.com`` or ``ctfplotter.com``.
 
     Returns
     -------
     TiltSeries
-        In the order of the stack; ``ctf`` is None where something is missing for it, which ``ctf_missing`` lists.
+        Its images are in the order of the stack; ``ctf`` is None where something is missing for it, which
+        ``ctf_missing`` lists.
 
     Raises
     ------
@@ -163,7 +164,7 @@ def imod_matrices(
     image_middle
         Pixel ``(x, y)`` of the raw images that the alignment is about, from 0.
     matrices, shifts
-        Of the ``.xf`` file, ``(n_tilts, 2, 2)`` and ``(n_tilts, 2)`` px.
+        Lines of the ``.xf`` file, ``(n_tilts, 2, 2)`` and ``(n_tilts, 2)`` px.
     tilt_angles, x_tilts
         Degrees, ``(n_tilts,)``.
     middle

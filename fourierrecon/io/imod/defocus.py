@@ -44,7 +44,7 @@ class Defocus:
     u, v
         Along the astigmatism axis and across it, Å, underfocus positive.
     angle
-        Of that axis from the image's x towards its y, degrees.
+        Angle of that axis from the image's x towards its y, degrees.
     phase_shift
         Degrees.
     """
@@ -66,7 +66,7 @@ def read_defocus(path: Path, tilt_angles: NDArray[np.float64]) -> Defocus:
     path
         The file.
     tilt_angles
-        Of all views of the stack, degrees, ``(n_tilts,)``.
+        Tilt angles of all views of the stack, degrees, ``(n_tilts,)``.
 
     Raises
     ------
@@ -140,7 +140,7 @@ def read_ctf(
     angles
         Tilt angles of all views, degrees, ``(n,)``.
     matrices
-        Of their alignment, ``(n, 2, 2)``.
+        Matrices of their alignment, ``(n, 2, 2)``.
     kept
         Their 0-based numbers.
     given

@@ -17,7 +17,7 @@ from fourierrecon.tilt_series import MOST_TILT
 
 #: No angle, shift or size is larger: what exceeds it is a mistake.
 LARGEST = 1e7
-#: One comma between digits and no sign nor point: nobody can tell a decimal comma from two whole numbers.
+#: One comma between digits, no point: it may be a decimal comma, or stand between two whole numbers.
 _DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+([eEdD][-+]?\d+)?$", re.ASCII)
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?$", re.ASCII)
 #: Short and old names of options, by program, in lower case.
@@ -65,7 +65,7 @@ def read_rows(path: Path, least: int, most: int, what: str) -> list[tuple[int, l
     Parameters
     ----------
     least, most
-        How many numbers a line may have.
+        Allowed numbers of values in a line.
     what
         One row of it, for messages.
     """

@@ -46,7 +46,7 @@ class Aligned:
     size
         ``(width, height)``, px of its own.
     raw_middle
-        What transformations are about: pixel ``(x, y)`` of the raw images, from 0.
+        Pixel ``(x, y)`` of the raw images that transformations are about, from 0.
     """
 
     binning: float
@@ -84,7 +84,7 @@ def aligned_stack(files: Files, tilt: Options, newst: Options, images: ImageStac
     images
         The raw ones.
     pixel_size
-        Of these, Å.
+        Pixel size of these, Å.
 
     Raises
     ------
@@ -233,7 +233,7 @@ def lengths(options: Options, name: str, least: int, most: int, positive: bool =
     Parameters
     ----------
     least, most
-        How many there may be.
+        Allowed numbers of values.
     positive
         Each must be 1 or more.
 

@@ -9,13 +9,14 @@ from typing import Literal
 
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry.region import Region
-from fourierrecon.io.relion.write import Entry, check_entries, relion4_entry, relion5_entry, write_entries
+from fourierrecon.io.relion.entries import Entry, relion4_entry, relion5_entry
+from fourierrecon.io.relion.write import check_entries, write_entries
 from fourierrecon.io.stacks.open import open_stack
 from fourierrecon.io.stacks.write import write_stack
 from fourierrecon.tilt_series import USUAL_HAND, ImagesInFiles, ImageStack, TiltSeries
 
 Version = Literal["relion4", "relion5"]
-#: Endings that RELION takes for stacks; others get one of them after a colon.
+#: Endings that RELION takes for stacks; a file with another ending gets ``:mrcs`` after its name.
 STACKS = (".mrcs", ".mrc")
 
 
@@ -36,15 +37,15 @@ def write_set(
     Parameters
     ----------
     folder
-        Of the set.
+        Folder of the set.
     found
         Tilt series, each with its half images under ``Even`` and ``Odd``, or none.
     version
-        Of RELION.
+        Version of RELION.
     copy
         Write all images anew, one stack a series.
     rotations_only
-        As for :func:`fourierrecon.io.relion.write.relion5_entry`.
+        As for :func:`fourierrecon.io.relion.entries.relion5_entry`.
     tell
         Called with what the rotations of a RELION 5 set leave out of an alignment, in words.
 
@@ -59,7 +60,7 @@ def write_set(
 
     if version == "relion5":
         found = [(unstretched(series), halves) for series, halves in found]
-    # everything is worked out before anything is written
+    # work everything out before anything is written
     copies: list[tuple[Path, TiltSeries, ImageStack]] = []
     entries = [
         _entry(folder, series, halves, version, copies, copy=copy, rotations_only=rotations_only)
@@ -80,11 +81,11 @@ def entry_of(folder: Path, series: TiltSeries, region: Region) -> Entry | None:
     Parameters
     ----------
     folder
-        Of the set.
+        Folder of the set.
     series
         With all corrections.
     region
-        That is the tomogram.
+        Part of the world that is the tomogram.
     """
     copies: list[tuple[Path, TiltSeries, ImageStack]] = []
     entry = _entry(folder, series, {}, "relion5", copies, region=region)

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fourierrecon.errors import UsageError
+from fourierrecon.io.relion.entries import Entry
 from fourierrecon.io.relion.read import find_set, tilts_of
-from fourierrecon.io.relion.write import Entry
 from fourierrecon.io.star.table import TITLE
 
 #: Name of the list, and first line of all that is written with it.

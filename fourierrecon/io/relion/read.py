@@ -70,7 +70,7 @@ def read_relion(path: str | os.PathLike[str], name: str | None = None, *, images
     path
         STAR file: tomogram set (``tomograms.star``) or optimisation set.
     name
-        Of the tomogram, exactly as in the set; may be left out if there is just one.
+        Name of the tomogram, exactly as in the set; may be left out if there is just one.
     images
         ``full``, or the ``even`` or ``odd`` half of each tilt's frames (``rlnMicrographNameEven``, ``Odd``).
 
@@ -166,7 +166,7 @@ def halves_at_hand(source: Path, name: str, kept: Sequence[int] | None = None) -
     source
         File that the series was read from, of any program.
     name
-        Of the series.
+        Name of the series.
     kept
         0-based numbers of the images to take; None: all.
     """
@@ -174,7 +174,7 @@ def halves_at_hand(source: Path, name: str, kept: Sequence[int] | None = None) -
         return {}
     try:
         halves = read_halves(source, name)
-    except DataError:  # sets name half images long after their files are gone; these are no more than welcome
+    except DataError:  # sets name half images long after their files are gone; a reconstruction works without them
         return {}
     return halves if kept is None else {half: chosen_images(images, kept) for half, images in halves.items()}
 

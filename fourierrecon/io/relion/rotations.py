@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fourierrecon.geometry.projection import projection_matrices
 
-#: By how much rotations may miss the matrices of a series, px at the corners of the tomogram.
+#: Largest distance that rotations may miss the matrices of a series by, px at the corners of the tomogram.
 TOLERANCE = 0.1
 #: Magnification that is no measurement: that of matrices which were written with three decimals, as AreTomo's ``.xf``.
 ROUNDING = 1e-3
@@ -26,13 +26,13 @@ class Rotations:
     shifts
         Image shifts ``(x, y)``, px, ``(n_tilts, 2)``.
     magnification
-        Of each image, ``(n_tilts,)``, which rotations do not have.
+        Magnification of each image, ``(n_tilts,)``, which rotations do not have.
     stretch
-        By how much the scale of an image along any direction differs from 1 at the most.
+        Largest difference from 1 of the scale of an image along any direction.
     magnified
-        By how much the magnification moves a corner of the tomogram in an image at the most, px.
+        Distance that the magnification moves a corner of the tomogram in an image at the most, px.
     distorted
-        Likewise what is neither rotation nor magnification: stretch, shear.
+        The same distance for what is neither rotation nor magnification: stretch, shear.
     """
 
     tilt: NDArray[np.float64]

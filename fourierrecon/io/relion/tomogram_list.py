@@ -12,9 +12,10 @@ import numpy as np
 from fourierrecon.errors import DataError
 from fourierrecon.geometry.region import Region
 from fourierrecon.io.files import find_file
+from fourierrecon.io.relion.entries import ANGLES, Entry, common_columns, matrix_columns, relion5_entry
 from fourierrecon.io.relion.own_list import LIST, OWN, check_replaceable
 from fourierrecon.io.relion.read import IMAGE, MATRIX, find_set, tilts_of
-from fourierrecon.io.relion.write import ANGLES, Entry, common_columns, matrix_columns, relion5_entry, write_entries
+from fourierrecon.io.relion.write import write_entries
 from fourierrecon.io.star.table import Table, write_tables
 from fourierrecon.tilt_series import USUAL_HAND, TiltSeries
 
@@ -44,7 +45,7 @@ class Placed:
     series
         With all corrections of the alignment.
     region
-        That was reconstructed.
+        Region that was reconstructed.
     kept
         0-based numbers of the images that it was made of; others were left out for what they hold.
     turned
@@ -73,13 +74,13 @@ def write_set_list(
     Parameters
     ----------
     folder
-        For ``tomograms.star``.
+        Folder for ``tomograms.star``.
     source
         Set of RELION that the tomograms are from; all its columns are carried over.
     results
-        By the name of the tomogram: words of columns, by label (:data:`SIZES`, :data:`VOLUMES` ...).
+        Words of columns by label (:data:`SIZES`, :data:`VOLUMES` ...), by the name of the tomogram.
     entries
-        In place of what the source has, where it is no set of RELION.
+        Entries in place of what the source has, where it is no set of RELION.
     placed
         Tomograms that the source may describe otherwise than they were made. Where it does, the list has the alignment
         of the volume: in tables of its own, as RELION 5 itself copies those of which it has changed the angles.

@@ -18,7 +18,7 @@ from fourierrecon.errors import DataError
 from fourierrecon.io.serialem.mdoc import Mdoc, stem_of
 from fourierrecon.tilt_series import ImagesInFiles, TiltSeries
 
-#: By how much the tilt angles of a series may stray from the mdoc's, beyond a common offset, degrees.
+#: Largest difference of tilt angles from the mdoc's, beyond a common offset, degrees.
 STRAY = 2.0
 #: Common offset that is as likely as tilt angles of which the signs were turned, degrees.
 TURNED = 20.0
@@ -36,7 +36,7 @@ def match_sections(series: TiltSeries, notes: Mdoc) -> NDArray[np.intp]:
     Parameters
     ----------
     series
-        From any reader; ``excluded`` tells which images of its source it lacks.
+        Tilt series from any reader; ``excluded`` says which images of its source it lacks.
     notes
         The mdoc.
 

@@ -40,13 +40,13 @@ class MdocImage:
     tilt_angle
         Degrees.
     exposure
-        Of this image, e⁻/Å², if noted (``ExposureDose``).
+        Exposure of this image, e⁻/Å², if noted (``ExposureDose``).
     prior_exposure
         Before this image, e⁻/Å², if noted (``PriorRecordDose``).
     pixel_size
         Å, if noted.
     file_name
-        Of its frames, without folders; empty where not noted.
+        File of its movie frames, without folders; empty where not noted.
     order
         0-based place in the order of acquisition (see :func:`acquisition_order`); None where the file does not tell.
     """
@@ -69,7 +69,7 @@ class Mdoc:
     path
         The file.
     images
-        In the order of the file.
+        Images in the order of the file.
     """
 
     path: Path
@@ -171,7 +171,8 @@ def acquisition_order(times: Sequence[str], angles: Sequence[float]) -> tuple[li
     Parameters
     ----------
     times
-        As ``30-Nov-15  15:21:38`` or ISO 8601. A month in another language will do where all images have the same.
+        Times as ``30-Nov-15  15:21:38`` or ISO 8601. A month in another language will do where all images have the
+        same.
     angles
         Tilts, degrees.
 
@@ -215,7 +216,7 @@ def join_mdoc(series: TiltSeries, mdoc: Mdoc | str | os.PathLike[str]) -> TiltSe
     Parameters
     ----------
     series
-        From any reader.
+        Tilt series from any reader.
     mdoc
         Read, or its file.
 

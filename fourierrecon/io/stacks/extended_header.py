@@ -30,7 +30,7 @@ TILT, EXPOSURE = 1, 32
 FEI_BITS = {"Timestamp": 0, "Dose": 6, "Alpha tilt": 7, "Pixel size X": 14, "Defocus": 22}
 #: Floats of Agard's records, and how many FEI has in one.
 AGARD_DEFOCUS, AGARD_PIXEL, FEI_FLOATS = 7, 11, 32
-#: By how much two pixel sizes may differ.
+#: Largest relative difference of two pixel sizes that count as the same.
 SAME = 0.01
 
 
@@ -45,12 +45,12 @@ class SectionNotes:
     tilt_angles
         Nominal, degrees, ``(n_images,)``.
     exposure
-        Of each image by itself, e⁻/Å², ``(n_images,)``.
+        Exposure of each image by itself, e⁻/Å², ``(n_images,)``.
     order
         0-based place of each image in the order of acquisition, ``(n_images,)``: by the time of day where it is noted;
         else as in the file, unless the angles there only rise or only fall: the stack may be a sorted one.
     defocus
-        What the lens was set to, Å, underfocus positive, ``(n_images,)``.
+        Setting of the lens, Å, underfocus positive, ``(n_images,)``.
     pixel_size
         Å.
     """
@@ -79,7 +79,7 @@ def read_extended_header(stack: MrcStack) -> SectionNotes | None:
     Parameters
     ----------
     stack
-        Of which every section needs an entry.
+        Stack; every section of it needs an entry.
 
     Returns
     -------
@@ -190,7 +190,7 @@ def with_notes(series: TiltSeries) -> TiltSeries:
 
 
 def _fei(raw: bytes, n: int, kind: bytes) -> SectionNotes | None:
-    """Read records of FEI1 and FEI2; they are little-endian, but who knows."""
+    """Read records of FEI1 and FEI2; they should be little-endian, but both orders are tried."""
     from mrcfile.dtypes import get_ext_header_dtype
 
     for order in ("<i4", ">i4"):

@@ -25,7 +25,7 @@ class FileImages:
     Parameters
     ----------
     sources
-        For each image its file, MRC or TIFF, and its 0-based number there (None: the file holds just one image).
+        File of each image, MRC or TIFF, and its 0-based number there (None: the file holds just one image).
     as_imod
         As for :func:`open_stack`.
 
@@ -108,7 +108,7 @@ def open_stack(path: str | os.PathLike[str], *, as_imod: bool = False) -> Stack:
         with open(path, "rb") as file:
             mark = file.read(4)
     except (OSError, ValueError):
-        mark = b""  # what is wrong is said below
+        mark = b""  # the reader below reports what is wrong
     if mark in TIFF_MARKS:
         from fourierrecon.io.stacks.tiff import TiffStack
 

@@ -27,7 +27,7 @@ EER = (65000, 65001, 65002)
 #: Å in the units of ImageJ and OME.
 UNITS = {"å": 1.0, "a": 1.0, "angstrom": 1.0, "pm": 0.01, "nm": 10.0, "um": 1e4, "µm": 1e4, "micron": 1e4, "mm": 1e7}
 UNITS |= {"nanometer": 10.0, "microns": 1e4, "cm": 1e8}
-#: Larger pixels, Å, come from a printer's resolution, which programs note that know none.
+#: Largest pixel, Å: larger ones come from a printer's resolution, which programs write if they know no other.
 LARGEST_PIXEL = 1000.0
 CENTIMETRE = 3
 
@@ -133,7 +133,7 @@ class TiffStack(FileStack):
         try:
             import tifffile
 
-            # what it finds odd is told in one line, or does not matter
+            # we report in one line what matters of that which the library finds odd
             logging.getLogger("tifffile").addHandler(logging.NullHandler())
         except ImportError as error:
             raise DataError(

@@ -30,7 +30,7 @@ def write_stack(
     pixel_size
         Å.
     dtype
-        Of the pixels: float32, float16, int16, uint16 or int8.
+        Type of the pixels: float32, float16, int16, uint16 or int8.
     label
         One line for the header.
 

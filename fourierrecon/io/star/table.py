@@ -17,7 +17,7 @@ from fourierrecon.io.star.text import read_blocks, write_word
 
 #: First line of files that are written here.
 TITLE = "written by fourierrecon"
-#: A file that changed within so many seconds may change again without looking other, s.
+#: Files younger than this (s) are not cached: their modification time is too coarse.
 FRESH = 2.0
 
 
@@ -30,7 +30,7 @@ class Table:
     path
         The file.
     name
-        Of the block, without ``data_``.
+        Name of the block, without ``data_``.
     columns
         Words of each column, by label without its underscore.
     first_row
@@ -155,7 +155,7 @@ def read_tables(path: Path) -> dict[str, Table]:
     try:
         state = path.stat()
     except (OSError, ValueError):
-        return _parse(path)  # which says what is wrong
+        return _parse(path)  # reading it reports what is wrong
     if time.time() - state.st_mtime < FRESH:
         return _parse(path)
     return dict(_remembered(path, state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns))
@@ -189,7 +189,7 @@ def write_tables(path: Path, tables: Mapping[str, Mapping[str, object]], title: 
     path, tables
         The file, and its blocks by name.
     title
-        For its first line.
+        First line of the file.
 
     Raises
     ------
@@ -203,7 +203,7 @@ def write_tables(path: Path, tables: Mapping[str, Mapping[str, object]], title: 
     except DataError as error:
         raise DataError(f"cannot write {path}: {error}") from error
     with replacing(path) as file:
-        # a name of other bytes than UTF-8 has to be found again
+        # names of files may hold bytes that are no UTF-8, and have to be found again
         file.write("\n".join([*lines, ""]).encode("utf-8", "surrogateescape"))
 
 

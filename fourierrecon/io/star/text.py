@@ -19,7 +19,7 @@ class Block:
 
     name: str
     loop: bool
-    #: In their order; a dictionary, as files with very many are checked for twins.
+    #: Labels in their order; a dictionary, because files with very many are checked for twins.
     labels: dict[str, None]
     rows: list[list[str]]
 

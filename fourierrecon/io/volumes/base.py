@@ -32,11 +32,11 @@ class VolumeFile(ABC):
     Parameters
     ----------
     path
-        Of the file or folder.
+        File or folder.
     shape
         ``(z, y, x)``.
     dtype
-        Of the stored numbers.
+        Type of the stored numbers.
     voxel_size, origin
         Å, 0 where it is unknown; the world position ``(x, y, z)`` of the first voxel.
     spacing
@@ -44,9 +44,9 @@ class VolumeFile(ABC):
     label
         Lines on how it was made.
     scale
-        What stored numbers stand for.
+        Densities that the stored numbers stand for.
     tile
-        Slabs and rows that are best read at a time.
+        Sections and rows that are best read at a time.
     """
 
     path: Path
@@ -68,15 +68,15 @@ class VolumeFile(ABC):
         return self.scale.to_values(self.stored(z, y))
 
     def __getitem__(self, z: int, /) -> NDArray[np.float32]:
-        """Read slab ``z`` (0-based), ``(y, x)``."""
+        """Read section ``z`` (0-based), ``(y, x)``."""
         number = z + self.shape[0] if z < 0 else z
         if not 0 <= number < self.shape[0]:
-            raise IndexError(f"{self.path} has {self.shape[0]} slabs; there is no slab {z}")
-        slab: NDArray[np.float32] = self.block(slice(number, number + 1), slice(0, self.shape[1]))[0]
-        return slab
+            raise IndexError(f"{self.path} has {self.shape[0]} sections; there is no section {z}")
+        section: NDArray[np.float32] = self.block(slice(number, number + 1), slice(0, self.shape[1]))[0]
+        return section
 
     def tiles(self) -> list[tuple[slice, slice]]:
-        """Give the blocks, as slices of slabs and rows, that together are the volume."""
+        """Give the blocks, as slices of sections and rows, that together are the volume."""
         (depth, height, _), (deep, high) = self.shape, self.tile
         return [
             (slice(z, min(z + deep, depth)), slice(y, min(y + high, height)))

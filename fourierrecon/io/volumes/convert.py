@@ -28,7 +28,7 @@ def convert_volume(
     Parameters
     ----------
     volume
-        From :func:`fourierrecon.io.open_volume`.
+        Volume from :func:`fourierrecon.io.open_volume`.
     target
         As for :func:`fourierrecon.io.writing_volume`.
     dtype
@@ -67,7 +67,7 @@ def voxel_size_for(volume: VolumeFile, target: Path, given: float | None) -> flo
     Parameters
     ----------
     volume
-        What is converted.
+        Volume that is converted.
     target
         File or Zarr folder to be written.
     given

@@ -15,7 +15,8 @@ from fourierrecon.io.stacks.mrc import HEADER_BYTES
 from fourierrecon.io.volumes.base import SectionWriter, VolumeFile
 from fourierrecon.io.volumes.mrc import MrcVolume, map_mrc_volume, writing_mrc
 from fourierrecon.io.volumes.quantise import Scale
-from fourierrecon.io.volumes.zarr import ZarrVolume, least_memory, levels_of, require_zarr, writing_zarr
+from fourierrecon.io.volumes.zarr import ZarrVolume, require_zarr
+from fourierrecon.io.volumes.zarr_write import least_memory, levels_of, writing_zarr
 from fourierrecon.runtime.memory import trim
 from fourierrecon.runtime.scratch_file import ScratchFile
 from fourierrecon.runtime.threads import Progress
@@ -36,7 +37,7 @@ def is_zarr(path: str | os.PathLike[str]) -> bool:
     Parameters
     ----------
     path
-        Of the volume.
+        File or folder of the volume.
 
     Raises
     ------
@@ -60,7 +61,7 @@ def space_for(path: str | os.PathLike[str], shape: tuple[int, int, int], dtype: 
     Parameters
     ----------
     path
-        Of the volume.
+        File or folder of the volume.
     shape
         ``(z, y, x)``.
     dtype
@@ -78,18 +79,18 @@ def space_for(path: str | os.PathLike[str], shape: tuple[int, int, int], dtype: 
 
 
 def end_bytes(path: str | os.PathLike[str], shape: tuple[int, int, int], dtype: str, n_threads: int) -> int:
-    """Give the memory that it takes at the least to complete the file of a volume when all its slabs are written.
+    """Give the memory that it takes at the least to complete the file of a volume when all its sections are written.
 
     Parameters
     ----------
     path, shape, dtype
         As for :func:`space_for`.
     n_threads
-        For making integers.
+        Threads that make integers.
     """
     if is_zarr(path):
         return least_memory(shape)
-    # integers are made slab by slab
+    # integers are made section by section
     return n_threads * 6 * shape[1] * shape[2] if _kind(dtype).kind == "i" else 0
 
 
@@ -101,7 +102,7 @@ def check_volume_writable(
     Parameters
     ----------
     path
-        Of the volume.
+        File or folder of the volume.
     shape
         ``(z, y, x)``.
     dtype
@@ -136,13 +137,13 @@ def writing_volume(
     memory: int | None = None,
     progress: Progress | None = None,
 ) -> AbstractContextManager[SectionWriter]:
-    """Write a volume slab by slab, in the format of its ending: all of it or nothing.
+    """Write a volume section by section, in the format of its ending: all of it or nothing.
 
     Parameters
     ----------
     path
         ``.mrc``, ``.rec``, ``.map`` ...: MRC, :func:`fourierrecon.io.volumes.mrc.writing_mrc`; ``.zarr``: OME-Zarr,
-        :func:`fourierrecon.io.volumes.zarr.writing_zarr`.
+        :func:`fourierrecon.io.volumes.zarr_write.writing_zarr`.
     shape
         ``(z, y, x)``.
     voxel_size, origin
@@ -152,11 +153,11 @@ def writing_volume(
     dtype
         One of :data:`VOLUME_TYPES`.
     scale
-        What integers stand for, if it is known.
+        Densities that integers stand for, if known.
     scratch
         Folder of the scratch file that Zarr and integers need; default: that of ``path``.
     n_threads
-        For making chunks and integers at the end. Default: the cores available to the process.
+        Threads that make chunks and integers at the end. Default: the cores available to the process.
     memory
         Largest resident memory of the process at the end, bytes; limits the threads that make Zarr's chunks.
     progress
@@ -164,7 +165,7 @@ def writing_volume(
 
     Returns
     -------
-    A context that gives ``write(z, slab)``; it takes a slab ``(y, x)``, in any order and from any thread.
+    A context that gives ``write(z, section)``; it takes a section ``(y, x)``, in any order and from any thread.
 
     Raises
     ------
@@ -192,9 +193,9 @@ def open_volume(path: str | os.PathLike[str], level: int = 0) -> VolumeFile:
     Parameters
     ----------
     path
-        Of the volume.
+        File or folder of the volume.
     level
-        Of an OME-Zarr folder, 0 is the finest.
+        Level of an OME-Zarr folder, 0 is the finest.
 
     Raises
     ------
@@ -292,7 +293,7 @@ def map_volume(path: str | os.PathLike[str], scratch: Path | None = None) -> Vol
     Parameters
     ----------
     path
-        Of the volume.
+        File or folder of the volume.
     scratch
         Folder of the scratch file; default: that of temporary files.
 

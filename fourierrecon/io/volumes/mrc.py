@@ -131,12 +131,12 @@ def write_mrc(path: str | os.PathLike[str], volume: Volume) -> None:
         raise DataError(f"volume of shape {data.shape} cannot be written; needed: (z, y, x), none of them 0")
     label = volume.label or "fourierrecon"
     with writing_mrc(path, data.shape, volume.voxel_size, volume.origin, label) as write:
-        for z, slab in enumerate(data):
-            write(z, slab)
+        for z, section in enumerate(data):
+            write(z, section)
 
 
 class MrcWriter:
-    """Writes slabs of an MRC file in any order and from any thread, and its header at the end.
+    """Writes sections of an MRC file in any order and from any thread, and its header at the end.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ class MrcWriter:
     shape
         ``(z, y, x)``.
     dtype
-        Of the voxels.
+        Type of the voxels.
     """
 
     def __init__(self, file: BinaryIO, shape: tuple[int, ...], dtype: DTypeLike) -> None:
@@ -156,12 +156,12 @@ class MrcWriter:
         self._file, self._shape, self._turn = file, shape, threading.Lock()
         self.statistics = Statistics()
 
-    def write(self, number: int, slab: NDArray[Any], y: int | None = None, /) -> None:
-        """Write one slab ``(y, x)``, or some rows of it from row ``y`` on."""
-        first = check_rows(self._shape, number, slab, y)
-        # what float16 does not hold is noticed when the volume is complete
+    def write(self, number: int, section: NDArray[Any], y: int | None = None, /) -> None:
+        """Write one section ``(y, x)``, or some rows of it from row ``y`` on."""
+        first = check_rows(self._shape, number, section, y)
+        # values beyond float16 are noticed when the volume is complete
         with np.errstate(over="ignore"):
-            values = np.ascontiguousarray(slab, self._kind).reshape(-1)
+            values = np.ascontiguousarray(section, self._kind).reshape(-1)
         self.statistics.add(number, first, values)
         _, height, width = self._shape
         view = memoryview(values.view(np.uint8).data)
@@ -173,7 +173,7 @@ class MrcWriter:
                 view, offset = view[done:], offset + done
 
     def finish(self, voxel_size: float, origin: tuple[float, float, float], label: str, *, stack: bool = False) -> None:
-        """Write the header; every slab must have been written. Each line of ``label`` is a label, ten at the most."""
+        """Write the header, after all sections. Each line of ``label`` is a label, ten at the most."""
         from mrcfile.dtypes import HEADER_DTYPE
 
         depth, height, width = self._shape
@@ -209,13 +209,12 @@ def writing_mrc(
     n_threads: int | None = None,
     progress: Progress | None = None,
 ) -> Iterator[SectionWriter]:
-    """Write an MRC file slab by slab: all of it or nothing.
+    """Write an MRC file section by section: all of it or nothing.
 
     Integers stand for densities: ``value = stored * scale + offset``, which becomes the last label of the file, as MRC
     has no field for it. Their range is only known at the end: till then a nameless scratch file holds the densities.
     For the range see :meth:`fourierrecon.io.volumes.quantise.Scale.of`. Least, largest and mean in the header are
-    those of the
-    stored numbers. Images of a stack are their own numbers.
+    those of the stored numbers. Images of a stack keep their own numbers.
 
     Parameters
     ----------
@@ -226,24 +225,25 @@ def writing_mrc(
     voxel_size, origin
         Å, None where it is unknown; the world position of the first voxel.
     label
-        For the header, ten lines at the most.
+        Lines for the header, ten at the most.
     dtype
-        Of the voxels.
+        Type of the voxels.
     stack
         A stack of images, not a volume.
     scale
-        Of integers, if it is known: then nothing goes through a scratch file.
+        Densities that integers stand for, if known: then nothing goes through a scratch file.
     scratch
         Folder of the scratch file; default: that of the file.
     n_threads
-        For making integers. Default: the cores available to the process.
+        Threads that make integers. Default: the cores available to the process.
     progress
         Called as ``progress(stage, done, total)`` while integers are made, from any thread.
 
     Yields
     ------
     write
-        ``write(z, slab)`` takes a slab ``(y, x)``, in any order and from any thread; ``write(z, rows, y)`` some rows.
+        ``write(z, section)`` takes a section ``(y, x)``, in any order and from any thread; ``write(z, rows, y)`` takes
+        some rows.
 
     Raises
     ------

@@ -14,11 +14,11 @@ from numpy.typing import DTypeLike, NDArray
 from fourierrecon.errors import DataError
 from fourierrecon.runtime.scratch_file import ScratchFile
 
-#: Voxels that are looked at or converted at a time: they stay in the cache.
+#: Voxels that are converted at a time: so many stay in the processor's cache.
 BLOCK = 1 << 15
 #: How many standard deviations from the mean int8 reaches: beads of gold must not take all its 256 steps.
 REACH = 10.0
-#: Of a label that says what integers stand for.
+#: Pattern of a label that says what integers stand for.
 LABEL = re.compile(r"value = stored \* (\S+) \+ (\S+)")
 
 
@@ -30,7 +30,7 @@ class Statistics:
         self._facts: dict[tuple[int, int], tuple[float, ...]] = {}
 
     def add(self, z: int, y: int, values: NDArray[Any]) -> None:
-        """Count the values of one part, which begins at row ``y`` of slab ``z``; contiguous, 1D."""
+        """Count the values of one part, which begins at row ``y`` of section ``z``; contiguous, 1D."""
         low, high, total, squares, first = np.inf, -np.inf, 0.0, 0.0, float(values[0])
         with np.errstate(all="ignore"):
             for start in range(0, values.size, BLOCK):
@@ -43,11 +43,11 @@ class Statistics:
 
     def summary(self) -> tuple[float, float, float, float]:
         """Give minimum, maximum, mean and standard deviation; a NaN anywhere makes the last two NaN."""
-        # in the same order however the threads ran: the same file again
+        # sum in the same order however the threads ran, so that the same volume gives the same file
         n, low, high, first, total, squares = np.array([self._facts[key] for key in sorted(self._facts)]).T
         with np.errstate(all="ignore"):
             mean = float((n * first + total).sum() / n.sum())
-            # about the mean of all, from sums about the first value of each part
+            # shift the sums about the first value of each part to the mean of all
             apart = first - mean
             variance = float((squares + 2 * apart * total + n * apart**2).sum() / n.sum())
             return float(low.min()), float(high.max()), mean, float(np.sqrt(np.maximum(variance, 0.0)))
@@ -59,7 +59,7 @@ class Scale(NamedTuple):
     Parameters
     ----------
     scale, offset
-        Of densities; by default the numbers are the densities.
+        Factor and summand of the densities; by default the numbers are the densities.
     """
 
     scale: float = 1.0
@@ -83,7 +83,7 @@ class Scale(NamedTuple):
         info = np.iinfo(np.dtype(dtype))
         if info.bits == 8:
             low, high = max(low, mean - REACH * deviation), min(high, mean + REACH * deviation)
-        # as many digits as a label takes
+        # a label holds so many digits
         scale = float(f"{(high - low) / (info.max - info.min):.12g}")
         if scale == 0:
             return cls(1.0, float(f"{mean:.12g}"))
@@ -143,14 +143,14 @@ class Scale(NamedTuple):
 
 
 class HeldVolume:
-    """A volume in a nameless scratch file, of slabs that come in any order and from any thread.
+    """A volume in a nameless scratch file, of sections that come in any order and from any thread.
 
     Parameters
     ----------
     shape
         ``(z, y, x)``.
     folder
-        Of the scratch file.
+        Folder of the scratch file.
 
     Raises
     ------
@@ -163,7 +163,7 @@ class HeldVolume:
         self._file = ScratchFile(folder, shape[0], shape[1:], np.float32)
 
     def write(self, z: int, rows: NDArray[Any], y: int | None = None, /) -> None:
-        """Take a slab ``(y, x)``, or some rows of it from row ``y`` on."""
+        """Take a section ``(y, x)``, or some rows of it from row ``y`` on."""
         first = check_rows(self.shape, z, rows, y)
         values = np.ascontiguousarray(rows, np.float32).reshape(-1)
         self.statistics.add(z, first, values)
@@ -187,7 +187,7 @@ class HeldVolume:
 
 
 def check_rows(shape: tuple[int, ...], z: int, rows: NDArray[Any], y: int | None) -> int:
-    """Check that a slab, or rows of it from ``y`` on, fit into a volume; give the number of the first row."""
+    """Check that a section, or rows of it from ``y`` on, fit into a volume; give the number of the first row."""
     if y is None and rows.shape != shape[1:]:
         raise DataError(f"image {z + 1} has shape {rows.shape}, the others {shape[1:]}; nothing written")
     if y is not None and (rows.ndim != 2 or rows.shape[1] != shape[2] or not 0 <= y <= shape[1] - rows.shape[0]):
@@ -203,9 +203,9 @@ def check_densities(path: object, statistics: Statistics, dtype: DTypeLike) -> N
     path
         File to be written, for messages.
     statistics
-        Of the densities, or for floats of what they became.
+        Statistics of the densities, or for floats of what they became.
     dtype
-        Of the file.
+        Type of the numbers in the file.
 
     Raises
     ------

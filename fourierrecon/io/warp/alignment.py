@@ -39,9 +39,9 @@ from fourierrecon.io.warp.files import WarpSeries, read_files
 from fourierrecon.io.warp.xml import LARGEST
 from fourierrecon.tilt_series import ImageStack, TiltSeries
 
-#: A shift in the images that is worth a word, px.
+#: Smallest shift in the images that a warning reports, px.
 NOTICED = 0.05
-#: What a stack of the images may be called, beside the XML or in ``tiltstack/NAME``.
+#: Endings of a stack of the images, beside the XML or in ``tiltstack/NAME``.
 STACK_ENDINGS = (".st", ".mrc", ".mrcs", ".tif", ".tiff")
 
 
@@ -67,7 +67,7 @@ def read_warp(
         MRC or TIFF stack of the images, in the order of the file, with or without the excluded ones. Default: a stack
         of the same name beside the file or in ``tiltstack/NAME``, else Warp's averages of the movies.
     pixel_size
-        Of these images, Å. Default: that of the header, or ``PixelSize`` of the CTF, whichever fits
+        Pixel size of these images, Å. Default: that of the header, or ``PixelSize`` of the CTF, whichever fits
         ``ImageDimensionsAngstrom``, else what these make it; without them, the header's, else the CTF's.
     size
         ``(width, height, depth)`` of the tomogram, px of these images. Default: ``VolumeDimensionsAngstrom``.
@@ -148,12 +148,12 @@ def read_warp(
 
 
 def unstretched(series: TiltSeries) -> TiltSeries:
-    """Give a series of Warp as if its images had square pixels, for who cannot say otherwise, with a warning.
+    """Give a series of Warp as if its images had square pixels, for files that hold rotations only, with a warning.
 
     Parameters
     ----------
     series
-        Of any program; only those of Warp whose stretched images were read are changed.
+        Tilt series of any program; only those of Warp whose stretched images were read are changed.
 
     Returns
     -------
@@ -221,7 +221,7 @@ def _average(series: WarpSeries, index: int, source: Path) -> Path:
         places = [folder / "average" / f"{movie.stem}.mrc" for folder in (base / movie.parent, base)]
         for place in [*places, base / movie] if movie.suffix.lower() == ".mrc" else places:
             tried.append(place)
-            # names that no file system takes are not there either
+            # isfile, as names in a file may be impossible ones
             if os.path.isfile(place):
                 return place
     raise DataError(

@@ -27,11 +27,11 @@ def truth(path: Path, root: ElementTree.Element, name: str) -> bool:
     Parameters
     ----------
     path
-        Of the XML, for messages.
+        File of the XML, for messages.
     root
         Its root.
     name
-        Of the attribute.
+        Name of the attribute.
 
     Raises
     ------
@@ -39,7 +39,7 @@ def truth(path: Path, root: ElementTree.Element, name: str) -> bool:
         If it is something else; the message names file and field.
     """
     word = root.get(name, "").strip()
-    # what nobody has set is empty, or null
+    # Warp writes nothing, or null, for an attribute that nobody has set
     word = "" if word.lower() == "null" else word
     if word and word.lower() not in TRUTH:
         raise DataError(f"{path}, attribute {name}: {word[:40]!r} must be True or False; correct it")
@@ -105,17 +105,17 @@ def values_of(
     Parameters
     ----------
     path
-        Of the XML, for messages.
+        File of the XML, for messages.
     root
         Its root.
     name
-        Of the element.
+        Name of the element.
     convert
-        What makes a value of a word, or raises ``ValueError`` or ``KeyError``.
+        Function that makes a value of a word, or raises ``ValueError`` or ``KeyError``.
     allowed
-        What a word must be, for messages.
+        Rule for a word, for messages: ``must be True or False``.
     n
-        How many there must be; None: any number.
+        Number of values; None: any number.
 
     Raises
     ------
@@ -146,7 +146,7 @@ def numbers_of(
     Parameters
     ----------
     path
-        Of the XML, for messages.
+        File of the XML, for messages.
     root
         Its root.
     name, n
@@ -180,13 +180,13 @@ def attribute(
     Parameters
     ----------
     path
-        Of the XML, for messages.
+        File of the XML, for messages.
     root
         Its root.
     name
-        Of the attribute.
+        Name of the attribute.
     n
-        How many there must be: one count, or several.
+        Number of values: one count, or several.
     default
         Where there is no such attribute.
     largest

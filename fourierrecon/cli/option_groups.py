@@ -1,0 +1,310 @@
+"""Options that several commands share, in groups: each is declared here once, in the order of the help."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from fourierrecon.cli.options import (
+    FLAG,
+    Threads,
+    alignment_option,
+    images_option,
+    input_option,
+    output_option,
+    read_memory,
+    read_snr,
+    region_option,
+    running_option,
+    weighting_option,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceOptions:
+    """Sets or tilt series to read."""
+
+    i: Annotated[
+        Path | None, input_option("STAR", "Optimisation set (STAR) of RELION, which names the tomogram set", "--i")
+    ] = None
+    t: Annotated[
+        Path | None,
+        input_option(
+            "FILE",
+            "Tomogram set of RELION 4 or 5 (STAR); or a tilt series of IMOD (eTomo's folder, tilt.com, .xf), AreTomo "
+            "(.aln), Warp (.xml, .tomostar) or EMAN2 (NAME_info.json). --t wins over --i",
+            "--t",
+        ),
+    ] = None
+    tn: Annotated[
+        list[str] | None,
+        input_option(
+            "NAME", "Name of a tomogram, or a pattern as 'TS_*'; may be repeated. Default: all tomograms", "--tn"
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MicroscopeOptions:
+    """Facts on the microscope that files of other programs may lack."""
+
+    angpix: Annotated[
+        float | None,
+        input_option(
+            "Å",
+            "Pixel size of the images, if the files of a tilt series lack it (for voxels: --bin, --binned_angpix)",
+            "--angpix",
+        ),
+    ] = None
+    voltage: Annotated[
+        float | None, input_option("KV", "Voltage, if files of AreTomo, IMOD or EMAN2 lack it", "--voltage")
+    ] = None
+    cs: Annotated[
+        float | None,
+        input_option("MM", "Spherical aberration, if these files lack it (default for AreTomo: 2.7)", "--Cs", "--cs"),
+    ] = None
+    q0: Annotated[
+        float | None,
+        input_option(
+            "FRACTION", "Amplitude contrast, if these files lack it (default for AreTomo: 0.07)", "--Q0", "--q0"
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupplementOptions(MicroscopeOptions):
+    """Images, notes and facts on the microscope that files of other programs may lack."""
+
+    stack: Annotated[
+        Path | None,
+        input_option(
+            "FILE",
+            "Stack of the images, MRC or TIFF, if a file of IMOD, AreTomo, Warp or EMAN2 does not lead to it",
+            "--stack",
+        ),
+    ] = None
+    mdoc: Annotated[
+        Path | None,
+        input_option("MDOC", "Notes of SerialEM on the images; their exposures replace those of the set", "--mdoc"),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignmentOptions:
+    """Corrections to the alignment."""
+
+    tiltangle_offset: Annotated[
+        float,
+        alignment_option("DEGREES", "Add to every tilt angle (IMOD: OFFSET). Default: 0", "--tiltangle_offset"),
+    ] = 0.0
+    x_tilt: Annotated[
+        float,
+        alignment_option("DEGREES", "Turn the specimen about its x axis, as IMOD's XAXISTILT. Default: 0", "--x_tilt"),
+    ] = 0.0
+    z_shift: Annotated[
+        float,
+        alignment_option(
+            "PX", "Move the specimen to smaller z, in unbinned pixels, as IMOD's SHIFT. Default: 0", "--z_shift"
+        ),
+    ] = 0.0
+    flip_hand: Annotated[
+        bool,
+        alignment_option(FLAG, "Change the sign of all tilt angles, which mirrors the tomogram in z", "--flip_hand"),
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class VolumeOptions:
+    """Form of the file that holds a tomogram."""
+
+    like: Annotated[
+        str | None,
+        output_option(
+            "PROGRAM",
+            "Order and direction of the axes as in volumes of relion, imod, imod-tilt, aretomo, aretomo-flipvol or "
+            "warp. Default: as in the tilt series",
+            "--like",
+        ),
+    ] = None
+    passport: Annotated[
+        bool,
+        output_option(
+            FLAG,
+            "Write NAME.passport.json beside the tomogram: matrices between voxels, Å and image pixels, hand, "
+            "sources with hashes, options",
+            "--passport",
+        ),
+    ] = False
+    dtype: Annotated[
+        str | None,
+        output_option(
+            "TYPE", "Type of the voxels: float32, float16, or int16, int8 with a scale. Default: float32", "--dtype"
+        ),
+    ] = None
+    float16: Annotated[bool, output_option(FLAG, "The same as --dtype float16", "--float16")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightingOptions:
+    """Weighting, CTF and damage."""
+
+    no_weight: Annotated[
+        bool,
+        weighting_option(FLAG, "Plain back-projection instead of the 3D Wiener filter (the default)", "--no_weight"),
+    ] = False
+    pre_weight: Annotated[
+        bool, weighting_option(FLAG, "Weight the images in 2D instead of the 3D Wiener filter", "--pre_weight")
+    ] = False
+    weighting: Annotated[
+        list[str] | None,
+        weighting_option(
+            "NAME",
+            "Any weighting by name, with parameters: none, preweight:snr=5, or one of a plug-in; may be repeated "
+            "for a set",
+            "--weighting",
+        ),
+    ] = None
+    snr: Annotated[
+        Any,
+        weighting_option(
+            "RATIO",
+            "Signal-to-noise ratio that the weighting assumes: a number (RELION: 10), or auto: measured from the tilt "
+            "series by spatial frequency; auto:3 is 3 times that. A low one suppresses coarse contrast and leaves "
+            "streaks, a high one restores it. Default: auto",
+            "--SNR",
+            "--snr",
+            parser=read_snr,
+        ),
+    ] = None
+    ctf: Annotated[
+        bool,
+        weighting_option(FLAG, "Correct for the contrast transfer function, or not. Default: --ctf", "--ctf/--noctf"),
+    ] = True
+    ctf_mode: Annotated[
+        str | None,
+        weighting_option(
+            "NAME",
+            "Correction of the CTF: wiener (times CTF, divided by CTF²), multiply (nothing divided), phase-flip, "
+            "first-peak (wiener, but nothing up to the first peak), none. Default: wiener; multiply with --no_weight",
+            "--ctf_mode",
+        ),
+    ] = None
+    exposure: Annotated[
+        str | None,
+        weighting_option(
+            "NAME",
+            "Filter data and weights for damage by exposure: grant (Grant & Grigorieff), bfactor (4 Å² per e⁻/Å²), "
+            "none. Default: none; bfactor if the set has rlnCtfBfactorPerElectronDose",
+            "--exposure",
+        ),
+    ] = None
+    tilt_weight: Annotated[
+        str | None,
+        weighting_option(
+            "NAME",
+            "Weight of steep images: cos (of the tilt, unless the set has scale factors), none. Default: none",
+            "--tilt_weight",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageOptions:
+    """Treatment of images before they are inserted."""
+
+    keep_mean: Annotated[
+        bool, images_option(FLAG, "Keep the mean of each image instead of setting it to 0", "--keep_mean")
+    ] = False
+    skip_bad_images: Annotated[
+        bool,
+        images_option(
+            FLAG,
+            "Leave out images that are blank, not finite or without CTF, with a warning. Default: they are an error",
+            "--skip_bad_images",
+        ),
+    ] = False
+    td: Annotated[
+        float,
+        images_option(
+            "PX", "Width of the border of each image that is not used, binned pixels. Default: 0", "--td", least=0
+        ),
+    ] = 0.0
+    tf: Annotated[
+        float, images_option("PX", "Width of the fade next to that border, binned pixels. Default: 0", "--tf", least=0)
+    ] = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionOptions:
+    """Voxels of the tomogram."""
+
+    x0: Annotated[
+        float | None,
+        region_option("PX", "x of the first voxel. Default: 1 (RELION 4 sets) or 0 (RELION 5 sets)", "--x0"),
+    ] = None
+    y0: Annotated[float | None, region_option("PX", "y of the first voxel. Default: as for --x0", "--y0")] = None
+    z0: Annotated[float | None, region_option("PX", "z of the first voxel. Default: as for --x0", "--z0")] = None
+    w: Annotated[
+        str | None,
+        region_option("PX", "Width (x); auto: that of the images. Default: from the set, else auto", "--w"),
+    ] = None
+    h: Annotated[
+        str | None,
+        region_option("PX", "Height (y); auto: that of the images. Default: from the set, else auto", "--h"),
+    ] = None
+    d: Annotated[
+        str | None,
+        region_option(
+            "PX", "Depth of the tomogram (z), unbinned pixels; auto: 300 nm. Default: from the set, else auto", "--d"
+        ),
+    ] = None
+    binning: Annotated[
+        list[float] | None,
+        region_option(
+            "B",
+            "Binning: voxel size over pixel size, any number from 1 up; may be repeated for a set. Default: 8",
+            "--bin",
+        ),
+    ] = None
+    binned_angpix: Annotated[
+        float | None, region_option("Å", "Voxel size in Å, instead of --bin", "--binned_angpix")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningOptions:
+    """Threads, memory and scratch files."""
+
+    j: Threads = None
+    memory: Annotated[
+        int | None,
+        running_option(
+            "SIZE",
+            "Most memory to use, as 6GB or 2.5GiB; scratch files take the rest. Default: 80 % of the free memory",
+            "--memory",
+            parser=read_memory,
+        ),
+    ] = None
+    scratch: Annotated[
+        Path | None,
+        running_option(
+            "FOLDER",
+            "Folder for scratch files. Default: beside the output",
+            "--scratch",
+            exists=True,
+            file_okay=False,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TomogramOptions:
+    """Everything about one tomogram that ``reconstruct``, ``plan`` and ``watch`` share."""
+
+    alignment: AlignmentOptions
+    volume: VolumeOptions
+    weighting_and_ctf: WeightingOptions
+    images: ImageOptions
+    region: RegionOptions
+    running: RunningOptions

@@ -1,0 +1,112 @@
+"""Options of commands that make many tomograms, in groups: products, sets, clusters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from fourierrecon.cli.options import FLAG, cluster_option, set_option
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProductOptions:
+    """Products to make of each tomogram of a set."""
+
+    halves: Annotated[
+        str | None,
+        set_option(
+            "KIND",
+            "Make half volumes as well, for denoising and resolution: of even and odd tilts (tilts) or frames "
+            "(frames, if the set names their images)",
+            "--halves",
+        ),
+    ] = None
+    do_proj: Annotated[
+        bool, set_option(FLAG, "Make a 2D projection of each volume as well: a sum of sections", "--do_proj")
+    ] = False
+    centre_proj: Annotated[
+        int,
+        set_option(
+            "VOXELS", "Middle section of the projection, from that of the tomogram. Default: 0", "--centre_proj"
+        ),
+    ] = 0
+    thickness_proj: Annotated[
+        int, set_option("VOXELS", "Thickness of the projection. Default: 10", "--thickness_proj", least=1)
+    ] = 10
+    ending: Annotated[str, set_option("FORMAT", "mrc or zarr. Default: mrc", "--format")] = "mrc"
+    redo: Annotated[bool, set_option(FLAG, "Replace volumes that do not fit inputs, options and version", "--redo")] = (
+        False
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetOptions(ProductOptions):
+    """Products of a set that is complete, and the order of work."""
+
+    generate_split_tomograms: Annotated[
+        bool, set_option(FLAG, "The same as --halves frames", "--generate_split_tomograms")
+    ] = False
+    companions: Annotated[
+        list[str] | None,
+        set_option(
+            "NAME",
+            "Volume to write beside each tomogram; may be repeated: coverage (images that see a voxel), weight (of "
+            "Fourier points), wedge (Fourier points that the tilts measured); or denoising (lists of half volumes for "
+            "cryoCARE, IsoNet, DeepDeWedge)",
+            "--companions",
+        ),
+    ] = None
+    resume: Annotated[
+        bool,
+        set_option(
+            FLAG,
+            "Keep volumes of earlier runs, and name those that do not fit inputs, options and version; or make all. "
+            "Default: --resume",
+            "--resume/--no_resume",
+        ),
+    ] = True
+    only_do_unfinished: Annotated[bool, set_option(FLAG, "The same as --resume", "--only_do_unfinished")] = False
+    part: Annotated[
+        str | None,
+        set_option(
+            "I/N", "Every N-th tomogram only, from the I-th on: for job arrays, which may run side by side", "--shard"
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterOptions:
+    """Workers on other machines."""
+
+    scheduler: Annotated[
+        str | None,
+        cluster_option(
+            "ADDRESS",
+            "Give the tomograms to the workers of this Dask scheduler, tcp://HOST:PORT or tls://HOST:PORT; they need "
+            "the same files under the same paths",
+            "--scheduler",
+        ),
+    ] = None
+    cluster: Annotated[
+        str | None,
+        cluster_option(
+            "KIND",
+            "Start workers of Dask: local (on this machine), or slurm, pbs, lsf, as in Dask's jobqueue.yaml",
+            "--cluster",
+        ),
+    ] = None
+    workers: Annotated[int | None, cluster_option("N", "Number of workers to start", "--workers", least=1)] = None
+    tls_ca: Annotated[
+        Path | None,
+        cluster_option(
+            "PEM", "Certificate authority for --scheduler tls://. Default: from Dask's configuration", "--tls_ca"
+        ),
+    ] = None
+    tls_cert: Annotated[
+        Path | None,
+        cluster_option("PEM", "Certificate for --scheduler tls://. Default: from Dask's configuration", "--tls_cert"),
+    ] = None
+    tls_key: Annotated[
+        Path | None, cluster_option("PEM", "Key of that certificate. Default: from Dask's configuration", "--tls_key")
+    ] = None

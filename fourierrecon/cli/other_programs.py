@@ -1,0 +1,75 @@
+"""Options of other programs, and what stands for them here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_LEAVE_CROPPING = "binning is always by Fourier cropping here: leave it out"
+_NO_GPU = "everything runs on the CPU: leave it out; --j N sets the number of threads"
+_DEPTH = "the depth of the tomogram is --d, in unbinned pixels"
+_BINNING = "use --bin, or --binned_angpix for a voxel size in Å"
+_INPUT = "use --t, for sets of RELION as for tilt series of IMOD, AreTomo, Warp or EMAN2"
+_OUTPUT = "use --o"
+_CONTRAST = "grey values keep the contrast of the images: leave it out"
+_HALVES = "use --halves frames or --halves tilts, with a folder: --o FOLDER/"
+#: Remedy by option, in small letters and without its first hyphens.
+INSTEAD = {
+    # RELION
+    "fc": _LEAVE_CROPPING,
+    "fourier": "reconstruction is always in Fourier space here: leave it out",
+    "skip_wiener": "use --no_weight: the CTF is applied and nothing is divided",
+    "theme": "leave it out; NO_COLOR=1 in the environment turns colours off",
+    "do_even_odd": _HALVES,
+    # AreTomo
+    "gpu": _NO_GPU,
+    "outbin": _BINNING,
+    "volz": _DEPTH,
+    "inmrc": _INPUT,
+    "outmrc": _OUTPUT,
+    "pixsize": "the pixel size of the images is --angpix; the files mostly name it",
+    "kv": "use --voltage",
+    "flipvol": "use --like aretomo-flipvol",
+    "wbp": "use --pre_weight, or leave it out for the 3D Wiener filter",
+    "sart": "there is no iterative reconstruction here: leave it out for the 3D Wiener filter",
+    "alignz": "alignment is not done here; give the .aln file with --t",
+    "tiltcor": "use --tiltangle_offset with the angle",
+    # IMOD
+    "thickness": _DEPTH,
+    "input": _INPUT,
+    "inputprojections": _INPUT,
+    "output": _OUTPUT,
+    "outputfile": _OUTPUT,
+    "imagebinned": _BINNING,
+    "usegpu": _NO_GPU,
+    "radial": "the weighting sets that: --SNR, or --pre_weight",
+    "offset": "use --tiltangle_offset",
+    "xaxistilt": "use --x_tilt",
+    "shift": "use --z_shift",
+    "fullimage": "use --w and --h",
+    # Warp
+    "invert": _CONTRAST,
+    "dont_invert": _CONTRAST,
+    "input_data": _INPUT,
+    "output_angpix": _BINNING,
+    "halfmap_frames": _HALVES,
+    "halfmap_tilts": _HALVES,
+    "device_list": _NO_GPU,
+    "perdevice": _NO_GPU,
+}
+
+
+def instead_of(words: Sequence[str]) -> str:
+    """Give the answer to the first option of another program; an empty text if there is none.
+
+    Parameters
+    ----------
+    words
+        Command line without the program's name.
+    """
+    for word in words:
+        if word.startswith("-"):
+            option = word.partition("=")[0]
+            name = option.lstrip("-").replace("-", "_").lower()
+            if name in INSTEAD:
+                return f"no option {option}; {INSTEAD[name]}"
+    return ""
