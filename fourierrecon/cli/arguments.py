@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from fourierrecon.cli.option_groups_of_sets import ProductOptions
     from fourierrecon.engine.settings import Settings
     from fourierrecon.sets.recipe import Recipe
+    from fourierrecon.tilt_series import TiltSeries
 
 
 def read_request(
