@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from fourierrecon.cli.option_groups_of_sets import ProductOptions
     from fourierrecon.engine.settings import Settings
     from fourierrecon.sets.recipe import Recipe
+    from fourierrecon.tilt_series import TiltSeries
 
 
 def read_request(
@@ -105,7 +106,6 @@ def read_recipe(
     """
     from fourierrecon.cli.option_groups_of_sets import SetOptions
     from fourierrecon.geometry.axis_order import LIKE
-    from fourierrecon.report.assessment import report_memory
     from fourierrecon.sets.recipe import Projection, Recipe
     from fourierrecon.tomogram.companions import VOLUMES
 
@@ -146,7 +146,7 @@ def read_recipe(
         redo=("inputs", "options", "version") if whole.redo else (),
         skip_bad_images=options.images.skip_bad_images,
         companions=tuple(dict.fromkeys(companions)),
-        report_memory=report_memory if report else None,
+        report_memory=_report_memory() if report else None,
     )
 
 
@@ -266,3 +266,10 @@ def repeat(extras: Supplement) -> str:
         "--Q0": extras.amplitude_contrast,
     }
     return "".join(f" {option} {quoted(str(value))}" for option, value in values.items() if value is not None)
+
+
+def _report_memory() -> Callable[[TiltSeries, tuple[int, int, int], int], int]:
+    """Give what estimates the memory of a report; its imports take time that runs without reports need not spend."""
+    from fourierrecon.report.assessment import report_memory
+
+    return report_memory
