@@ -46,6 +46,7 @@ OPTIONS = {
     "like": "--like",
     "passport": "--passport",
     "preview": "--preview",
+    "picture": "--png",
     "report": "--report",
     "dtype": "--dtype",
     "ending": "--format",
@@ -75,6 +76,7 @@ OPTIONS = {
     "rotations_only": "--rotations_only",
     "source": "--from",
     "volume": "--volume",
+    "set": "--t",
 }
 #: Options of commands that name an argument otherwise.
 OF_COMMANDS = {"convert": {"voxel_size": "--angpix"}, "convert-coords": {"size": "--size"}}

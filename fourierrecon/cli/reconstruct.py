@@ -173,12 +173,12 @@ def _reconstruct_one(
 
     started = time.perf_counter()
     series, region, kept = request.series, request.region, None
-    picture = beside(o, ".png", "--preview") if preview else None
-    page = beside(o, ".html", "--report") if report else None
+    picture = beside(o, ".png", "preview") if preview else None
+    page = beside(o, ".html", "report") if report else None
     record = passport_path(o) if passport is not None else None
-    for option, path in (("--o", o), ("--preview", picture), ("--report", page), ("--passport", record)):
+    for argument, path in (("output", o), ("preview", picture), ("report", page), ("passport", record)):
         if path is not None:
-            protect([path], input_files(request.source, request.extras), option)
+            protect([path], input_files(request.source, request.extras), argument)
     describe_request(console, request, settings.correction)
     corrected = settings.correction.ctf_mode != "none"
     found = [*checks.warnings_of(series, region, ctf=corrected), *checks.shared_warnings(request.source, series)]

@@ -77,10 +77,7 @@ def report_folder(console: Console, folder: Path, page: Path | None = None, *, n
     subjects = subjects_in(folder)
     found = []
     for subject in subjects:
-        shown = replace(
-            subject, error=in_options(subject.error), notes=tuple(in_options(note) for note in subject.notes)
-        )
-        findings = find_out(shown, n_threads=n_threads)
+        findings = _in_options(find_out(subject, n_threads=n_threads))
         found.append(findings)
         say(console, "report", describe(findings))
     with folders_of(page):
@@ -181,12 +178,12 @@ def report_one(
         series,
         request.region,
         like,
-        notes=tuple(in_options(note) for note in notes),
+        notes=tuple(notes),
         seconds=seconds,
         facts=facts,
         skipped=skipped,
     )
-    found = find_out(subject, n_threads=n_threads)
+    found = _in_options(find_out(subject, n_threads=n_threads))
     say(console, "report", describe(found))
     write_report(page, f"Tomogram {series.name}", [found], _advice([found]), wording=in_options)
     say(console, "page", f"{page} ({size_of(page)}){_remedy([found])}")
@@ -213,6 +210,11 @@ def describe(found: Findings) -> str:
     if found.slab is not None and found.slab.found:
         parts.append(f"specimen {found.slab.thickness / 10:.0f} nm thick")
     return f"{name}: {', '.join([*parts, finding_words(found) or 'nothing stands out'])}"
+
+
+def _in_options(found: Findings) -> Findings:
+    """Name options where the library names arguments, in the texts that lines, table and page all show."""
+    return replace(found, error=in_options(found.error), notes=tuple(in_options(note) for note in found.notes))
 
 
 def _remedy(found: Iterable[Findings]) -> str:

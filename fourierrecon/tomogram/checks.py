@@ -114,7 +114,7 @@ def _size(series: TiltSeries, region: Region) -> Iterator[str]:
     size = binning * np.array([float(region.shape[2]), float(region.shape[1])])
     images = np.array(footprint(series)[1][:2])
     given, right = f"{size[0]:g} x {size[1]:g}", f"{images[0]:g} x {images[1]:g}"
-    remedy = f"give --w {images[0]:g} --h {images[1]:g}, or --w auto --h auto"
+    remedy = f'give width={images[0]:g} and height={images[1]:g}, or width="auto" and height="auto"'
 
     def fits(found: NDArray[np.float64], unit: float = 1.0) -> bool:
         # the size was rounded to whole voxels
@@ -141,11 +141,11 @@ def _place(series: TiltSeries, sees: NDArray[np.bool_]) -> Iterator[str]:
     count = sees.sum(0)
     unseen, poorly = float((count == 0).mean()), float((2 * count < len(sees)).mean())
     if unseen == 1:
-        yield "the region lies outside of all images; check --x0 --y0 --z0 and --w --h --d against `fourierrecon info`"
+        yield "the region lies outside of all images; check origin=... and size=... against `fourierrecon info`"
     elif unseen > UNSEEN or poorly > POORLY_SEEN:
         yield (
             f"{100 * unseen:.0f} % of the region lies outside of all images, {100 * poorly:.0f} % is seen by fewer "
-            f"than half of them; check --x0 --y0 --z0 and --w --h --d"
+            f"than half of them; check origin=... and size=..."
         )
     parts = sees.mean(1)
     beside = np.flatnonzero(parts <= BESIDE * parts.max())
@@ -177,7 +177,7 @@ def _angles(series: TiltSeries) -> Iterator[str]:
     if over or max(-low, high) > STEEP:
         yield (
             f"tilts from {low:.1f}° to {high:.1f}°, some beyond {90 if over else STEEP:g}°: stages end at 60° to 70°; "
-            f"is an offset wrong (--tiltangle_offset), or another column taken for the angles?"
+            f"is an offset wrong (tilt_angle=...), or another column taken for the angles?"
         )
         return
     if len(angles) < MANY:
@@ -199,7 +199,7 @@ def _pixel_sizes(series: TiltSeries) -> Iterator[str]:
     if not PIXELS[0] <= series.pixel_size <= PIXELS[1]:
         yield (
             f"no micrograph has {series.pixel_size:g} Å a pixel: is it in another unit? Correct "
-            f"rlnTomoTiltSeriesPixelSize, --angpix"
+            f"rlnTomoTiltSeriesPixelSize, or pixel_size=..."
         )
         return
     for stack in series.images.stacks if isinstance(series.images, ImagesInFiles) else ():

@@ -47,7 +47,7 @@ def _defocus(series: TiltSeries, ctf: CtfParameters) -> Iterator[str]:
     usual = float(np.median(size))
     zero, negative = np.flatnonzero(size < 1), np.flatnonzero(defocus <= -1)
     if len(zero) == len(size):
-        yield f"the defocus of all images is 0; enter that of a fit in {COLUMNS}, or give --noctf"
+        yield f"the defocus of all images is 0; enter that of a fit in {COLUMNS}, or give ctf=False"
         return
     if len(zero):
         yield f"the defocus is 0 for {list_images(series, zero)}: did the fit fail there? Correct {COLUMNS}"
@@ -80,16 +80,18 @@ def _optics(ctf: CtfParameters) -> Iterator[str]:
     """Optics that no electron microscope has."""
     low, high = VOLTAGES
     if not low <= ctf.voltage <= high:
-        yield f"no microscope for this has {ctf.voltage:g} kV (300 and 200 are usual); correct rlnVoltage, --voltage"
+        yield (
+            f"no microscope for this has {ctf.voltage:g} kV (300 and 200 are usual); correct rlnVoltage, or voltage=..."
+        )
     if not 0 <= ctf.spherical_aberration <= MOST_CS:
         yield (
             f"no microscope for this has a Cs of {ctf.spherical_aberration:g} mm (2.7 is usual); "
-            f"correct rlnSphericalAberration, --Cs"
+            f"correct rlnSphericalAberration, or spherical_aberration=..."
         )
     if ctf.amplitude_contrast > MOST_CONTRAST:
         yield (
             f"the amplitude contrast is {ctf.amplitude_contrast:g} (0.07 to 0.1 is usual); "
-            f"correct rlnAmplitudeContrast, --Q0"
+            f"correct rlnAmplitudeContrast, or amplitude_contrast=..."
         )
 
 
@@ -99,5 +101,5 @@ def _scale(series: TiltSeries) -> Iterator[str]:
     if bad:
         yield (
             f"the CTF scale factor is 0 or negative for {list_images(series, bad)}; correct rlnCtfScalefactor, leave "
-            f"such images out (--skip_bad_images), or give --noctf"
+            f"such images out (skip_bad_images=True), or give ctf=False"
         )

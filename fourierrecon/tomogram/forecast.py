@@ -101,7 +101,7 @@ class _Size:
 def forecast(
     series: TiltSeries,
     region: Region,
-    strategy: Weighting,
+    weighting: Weighting,
     *,
     ctf: bool = True,
     n_threads: int | None = None,
@@ -116,7 +116,7 @@ def forecast(
 
     Parameters
     ----------
-    series, region, strategy, ctf, n_threads, memory, scratch
+    series, region, weighting, ctf, n_threads, memory, scratch
         As for :func:`fourierrecon.reconstruction.reconstruct`.
     taper
         Distance and falloff at the borders of the images, binned px.
@@ -138,40 +138,40 @@ def forecast(
     threads = available_cores() if n_threads is None else n_threads
     target = Path("tomogram.mrc") if output is None else output
     file_size, held = space_for(target, region.shape, dtype)
-    strategy = strategy.resolved(lambda: STATED)  # of noise nothing could be measured
+    weighting = weighting.resolved(lambda: STATED)  # of noise nothing could be measured
     settings = Settings(
         n_threads=n_threads, taper_distance=taper[0], taper_falloff=taper[1], memory=memory, scratch=scratch,
         ctf_mode=correction.ctf_mode, exposure=correction.exposure, tilt_weight=correction.tilt_weight,
     )  # fmt: skip
-    plan = Plan.of(series, region, strategy, settings)
+    plan = Plan.of(series, region, weighting, settings)
     # before anything is computed: what this process holds counts as memory of the reconstruction
     storage = choose_storage(plan, threads, memory)
     temporary = Path(tempfile.gettempdir())
     folder = temporary if output is None else next(path for path in output.absolute().parents if path.is_dir())
     without_taper = replace(settings, taper_distance=0.0, taper_falloff=0.0, memory=None, scratch=None)
-    seconds = measure(series, region, strategy, plan, without_taper)
+    seconds = measure(series, region, weighting, plan, without_taper)
     seconds += max(_writing(region.shape, folder, target.suffix, dtype, threads), (file_size + 2 * held) / DISK_RATE)
     pixel = getattr(series.images, "dtype", np.dtype(np.float32)).itemsize
     seconds += (len(plan.used) * pixel * float(np.prod(series.image_shape)) + 2 * storage.scratch) / DISK_RATE
     return Forecast(storage, file_size, folder, folder if scratch is None else scratch, threads, seconds, held)
 
 
-def measure(series: TiltSeries, region: Region, strategy: Weighting, plan: Plan, settings: Settings) -> float:
+def measure(series: TiltSeries, region: Region, weighting: Weighting, plan: Plan, settings: Settings) -> float:
     """Give the time that a reconstruction takes without reading and writing, seconds, from pieces of it.
 
     Parameters
     ----------
-    series, region, strategy, settings
+    series, region, weighting, settings
         What is reconstructed, and how.
     plan
         Of this reconstruction.
     """
     # the first run compiles the loops
-    _laps(*_piece(series, region, plan, 16, 16, int(32 * region.binning)), strategy, settings)
+    _laps(*_piece(series, region, plan, 16, 16, int(32 * region.binning)), weighting, settings)
     sizes, laps = [], []
     for part, box in _pieces(series, region, plan):
-        sizes.append(_Size.of(Plan.of(part, box, strategy, settings)))
-        laps.append(np.min([_laps(part, box, strategy, settings) for _ in range(REPEATS)], 0))
+        sizes.append(_Size.of(Plan.of(part, box, weighting, settings)))
+        laps.append(np.min([_laps(part, box, weighting, settings) for _ in range(REPEATS)], 0))
     whole, piece, (images, planes, slabs) = _Size.of(plan), sizes[0], laps[0]
     per_plane = planes / piece.planes
     if whole.depth > piece.depth:
@@ -226,7 +226,7 @@ def _piece(
     return replace(series, images=images, projections=projections), piece
 
 
-def _laps(series: TiltSeries, region: Region, strategy: Weighting, settings: Settings) -> tuple[float, float, float]:
+def _laps(series: TiltSeries, region: Region, weighting: Weighting, settings: Settings) -> tuple[float, float, float]:
     """Reconstruct, and give the seconds until the images, the planes and the slabs were done, each from the last."""
     ends: dict[str, float] = {}
 
@@ -235,7 +235,7 @@ def _laps(series: TiltSeries, region: Region, strategy: Weighting, settings: Set
             ends[stage] = time.perf_counter()
 
     started = time.perf_counter()
-    order = VolumeOrder(series, lambda: nullcontext(lambda *_: None), region, strategy)
+    order = VolumeOrder(series, lambda: nullcontext(lambda *_: None), region, weighting)
     reconstruct_many([order], replace(settings, progress=watch))
     images, planes, slabs = ends.values()
     return images - started, planes - images, slabs - planes

@@ -42,14 +42,14 @@ def half_series(source: Path, series: TiltSeries) -> dict[str, TiltSeries]:
     if not images:
         raise DataError(
             f"{source}: {series.name} has no images of even and odd frames ({', '.join(COLUMNS.values())}); add them, "
-            f"or use --halves tilts"
+            'or use halves="tilts"'
         )
     for half, stack in images.items():
         if tuple(stack.shape) != tuple(series.images.shape):
             size, other = (f"{s[0]} images of {s[2]} x {s[1]} px" for s in (stack.shape, series.images.shape))
             raise DataError(
                 f"{source}: the half images of {series.name} ({COLUMNS[half]}) are {size}, the full ones {other}; the "
-                f"alignment is that of the full ones: make the halves of the same size, or use --halves tilts"
+                'alignment is that of the full ones: make the halves of the same size, or use halves="tilts"'
             )
     halves = {half: replace(series, images=stack) for half, stack in images.items()}
     _check_different(source, halves["Even"], halves["Odd"])
@@ -94,7 +94,7 @@ def _check_different(source: Path, even: TiltSeries, odd: TiltSeries) -> None:
         if named_twice or (tilt in looked_at and _copies(even.images[tilt], odd.images[tilt])):
             raise DataError(
                 f"{source}: the even and the odd image of tilt {tilt + 1} of {even.name} are the same "
-                f"({where_from(even, tilt)}; {where_from(odd, tilt)}); correct these columns, or use --halves tilts"
+                f'({where_from(even, tilt)}; {where_from(odd, tilt)}); correct these columns, or use halves="tilts"'
             )
 
 

@@ -24,29 +24,30 @@ _BESIDE = (
 )  # fmt: skip
 
 
-def protect(outputs: Iterable[Path], inputs: Iterable[Path], option: str = "--o") -> None:
-    """Refuse to write over what is read; whatever else is written in this context is refused it as well.
+def protect(outputs: Iterable[Path], inputs: Iterable[Path], argument: str | None = None) -> None:
+    """Refuse to write over what is read, here and wherever else files are written in this context.
 
     Parameters
     ----------
     outputs
         Files or Zarr folders to be written.
     inputs
-        What is read. It is not looked for if there is no output yet.
-    option
-        That names the outputs.
+        Files that are read. They are not looked for if no output exists yet.
+    argument
+        Argument that names the outputs, for the message; None where they follow from another one.
 
     Raises
     ------
     UsageError
-        If an output is there and one of the inputs, by whatever name, or a folder that holds one.
+        If an output exists and is one of the inputs, by whatever name, or a folder that holds one.
     """
-    there = [path for path in outputs if os.path.exists(path)]
-    if there:
+    existing = [path for path in outputs if os.path.exists(path)]
+    if existing:
         keep(inputs)
-    for path in there:
+    for path in existing:
         if is_kept(path):
-            raise UsageError(f"{option} {path} is one of the files that are read, or named by them; give another name")
+            named = str(path) if argument is None else f'{argument}="{path}"'
+            raise UsageError(f"{named} is one of the files that are read, or named by them; give another name")
 
 
 def input_files(source: Path, extras: Supplement, name: str | None = None) -> Iterator[Path]:
@@ -57,7 +58,7 @@ def input_files(source: Path, extras: Supplement, name: str | None = None) -> It
     source, extras
         As for :func:`fourierrecon.io.read_tilt_series`.
     name
-        Of a tomogram, if files of the others do not matter.
+        Name of a tomogram, if files of the others do not matter.
     """
     yield source
     yield from filter(None, (extras.stack, extras.mdoc))

@@ -11,31 +11,33 @@ from fourierrecon.errors import UsageError
 
 
 def is_folder(output: str) -> bool:
-    """Tell whether ``--o`` names a folder for the products of a set: it ends in a slash, or is there already."""
+    """Tell whether an output is a folder for the products of a set: it ends in a slash, or exists already."""
     path = Path(output)
     return output.endswith(("/", os.sep)) or (path.is_dir() and not path.suffix)
 
 
-def beside(output: Path, ending: str, option: str) -> Path:
-    """Give the name of what goes with a tomogram: the same, with another ending.
+def beside(output: Path, ending: str, argument: str) -> Path:
+    """Give the name of a file that goes with a tomogram: the tomogram's own, with another ending.
 
     Parameters
     ----------
     output
         The tomogram's file.
     ending
-        Of the other file.
-    option
-        That asks for it.
+        Ending of the other file.
+    argument
+        Argument that asks for it, as messages name it.
 
     Raises
     ------
     UsageError
-        If that is the tomogram's own name.
+        If this is the tomogram's own name.
     """
     other = output.with_suffix(ending)
     if other == output:
-        raise UsageError(f"--o {output}: with {option}, {ending} is for another file; name the tomogram .mrc")
+        raise UsageError(
+            f'output="{output}": with {argument}=True, {ending} is for another file; name the tomogram .mrc'
+        )
     return other
 
 

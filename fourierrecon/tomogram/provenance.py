@@ -55,7 +55,7 @@ def make_passport(
     volume: Path,
     series: TiltSeries,
     region: Region,
-    strategy: Weighting,
+    weighting: Weighting,
     *,
     ctf: bool = True,
     correction: Correction | None = None,
@@ -72,7 +72,7 @@ def make_passport(
     ----------
     volume
         Its file.
-    series, region, strategy, ctf
+    series, region, weighting, ctf
         What it was reconstructed from.
     correction
         In place of ``ctf``: what was done about all that acts on the signal.
@@ -90,7 +90,7 @@ def make_passport(
     to_world = affine(binning, region.origin) @ orientation.matrix(region.shape)
     from_angstrom = affine(1 / p, 0)
     centre = rotation_centre(series)
-    transfer = Transfer.of(series, correction or Correction.of(ctf), divides=strategy.divides)
+    transfer = Transfer.of(series, correction or Correction.of(ctf), divides=weighting.divides)
     return {
         "format": FORMAT,
         "program": f"fourierrecon {version('fourierrecon')}",
@@ -128,9 +128,9 @@ def make_passport(
         },
         "sources": [_fingerprint(path) for path in _files(series, source)],
         "weighting": {
-            "name": strategy.name,
-            "words": strategy.words,
-            **(asdict(strategy) if is_dataclass(strategy) else {}),
+            "name": weighting.name,
+            "words": weighting.words,
+            **(asdict(weighting) if is_dataclass(weighting) else {}),
         },
         "ctf_corrected": transfer.ctf is not None,
         "transfer": {"words": transfer.words, **transfer.record()},
@@ -213,7 +213,7 @@ def read_passport(volume: Path) -> dict[str, Any] | None:
     path = passport_path(volume)
     if not os.path.exists(path):  # nor can it be, where its name would be too long
         return None
-    remedy = "make the passport anew (--passport) or remove it"
+    remedy = "make the passport anew (passport=True) or remove it"
     passport = read_object(path, remedy)
     if passport.get("format") != FORMAT:
         raise DataError(f"{path}: format is {brief(passport.get('format'))}; this version reads {FORMAT!r}; {remedy}")
@@ -233,7 +233,10 @@ def box_of_volume(volume: Path) -> Box:
     """
     passport = read_passport(volume)
     if passport is None:
-        raise DataError(f"{volume}: no passport {passport_path(volume).name} beside it; give --t or --size instead")
+        raise DataError(
+            f"{volume}: no passport {passport_path(volume).name} beside it; name the set (set=...), or give size=... "
+            f"instead"
+        )
     try:
         frame = passport["frame"]
         w, h, d = (float(n) for n in frame["tomogram_size_px"])
@@ -248,10 +251,10 @@ def _handedness(series: TiltSeries, orientation: Orientation) -> dict[str, Any]:
     """Say what is known of the hand: images alone cannot tell it."""
     mirrored = orientation.flip_z != orientation.swap
     evidence = (
-        "none in the source: the hand is that of its tilt angles; if it is wrong, --flip_hand mirrors it"
+        "none in the source: the hand is that of its tilt angles; if it is wrong, mirror the tomogram (flip_hand=True)"
         if series.hand is None
-        else f"rlnTomoHand {series.hand:+d} (turned if --flip_hand was given): how the defocus grows with depth. It "
-        f"does not tell whether that was checked; if it is wrong, --flip_hand mirrors the tomogram"
+        else f"rlnTomoHand {series.hand:+d} (turned if flip_hand=True was given): how the defocus grows with depth. It "
+        f"does not tell whether that was checked; if it is wrong, mirror the tomogram (flip_hand=True)"
     )
     return {
         "relion_hand": series.hand,
