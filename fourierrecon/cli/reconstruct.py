@@ -79,6 +79,10 @@ def reconstruct(
 
         path = arguments.choose_source(source)
         recipe = arguments.read_recipe(path, Path(output), extras, offsets, options, products, report=report)
+        if report:
+            from fourierrecon.cli.report import PAGE, check_replaceable
+
+            check_replaceable(recipe.folder / PAGE)
         status = show_set(console, recipe, source.tn or [], part=products.part, quiet=quiet, cluster=_cluster(workers))
         if report:
             from fourierrecon.cli.report import report_folder
@@ -179,6 +183,10 @@ def _reconstruct_one(
     for argument, path in (("output", o), ("preview", picture), ("report", page), ("passport", record)):
         if path is not None:
             protect([path], input_files(request.source, request.extras), argument)
+    if page is not None:
+        from fourierrecon.cli.report import check_replaceable
+
+        check_replaceable(page, table=False)
     describe_request(console, request, settings.correction)
     corrected = settings.correction.ctf_mode != "none"
     found = [*checks.warnings_of(series, region, ctf=corrected), *checks.shared_warnings(request.source, series)]
