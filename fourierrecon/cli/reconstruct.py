@@ -127,20 +127,20 @@ def _cluster(options: ClusterOptions) -> Cluster | None:
 def _measure(
     console: Console, request: Request, series: TiltSeries, kept: list[int] | None, settings: Settings
 ) -> Weighting:
-    """Give the strategy with its SNR measured, where that is asked for, and say what it is."""
+    """Give the weighting with its SNR measured, where this is asked for, and print the SNR."""
     from fourierrecon.cli.console import say
     from fourierrecon.engine.signal_to_noise import with_snr
     from fourierrecon.tomogram.halves import halves_for_snr
     from fourierrecon.weighting.snr import SnrCurve, snr_words
 
-    strategy = with_snr(
+    weighting = with_snr(
         request.weighting, series, request.region.binning, correction=settings.correction,
         halves=halves_for_snr(request.source, series.name, kept), n_threads=settings.n_threads,
     )  # fmt: skip
-    curve = getattr(strategy, "snr", None)
+    curve = getattr(weighting, "snr", None)
     if isinstance(curve, SnrCurve):
         say(console, "SNR", snr_words(curve).removeprefix("SNR "))
-    return strategy
+    return weighting
 
 
 def _reconstruct_one(

@@ -24,19 +24,20 @@ def half_series(source: Path, series: TiltSeries) -> dict[str, TiltSeries]:
     Parameters
     ----------
     source
-        Set that the tilt series is from.
+        Set that names the tilt series.
     series
-        The tilt series, with all of its images.
+        Tilt series, with all of its images.
 
     Returns
     -------
-    The same tilt series with the images of either half, under ``Even`` and ``Odd``.
+    halves
+        The same tilt series with the images of each half, under ``Even`` and ``Odd``.
 
     Raises
     ------
     DataError
-        If the set names no half images, if they are of another size, or if both of a tilt are the same: their
-        correlation would tell nothing.
+        If the set names no half images, if their size differs from that of the full images, or if both of a tilt are
+        the same image: their correlation would mean nothing.
     """
     images = read_halves(source, series.name) if source.suffix.lower() == ".star" else {}
     if not images:
@@ -59,8 +60,8 @@ def half_series(source: Path, series: TiltSeries) -> dict[str, TiltSeries]:
 def halves_for_snr(source: Path, name: str, kept: Sequence[int] | None = None) -> dict[str, ImageStack]:
     """Open the half images of a tilt series, as the better source of its signal-to-noise ratio, if it has them.
 
-    Half images are welcome here, not needed: a set may name them long after their files are gone. Then there is a
-    warning, and the ratio is measured from neighbouring tilts.
+    The half images are optional here: a set may still name them after their files were deleted. A warning then says
+    that the ratio is measured from neighbouring tilts.
 
     Parameters
     ----------
@@ -85,7 +86,7 @@ def halves_for_snr(source: Path, name: str, kept: Sequence[int] | None = None) -
 
 
 def _check_different(source: Path, even: TiltSeries, odd: TiltSeries) -> None:
-    """Refuse one image in both halves; of some tilts also where files are copies of each other."""
+    """Refuse the same image in both halves; for three tilts, copies under other names are found as well."""
     n = even.n_tilts
     looked_at = {0, n // 2, n - 1}
     for tilt in range(n):
@@ -99,5 +100,5 @@ def _check_different(source: Path, even: TiltSeries, odd: TiltSeries) -> None:
 
 
 def _copies(a: NDArray[np.generic], b: NDArray[np.generic]) -> bool:
-    """Tell whether two images are the same; blank ones are another matter."""
+    """Tell whether two images are the same. Blank images do not count: another check finds them."""
     return bool(np.array_equal(a, b) and (a != a.flat[0]).any())

@@ -1,4 +1,4 @@
-"""Where the command line writes to: names beside a tomogram, no folders in vain."""
+"""Where a command writes: the names of files beside a tomogram, and no empty folders after a failure."""
 
 from __future__ import annotations
 
@@ -42,28 +42,28 @@ def beside(output: Path, ending: str, argument: str) -> Path:
 
 
 def refuse_others(files: Iterable[Path], sign: Path) -> None:
-    """Refuse to write files that are there, if they were not written by an earlier run of the same kind.
+    """Refuse to replace files, unless an earlier run of the same kind wrote them.
 
     Parameters
     ----------
     files
-        To be written.
+        Files that are to be written.
     sign
-        What such a run writes as well.
+        Another file that such a run writes; where it exists, the files are its own.
 
     Raises
     ------
     UsageError
-        If there is one, and no sign.
+        If one of the files exists without the sign.
     """
     for path in files:
         if path.exists() and not sign.exists():
-            raise UsageError(f"{path} is there, and would be replaced; give a folder of its own")
+            raise UsageError(f"{path} exists, and would be replaced; give another folder")
 
 
 @contextmanager
 def folders_of(path: Path) -> Iterator[None]:
-    """Remove the folders that were made for a file, if it was not written after all.
+    """Remove the folders that were made for a file, if the file was not written in the end.
 
     Parameters
     ----------
