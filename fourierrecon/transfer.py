@@ -89,6 +89,12 @@ class Correction:
         )
         return ", ".join([ctf, *(f"{label} {value}" for label, value in named if value is not None)])
 
+    def exposure_of(self, series: TiltSeries) -> str:
+        """Give the exposure filter for a tilt series, one of :data:`EXPOSURES`."""
+        per_exposure = series.b_factor_per_exposure
+        given = per_exposure is not None and bool(per_exposure.any())
+        return self.exposure or ("bfactor" if given else "none")
+
     @classmethod
     def of(
         cls, ctf: bool = True, ctf_mode: str | None = None, exposure: str | None = None, tilt_weight: str | None = None
@@ -175,10 +181,9 @@ class Transfer:
         damping = np.zeros((n, 2))
         if ctf is not None:
             damping[:, 0] = ctf.b_factor
-        per_exposure = series.b_factor_per_exposure
-        given = per_exposure is not None and bool(per_exposure.any())
-        exposure = correction.exposure or ("bfactor" if given else "none")
+        per_exposure, exposure = series.b_factor_per_exposure, correction.exposure_of(series)
         if exposure == "bfactor":
+            given = per_exposure is not None and per_exposure.any()
             per = per_exposure if per_exposure is not None and given else np.full(n, B_PER_EXPOSURE)
             damping[:, 0] += per * accumulated(series)
         elif exposure == "grant":

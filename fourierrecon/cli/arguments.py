@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from fourierrecon.cli.option_groups_of_sets import ProductOptions
     from fourierrecon.engine.settings import Settings
     from fourierrecon.sets.recipe import Recipe
+    from fourierrecon.tilt_series import TiltSeries
 
 
 def read_request(
@@ -128,9 +129,9 @@ def read_recipe(
     return Recipe(
         source=source,
         extras=supplement,
-        offsets=alignment,
+        corrections=alignment,
         folder=folder,
-        strategies=tuple(dict.fromkeys(strategies)),
+        weightings=tuple(dict.fromkeys(strategies)),
         binnings=tuple(dict.fromkeys(binnings)) if region.binned_angpix is None else (-region.binned_angpix,),
         origin=(region.x0, region.y0, region.z0),
         size=read_size(region),
@@ -145,7 +146,7 @@ def read_recipe(
         redo=("inputs", "options", "version") if whole.redo else (),
         skip_bad_images=options.images.skip_bad_images,
         companions=tuple(dict.fromkeys(companions)),
-        report=report,
+        report_memory=_report_memory() if report else None,
     )
 
 
@@ -265,3 +266,10 @@ def repeat(extras: Supplement) -> str:
         "--Q0": extras.amplitude_contrast,
     }
     return "".join(f" {option} {quoted(str(value))}" for option, value in values.items() if value is not None)
+
+
+def _report_memory() -> Callable[[TiltSeries, tuple[int, int, int], int], int]:
+    """Give what estimates the memory of a report; its imports take time that runs without reports need not spend."""
+    from fourierrecon.report.assessment import report_memory
+
+    return report_memory

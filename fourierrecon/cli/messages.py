@@ -110,13 +110,13 @@ def describe_request(console: Console, request: Request, correction: Correction)
     say(console, "tomogram", f"{series.name} of {request.source}: {describe_images(series)}")
     say(console, "frame", series.coordinate_frame)
     say(console, "region", describe_region(request.region, series.pixel_size))
-    say(console, "weighting", f"{request.strategy.words} ({request.strategy!r})")
+    say(console, "weighting", f"{request.weighting.words} ({request.weighting!r})")
     if correction.ctf_mode == "none":
         say(console, "CTF", "not applied (--noctf)")
     else:
         say(console, "CTF", describe_ctf(series))
-    if series.ctf is not None or correction.ctf_mode == "none":  # without, an error with its remedy follows
-        transfer = Transfer.of(series, correction, divides=request.strategy.divides)
+    if series.ctf is not None or correction.ctf_mode == "none":  # else an error comes, with its remedy
+        transfer = Transfer.of(series, correction, divides=request.weighting.divides)
         say(console, "images", f"{transfer.words}: {CTF_MODES[transfer.mode]}{exposures_of(transfer)}")
 
 

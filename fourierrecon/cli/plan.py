@@ -76,7 +76,7 @@ def plan(
         series = series.select([tilt for tilt in range(series.n_tilts) if tilt not in without_ctf(series)])
     with announcing_compilation(console):
         needs = forecast(
-            series, region, request.strategy, n_threads=settings.n_threads,
+            series, region, request.weighting, n_threads=settings.n_threads,
             taper=(settings.taper_distance, settings.taper_falloff), output=o, memory=settings.memory,
             scratch=settings.scratch, dtype=dtype, correction=correction,
         )  # fmt: skip

@@ -75,13 +75,11 @@ def reconstruct(
     extras, offsets = arguments.supplement_of(supplement), arguments.corrections_of(options.alignment)
     console, n_threads = screen(), options.running.j
     if is_folder(output):
-        from fourierrecon.cli.set_progress import reconstruct_set
+        from fourierrecon.cli.set_progress import show_set
 
         path = arguments.choose_source(source)
         recipe = arguments.read_recipe(path, Path(output), extras, offsets, options, products, report=report)
-        status = reconstruct_set(
-            console, recipe, source.tn or [], part=products.part, quiet=quiet, cluster=_cluster(workers)
-        )
+        status = show_set(console, recipe, source.tn or [], part=products.part, quiet=quiet, cluster=_cluster(workers))
         if report:
             from fourierrecon.cli.report import report_folder
 
@@ -116,8 +114,10 @@ def _cluster(options: ClusterOptions) -> Cluster | None:
         return None
     from fourierrecon.sets.cluster import Cluster
 
-    certificates = (options.tls_ca, options.tls_cert, options.tls_key)
-    return Cluster(scheduler=options.scheduler, kind=options.cluster, workers=options.workers, tls=certificates)
+    return Cluster(
+        scheduler=options.scheduler, kind=options.cluster, workers=options.workers, tls_ca=options.tls_ca,
+        tls_cert=options.tls_cert, tls_key=options.tls_key,
+    )  # fmt: skip
 
 
 def _measure(
@@ -126,12 +126,12 @@ def _measure(
     """Give the strategy with its SNR measured, where that is asked for, and say what it is."""
     from fourierrecon.cli.console import say
     from fourierrecon.engine.signal_to_noise import with_snr
-    from fourierrecon.io.relion.read import halves_at_hand
+    from fourierrecon.tomogram.halves import halves_for_snr
     from fourierrecon.weighting.snr import SnrCurve, snr_words
 
     strategy = with_snr(
-        request.strategy, series, request.region.binning, correction=settings.correction,
-        halves=halves_at_hand(request.source, series.name, kept), n_threads=settings.n_threads,
+        request.weighting, series, request.region.binning, correction=settings.correction,
+        halves=halves_for_snr(request.source, series.name, kept), n_threads=settings.n_threads,
     )  # fmt: skip
     curve = getattr(strategy, "snr", None)
     if isinstance(curve, SnrCurve):
@@ -160,8 +160,11 @@ def _reconstruct_one(
 
     from fourierrecon.cli.console import ProgressBars, program, say, screen, size_of
     from fourierrecon.cli.messages import describe_request, print_warnings
+    from fourierrecon.display.preview import preview_memory
     from fourierrecon.engine.storage import check_room
+    from fourierrecon.report.assessment import report_memory
     from fourierrecon.runtime.memory import release
+    from fourierrecon.runtime.threads import available_cores
     from fourierrecon.tomogram import checks
     from fourierrecon.tomogram.file import TomogramFile
     from fourierrecon.tomogram.inputs import input_files, protect
@@ -184,16 +187,22 @@ def _reconstruct_one(
         from fourierrecon.quality.bad_images import without_bad_images
 
         series, kept = without_bad_images(series, ctf=corrected, n_threads=settings.n_threads)
-    request = replace(request, strategy=_measure(console, request, series, kept, settings))
+    request = replace(request, weighting=_measure(console, request, series, kept, settings))
     with folders_of(o), ProgressBars(console) as stages:
-        file = TomogramFile(o, series, region, request.strategy, replace(settings, progress=stages), like, dtype)
+        file = TomogramFile(
+            path=o, series=series, region=region, weighting=request.weighting,
+            settings=replace(settings, progress=stages), like=like, dtype=dtype,
+        )  # fmt: skip
         file.check()
-        for option, needed in file.memory_of(preview, report).items():
-            check_room(option, needed, settings.memory)
+        if preview:
+            check_room("--preview", file.memory_after(preview_memory(region.shape)), settings.memory)
+        if report:
+            needed = report_memory(series, region.shape, settings.n_threads or available_cores())
+            check_room("--report", file.memory_after(needed), settings.memory)
         from fourierrecon.engine.several_volumes import VolumeOrder
         from fourierrecon.reconstruction import reconstruct_many
 
-        order = VolumeOrder(series, file.writing, region, request.strategy, beside=file.beside)
+        order = VolumeOrder(series, file.writing, region, request.weighting, beside=file.beside)
         reconstruct_many([order], replace(settings, progress=stages, scratch=file.scratch))
         written = file.finish_passport(passport is not None, request.source, passport)
     if written is not None:

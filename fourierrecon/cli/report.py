@@ -110,20 +110,15 @@ def report_set(console: Console, source: Path, folder: Path, *, n_threads: int |
     UsageError, DataError
         If nothing can be done at all.
     """
-    from fourierrecon.cli.set_progress import reconstruct_set
+    from fourierrecon.cli.set_progress import show_set
     from fourierrecon.engine.settings import Settings
-    from fourierrecon.geometry.corrections import AlignmentCorrections
-    from fourierrecon.io import Supplement
     from fourierrecon.sets.recipe import Recipe
-    from fourierrecon.weighting import Wiener
 
-    anything = (None, None, None)
     recipe = Recipe(
-        source, Supplement(), AlignmentCorrections(), folder, (Wiener(),), (1.0,), anything, anything,
-        Settings(n_threads=n_threads),
-        halves="frames", redo=("inputs", "options", "version"),
+        source=source, folder=folder, binnings=(1.0,), settings=Settings(n_threads=n_threads), halves="frames",
+        redo=("inputs", "options", "version"),
     )  # fmt: skip
-    reconstruct_set(console, recipe, [])
+    show_set(console, recipe)
     report_folder(console, folder, n_threads=n_threads)
 
 
@@ -176,8 +171,8 @@ def report_one(
 
     series = request.series
     facts = (
-        ("weighting", request.strategy.words),
-        ("CTF", Transfer.of(series, correction, divides=request.strategy.divides).words),
+        ("weighting", request.weighting.words),
+        ("CTF", Transfer.of(series, correction, divides=request.weighting.divides).words),
         ("source", str(request.source.absolute())),
     )
     subject = Subject(

@@ -43,9 +43,9 @@ def watch(
     """
     from fourierrecon.cli import arguments
     from fourierrecon.cli.console import screen
-    from fourierrecon.sets.watch import watch_folder
+    from fourierrecon.cli.set_progress import show_watch
 
     extras, offsets = arguments.supplement_of(microscope), arguments.corrections_of(options.alignment)
     recipe = arguments.read_recipe(folder, o, extras, offsets, options, products)
     seconds = None if idle is None else 60 * idle
-    raise typer.Exit(watch_folder(screen(), recipe, every=every, idle=seconds, quiet=quiet))
+    raise typer.Exit(show_watch(screen(), recipe, every=every, idle=seconds, quiet=quiet))

@@ -191,7 +191,8 @@ def check_single(supplement: Supplement, names: Sequence[str]) -> None:
     for argument, file in (("stack", supplement.stack), ("mdoc", supplement.mdoc)):
         if file is not None and len(names) > 1:
             raise UsageError(
-                f"{argument}={file} is of one tilt series, but {len(names)} are read: {', '.join(names[:8])}"
+                f'{argument}="{file}" is of one tilt series, but'
+                f" {len(names)} are read: {', '.join(names[:8])}"
                 f"{' ...' if len(names) > 8 else ''}; give one at a time (name=...)"
             )
 

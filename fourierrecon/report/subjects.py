@@ -15,7 +15,7 @@ from fourierrecon.io.files import find_file
 from fourierrecon.io.relion.read import find_set
 from fourierrecon.io.relion.tomogram_list import VOLUMES
 from fourierrecon.io.volumes.formats import open_volume
-from fourierrecon.sets.outcomes import Record, read_outcomes
+from fourierrecon.sets.records import Record, read_outcomes
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.tomogram import checks
 from fourierrecon.tomogram.provenance import ctf_words, passport_path, read_passport, weighting_words
@@ -236,7 +236,7 @@ def _series(folder: Path, name: str, record: Record | None) -> TiltSeries:
     if record is not None and (record.source.exists() or not star.exists()):
         # a file of one tilt series may call it otherwise
         named = name if record.source.suffix.lower() == ".star" else None
-        return record.offsets.apply(read_tilt_series(record.source, named, record.extras))
+        return record.corrections.apply(read_tilt_series(record.source, named, record.extras))
     return read_tilt_series(star, name)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from fourierrecon import __version__
 from fourierrecon.errors import FourierReconError
 from fourierrecon.tilt_series import ImagesInFiles, TiltSeries
+from fourierrecon.transfer import Correction
 
 #: How many pieces of an image file are compared, evenly over it, and their size, bytes.
 SAMPLES, SAMPLE = 8, 4096
@@ -26,17 +27,19 @@ SAMPLES, SAMPLE = 8, 4096
 LINE = re.compile(r"key (?P<inputs>[0-9a-f]{16}) (?P<options>[0-9a-f]{16}) (?P<version>\S+)")
 
 
-def make_key(series: TiltSeries, options: Iterable[object]) -> str:
+def make_key(series: TiltSeries, options: Iterable[object], correction: Correction | None = None) -> str:
     """Give the line for the label of a product.
 
     Parameters
     ----------
     series
-        What it is made from. Of image files, name, size and time of the last change count.
+        The product is made from this. Of image files, name, size and time of the last change count.
     options
         Everything else that the product depends on; texts, numbers and dataclasses.
+    correction
+        As for :func:`facts_of`.
     """
-    return f"key {_hash(facts_of(series))} {_hash(map(repr, options))} {__version__}"
+    return f"key {_hash(facts_of(series, correction))} {_hash(map(repr, options))} {__version__}"
 
 
 Kind = Literal["missing", "inputs", "options", "version", "foreign"]
@@ -146,21 +149,41 @@ def _hash(facts: Iterable[Any]) -> str:
     return digest.hexdigest()[:16]
 
 
-def facts_of(series: TiltSeries) -> list[object]:
+def facts_of(series: TiltSeries, correction: Correction | None = None) -> list[object]:
     """List what a tilt series is, without reading its images if they are in files.
 
     Parameters
     ----------
     series
         The tilt series.
+    correction
+        What is done about the signal: optics and exposures count only where it uses them, so that a column which
+        nothing uses can be corrected without making volumes anew. Default: all of them count.
     """
-    ctf: tuple[object, ...] = () if series.ctf is None else astuple(series.ctf)
-    exposures = series.exposure, series.own_exposure, series.b_factor_per_exposure
-    facts: list[object] = [series.name, series.pixel_size, series.projections, series.image_shape, *ctf, *exposures]
+    facts: list[object] = [series.name, series.pixel_size, series.projections, series.image_shape]
+    facts += _optics(series, correction)
     if not isinstance(series.images, ImagesInFiles):
         return facts + [np.asarray(series.images[i]) for i in range(series.n_tilts)]
     sections = series.images.sections
     states = {path: path.stat() for path, _ in sections}
     for path, number in sections:
         facts += [path.name, number, states[path].st_size, states[path].st_mtime_ns]
+    return facts
+
+
+def _optics(series: TiltSeries, correction: Correction | None) -> list[object]:
+    """List what a correction uses of the CTF, of exposures, and of the B-factor that grows with them."""
+    ctf, growth = series.ctf, series.b_factor_per_exposure
+    if correction is None:
+        return [*(() if ctf is None else astuple(ctf)), series.exposure, series.own_exposure, growth]
+    facts: list[object] = []
+    if ctf is not None and correction.ctf_mode != "none":
+        facts += astuple(ctf)
+    exposure = correction.exposure_of(series)
+    if exposure != "none":
+        facts += [series.exposure, series.own_exposure]
+    if exposure == "bfactor":
+        facts.append(growth)
+    if exposure == "grant" and ctf is not None:
+        facts.append(ctf.voltage)
     return facts

@@ -1,4 +1,4 @@
-"""What the list of tomograms must say of each, so that it gives back the volume that was made."""
+"""Facts for the list of tomograms: all that RELION needs to make from the list the volumes that were made."""
 
 from __future__ import annotations
 
@@ -14,29 +14,31 @@ from fourierrecon.io import read_tilt_series
 from fourierrecon.io.relion.entries import Entry
 from fourierrecon.io.relion.import_set import entry_of
 from fourierrecon.io.relion.tomogram_list import Placed
+from fourierrecon.sets.outcomes import Made
 from fourierrecon.sets.recipe import Recipe
-from fourierrecon.sets.run import Made
 
 
 @dataclass(frozen=True)
 class Listed:
-    """Tomograms of a set that is to be listed.
+    """Tomograms of a set that are to be listed.
 
     Parameters
     ----------
     recipe
-        What they were made by.
+        Recipe that they were made by.
     made
-        The first product of each, by name.
+        First volume of each, by the name of the tomogram.
     """
 
     recipe: Recipe
     made: Mapping[str, Made]
 
     def placed(self) -> dict[str, Placed]:
-        """Give those that the set of RELION may describe otherwise than they were made."""
+        """Give the tomograms that were made otherwise than the set of RELION may describe them."""
         recipe = self.recipe
-        moved = bool(str(recipe.offsets)) or any(x is not None for x in recipe.origin) or recipe.extras.mdoc is not None
+        moved = (
+            bool(str(recipe.corrections)) or any(x is not None for x in recipe.origin) or recipe.extras.mdoc is not None
+        )
         return {
             name: _place(recipe, name, made)
             for name, made in self.made.items()
@@ -44,7 +46,7 @@ class Listed:
         }
 
     def entries(self, folder: Path) -> list[Entry]:
-        """Give entries of RELION 5, where the source is no set of RELION; those that cannot be named stay out."""
+        """Give entries of RELION 5 where the source is no set of RELION; tomograms that cannot be named stay out."""
         placed = [_place(self.recipe, None, made) for made in self.made.values()]
         found = [entry_of(folder, place.series.select(place.kept), place.region) for place in placed]
         return [entry for entry in found if entry is not None]
@@ -59,21 +61,21 @@ class Listed:
         """
         recipe = self.recipe
         if recipe.ending == ".zarr":
-            raise UsageError("RELION does not read Zarr; make .mrc files (--format mrc) for a list")
+            raise UsageError("RELION does not read Zarr; make .mrc files (ending='.mrc') for a list")
         if recipe.like is None or not self.made:
             return
         name = next(iter(self.made)) if recipe.source.suffix.lower() == ".star" else None
         if Orientation.like(recipe.like, read_tilt_series(recipe.source, name, recipe.extras)) != Orientation():
             raise UsageError(
-                f"the axes of the volumes are those of --like {recipe.like}, in which RELION would take them for a "
-                f"mirrored or turned specimen; leave --like out for a list"
+                f"the axes of the volumes are those of like={recipe.like}, in which RELION would take them for a "
+                f"mirrored or turned specimen; leave like=... out for a list"
             )
 
 
 def _place(recipe: Recipe, name: str | None, made: Made) -> Placed:
     """Give the tilt series and the region of a tomogram as it was made."""
     read = read_tilt_series(recipe.source, name, recipe.extras)
-    series = recipe.offsets.apply(read)
+    series = recipe.corrections.apply(read)
     numbers = numbers_in_source(series)
     kept = [i for i, number in enumerate(numbers) if number not in made.excluded]
     width, height, depth = made.size

@@ -1,4 +1,4 @@
-"""Lists that go with a set."""
+"""Lists that go with a set: its tomograms for RELION 5, and its half volumes for programs that denoise."""
 
 from __future__ import annotations
 
@@ -17,30 +17,24 @@ from fourierrecon.io.relion.own_list import LIST, check_replaceable, read_own_li
 from fourierrecon.io.relion.read import find_set
 from fourierrecon.io.relion.tomogram_list import BINNING, PICTURES, SIZES, VOLUMES, write_set_list
 from fourierrecon.io.star.text import write_word
-from fourierrecon.sets import run
+from fourierrecon.io.tilt_series import list_tomograms
+from fourierrecon.sets.file_names import PARTS
 from fourierrecon.sets.keys import has_inputs
 from fourierrecon.sets.listing import Listed
-from fourierrecon.sets.outcomes import read_outcomes
+from fourierrecon.sets.one import made_of
+from fourierrecon.sets.outcomes import Outcome
 from fourierrecon.sets.products import products_of
 from fourierrecon.sets.recipe import Recipe
-from fourierrecon.sets.run import Outcome
-
-
-def _is_right(folder: Path, outcomes: Sequence[Outcome]) -> bool:
-    """Tell whether the list that is there names none of the volumes that were made anew."""
-    listed = {word for entry in read_own_list(folder).values() for word in entry.overview.get(VOLUMES[""], [])}
-    return not any(
-        product.reason is not None and str(product.path) in listed for outcome in outcomes for product in outcome.made
-    )
+from fourierrecon.sets.records import read_outcomes
 
 
 def protect_set(recipe: Recipe) -> None:
-    """Refuse to write the list of tomograms, or what became of them, over what no run on a set wrote, or what is read.
+    """Refuse a folder where a list would replace a file that no run on a set wrote, or a file that is read.
 
     Raises
     ------
     UsageError, DataError
-        If it would be, or if a STAR file cannot hold the names of the folders.
+        If there is such a file, or if a STAR file cannot hold the names of the folders.
     """
     for path in (recipe.source, recipe.folder):
         write_word(str(path.absolute()))  # the list has to name what lies there
@@ -50,13 +44,13 @@ def protect_set(recipe: Recipe) -> None:
         if recipe.source.suffix.lower() == ".star":
             read.append(find_set(recipe.source)[0])
         if any(path.exists() and target.samefile(path) for path in read):
-            raise UsageError(f"--o {recipe.folder}: {target} is the set that is read; give another folder")
+            raise UsageError(f"folder={recipe.folder}: {target} is the set that is read; give another folder")
     check_replaceable([target])
     read_outcomes(recipe.folder)
 
 
 def write_list(recipe: Recipe, outcomes: Sequence[Outcome]) -> Path | None:
-    """Write ``tomograms.star`` of all tomograms that are there, those of other runs into this folder included.
+    """Write ``tomograms.star``: all tomograms that are there, also those that other runs made in this folder.
 
     Raises
     ------
@@ -66,13 +60,13 @@ def write_list(recipe: Recipe, outcomes: Sequence[Outcome]) -> Path | None:
         If a file cannot be read or written.
     """
     results = {outcome.name: outcome for outcome in outcomes if outcome.made}
-    # notes are of one tilt series: of that which was made now
+    # an mdoc describes one tilt series, the one that was made now
     others, rest = {}, replace(recipe, extras=replace(recipe.extras, mdoc=None))
     done = {outcome.name for outcome in outcomes if not outcome.stale}
     files = [path.name for path in (recipe.folder / "tomograms").glob("rec_*")]
     earlier, carried = read_own_list(recipe.folder), []
-    for name in run.choose_names(recipe.source, (), recipe.extras):
-        # of many tomograms, most are not there yet: nothing to be read for these
+    for name in list_tomograms(recipe.source, recipe.extras):
+        # many tomograms may not be there yet, and reading their tilt series would take long
         if name not in done and any(file.startswith(f"rec_{name}") for file in files):
             found = _found(rest, name, earlier.get(name))
             if isinstance(found, Entry):
@@ -80,10 +74,10 @@ def write_list(recipe: Recipe, outcomes: Sequence[Outcome]) -> Path | None:
             elif found is not None:
                 others[name] = found
     groups = [(by, made) for by, made in ((recipe, results), (rest, others)) if made]
-    return list_tomograms(recipe.folder, groups or [(recipe, {})], carried) if groups or carried else None
+    return write_tomograms(recipe.folder, groups or [(recipe, {})], carried) if groups or carried else None
 
 
-def list_tomograms(
+def write_tomograms(
     folder: Path, groups: Sequence[tuple[Recipe, Mapping[str, Outcome]]], carried: Sequence[Entry] = ()
 ) -> Path | None:
     """Write ``tomograms.star``; None if no tomogram can be named there.
@@ -91,9 +85,9 @@ def list_tomograms(
     Parameters
     ----------
     folder
-        Of the products.
+        Folder of the products.
     groups
-        Of one set of RELION, or of any number of tilt series: recipe, and what became of its tomograms by name.
+        Recipes, each with what became of its tomograms by name; all of one set of RELION, or of any other tilt series.
     carried
         Tomograms of the list that is there, which stay in it as they are.
 
@@ -115,13 +109,19 @@ def list_tomograms(
 
 
 def write_denoising_lists(recipe: Recipe, outcomes: Sequence[Outcome]) -> list[Path]:
-    """List the half volumes for programs that denoise; of several binnings and weightings the first."""
+    """List the half volumes for programs that denoise; of several binnings and weightings the first counts.
+
+    Raises
+    ------
+    DataError
+        If a list cannot be written.
+    """
     pairs = []
     for outcome in outcomes:
         files: dict[str, Path] = {}
         for product in outcome.made:
             files.setdefault(product.part, product.path)
-        if {"", "Even", "Odd"} <= files.keys():
+        if files.keys() >= PARTS.keys():
             series = read_tilt_series(recipe.source, outcome.name, recipe.extras)
             least = int(np.argmin(np.abs(series.tilt_angles)))
             defocus = (
@@ -135,16 +135,17 @@ def write_denoising_lists(recipe: Recipe, outcomes: Sequence[Outcome]) -> list[P
 def _found(recipe: Recipe, name: str, earlier: Entry | None) -> Outcome | Entry | None:
     """Give the outcome of a tomogram that this run did not touch, if all its products are there.
 
-    One that was made with other options stays in the list as it was, as long as its alignment is the same.
+    A tomogram that was made with other options stays in the list as it was, as long as its alignment is the same: then
+    its entry is given.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they were told of those that this run is about
+            warnings.simplefilter("ignore")  # this run is about other tomograms
             products = products_of(replace(recipe, resume=True, redo=()), name)
     except (FourierReconError, OSError):
         return None
     if not any(product.reason is not None or product.kept for product in products):
-        return Outcome(name, tuple(map(run.made_of, products)))
+        return Outcome(name=name, made=tuple(map(made_of, products)))
     volume = "" if earlier is None else earlier.overview.get(VOLUMES[""], [""])[0]
     return earlier if volume and has_inputs(Path(volume), products[0].key) else None
 

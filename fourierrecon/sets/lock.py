@@ -1,4 +1,8 @@
-"""One process at a time on a folder."""
+"""Locks of a folder of products: one process at a time works there, or several with different parts of a set.
+
+The locks are those of the operating system (``flock``): they go with the process, however it ends, and an exclusive one
+can be turned into a shared one. Packages for locks do one of the two, not both.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +15,29 @@ from pathlib import Path
 from typing import TextIO
 
 from fourierrecon.errors import DataError
-from fourierrecon.io.files import NO_LOCKS
+from fourierrecon.io.files import NO_LOCKS, remove_leftovers
 from fourierrecon.runtime.lock_file import open_lock
-from fourierrecon.sets.run import _clean
 
 LOCK = ".fourierrecon.lock"
 
 
 @contextmanager
 def locked(folder: Path, part: str | None = None) -> Iterator[Callable[[], None]]:
-    """Have a folder of products for this process alone, or, of a shard, for processes with other shards as well.
+    """Keep other processes out of a folder of products, all of them, or those that work on the same part of the set.
 
-    The lock goes with the process, however it ends. What processes that were killed left half written is removed, as
-    soon as nobody else works there.
+    Files that killed processes left half written are removed as soon as nobody else works there.
+
+    Parameters
+    ----------
+    folder
+        Folder of the products; it is made.
+    part
+        ``i/n``, the part of the set that this process works on; None: the whole.
 
     Returns
     -------
-    A context that gives ``check()``, which raises a DataError if the folder has gone, or another one is in its place.
+    context
+        It gives ``check()``, which raises a DataError if the folder has gone, or another one is in its place.
 
     Raises
     ------
@@ -63,11 +73,11 @@ def locked(folder: Path, part: str | None = None) -> Iterator[Callable[[], None]
                 if part is not None and not _lock(file, fcntl.LOCK_SH):
                     raise _busy(file, str(folder))
             if part is None:
-                # of workers that were killed meanwhile
+                # workers may be killed meanwhile
                 stack.callback(_clean, folder)
         except OSError as error:
             if error.errno not in NO_LOCKS:
-                raise DataError(f"{folder}: {error.strerror or error}; choose another folder (--o)") from error
+                raise DataError(f"{folder}: {error.strerror or error}; choose another folder (folder=...)") from error
             warnings.warn(
                 f"{folder} is on a file system without locks: nothing keeps a second run from working there",
                 stacklevel=3,
@@ -77,7 +87,7 @@ def locked(folder: Path, part: str | None = None) -> Iterator[Callable[[], None]
 
 @contextmanager
 def taking_turns(folder: Path) -> Iterator[None]:
-    """Wait until no other process is in such a block for this folder; it should be short."""
+    """Wait until no other process is in such a block for this folder; keep the block short."""
     with open_lock(folder / f"{LOCK}-turn") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -88,7 +98,7 @@ def taking_turns(folder: Path) -> Iterator[None]:
 
 
 def _open(stack: ExitStack, path: Path) -> TextIO:
-    """Open a lock file until the stack closes; it stays, so that nobody locks another one of its name."""
+    """Open a lock file until the stack closes. The file is not removed: two processes could lock two of one name."""
     return stack.enter_context(open_lock(path))
 
 
@@ -102,7 +112,7 @@ def _lock(file: TextIO, kind: int) -> bool:
 
 
 def _sign(file: TextIO) -> None:
-    """Write down who holds the lock."""
+    """Write into a lock file which process holds the lock."""
     if not file.writable():
         return
     file.truncate(0)
@@ -115,5 +125,11 @@ def _busy(file: TextIO, what: str) -> DataError:
     holder = file.read().strip()
     return DataError(
         f"{what}: another process works there{f' ({holder})' if holder else ''}; wait for it, or choose another "
-        f"folder (--o)"
+        f"folder (folder=...)"
     )
+
+
+def _clean(folder: Path) -> None:
+    """Remove files that are half written; only where nobody else is at work."""
+    for place in ("", "tomograms", "projections", "tilt_series"):
+        remove_leftovers(folder / place)

@@ -1,228 +1,78 @@
-"""What became of the tomograms of a set, kept in the folder of the products: errors, times, and what they are made of.
-
-Each run writes one file, whole: ``outcomes.json``, or of a shard ``outcomes-I-of-N.json``, as shards run side by side.
-"""
+"""What became of the tomograms of a set."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from fourierrecon.errors import DataError
-from fourierrecon.geometry.corrections import AlignmentCorrections
-from fourierrecon.io import Supplement
-from fourierrecon.io.files import replacing
-from fourierrecon.io.json_text import brief, fits, read_object
-
-if TYPE_CHECKING:
-    from fourierrecon.sets.recipe import Recipe
-    from fourierrecon.sets.run import Outcome
-
-FORMAT = "fourierrecon outcomes 1"
-#: Of which kind the facts of a tomogram are (see :func:`fourierrecon.io.json_text.fits`).
-FIELDS: dict[str, object] = {
-    **dict.fromkeys(("status", "finished", "error", "source", "halves"), str),
-    **dict.fromkeys(("seconds", "binning"), float),
-    "notes": [str],
-    "volumes": {...: str},
-    "extras": {...: (str, float)},
-    "offsets": {...: (bool, float)},
-    "origin": [(float, None)] * 3,
-    "size": [(float, "auto", None)] * 3,
-    "like": (str, None),
-    "skip_bad_images": bool,
-    "how": {...: str},
-}
 
 
-@dataclass(frozen=True)
-class Record:
-    """What is known of one tomogram.
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """One volume of a tomogram, as the set's list needs it.
+
+    Parameters
+    ----------
+    path
+        File of the volume.
+    picture
+        File of its 2D picture, if there is one.
+    part
+        Part of the tilt series, a key of :data:`fourierrecon.sets.file_names.PARTS`.
+    binning
+        Voxel over pixel.
+    size
+        ``(width, height, depth)`` of the region, bin-1 px.
+    reason
+        Why the volume was made; None if it was there already.
+    origin
+        World coordinates ``(x, y, z)`` of the first voxel, bin-1 px.
+    excluded
+        1-based numbers of the images that were left out.
+    """
+
+    path: Path
+    picture: Path | None
+    part: str
+    binning: float
+    size: tuple[float, float, float]
+    reason: str | None
+    origin: tuple[float, float, float]
+    excluded: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one tomogram.
 
     Parameters
     ----------
     name
-        Its name.
-    status
-        ``failed``, ``there`` or ``done``.
-    finished
-        When, ISO 8601.
+        Name of the tomogram.
+    made
+        Its volumes, if all of them are there now.
+    error
+        What went wrong; empty if nothing did.
+    notes
+        Warnings on the way.
     seconds
-        That its reconstruction took.
-    error, notes
-        What went wrong, and warnings.
-    volumes
-        Files by part, a key of :data:`fourierrecon.sets.products.PARTS`; of several weightings and binnings the first.
-    source, extras, offsets
-        Where its tilt series comes from.
-    binning, origin, size
-        Of its region, as for :meth:`fourierrecon.geometry.region.Region.of`; the binning is 0 where it failed.
-    like
-        Orientation of its volumes.
-    halves
-        What they are halves of, ``tilts`` or ``frames``; empty if there are none.
-    skipped
-        Images that are blank or not finite were left out.
-    how
-        What else to tell people, by label.
+        Time that it took.
+    stale
+        What was left as it is, though it is not what was asked for, and what to do about it; else empty.
+    snr
+        Signal-to-noise ratios that were measured for it, in words; one for each binning.
     """
 
     name: str
-    status: str
-    finished: str
-    seconds: float
-    source: Path
+    made: tuple[Made, ...] = ()
     error: str = ""
     notes: tuple[str, ...] = ()
-    volumes: Mapping[str, Path] = field(default_factory=dict)
-    extras: Supplement = field(default_factory=Supplement)
-    offsets: AlignmentCorrections = field(default_factory=AlignmentCorrections)
-    binning: float = 0.0
-    origin: tuple[float | None, float | None, float | None] = (None, None, None)
-    size: tuple[Any, Any, Any] = (None, None, None)
-    like: str | None = None
-    halves: str = ""
-    skipped: bool = False
-    how: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    stale: str = ""
+    snr: tuple[str, ...] = ()
 
-
-def keep_outcomes(recipe: Recipe, outcomes: Iterable[Outcome], part: str | None = None) -> Path:
-    """Write what became of tomograms; what earlier runs wrote of others stays.
-
-    Parameters
-    ----------
-    recipe
-        What was to be made.
-    outcomes
-        What became of it.
-    part
-        ``i/n`` of a shard.
-
-    Raises
-    ------
-    DataError
-        If it cannot be written.
-    """
-    path = recipe.folder / ("outcomes.json" if part is None else f"outcomes-{part.replace('/', '-of-')}.json")
-    found = _read(path) if path.exists() else {}
-    for outcome in outcomes:
-        if outcome.stale:
-            continue  # what is there became of an earlier run
-        entry = _entry(recipe, outcome)
-        before = found.get(outcome.name, {})
-        if outcome.status == "there" and before.get("volumes") == entry["volumes"]:
-            # nothing was made: how long it took, and what was said while it was made, is known from then
-            entry |= {key: before[key] for key in ("seconds", "finished") if key in before}
-            entry["notes"] = list(dict.fromkeys([*before.get("notes", []), *entry["notes"]]))
-        found[outcome.name] = entry
-    with replacing(path) as file:
-        file.write(json.dumps({"format": FORMAT, "tomograms": found}, indent=1, default=str).encode())
-    return path
-
-
-def read_outcomes(folder: Path) -> dict[str, Record]:
-    """Read what became of the tomograms in a folder; of several runs the last counts.
-
-    Parameters
-    ----------
-    folder
-        That a set was reconstructed into.
-
-    Raises
-    ------
-    DataError
-        If a file there is no such list.
-    """
-    records: dict[str, Record] = {}
-    for path in sorted(folder.glob("outcomes*.json")):
-        for name, entry in _read(path).items():
-            try:
-                record = _record(folder, name, entry)
-            except (KeyError, TypeError, ValueError) as error:
-                raise DataError(
-                    f"{path}, {name}: not whole ({error}); remove the file, or reconstruct again"
-                ) from error
-            if name not in records or records[name].finished < record.finished:
-                records[name] = record
-    return records
-
-
-def _entry(recipe: Recipe, outcome: Outcome) -> dict[str, Any]:
-    first = outcome.made[0] if outcome.made else None
-    volumes: dict[str, str] = {}
-    for product in outcome.made:
-        volumes.setdefault(product.part, str(product.path.relative_to(recipe.folder)))
-    settings = recipe.settings
-    how = {
-        "weighting": ", ".join(strategy.words for strategy in recipe.strategies),
-        "CTF": ", ".join(
-            dict.fromkeys(settings.correction.words(strategy.divides) for strategy in recipe.strategies)
-        ),
-        "threads": str(settings.n_threads or "all cores"),
-        "corrections": str(recipe.offsets),
-        "other volumes": ", ".join(
-            product.path.name for product in outcome.made if str(product.path.relative_to(recipe.folder)) not in
-            volumes.values()
-        ),
-    }  # fmt: skip
-    return {
-        "status": outcome.status,
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(outcome.seconds, 3),
-        "error": outcome.error,
-        "notes": list(outcome.notes),
-        "volumes": volumes,
-        "source": str(recipe.source.absolute()),
-        "extras": {key: value for key, value in asdict(recipe.extras).items() if value is not None},
-        "offsets": asdict(recipe.offsets),
-        "binning": first.binning if first else 0.0,
-        "origin": list(recipe.origin),
-        "size": list(recipe.size),
-        "like": recipe.like,
-        "halves": recipe.halves or "",
-        "skip_bad_images": recipe.skip_bad_images,
-        "how": {label: value for label, value in how.items() if value},
-    }
-
-
-def _record(folder: Path, name: str, entry: Mapping[str, Any]) -> Record:
-    wrong = [field for field, kind in FIELDS.items() if not fits(entry[field], kind)]
-    if wrong:
-        raise TypeError(f"{wrong[0]} is {brief(entry[wrong[0]])}")
-    extras: dict[str, Any] = {
-        key: Path(value) if key in ("stack", "mdoc") else float(value) for key, value in entry["extras"].items()
-    }
-    x, y, z = entry["origin"]
-    width, height, depth = entry["size"]
-    return Record(
-        name,
-        str(entry["status"]),
-        str(entry["finished"]),
-        float(entry["seconds"]),
-        Path(entry["source"]),
-        str(entry["error"]),
-        tuple(map(str, entry["notes"])),
-        {part: folder / path for part, path in entry["volumes"].items()},
-        Supplement(**extras),
-        AlignmentCorrections(**entry["offsets"]),
-        float(entry["binning"]),
-        (x, y, z),
-        (width, height, depth),
-        entry["like"],
-        str(entry["halves"]),
-        bool(entry["skip_bad_images"]),
-        {str(label): str(value) for label, value in entry["how"].items()},
-    )
-
-
-def _read(path: Path) -> dict[str, Any]:
-    found = read_object(path, "not a list of outcomes of fourierrecon; remove it")
-    if found.get("format") != FORMAT:
-        raise DataError(f"{path}: format is {brief(found.get('format'))}; this version reads {FORMAT!r}")
-    if not isinstance(found.get("tomograms"), dict):
-        raise DataError(f"{path}: no tomograms in it; not a list of outcomes of fourierrecon; remove it")
-    return dict(found["tomograms"])
+    @property
+    def status(self) -> str:
+        """``failed``, ``stale`` (something else is there and stays), ``there`` (nothing had to be made) or ``done``."""
+        if self.error or self.stale:
+            return "failed" if self.error else "stale"
+        return "done" if any(product.reason is not None for product in self.made) else "there"

@@ -2,62 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, is_dataclass, replace
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 
-from fourierrecon.engine.several_volumes import VolumeOrder
-from fourierrecon.engine.signal_to_noise import estimate_snr
 from fourierrecon.engine.storage import check_room
-from fourierrecon.errors import DataError, FourierReconError, UsageError
+from fourierrecon.errors import DataError, FourierReconError
 from fourierrecon.geometry.region import Region
 from fourierrecon.io import read_tilt_series
-from fourierrecon.io.relion.read import halves_at_hand
-from fourierrecon.io.volumes.mrc import writing_mrc
 from fourierrecon.quality.bad_images import without_bad_images
-from fourierrecon.runtime.arrays import Real
+from fourierrecon.runtime.threads import available_cores
+from fourierrecon.sets.file_names import PARTS, files_of, picture_path
 from fourierrecon.sets.keys import facts_of, make_key
-from fourierrecon.sets.recipe import Halves, Projection, Recipe
-from fourierrecon.sets.upkeep import Half, companions_of, picture_path, what_to_do
+from fourierrecon.sets.recipe import Halves, Recipe
+from fourierrecon.sets.upkeep import Half, what_to_do
 from fourierrecon.tilt_series import ImageStack, TiltSeries, chosen_images
-from fourierrecon.tomogram.companions import companion_memory, companion_path, write_companion
 from fourierrecon.tomogram.file import TomogramFile
-from fourierrecon.tomogram.halves import half_series
-from fourierrecon.tomogram.provenance import passport_path
-from fourierrecon.volume import SlabWriter
-from fourierrecon.weighting import SnrCurve, Weighting
+from fourierrecon.tomogram.halves import half_series, halves_for_snr
+from fourierrecon.transfer import Correction
+from fourierrecon.weighting import Weighting
 
 HALVES: tuple[Halves, ...] = ("frames", "tilts")
-#: Parts of a tilt series, and how RELION names their files.
-PARTS = {"": "", "Even": "_half1", "Odd": "_half2"}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Product:
-    """One volume to be made.
+    """One volume of a tomogram, and what it is made from.
 
     Parameters
     ----------
     path, picture
-        Its file, and that of its 2D picture.
+        File of the volume, and of its 2D picture if there is to be one.
     part
-        Of the tilt series, a key of :data:`PARTS`.
-    series, region, strategy, tilts
-        As for :class:`~fourierrecon.engine.several_volumes.VolumeOrder`. What a strategy leaves to be measured is
-        not measured yet.
+        Part of the tilt series, a key of :data:`fourierrecon.sets.file_names.PARTS`.
+    series, region, weighting, tilts
+        As for :class:`~fourierrecon.engine.several_volumes.VolumeOrder`. The SNR may still have
+        to be measured.
     whole, frames
-        The whole tilt series, and its images of even and odd frames, if there are any: what the SNR is measured from.
+        The SNR is measured from these: the whole tilt series, and its images of even and odd frames if there are any.
     key
         See :mod:`fourierrecon.sets.keys`.
     reason
-        Why it must be made; None if it is there already.
+        Why the volume must be made; None if it is there already.
     kept
-        Why it must not be made, nor what goes with it: something is there that would be lost.
+        Why neither the volume nor what goes with it may be made: something that is there would be lost.
     """
 
     path: Path
@@ -65,7 +58,7 @@ class Product:
     part: str
     series: TiltSeries
     region: Region
-    strategy: Weighting
+    weighting: Weighting
     tilts: tuple[int, ...] | None
     whole: TiltSeries
     frames: Mapping[str, ImageStack]
@@ -82,68 +75,53 @@ def products_of(recipe: Recipe, name: str | None) -> list[Product]:
     UsageError, DataError
         If the tilt series cannot be used.
     """
-    whole = series = recipe.offsets.apply(read_tilt_series(recipe.source, name, recipe.extras))
+    whole = series = recipe.corrections.apply(read_tilt_series(recipe.source, name, recipe.extras))
     halves = half_series(recipe.source, series) if recipe.halves == "frames" else {}
     kept: list[int] | None = None
     if recipe.skip_bad_images:
         corrected, n_threads = recipe.settings.correction.ctf_mode != "none", recipe.settings.n_threads
         series, kept = without_bad_images(series, halves.values(), ctf=corrected, n_threads=n_threads)
         halves = _of_kept(halves, series, kept)
-    parts = _parts(recipe, series, halves)
-    frames = halves_at_hand(recipe.source, series.name, kept)
-    found = []
+    parts = _parts(recipe.halves, series, halves)
+    measures = any(weighting.measures for weighting in recipe.weightings)
+    frames = halves_for_snr(recipe.source, series.name, kept) if measures else {}
     binnings = [factor if factor > 0 else max(-factor / series.pixel_size, 1.0) for factor in recipe.binnings]
-    pairs = product(recipe.strategies, binnings)
-    for (strategy, binning), files in zip(pairs, files_of(recipe, series.name), strict=True):
+    pairs = product(recipe.weightings, binnings)
+    found = []
+    for (weighting, binning), files in zip(pairs, files_of(recipe, series.name), strict=True):
         region = Region.of(series, binning=binning, origin=recipe.origin, size=recipe.size)
         for part, (own, tilts) in parts.items():
-            path, picture = files[part], picture_path(recipe, files[part]) if recipe.projection else None
-            key = make_key(own, _options(recipe, region, strategy, tilts, series, frames))
-            wanted = Product(path, picture, part, own, region, strategy, tilts, series, frames, key)
-            if recipe.report and part == "":
-                file = TomogramFile(path, series, region, strategy, recipe.settings, dtype=recipe.dtype)
-                check_room("--report", file.memory_of(False, True)["--report"], recipe.settings.memory)
+            wanted = Product(
+                path=files[part],
+                picture=picture_path(recipe, files[part]) if recipe.projection else None,
+                part=part,
+                series=own,
+                region=region,
+                weighting=weighting,
+                tilts=tilts,
+                whole=series,
+                frames=frames,
+                key="",
+            )
+            wanted = replace(wanted, key=_key(recipe, wanted))
+            if part == "":
+                _check_report(recipe, wanted)
             reason, held = what_to_do(recipe, wanted, partial(_halves_of, recipe, wanted, whole, kept))
             found.append(replace(wanted, reason=reason, kept=held))
     return found
 
 
-def files_of(recipe: Recipe, name: str) -> list[dict[str, Path]]:
-    """Give the files of a tomogram's volumes by part, for each weighting and binning.
-
-    Raises
-    ------
-    UsageError
-        If the name of the tomogram cannot be that of a file.
-    """
-    if "/" in name or "\0" in name:
-        raise UsageError(f"tomogram {name!r}: its name cannot be that of a file; rename it in the set")
-    parts = PARTS if recipe.halves else {"": ""}
-    found = []
-    for strategy, binning in product(recipe.strategies, recipe.binnings):
-        tag = _tag(strategy, recipe.strategies) + f"_bin{binning:g}" * (len(recipe.binnings) > 1)
-        stem = recipe.folder / "tomograms" / f"rec_{name}{tag}"
-        found.append({part: stem.with_name(f"{stem.name}{end}{recipe.ending}") for part, end in parts.items()})
-    return found
-
-
-def all_files_of(recipe: Recipe, name: str) -> Iterator[Path]:
-    """Give all files that are made of a tomogram: volumes, pictures, companions and passports.
-
-    Raises
-    ------
-    UsageError
-        As :func:`files_of`.
-    """
-    for files in files_of(recipe, name):
-        for part, path in files.items():
-            yield path
-            if recipe.projection:
-                yield picture_path(recipe, path)
-            if recipe.passport:
-                yield passport_path(path)
-            if part == "":
-                yield from (companion_path(path, companion) for companion in companions_of(recipe))
+def _check_report(recipe: Recipe, product: Product) -> None:
+    """Check that a report will have the memory that it takes, before a long computation."""
+    if recipe.report_memory is None:
+        return
+    threads = recipe.settings.n_threads or available_cores()
+    needed = recipe.report_memory(product.whole, product.region.shape, threads)
+    file = TomogramFile(
+        path=product.path, series=product.whole, region=product.region, weighting=product.weighting,
+        settings=recipe.settings, dtype=recipe.dtype,
+    )  # fmt: skip
+    check_room("the report", file.memory_after(needed), recipe.settings.memory)
 
 
 def _of_kept(halves: Mapping[str, TiltSeries], series: TiltSeries, kept: list[int]) -> dict[str, TiltSeries]:
@@ -152,142 +130,52 @@ def _of_kept(halves: Mapping[str, TiltSeries], series: TiltSeries, kept: list[in
 
 
 def _halves_of(recipe: Recipe, whole: Product, series: TiltSeries, kept: list[int] | None) -> list[Half]:
-    """Give the halves of a volume, with their keys by whatever way they may have been made.
+    """Give the halves of a volume, each with the keys that it may have, whichever way it was made.
 
-    ``series`` is the tilt series with all of its images, those that were ``kept`` and others.
+    ``series`` is the tilt series with all of its images, ``kept`` are the images that the volume is made of.
     """
     found: dict[Path, list[str]] = {}
     for half, end in list(PARTS.items())[1:]:
         keys = found[whole.path.with_name(f"{whole.path.stem}{end}{whole.path.suffix}")] = []
         for kind in HALVES:
-            with suppress(FourierReconError):  # there are none of that kind
+            with suppress(FourierReconError):  # the set has no halves of this kind
                 halves = half_series(recipe.source, series) if kind == "frames" else {}
                 halves = halves if kept is None else _of_kept(halves, whole.series, kept)
-                own, tilts = _parts(replace(recipe, halves=kind), whole.series, halves)[half]
-                options = _options(recipe, whole.region, whole.strategy, tilts, whole.whole, whole.frames)
-                keys.append(make_key(own, options))
+                own, tilts = _parts(kind, whole.series, halves)[half]
+                keys.append(_key(recipe, replace(whole, series=own, tilts=tilts)))
     return list(found.items())
 
 
-def _tag(strategy: Weighting, strategies: tuple[Weighting, ...]) -> str:
-    """Tell weightings apart in the names of files, by their parameters where names do not."""
-    if len(strategies) == 1:
-        return ""
-    if [other.name for other in strategies].count(strategy.name) == 1:
-        return f"_{strategy.name}"
-    parameters: dict[str, object] = asdict(strategy) if is_dataclass(strategy) else {}
-    return f"_{strategy.name}" + "".join(f"_{key}{value}" for key, value in parameters.items())
-
-
 def _parts(
-    recipe: Recipe, series: TiltSeries, halves: Mapping[str, TiltSeries]
+    kind: Halves | None, series: TiltSeries, halves: Mapping[str, TiltSeries]
 ) -> dict[str, tuple[TiltSeries, tuple[int, ...] | None]]:
-    """Give the whole tilt series and its halves."""
+    """Give the whole tilt series and its halves, by part: the series, and the tilts of it that are used."""
     parts: dict[str, tuple[TiltSeries, tuple[int, ...] | None]] = {"": (series, None)}
-    if recipe.halves == "tilts":
+    if kind == "tilts":
         if series.n_tilts < 4:
-            raise DataError(f"{series.name}: {series.n_tilts} tilts are too few for halves; leave --halves out")
+            raise DataError(f"{series.name}: {series.n_tilts} tilts are too few for halves; leave the halves out")
         by_angle = [int(i) for i in np.argsort(series.tilt_angles, kind="stable")]
         parts["Even"] = series, tuple(sorted(by_angle[::2]))
         parts["Odd"] = series, tuple(sorted(by_angle[1::2]))
     return parts | {half: (own, None) for half, own in halves.items()}
 
 
-def _options(
-    recipe: Recipe,
-    region: Region,
-    strategy: Weighting,
-    tilts: tuple[int, ...] | None,
-    whole: TiltSeries,
-    frames: Mapping[str, ImageStack],
-) -> list[object]:
-    """List everything but its own tilt series that a volume depends on; what the SNR is measured from is part of it."""
-    s = recipe.settings
-    # where images are prepared for several binnings, all of them leave their trace in the border
+def _key(recipe: Recipe, product: Product) -> str:
+    """Make the key of a product: of its tilt series, and of everything else that the volume depends on."""
+    s, region, weighting = recipe.settings, product.region, product.weighting
+    # images that are prepared for several binnings depend on all of them near their borders
     how = recipe.binnings, s.correction, s.keep_mean, s.taper_distance, s.taper_falloff, s.precision
-    measured = measured_from(whole, frames) if strategy.measures else []
-    return [region.origin, region.shape, region.binning, strategy, tilts, *how, recipe.dtype, recipe.like, *measured]
+    measured = measured_from(product.whole, product.frames, s.correction) if weighting.measures else []
+    options = [
+        region.origin, region.shape, region.binning, weighting, product.tilts, *how, recipe.dtype, recipe.like,
+        *measured,
+    ]  # fmt: skip
+    return make_key(product.series, options, s.correction)
 
 
-def measured_from(whole: TiltSeries, frames: Mapping[str, ImageStack]) -> list[object]:
-    """List all that a signal-to-noise ratio is measured from: it is known by that before it is measured."""
-    found: list[object] = [fact for stack in frames.values() for fact in facts_of(replace(whole, images=stack))]
-    return facts_of(whole) + found
-
-
-def orders_of(recipe: Recipe, products: Sequence[Product]) -> list[VolumeOrder]:
-    """Give the orders for products of one tomogram; what strategies leave open is measured once for all its parts."""
-    settings, known = recipe.settings, dict[float, SnrCurve]()
-
-    def measure(product: Product) -> SnrCurve:
-        binning = product.region.binning
-        if binning not in known:
-            known[binning] = estimate_snr(
-                product.whole,
-                binning,
-                correction=settings.correction,
-                halves=product.frames,
-                n_threads=settings.n_threads,
-            )
-        return known[binning]
-
-    ready = (replace(each, strategy=each.strategy.resolved(partial(measure, each))) for each in products)
-    return [order_of(recipe, product) for product in ready]
-
-
-def order_of(recipe: Recipe, made: Product) -> VolumeOrder:
-    """Give the order for a product, which writes it and what goes with it."""
-    series, region, settings = made.series, made.region, recipe.settings
-    file = TomogramFile(
-        made.path, series, region, made.strategy, settings, recipe.like, recipe.dtype, made.tilts,
-        {"": "", "Even": "even half", "Odd": "odd half"}[made.part], made.key,
-    )  # fmt: skip
-
-    @contextmanager
-    def open_volume() -> Iterator[SlabWriter]:
-        file.check()
-        picture = _Picture(recipe.projection, region) if recipe.projection else None
-        with file.writing() as write:
-            yield write if picture is None else picture.watching(write)
-        voxel_size, origin, label = file.header
-        if picture is not None and made.picture is not None and recipe.projection is not None:
-            label_2d = f"{label}\n{recipe.projection.line(region)}"
-            with writing_mrc(made.picture, (1, *region.shape[1:]), voxel_size, origin, label_2d) as write_picture:
-                write_picture(0, picture.total)
-        if made.part == "":
-            for name in companions_of(recipe):
-                write_companion(name, made.path, series, region, settings, label)
-        file.finish_passport(recipe.passport, recipe.source)
-
-    # slabs that are kept for the picture; companions come when the volume is there
-    picture = 4 * region.shape[1] * region.shape[2] * (recipe.projection.thickness + 1 if recipe.projection else 0)
-    companions = [companion_memory(region, name) for name in (companions_of(recipe) if made.part == "" else ())]
-    end = picture + max(file.beside.end, *companions, 0)
-    return VolumeOrder(
-        series, open_volume, region, made.strategy, made.tilts, replace(file.beside, slabs=picture, end=end)
-    )
-
-
-class _Picture:
-    """Adds slices up as they come by."""
-
-    def __init__(self, projection: Projection, region: Region) -> None:
-        self._slices = projection.slices(region.shape[0])
-        if len(self._slices) == 0:
-            raise UsageError(f"--centre_proj {projection.centre} lies outside of {region.shape[0]} slices")
-        self._kept: dict[int, Real] = {}
-
-    @property
-    def total(self) -> Real:
-        """Their sum, in their order: the same whichever thread was first."""
-        return np.asarray(np.sum([self._kept[z] for z in self._slices], axis=0), np.float32)
-
-    def watching(self, write: SlabWriter) -> SlabWriter:
-        """Give a writer that passes slabs on."""
-
-        def watch(z: int, slab: Real) -> None:
-            if z in self._slices:
-                self._kept[z] = slab.copy()
-            write(z, slab)
-
-        return watch
+def measured_from(whole: TiltSeries, frames: Mapping[str, ImageStack], correction: Correction) -> list[object]:
+    """List all that a signal-to-noise ratio depends on, so that its key is there before it is measured."""
+    found: list[object] = [
+        fact for stack in frames.values() for fact in facts_of(replace(whole, images=stack), correction)
+    ]
+    return facts_of(whole, correction) + found

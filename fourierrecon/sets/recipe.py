@@ -1,8 +1,9 @@
-"""What is to be made of every tomogram of a set."""
+"""What is to be made of every tomogram of a set, and how."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +12,8 @@ from fourierrecon.geometry.corrections import AlignmentCorrections
 from fourierrecon.geometry.region import Length, Region
 from fourierrecon.io import Supplement
 from fourierrecon.sets.keys import Kind
-from fourierrecon.weighting import Weighting
+from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.weighting import Weighting, Wiener
 
 Halves = Literal["frames", "tilts"]
 
@@ -37,53 +39,59 @@ class Projection:
         return range(max(middle - half, 0), min(middle + half + 1, depth))
 
     def line(self, region: Region) -> str:
-        """Give the line for the label of the picture, by which it is known again."""
+        """Give the line for the picture's label, by which a later run recognises the picture."""
         slices = self.slices(region.shape[0])
         return f"sum of slices {slices.start} to {slices.stop - 1}, from 0"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What is to be made of every tomogram of a set, and how. It can be sent to other processes.
+    """What is to be made of every tomogram of a set, and how. Other processes can be sent a recipe.
 
     Parameters
     ----------
-    source, extras, offsets
-        Where tilt series come from, and corrections to their alignments.
+    source
+        Tomogram set, or alignment of one tilt series, by any program; a folder for :func:`fourierrecon.sets.watch`.
     folder
-        For the products.
-    strategies, binnings
-        Weightings and voxel sizes; all pairs are made. A binning is given as factor, or as voxel size in Å below 0.
+        Folder for the products.
+    extras, corrections
+        What the source lacks, and corrections to the alignments.
+    weightings, binnings
+        Weightings and voxel sizes; all pairs are made. A binning above 0 is voxel over pixel, one below 0 is a voxel
+        size in Å.
     origin, size
-        Of the region, as for :meth:`~fourierrecon.geometry.region.Region.of`.
+        Place and size of the region, as for :meth:`~fourierrecon.geometry.region.Region.of`.
     settings
-        How to reconstruct.
+        Settings of the reconstruction.
     halves
-        Half volumes too: of even and odd frames, or of even and odd tilts (by angle, so that both see all angles).
+        Make half volumes too: of even and odd frames, or of even and odd tilts (by angle, so that both see all angles).
     projection
-        A 2D picture of each volume too.
+        Make a 2D picture of each volume too.
     dtype, ending, like, passport
-        Type of voxels, ``.mrc`` or ``.zarr``, orientation, and whether a passport is written.
-    resume, redo
-        Leave what is there and fits its key, or make all; of what is there and does not fit, what to make anew; the
-        rest stays as it is.
+        Type of voxels, ``.mrc`` or ``.zarr``, orientation, and whether each volume gets a passport.
+    resume
+        Leave a volume that is there and fits its key; else make all anew.
+    redo
+        Which volumes that are there and do not fit their keys are made anew; all others stay as they are.
     skip_bad_images
         Leave images out that are blank or not finite, with a warning; else they are an error.
     companions
-        What goes with each whole volume: :data:`fourierrecon.tomogram.companions.VOLUMES`; and ``denoising``.
-    report
-        There will be a report, which takes memory too.
+        What goes with each whole volume: :data:`fourierrecon.tomogram.companions.VOLUMES`; and ``denoising``, lists of
+        the half volumes.
+    report_memory
+        Gives the bytes of memory that a report will take, from tilt series, shape and number of threads, where a report
+        is to follow: that it can be made is checked first. Other processes must be able to import the function.
     """
 
     source: Path
-    extras: Supplement
-    offsets: AlignmentCorrections
     folder: Path
-    strategies: tuple[Weighting, ...]
-    binnings: tuple[float, ...]
-    origin: tuple[float | None, float | None, float | None]
-    size: tuple[Length, Length, Length]
-    settings: Settings
+    extras: Supplement = field(default_factory=Supplement)
+    corrections: AlignmentCorrections = field(default_factory=AlignmentCorrections)
+    weightings: tuple[Weighting, ...] = (Wiener(),)
+    binnings: tuple[float, ...] = (8.0,)
+    origin: tuple[float | None, float | None, float | None] = (None, None, None)
+    size: tuple[Length, Length, Length] = (None, None, None)
+    settings: Settings = field(default_factory=Settings)
     halves: Halves | None = None
     projection: Projection | None = None
     dtype: str = "float32"
@@ -94,4 +102,4 @@ class Recipe:
     redo: tuple[Kind, ...] = ()
     skip_bad_images: bool = False
     companions: tuple[str, ...] = ()
-    report: bool = False
+    report_memory: Callable[[TiltSeries, tuple[int, int, int], int], int] | None = None

@@ -1,95 +1,74 @@
-"""A whole set: every tomogram made once, whatever breaks on the way."""
+"""A whole set: every tomogram made once, then the lists that go with them."""
 
 from __future__ import annotations
 
-import errno
 import fnmatch
-import time
-import unicodedata
-import warnings
-from collections.abc import Callable, Iterable, Sequence
-from contextvars import copy_context
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fourierrecon.errors import OUT_OF_MEMORY, FourierReconError, UsageError
+from fourierrecon.errors import UsageError
 from fourierrecon.io import Supplement
-from fourierrecon.io.files import remove_leftovers
-from fourierrecon.io.tilt_series import list_tomograms
-from fourierrecon.reconstruction import reconstruct_many
-from fourierrecon.runtime.threads import Progress
-from fourierrecon.sets.products import Product, all_files_of, orders_of, products_of
+from fourierrecon.io.relion.own_list import LIST, read_own_list, remove_own_list
+from fourierrecon.io.relion.tomogram_list import VOLUMES
+from fourierrecon.io.shared_images import shared_images
+from fourierrecon.io.tilt_series import check_single, list_tomograms
+from fourierrecon.sets.file_names import check_names
+from fourierrecon.sets.follower import Follower
+from fourierrecon.sets.lists import protect_set, write_denoising_lists, write_list
+from fourierrecon.sets.lock import locked, taking_turns
+from fourierrecon.sets.one import process
+from fourierrecon.sets.outcomes import Outcome
 from fourierrecon.sets.recipe import Recipe
-from fourierrecon.text import in_one_line
-from fourierrecon.tomogram import checks
-from fourierrecon.tomogram.inputs import input_files, protect
+from fourierrecon.sets.records import keep_outcomes
+
+if TYPE_CHECKING:
+    from fourierrecon.sets.cluster import Cluster
 
 
-@dataclass(frozen=True)
-class Made:
-    """One product of a tomogram, as the set's list needs it.
+def reconstruct_set(
+    recipe: Recipe,
+    names: Sequence[str] = (),
+    *,
+    part: str | None = None,
+    cluster: Cluster | None = None,
+    follower: Follower | None = None,
+) -> Iterator[Outcome]:
+    """Reconstruct the tomograms of a set one after the other, and give what became of each as soon as it is done.
+
+    What goes wrong with a tomogram is in its outcome, and the others are made all the same. After the last one the list
+    of tomograms is written; where a loop over the outcomes is left early, the next run writes it.
 
     Parameters
     ----------
-    path, picture
-        Files.
+    recipe
+        What is to be made.
+    names
+        Names of tomograms, or patterns as ``TS_*``; all if there are none.
     part
-        A key of :data:`fourierrecon.sets.products.PARTS`.
-    binning
-        Voxel over pixel.
-    size
-        ``(width, height, depth)`` of the region, bin-1 px.
-    reason
-        Why it was made; None if it was there.
-    origin
-        World coordinates ``(x, y, z)`` of its first voxel, bin-1 px.
-    excluded
-        1-based numbers of the images that it is made without.
+        ``i/n``: only every n-th tomogram, from the i-th on, as other processes make the rest.
+    cluster
+        Machines to make them on; default: this one. There, outcomes come in the order in which they are done.
+    follower
+        Hears of all that happens besides.
+
+    Returns
+    -------
+    outcomes
+        Iterator over one outcome for each tomogram.
+
+    Raises
+    ------
+    UsageError, DataError
+        If nothing can be done at all. What is wrong with the recipe is raised at once, before the first outcome.
     """
-
-    path: Path
-    picture: Path | None
-    part: str
-    binning: float
-    size: tuple[float, float, float]
-    reason: str | None
-    origin: tuple[float, float, float]
-    excluded: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one tomogram.
-
-    Parameters
-    ----------
-    name
-        Its name.
-    made
-        Its products, if all of them are there now.
-    error
-        What went wrong, if something did.
-    notes
-        Warnings on the way.
-    seconds
-        How long it took.
-    stale
-        What is there and was left as it is, though it is not what was asked for, and what to do about it.
-    """
-
-    name: str
-    made: tuple[Made, ...] = ()
-    error: str = ""
-    notes: tuple[str, ...] = ()
-    seconds: float = 0.0
-    stale: str = ""
-
-    @property
-    def status(self) -> str:
-        """``failed``, ``stale`` (something else is there and stays), ``there`` (nothing had to be made) or ``done``."""
-        if self.error or self.stale:
-            return "failed" if self.error else "stale"
-        return "done" if any(product.reason is not None for product in self.made) else "there"
+    chosen = choose_names(recipe.source, names, recipe.extras)
+    check_single(recipe.extras, chosen)
+    check_names(recipe, chosen)
+    mine = choose_part(chosen, part)
+    protect_set(recipe)
+    return _outcomes(recipe, mine, part, cluster, follower or Follower())
 
 
 def choose_names(source: Path, patterns: Sequence[str], extras: Supplement) -> list[str]:
@@ -105,7 +84,7 @@ def choose_names(source: Path, patterns: Sequence[str], extras: Supplement) -> l
     names = list_tomograms(source, extras)
     chosen: set[str] = set()
     for pattern in patterns:
-        # a name may have brackets, too
+        # a name may contain the brackets of a pattern
         found = [pattern] if pattern in names else fnmatch.filter(names, pattern)
         if not found:
             raise UsageError(f"no tomogram {pattern!r} in {source}; available: {', '.join(names)}")
@@ -113,127 +92,76 @@ def choose_names(source: Path, patterns: Sequence[str], extras: Supplement) -> l
     return [name for name in names if not patterns or name in chosen]
 
 
-def check_names(recipe: Recipe, names: Iterable[str]) -> None:
-    """Refuse tomograms of which files would have one name, also where capital letters count as small ones.
+def choose_part(names: Sequence[str], part: str | None) -> list[str]:
+    """Give the names of a part ``i/n`` of a set: every n-th, from the i-th on; None: all.
 
     Raises
     ------
     UsageError
-        If there are such, or a name cannot be that of a file.
+        If the part is no such pair of numbers.
     """
-    owners: dict[str, str] = {}
-    for name in names:
-        for path in all_files_of(recipe, name):
-            same = unicodedata.normalize("NFC", str(path)).casefold()
-            other = owners.setdefault(same, name)
-            if other != name:
-                raise UsageError(
-                    f"{other} and {name} would both be written to {path}; rename one, or give each a folder of its own "
-                    f"(--tn, --o)"
-                )
-
-
-def shard(names: Sequence[str], text: str | None) -> list[str]:
-    """Give the part of the names that ``--shard i/n`` asks for: every n-th, from the i-th on.
-
-    Raises
-    ------
-    UsageError
-        If it is no such pair of numbers.
-    """
-    if text is None:
+    if part is None:
         return list(names)
-    first, _, count = text.partition("/")
+    first, _, count = part.partition("/")
     if not (first.isdecimal() and count.isdecimal() and 1 <= int(first) <= int(count)):
-        raise UsageError(f"--shard {text!r} must be I/N with I from 1 to N, as 3/10")
+        raise UsageError(f"part={part!r} must be I/N with I from 1 to N, as 3/10")
     return list(names[int(first) - 1 :: int(count)])
 
 
-def process(recipe: Recipe, name: str, progress: Progress | None = None) -> Outcome:
-    """Make what is missing of one tomogram; what goes wrong is told, not raised.
-
-    Parameters
-    ----------
-    recipe
-        What is to be made.
-    name
-        Of the tomogram.
-    progress
-        Called as ``progress(stage, done, total)``.
-    """
-    # what is read for one tomogram is known for this one alone
-    return copy_context().run(_process, replace(recipe, settings=replace(recipe.settings, progress=progress)), name)
-
-
-def _process(recipe: Recipe, name: str) -> Outcome:
-    started = time.perf_counter()
-    error, stale, products = "", "", []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            products = products_of(recipe, name)
-            for line in checks.warnings_of(products[0].series, products[0].region, ctf=recipe.settings.ctf):
-                warnings.warn(line, stacklevel=1)
-            stale = next((f"{product.path.name}: {product.kept}" for product in products if product.kept), "")
-            missing = [] if stale else [product for product in products if product.reason is not None]
-            if missing:
-                protect([product.path for product in missing], input_files(recipe.source, recipe.extras, name))
-                binnings = tuple(dict.fromkeys(product.region.binning for product in products))
-                settings = replace(recipe.settings, binnings=binnings)
-                reconstruct_many(orders_of(recipe, missing), settings)
-        except FourierReconError as problem:
-            error = str(problem)
-        except MemoryError:
-            error = OUT_OF_MEMORY
-        except OSError as problem:
-            where = f"{problem.filename}: " if problem.filename is not None else ""
-            error = OUT_OF_MEMORY if problem.errno == errno.ENOMEM else f"{where}{problem.strerror or problem}"
-        except Exception as problem:  # a mistake in this program must not keep the others from being made
-            error = f"{type(problem).__name__}: {problem}; this should not happen, please report it"
-    notes = tuple(dict.fromkeys(in_one_line(str(warning.message)) for warning in caught))
-    made = () if error or stale else tuple(map(made_of, products))
-    return Outcome(name, made, error, notes, time.perf_counter() - started, "" if error else stale)
+def _outcomes(
+    recipe: Recipe, names: Sequence[str], part: str | None, cluster: Cluster | None, follower: Follower
+) -> Iterator[Outcome]:
+    """Make the tomograms, write the lists, and give the outcomes in between."""
+    with locked(recipe.folder, part) as check:
+        follower.starts(names)
+        shared = shared_images(recipe.source)
+        outcomes: dict[str, Outcome] = {}
+        making = (
+            _one_by_one(recipe, names, follower, check)
+            if cluster is None
+            else cluster.run(recipe, names, follower, check)
+        )
+        for outcome in making:
+            if outcome.name in shared:
+                outcome = replace(outcome, notes=(*outcome.notes, shared[outcome.name]))
+            outcomes[outcome.name] = outcome
+            yield outcome
+        in_order = [outcomes[name] for name in names]
+        _write_lists(recipe, in_order, follower)
+        keep_outcomes(recipe, in_order, part)
 
 
-def made_of(product: Product) -> Made:
-    """Give what the set's list needs of a product."""
-    region = product.region
-    width, height, depth = region.size or (n * region.binning for n in region.shape[::-1])
-    size = float(width), float(height), float(depth)
-    return Made(
-        product.path, product.picture, product.part, region.binning, size, product.reason, region.origin,
-        product.series.excluded,
-    )  # fmt: skip
-
-
-def run(
-    recipe: Recipe,
-    names: Sequence[str],
-    follow: Callable[[Outcome], Progress | None],
-    check: Callable[[], None] = lambda: None,
-) -> list[Outcome]:
-    """Process tomograms one after the other.
-
-    Parameters
-    ----------
-    recipe, names
-        As for :func:`process`.
-    follow
-        Called with an empty outcome before each tomogram, which gives its progress, and with its outcome after it.
-    check
-        Called before each, and at the end; what it raises ends the run.
-    """
-    outcomes = []
+def _one_by_one(
+    recipe: Recipe, names: Sequence[str], follower: Follower, check: Callable[[], None]
+) -> Iterator[Outcome]:
+    """Make tomograms on this machine; the folder is checked before each, and at the end."""
     for name in names:
         check()
-        outcome = process(recipe, name, follow(Outcome(name)))
-        follow(outcome)
-        outcomes.append(outcome)
+        yield process(recipe, name, follower.begins(name))
     check()
-    return outcomes
 
 
-def _clean(folder: Path) -> None:
-    """Remove what is half written; only where nobody else is at work."""
-    for place in ("", "tomograms", "projections", "tilt_series"):
-        remove_leftovers(folder / place)
+def _write_lists(recipe: Recipe, outcomes: Sequence[Outcome], follower: Follower) -> None:
+    """Write the list of tomograms and those for denoising; remove a list of before that is no longer right."""
+    path, problem = None, ""
+    with taking_turns(recipe.folder):
+        try:
+            path = write_list(recipe, outcomes)
+        except UsageError as error:
+            problem = str(error)
+        # a list of before is right as long as none of its volumes was made anew
+        if path is None and not (problem and _is_right(recipe.folder, outcomes)) and remove_own_list(recipe.folder):
+            problem = problem or "nothing that it listed is as it was"
+        if "denoising" in recipe.companions:
+            write_denoising_lists(recipe, outcomes)
+    if problem:
+        follower.notes("note", f"no {recipe.folder / LIST}: {problem}")
+    follower.lists(path)
+
+
+def _is_right(folder: Path, outcomes: Sequence[Outcome]) -> bool:
+    """Tell whether the list that is there names none of the volumes that were made anew."""
+    listed = {word for entry in read_own_list(folder).values() for word in entry.overview.get(VOLUMES[""], [])}
+    return not any(
+        product.reason is not None and str(product.path) in listed for outcome in outcomes for product in outcome.made
+    )

@@ -1,4 +1,4 @@
-"""What to do about a product of a set: make it, leave it, or keep it from being made as something would be lost."""
+"""What to do about a product of a set: make it, leave it, or refuse to make it because a file would be lost."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fourierrecon.errors import DataError
 from fourierrecon.geometry.axis_order import Orientation
+from fourierrecon.sets.file_names import companions_of, picture_path
 from fourierrecon.sets.keys import Fault, fault_of
 from fourierrecon.tomogram.companions import VOLUMES, companion_path, companion_shape
 from fourierrecon.tomogram.provenance import read_passport
@@ -22,10 +23,10 @@ Half = tuple[Path, list[str]]
 
 
 def what_to_do(recipe: Recipe, product: Product, halves: Callable[[], list[Half]]) -> tuple[str | None, str]:
-    """Say why a product must be made, None if it is there; and why nothing must be made, if something would be lost.
+    """Say why a product must be made, and why it must not be.
 
-    What no run on a set made is never replaced; what is of other inputs or options only as ``redo`` says, and then
-    all that goes with it: a volume never lies beside halves, pictures or companions of another one.
+    A file that no run on a set made is never replaced. A file of other inputs or options is replaced only as ``redo``
+    says, and then with all that goes with it: a volume never lies beside halves, pictures or companions of another one.
 
     Parameters
     ----------
@@ -35,35 +36,30 @@ def what_to_do(recipe: Recipe, product: Product, halves: Callable[[], list[Half]
         One volume of it, with what goes with it.
     halves
         Gives the half volumes of a whole one, which may be there without being asked for.
+
+    Returns
+    -------
+    reason, kept
+        Why the product must be made, None if it is there; why nothing may be made, empty if nothing would be lost.
     """
     faults = list(_faults(recipe, product))
     for fault in faults:
         if fault.kind == "foreign":
-            return None, f"{fault.reason}; move it away, or choose another folder (--o)"
+            return None, f"{fault.reason}; move it away, or choose another folder (folder=...)"
     left = [fault for fault in faults if fault.kind not in ("missing", *recipe.redo)] if recipe.resume else []
     for fault in left:
         if fault.kind != "version":
-            return None, f"{fault.reason}; --redo makes it anew, or choose another folder (--o)"
-        warnings.warn(f"{fault.reason}; it is left as it is, --redo makes it anew", stacklevel=2)
+            return None, f"{fault.reason}; redo=... makes it anew, or choose another folder (folder=...)"
+        warnings.warn(f"{fault.reason}; it is left as it is, redo=... makes it anew", stacklevel=2)
     faults = [fault for fault in faults if fault not in left]
     if recipe.resume and not faults:
         return None, ""
     if older := _older(recipe, product, halves):
         return None, (
-            f"{older}, which is not asked for, is of other inputs or options; ask for it as well (--halves, --do_proj, "
-            f"--companions; --redo), move it away, or choose another folder (--o)"
+            f"{older}, which is not asked for, is of other inputs or options; ask for it as well (halves=..., "
+            f"projection=..., companions=...; redo=...), move it away, or choose another folder (folder=...)"
         )
     return faults[0].reason if recipe.resume else "asked for", ""
-
-
-def picture_path(recipe: Recipe, volume: Path) -> Path:
-    """Give the 2D picture of a volume."""
-    return recipe.folder / "projections" / f"{volume.stem}.mrc"
-
-
-def companions_of(recipe: Recipe) -> list[str]:
-    """Give those companions that are volumes."""
-    return [name for name in recipe.companions if name in VOLUMES]
 
 
 def _faults(recipe: Recipe, product: Product) -> Iterator[Fault]:

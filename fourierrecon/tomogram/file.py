@@ -24,7 +24,7 @@ from fourierrecon.volume import SlabWriter
 from fourierrecon.weighting import Weighting
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class TomogramFile:
     """A tomogram that is to be written.
 
@@ -32,26 +32,26 @@ class TomogramFile:
     ----------
     path
         MRC file or OME-Zarr folder.
-    series, region, strategy
-        What it is reconstructed from.
+    series, region, weighting
+        As for :func:`fourierrecon.reconstruction.reconstruct`.
     settings
-        And how.
+        How to reconstruct.
     like
         Orientation of the file, a name of :data:`fourierrecon.geometry.axis_order.LIKE`.
     dtype
-        Type of its voxels.
+        Type of the voxels.
     tilts
-        0-based numbers of the images that it is made of; None: all.
+        0-based numbers of the images that are used; None: all.
     part
-        What part of the whole it is, for its label.
+        Name of the half, for the label; empty for the whole.
     key
-        Its key, see :mod:`fourierrecon.sets.keys`.
+        A line for the label that says what the file was made from, see :mod:`fourierrecon.sets.keys`.
     """
 
     path: Path
     series: TiltSeries
     region: Region
-    strategy: Weighting
+    weighting: Weighting
     settings: Settings
     like: str | None = None
     dtype: str = "float32"
@@ -68,7 +68,7 @@ class TomogramFile:
     def header(self) -> tuple[float, tuple[float, float, float], str]:
         """Voxel size and place of the first voxel, Å, and the lines of its label."""
         taken = self.series if self.tilts is None else self.series.select(self.tilts)
-        voxel_size, _, making = describe(taken, self.region, self.strategy, self.settings.correction)
+        voxel_size, _, making = describe(taken, self.region, self.weighting, self.settings.correction)
         label = label_of(f"{making}, {self.part}" if self.part else making, self.series, self.region, self.like)
         origin = self.orientation.origin(self.region, Box.of(self.series, self.region))
         return voxel_size, origin, f"{label}\n{self.key}" if self.key else label
@@ -91,18 +91,19 @@ class TomogramFile:
             end=end + reorder_bytes(self.orientation, self.region.shape),
         )
 
-    def memory_of(self, preview: bool, report: bool) -> dict[str, int]:
-        """Give the bytes of memory that pictures of it will take, by the option that asks for them."""
-        from fourierrecon.display.preview import preview_memory
-        from fourierrecon.report.assessment import report_memory
+    def memory_after(self, needed: int) -> int:
+        """Give the bytes of memory that something takes after this file is written, as a picture of it.
 
-        threads, shape = self.settings.n_threads or available_cores(), self.region.shape
+        Parameters
+        ----------
+        needed
+            Bytes that it takes by itself.
+        """
+        if not is_zarr(self.path):
+            return needed
         # threads of zarr keep some of what they used
-        kept = threads * end_bytes(self.path, shape, self.dtype, 1) if is_zarr(self.path) else 0
-        needed = {"--preview": kept + preview_memory(shape)} if preview else {}
-        if report:
-            needed["--report"] = kept + report_memory(self.series, shape, threads)
-        return needed
+        threads = self.settings.n_threads or available_cores()
+        return needed + threads * end_bytes(self.path, self.region.shape, self.dtype, 1)
 
     def check(self) -> None:
         """Check before a long computation that it can be written; makes its folders.
@@ -149,7 +150,7 @@ class TomogramFile:
             remove_passport(self.path)
             return None
         made = make_passport(
-            self.path, self.series, self.region, self.strategy, correction=self.settings.correction, like=self.like,
+            self.path, self.series, self.region, self.weighting, correction=self.settings.correction, like=self.like,
             source=source, options=options,
         )  # fmt: skip
         return write_passport(self.path, made | ({"key": self.key} if self.key else {}))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 from fourierrecon.errors import DataError
 from fourierrecon.geometry.sound_images import where_from
 from fourierrecon.io.relion.read import read_halves
-from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.tilt_series import ImageStack, TiltSeries, chosen_images
 
 COLUMNS = {"Even": "rlnMicrographNameEven", "Odd": "rlnMicrographNameOdd"}
 
@@ -52,6 +54,34 @@ def half_series(source: Path, series: TiltSeries) -> dict[str, TiltSeries]:
     halves = {half: replace(series, images=stack) for half, stack in images.items()}
     _check_different(source, halves["Even"], halves["Odd"])
     return halves
+
+
+def halves_for_snr(source: Path, name: str, kept: Sequence[int] | None = None) -> dict[str, ImageStack]:
+    """Open the half images of a tilt series, as the better source of its signal-to-noise ratio, if it has them.
+
+    Half images are welcome here, not needed: a set may name them long after their files are gone. Then there is a
+    warning, and the ratio is measured from neighbouring tilts.
+
+    Parameters
+    ----------
+    source
+        File that the series was read from, of any program.
+    name
+        Name of the series.
+    kept
+        0-based numbers of the images to take; None: all.
+    """
+    if source.suffix.lower() != ".star":
+        return {}
+    try:
+        halves = read_halves(source, name)
+    except DataError as error:
+        warnings.warn(
+            f"the images of even and odd frames cannot be used ({error}); the SNR is measured from neighbouring tilts",
+            stacklevel=2,
+        )
+        return {}
+    return halves if kept is None else {half: chosen_images(images, kept) for half, images in halves.items()}
 
 
 def _check_different(source: Path, even: TiltSeries, odd: TiltSeries) -> None:

@@ -27,7 +27,7 @@ class Request:
         Set that was given but not read, because the other wins.
     extras
         What was given beside it.
-    series, region, strategy
+    series, region, weighting
         As for :func:`fourierrecon.reconstruction.reconstruct`.
     """
 
@@ -36,4 +36,4 @@ class Request:
     extras: Supplement
     series: TiltSeries
     region: Region
-    strategy: Weighting
+    weighting: Weighting

@@ -15,7 +15,7 @@ from fourierrecon.errors import DataError
 from fourierrecon.io import write_stack
 from fourierrecon.io.stacks.mrc import read_header
 from fourierrecon.io.volumes.formats import open_volume, writing_volume
-from fourierrecon.sets.watch import sources_in
+from fourierrecon.sets.arrivals import sources_in
 
 Run = Callable[..., tuple[int, str, str]]
 OPTIONS = "--bin 2 --d 8 --noctf --j 1"

@@ -15,6 +15,7 @@ from fourierrecon.display import planes
 from fourierrecon.display.planes import AXES, Axis, BlockPlanes, VolumePlanes, open_volume, percentiles_of
 from fourierrecon.errors import DataError
 from fourierrecon.io import write_mrc
+from fourierrecon.io.volumes.formats import writing_volume
 
 SHAPE = (7, 12, 9)
 VALUES = np.random.default_rng(4).normal(3, 2, SHAPE).astype(np.float32)
@@ -90,10 +91,8 @@ def test_planes_of_chunks() -> None:
 
 
 def test_zarr(tmp_path: Path) -> None:
-    reason = "there is no reader of OME-Zarr"
-    pytest.importorskip("zarr", reason=reason)
-    writer = pytest.importorskip("fourierrecon.io.volumes.zarr", reason=reason)
-    with writer.writing_zarr(tmp_path / "a.zarr", SHAPE, 10.0, (1.0, 2.0, 3.0), "") as write:
+    pytest.importorskip("zarr", reason="zarr is not installed: pip install 'fourierrecon[zarr]'")
+    with writing_volume(tmp_path / "a.zarr", SHAPE, 10.0, (1.0, 2.0, 3.0), "") as write:
         for z, slab in enumerate(VALUES):
             write(z, slab)
     volume = open_volume(tmp_path / "a.zarr")
@@ -147,6 +146,6 @@ def test_what_cannot_be_opened(tmp_path: Path) -> None:
         file.header.mapc, file.header.maps = 3, 1
     with pytest.raises(DataError, match=r"axes stored in the order \(3, 2, 1\)"):
         open_volume(path)
-    pytest.importorskip("zarr")
+    pytest.importorskip("zarr", reason="zarr is not installed: pip install 'fourierrecon[zarr]'")
     with pytest.raises(DataError, match="is no OME-Zarr image"):
         open_volume(tmp_path)

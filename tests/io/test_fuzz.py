@@ -22,7 +22,7 @@ from fourierrecon.io import FileImages, open_stack, read_all_tilt_series, write_
 from fourierrecon.io.points import Points, read_points, write_points
 from fourierrecon.io.volumes.formats import open_volume, writing_volume
 from fourierrecon.report.subjects import volume_facts
-from fourierrecon.sets.outcomes import FORMAT, read_outcomes
+from fourierrecon.sets.records import FORMAT, read_outcomes
 from fourierrecon.tomogram.provenance import box_of_volume, make_passport, write_passport
 from fourierrecon.volume import Volume
 from fourierrecon.weighting import from_text

@@ -33,7 +33,7 @@ from fourierrecon.report.findings import Findings
 from fourierrecon.report.page import write_report
 from fourierrecon.report.subjects import Subject, snr_of, subjects_in
 from fourierrecon.report.svg import Axis, Guide, Trace, chart, round_ticks
-from fourierrecon.sets.outcomes import read_outcomes
+from fourierrecon.sets.records import read_outcomes
 from fourierrecon.simulation.gaussians import Gaussians
 from fourierrecon.simulation.microscope import TILT_ANGLES, realistic_ctf
 from fourierrecon.simulation.phantom import cell_like_specimen

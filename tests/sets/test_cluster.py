@@ -95,7 +95,7 @@ def before_process(folder: Path, what: str) -> Path:
     """Write a file that Dask's workers run first: what happens before they process TS_03."""
     path = folder / "preload.py"
     path.write_text(
-        "import glob, os, signal, time\nfrom fourierrecon.sets import cluster\n"
+        "import glob, os, signal, time\nfrom fourierrecon.sets import cluster_work as cluster\n"
         f"def first(recipe, name, progress=None):\n    if name == 'TS_03':\n        {what}\n"
         "    return process(recipe, name, progress)\n"
         # Dask runs such a file more than once
@@ -209,7 +209,7 @@ def test_the_scheduler_goes_away(run: Run, cluster: Dask, here: Path, monkeypatc
     preload = before_process(here, "open('taken', 'w').close(); time.sleep(3)")
     address = cluster.scheduler()
     cluster.worker(address, "--preload", str(preload))
-    monkeypatch.setattr("fourierrecon.sets.cluster.PATIENCE", 2)
+    monkeypatch.setattr("fourierrecon.sets.cluster_tasks.PATIENCE", 2)
 
     def kill() -> None:
         wait_for(lambda: (here / "taken").exists())
@@ -227,7 +227,7 @@ def test_the_scheduler_goes_away(run: Run, cluster: Dask, here: Path, monkeypatc
 
 def test_no_scheduler(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_small_set(here / "set", 1)
-    monkeypatch.setattr("fourierrecon.sets.cluster.PATIENCE", 1)
+    monkeypatch.setattr("fourierrecon.sets.cluster_tasks.PATIENCE", 1)
     status, _, err = run("reconstruct --t set/tomograms.star --o out/ --scheduler tcp://127.0.0.1:1")
     assert status == 1
     assert "--scheduler tcp://127.0.0.1:1: " in err
@@ -235,7 +235,7 @@ def test_no_scheduler(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_another_version_on_the_worker(run: Run, cluster: Dask, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fourierrecon.sets.cluster.PATIENCE", 2)
+    monkeypatch.setattr("fourierrecon.sets.cluster_tasks.PATIENCE", 2)
     write_small_set(here / "set", 1)
     preload = here / "preload.py"
     preload.write_text("import fourierrecon\nfourierrecon.__version__ = '0.0.7'\n")
@@ -261,9 +261,9 @@ def test_a_worker_without_the_files(
     # it would fail everything at once, and so get everything
     write_small_set(here / "set", 4)
     assert run(f"reconstruct --t set/tomograms.star {OPTIONS} --o serial/ --quiet")[0] == 0
-    monkeypatch.setattr("fourierrecon.sets.cluster.PATIENCE", 2)
+    monkeypatch.setattr("fourierrecon.sets.cluster_tasks.PATIENCE", 2)
     preload = here / "preload.py"
-    preload.write_text(f"import os\nfrom fourierrecon.sets import cluster\n{fault}\n")
+    preload.write_text(f"import os\nfrom fourierrecon.sets import cluster_work as cluster\n{fault}\n")
     address = cluster.scheduler()
     cluster.worker(address, "--preload", str(preload))
     status, out, err = run(f"reconstruct --t set/tomograms.star {OPTIONS} --o out/ --scheduler {address}")
@@ -272,7 +272,7 @@ def test_a_worker_without_the_files(
     assert why in out
     assert volumes(here / "out") == {}
     cluster.worker(address)
-    monkeypatch.setattr("fourierrecon.sets.cluster.PATIENCE", 30)
+    monkeypatch.setattr("fourierrecon.sets.cluster_tasks.PATIENCE", 30)
     status, out, err = run(f"reconstruct --t set/tomograms.star {OPTIONS} --o out/ --scheduler {address}")
     assert (status, err) == (0, ""), out
     assert "it gets no more tomograms" in out
@@ -398,9 +398,9 @@ def test_a_queueing_system(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch
         ({"scheduler": "tcp://a:99999"}, "tcp://HOST:PORT"),
         ({"scheduler": "http://a:1"}, "tcp://HOST:PORT"),
         ({"kind": "pigeons", "workers": 2}, "available: local, slurm, pbs, lsf"),
-        ({"kind": "local"}, "needs --workers N"),
-        ({"workers": 2}, "goes with --cluster"),
-        ({"kind": "local", "workers": 2, "tls": (Path("a"), None, None)}, "go with --scheduler"),
+        ({"kind": "local"}, "needs workers=N"),
+        ({"workers": 2}, "goes with kind=..."),
+        ({"kind": "local", "workers": 2, "tls_ca": Path("a")}, "go with scheduler=..."),
     ],
 )
 def test_options_that_do_not_fit(options: dict[str, object], message: str) -> None:

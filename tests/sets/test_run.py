@@ -24,9 +24,8 @@ from fourierrecon.io.relion.import_set import write_set
 from fourierrecon.io.relion.read import read_halves
 from fourierrecon.io.stacks.write import write_stack
 from fourierrecon.io.star.table import read_tables
-from fourierrecon.sets import keys, lock
-from fourierrecon.sets import run as run_module
-from fourierrecon.sets.run import shard
+from fourierrecon.sets import keys, lock, one
+from fourierrecon.sets.run import choose_part
 from fourierrecon.tilt_series import TiltSeries
 from tests.helpers.real_data import real_data
 from tests.helpers.small_sets import command, contents, finish, small_series, volumes, write_small_set
@@ -373,7 +372,7 @@ def test_errors_of_all_kinds_are_told(
             raise error
         real(*arguments)
 
-    monkeypatch.setattr(run_module, "reconstruct_many", fail_once)
+    monkeypatch.setattr(one, "reconstruct_many", fail_once)
     status, out, err = run(SET)
     assert (status, err) == (1, "")
     assert f"failed    TS_02: {text}" in out
@@ -678,11 +677,11 @@ def test_a_project_of_relion_5(run: Run, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_names_and_shards_directly() -> None:
-    assert shard(["a", "b", "c"], None) == ["a", "b", "c"]
-    parts = [shard([str(i) for i in range(10)], f"{i}/3") for i in (1, 2, 3)]
+    assert choose_part(["a", "b", "c"], None) == ["a", "b", "c"]
+    parts = [choose_part([str(i) for i in range(10)], f"{i}/3") for i in (1, 2, 3)]
     assert sorted(number for part in parts for number in part) == [str(i) for i in range(10)]
     with pytest.raises(UsageError, match="1 to N"):
-        shard(["a"], "2/1")
+        choose_part(["a"], "2/1")
 
 
 def test_a_lock_needs_a_folder(here: Path) -> None:
@@ -699,7 +698,7 @@ def test_the_folder_vanishes_midway(run: Run, here: Path, monkeypatch: pytest.Mo
         if not (here / "away").exists():
             (here / "out").rename(here / "away")
 
-    monkeypatch.setattr(run_module, "reconstruct_many", vanish)
+    monkeypatch.setattr(one, "reconstruct_many", vanish)
     status, _, err = run(SET)
     assert status == 1
     assert err == "error: out has gone, or was replaced; nothing more is made: run the same command again\n"

@@ -17,7 +17,7 @@ import pytest
 from fourierrecon.io import list_tomograms, read_volume
 from fourierrecon.io.relion.own_list import OWN
 from fourierrecon.io.stacks.write import write_stack
-from fourierrecon.sets.watch import sources_in
+from fourierrecon.sets.arrivals import sources_in
 from tests.helpers.small_sets import command, volumes, write_small_set
 
 WATCH = "watch in --o out --noctf --bin 2 --every 0.1"
@@ -90,7 +90,7 @@ def test_series_arrive_one_after_the_other(run: Run, here: Path) -> None:
     assert all(text.endswith("(new)") for text in lines(out, "done"))
     assert "3 done; 0 failed" in out
     assert list_tomograms("out/tomograms.star") == ["TS_01", "TS_02", "TS_03"]
-    assert any("waiting for TS_01" in text for text in lines(out, "note"))
+    assert any("waiting for TS_0" in text for text in lines(out, "note"))
     # the same as from a whole set
     shutil.copytree("in", "again")
     for path in (here / "again/tilt_series").iterdir():

@@ -15,7 +15,7 @@ import pytest
 from fourierrecon import Region, TiltSeries
 from fourierrecon.geometry.projection import projection_matrices
 from fourierrecon.io.relion.import_set import write_set
-from fourierrecon.sets.outcomes import read_outcomes
+from fourierrecon.sets.records import read_outcomes
 from fourierrecon.simulation.microscope import realistic_ctf
 from fourierrecon.tilt_series import CtfParameters
 from fourierrecon.tomogram import checks

@@ -26,7 +26,6 @@ from fourierrecon.tilt_series import (
     CtfParameters,
     ImageStack,
     TiltSeries,
-    chosen_images,
 )
 
 Which = Literal["full", "even", "odd"]
@@ -156,27 +155,6 @@ def read_halves(path: str | os.PathLike[str], name: str | None = None) -> dict[s
     if not all(tilts.has(IMAGE[half]) for half in halves):
         return {}
     return {half.capitalize(): _images(half, row, tilts) for half in halves}
-
-
-def halves_at_hand(source: Path, name: str, kept: Sequence[int] | None = None) -> dict[str, ImageStack]:
-    """Open the half images of a tilt series if it has them, all of them in files that are there; else nothing.
-
-    Parameters
-    ----------
-    source
-        File that the series was read from, of any program.
-    name
-        Name of the series.
-    kept
-        0-based numbers of the images to take; None: all.
-    """
-    if source.suffix.lower() != ".star":
-        return {}
-    try:
-        halves = read_halves(source, name)
-    except DataError:  # sets name half images long after their files are gone; a reconstruction works without them
-        return {}
-    return halves if kept is None else {half: chosen_images(images, kept) for half, images in halves.items()}
 
 
 def _hand(row: Table) -> int | None:

@@ -1,34 +1,24 @@
-"""Tilt series as they come: looks into a folder again and again, and reconstructs each as soon as it is complete.
+"""Tilt series that arrive in a folder: which files name them, and which of them are complete.
 
-Complete is what can be read, with all its images, and has not changed since the look before. What is made already is
-known by the keys of the products, so that a new start makes nothing twice.
+A tilt series is complete when it can be read, with all its images, and has not changed since the look before.
 """
 
 from __future__ import annotations
 
 import os
-import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from rich.console import Console
-
-from fourierrecon.cli.console import say
-from fourierrecon.errors import FourierReconError, UsageError
+from fourierrecon.errors import FourierReconError
 from fourierrecon.io import Supplement, read_tilt_series
-from fourierrecon.io.relion.own_list import LIST, is_own, read_own_list, remove_own_list
+from fourierrecon.io.relion.own_list import is_own
 from fourierrecon.io.relion.read import find_set
-from fourierrecon.io.relion.tomogram_list import VOLUMES
 from fourierrecon.io.shared_images import in_common
-from fourierrecon.io.tilt_series import ARETOMO, IMOD, NOTHING, WARP, passed_over
-from fourierrecon.io.tilt_series import list_tomograms as names_in
-from fourierrecon.sets import lock, run
-from fourierrecon.sets.lists import list_tomograms, protect_set
-from fourierrecon.sets.outcomes import keep_outcomes
+from fourierrecon.io.tilt_series import ARETOMO, IMOD, NOTHING, WARP, list_tomograms, passed_over
+from fourierrecon.sets.outcomes import Outcome
 from fourierrecon.sets.recipe import Recipe
-from fourierrecon.sets.run import Outcome
 from fourierrecon.tilt_series import ImagesInFiles
 
 #: How many folders below the one that is watched are looked into.
@@ -117,15 +107,15 @@ class Watcher:
             self._tell(f"{source} is left out: {reason}")
             self._settled[owner] = state
             return
-        for name in names_in(source, extras):
+        for name in list_tomograms(source, extras):
             if self._owners.setdefault(name, owner) != owner or _is_copy(source, waiting.get(name)):
                 if self._owners[name] == owner:
                     del self._owners[name]
                 self._tell(f"{name} of {source} is left out: there was one of that name before")
                 continue
             try:
-                read = read_tilt_series(source, name, extras).images
-                images = read.sections if isinstance(read, ImagesInFiles) else ()
+                found = read_tilt_series(source, name, extras).images
+                images = found.sections if isinstance(found, ImagesInFiles) else ()
                 now = state + state_of(path for path, _ in images)
             except (FourierReconError, OSError) as error:
                 # another file may know better, but not a copy of this one
@@ -251,125 +241,3 @@ def extras_for(source: Path, extras: Supplement) -> Supplement:
     if source.suffix.lower() == ".star":
         return NOTHING
     return Supplement(pixel_size=extras.pixel_size) if source.suffix.lower() in WARP else extras
-
-
-def watch_folder(console: Console, recipe: Recipe, *, every: float, idle: float | None, quiet: bool = False) -> int:
-    """Reconstruct what comes into a folder, until Ctrl-C or until nothing comes any more; give the exit status.
-
-    Parameters
-    ----------
-    console
-        Where to say what goes on.
-    recipe
-        What is to be made; its source is the folder.
-    every
-        Time between looks, s.
-    idle
-        End after so many seconds without anything new; None: never.
-    quiet
-        Say only what is wrong, and the summary.
-
-    Raises
-    ------
-    UsageError, DataError
-        If the folder of the products cannot be used.
-    """
-    if recipe.folder.resolve() == recipe.source.resolve():
-        raise UsageError(
-            f"--o {recipe.folder} is the folder that is watched; give one of its own, as {recipe.folder}/out"
-        )
-    protect_set(recipe)
-    # what is aligned anew is made anew
-    recipe = replace(recipe, redo=recipe.redo or ("inputs",))
-    watcher = Watcher(recipe)
-    results: dict[str, tuple[Recipe, Outcome]] = {}
-    path: Path | None = None
-    interrupted = False
-    with lock.locked(recipe.folder):
-        say(console, "watching", f"{recipe.source}, every {every:g} s; Ctrl-C ends it")
-        last = time.monotonic()
-        try:
-            while idle is None or time.monotonic() < last + idle:
-                arrivals = watcher.look()
-                for text in watcher.news if not quiet else ():
-                    say(console, "note", text)
-                watcher.news.clear()
-                for arrival in arrivals:
-                    mine = replace(recipe, source=arrival.source, extras=extras_for(arrival.source, recipe.extras))
-                    outcome = watcher.with_shared_images(_process(mine, arrival.name, results))
-                    watcher.note(arrival, outcome)
-                    keep_outcomes(mine, [outcome])
-                    tell(console, outcome, known=arrival.name in results, quiet=quiet)
-                    results[arrival.name] = mine, outcome
-                if arrivals:
-                    path = _write_list(console, recipe.folder, results)
-                if arrivals or watcher.changed:
-                    last = time.monotonic()
-                time.sleep(every)
-        except KeyboardInterrupt:
-            interrupted = True
-    failed = [outcome for _, outcome in results.values() if outcome.error]
-    stale = [outcome for _, outcome in results.values() if outcome.stale]
-    left = f"{len(stale)} left as they are; " if stale else ""
-    say(console, "summary", f"{len(results) - len(failed) - len(stale)} done; {left}{len(failed)} failed")
-    for outcome in stale:
-        say(console, "stale", f"{outcome.name}: {outcome.stale}")
-    for outcome in failed:
-        say(console, "failed", f"{outcome.name}: {outcome.error}")
-    if path is not None:
-        say(console, "wrote", f"{path}: the list of tomograms, as RELION 5 reads it")
-    return 1 if (failed or stale) and not interrupted else 0
-
-
-def _process(recipe: Recipe, name: str, results: Mapping[str, tuple[Recipe, Outcome]]) -> Outcome:
-    """Make a tomogram, if its files have names of their own among those that were made."""
-    others = [other for other, (_, outcome) in results.items() if outcome.made and other != name]
-    try:
-        run.check_names(recipe, [*others, name])
-    except UsageError as error:
-        return Outcome(name, error=str(error))
-    return run.process(recipe, name)
-
-
-def tell(console: Console, outcome: Outcome, *, known: bool, quiet: bool) -> None:
-    """Say in a line what became of a tilt series; nothing if it is known and was left as it is."""
-    for note in outcome.notes:
-        say(console, "warning", f"{outcome.name}: {note}")
-    if outcome.error:
-        say(console, "failed", f"{outcome.name}: {outcome.error}; tried again when its files change")
-    elif outcome.stale:
-        say(console, "stale", f"{outcome.name}: {outcome.stale}")
-    elif not quiet and not (known and outcome.status == "there"):
-        first = outcome.made[0]
-        more = f" and {len(outcome.made) - 1} more" if len(outcome.made) > 1 else ""
-        why = next((made.reason for made in outcome.made if made.reason), "")
-        say(console, outcome.status, f"{first.path}{more}" + (f" in {outcome.seconds:.1f} s ({why})" if why else ""))
-
-
-def _write_list(console: Console, folder: Path, results: dict[str, tuple[Recipe, Outcome]]) -> Path | None:
-    """Write the list of tomograms: from the set that they come from, or from scratch if they come from alignments."""
-    made = {name: (recipe, outcome) for name, (recipe, outcome) in results.items() if outcome.made}
-    try:
-        earlier = read_own_list(folder)
-        # of other options, and of the same alignment: what has another one is made anew
-        stale = {name: recipe for name, (recipe, outcome) in results.items() if outcome.stale and name in earlier}
-        carried = [earlier[name] for name in stale if Path(earlier[name].overview.get(VOLUMES[""], [""])[0]).is_file()]
-        if not made and not carried:
-            if any(outcome.error and name in earlier for name, (_, outcome) in results.items()):
-                raise UsageError("of what it listed, nothing is as it was")
-            return None
-        recipes = [*(recipe for recipe, _ in made.values()), *stale.values()]
-        sources = {recipe.source for recipe in recipes}
-        sets = [source for source in sources if source.suffix.lower() == ".star"]
-        if sets and len(sources) > 1:
-            raise UsageError("tilt series come from several sets")
-        if sets:
-            outcomes = {name: outcome for name, (_, outcome) in made.items()}
-            return list_tomograms(folder, [(recipes[0], outcomes)], carried)
-        groups = [(recipe, {name: outcome}) for name, (recipe, outcome) in made.items()]
-        return list_tomograms(folder, groups or [(recipes[0], {})], carried)
-    except (FourierReconError, OSError) as error:
-        # an older one would not have all, and perhaps what is no longer so
-        gone = ", the one of before is removed" if remove_own_list(folder) else ""
-        say(console, "note", f"no {folder / LIST}{gone}: {error}")
-        return None
