@@ -227,13 +227,13 @@ def summary(rows: Sequence[dict[str, Any]]) -> str:
     lines.append("|---" * (len(measures) + 1) + "|")
     for name, found in ratios.items():
         lines.append(
-            f"| {name} | " + " | ".join(f"{np.mean(found[m]):.2f}" if m in found else "–" for m in measures) + " |"
+            f"| {name} | " + " | ".join(f"{np.nanmean(found[m]):.2f}" if m in found else "–" for m in measures) + " |"
         )
     return "\n".join(lines) + "\n"
 
 
 def _best(measure: str, part: Sequence[dict[str, Any]]) -> float:
-    values = [row[measure] for row in part if measure in row]
+    values = [row[measure] for row in part if np.isfinite(row.get(measure, np.nan))] or [np.nan]
     return float(min(values) if measure in LESS else max(values))
 
 

@@ -15,7 +15,7 @@ from fourierrecon import Region, TiltSeries, reconstruct
 from fourierrecon.ctf import contrast_transfer
 from fourierrecon.engine.signal_to_noise import with_snr
 from fourierrecon.transfer import Correction
-from fourierrecon.weighting import available, from_text
+from fourierrecon.weighting import from_text
 
 Images = NDArray[np.float32]
 #: Reconstructs a tilt series in a region, and gives ``(z, y, x)``.
@@ -36,8 +36,6 @@ class Method:
         Gives the call for one tilt series, that also serves for its halves.
     needs
         Modules beyond those of this package.
-    weighting
-        Name of the weighting, where it is this package's.
     slow
         Not for thick specimens.
     """
@@ -45,14 +43,11 @@ class Method:
     name: str
     prepare: Callable[[TiltSeries, Region], Run]
     needs: tuple[str, ...] = ()
-    weighting: str = ""
     slow: bool = False
 
     @property
     def missing(self) -> str:
         """Say why it cannot be run, or nothing."""
-        if self.weighting and self.weighting not in available():
-            return f"weighting {self.weighting} is not there"
         absent = [name for name in self.needs if find_spec(name) is None]
         return f"{', '.join(absent)} not installed" if absent else ""
 
@@ -143,7 +138,7 @@ def with_astra(kind: str, iterations: int) -> Run:
 
 
 def _ours(name: str, text: str, **options: Any) -> Method:
-    return Method(name, Ours(text, options), weighting=text.partition(":")[0])
+    return Method(name, Ours(text, options))
 
 
 def _peer(name: str, run: Run, *needs: str, slow: bool = False) -> Method:
@@ -167,9 +162,6 @@ METHODS = [
     _ours("pre-weight, SNR 10", "preweight:snr=10"),
     _ours("none, CTF multiply", "none"),
     _ours("none, CTF phase-flip", "none", ctf_mode="phase-flip"),
-    _ours("ramp, CTF phase-flip", "ramp", ctf_mode="phase-flip"),
-    _ours("sirtlike:10, CTF phase-flip", "sirtlike:iterations=10", ctf_mode="phase-flip"),
-    _ours("exact, CTF phase-flip", "exact", ctf_mode="phase-flip"),
     _peer("scikit-image iradon (WBP)", with_iradon, "skimage"),
     _peer("ASTRA FBP", with_astra("FBP", 1), "astra"),
     _peer(f"ASTRA SIRT, {SIRT}", with_astra("SIRT", SIRT), "astra", slow=True),
