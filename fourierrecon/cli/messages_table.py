@@ -83,7 +83,7 @@ OF_COMMANDS = {"convert": {"voxel_size": "--angpix"}, "convert-coords": {"size":
 # not within a path, a weighting as wiener:snr=10, or a representation as Wiener(snr=10)
 _ARGUMENT = re.compile(
     rf"(?<![\w/.:,])(?<!\w\()({'|'.join(OPTIONS)})="
-    r'(?:(\.\.\.|True\b)|"([^"]*)"|(?=(?:\w+://\S|[\w+-]+(?:\.\d+)?(?![.:]?[\w/-]))))'
+    r'(?:(\.\.\.|True\b)|"([^"]*)"|\'([^\']*)\'|(?=(?:\w+://\S|[\w+-]+(?:\.\d+)?(?![.:]?[\w/-]))))'
 )
 
 
@@ -103,8 +103,8 @@ def in_options(message: str, command: str = "") -> str:
     options = OPTIONS | OF_COMMANDS.get(command, {})
 
     def option(found: re.Match[str]) -> str:
-        name, no_value, quoted = found.groups()
-        return options[name] if no_value else f"{options[name]} {quoted or ''}"
+        name, no_value, *quoted = found.groups("")
+        return options[name] if no_value else f"{options[name]} {''.join(quoted)}"
 
     return _ARGUMENT.sub(option, message.replace("ctf=False", "--noctf"))
 

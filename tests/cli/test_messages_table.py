@@ -36,6 +36,7 @@ def options_of_commands() -> dict[str, set[str]]:
         ('output="out/a b.mrc" is one of the files', "--o out/a b.mrc is one of the files"),
         ("give width=96 and height=90, or depth=...", "give --w 96 and --h 90, or --d"),
         ('width="auto"', "--w auto"),
+        ("part='0/3' must be I/N", "--shard 0/3 must be I/N"),
         ("scheduler=tcp://a:1: no answer", "--scheduler tcp://a:1: no answer"),
     ],
 )
