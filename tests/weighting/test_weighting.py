@@ -533,7 +533,7 @@ def test_text_builds_strategies() -> None:
         ("preweight:depth=5", "no parameter 'depth'; its parameters: snr, thickness"),
         ("none:snr=5", "no parameter 'snr'; its parameters: none"),
         ("wiener:snr", "no parameter 'snr'|key=value"),
-        ("wiener:snr=high", "snr='high' is not a number"),
+        ("wiener:snr=high", "wiener:snr=high: the value is not a number"),
         ("wiener:snr=0", "SNR 0 must be above 0"),
         ("wiener:snr=-3", "SNR -3 must be above 0"),
         ("wiener:snr=nan", "SNR nan must be above 0"),
