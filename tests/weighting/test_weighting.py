@@ -601,7 +601,7 @@ def test_a_registered_strategy_reconstructs() -> None:
     assert register(Halved) is Halved
     assert "halved" in available()
     assert from_text("halved:factor=0.25,flip=true") == Halved(0.25, True)
-    with pytest.raises(UsageError, match="flip='maybe' is not a truth value"):
+    with pytest.raises(UsageError, match=":flip=maybe: the value is not a truth value"):
         from_text("halved:flip=maybe")
     with pytest.raises(UsageError, match="available: halved, none"):
         from_text("quartered")
