@@ -210,8 +210,7 @@ def _transform(
         part = image[y : y + side * factor, x : x + side * factor]
         if image.shape != series.image_shape or not sound_pixels(part).all():
             load_image(replace(series, images=images), int(tilts[i]))  # raises, and names what is wrong
-        blocks = np.asarray(part, np.float32).reshape(side, factor, side, factor)
-        cut[i] = blocks.mean((1, 3)) if factor > 1 else part
+        cut[i] = _binned(part, factor)
 
     for_each(len(tilts), load, state=lambda: None, n_threads=threads, stage="SNR", progress=None)
     counts = _counts(cut)
@@ -242,6 +241,19 @@ def _transform(
         middle=middle,
         pixel_size=pixel_size,
     )
+
+
+def _binned(image: NDArray[np.generic], factor: int) -> NDArray[np.float32]:
+    """Average squares of pixels; the sides of the image are multiples of ``factor``."""
+    # sums of every n-th row and column: a mean over two axes of four takes five times as long
+    rows = image[::factor].astype(np.float32)
+    for first in range(1, factor):
+        rows += image[first::factor]
+    total = rows[:, ::factor].copy()
+    for first in range(1, factor):
+        total += rows[:, first::factor]
+    total /= np.float32(factor**2)
+    return total
 
 
 def _counts(cut: NDArray[np.float32]) -> NDArray[np.float64]:
