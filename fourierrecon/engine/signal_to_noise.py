@@ -208,6 +208,8 @@ def _transform(
         x, y = corner[i]
         image = np.asarray(images[int(tilts[i])])
         part = image[y : y + side * factor, x : x + side * factor]
+        if part.dtype == np.float16:  # slow to compare
+            part = part.astype(np.float32)
         if image.shape != series.image_shape or not sound_pixels(part).all():
             load_image(replace(series, images=images), int(tilts[i]))  # raises, and names what is wrong
         cut[i] = _binned(part, factor)
@@ -282,10 +284,10 @@ def _of_neighbours(
         one, two = (spectra.data[f][chosen] for f in (i, i + 1))
         x, y = spectra.middle[i] - spectra.middle[i + 1]
         qx, qy = fx[0, chosen[1]], fy[chosen[0], 0]
-        turn = np.exp(2j * np.pi * (qx * x + qy * y))
+        turn = np.exp(2j * np.pi * x * fx[0])[chosen[1]] * np.exp(2j * np.pi * y * fy[:, 0])[chosen[0]]
         alike = (one * two.conj() * turn).real / np.sinc(apart[chosen])
         gains = spectra.gain(i, qx, qy) * spectra.gain(i + 1, qx, qy)
-        power = (np.abs(one) ** 2 + np.abs(two) ** 2) / 2
+        power = (_squared(one) + _squared(two)) / 2
         for total, values in zip(sums, (alike * np.sign(gains), np.abs(gains), alike**2, power), strict=False):
             total += np.bincount(numbers[chosen], values, len(total))
         sums[4] += np.bincount(numbers[chosen], minlength=len(frequency) + 1)
@@ -307,7 +309,7 @@ def _of_frames(
     numbers, frequency = even.shells
     alike = (even.data * odd.data.conj()).real
     gains = np.stack([even.gain(i, *even.grid) * odd.gain(i, *odd.grid) for i in range(len(even.data))])
-    power = (np.abs(even.data) ** 2 + np.abs(odd.data) ** 2) / 2
+    power = (_squared(even.data) + _squared(odd.data)) / 2
     flat = np.broadcast_to(numbers, alike.shape).ravel()
 
     def total(values: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -317,6 +319,11 @@ def _of_frames(
     noise = (total(power) - total(alike)) / 2 / n
     spread = total(alike**2) - total(alike) ** 2 / n
     return frequency, total(alike) / gain, ALIKE * np.sqrt(np.maximum(spread, 0)) / gain, noise
+
+
+def _squared(values: NDArray[np.complexfloating]) -> NDArray[np.floating]:
+    # without the root that a modulus takes
+    return np.asarray(values.real**2 + values.imag**2)
 
 
 def _curve(
