@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import log
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -245,7 +246,7 @@ def _transform(
     )
 
 
-def _binned(image: NDArray[np.generic], factor: int) -> NDArray[np.float32]:
+def _binned(image: NDArray[Any], factor: int) -> NDArray[np.float32]:
     """Average squares of pixels; the sides of the image are multiples of ``factor``."""
     # sums of every n-th row and column: a mean over two axes of four takes five times as long
     rows = image[::factor].astype(np.float32)
