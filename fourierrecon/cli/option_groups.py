@@ -160,8 +160,8 @@ class WeightingOptions:
         list[str] | None,
         weighting_option(
             "NAME",
-            "Any weighting by name, with parameters: none, preweight:snr=5, or one of a plug-in; may be repeated "
-            "for a set",
+            "Any weighting by name, with parameters: none, preweight:snr=5, ramp:hamming=0, sirtlike:n_iterations=10, "
+            "exact, or one of a plug-in; may be repeated for a set",
             "--weighting",
         ),
     ] = None

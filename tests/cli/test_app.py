@@ -402,7 +402,7 @@ USAGE = [
     (f"{T} --weighting wiener:snr=0", ["SNR 0"]),
     (f"{T} --weighting wiener:snr=high", ["snr", "high"]),
     (f"{T} --weighting wiener:sharpness=1", ["sharpness", "snr"]),
-    (f"{T} --weighting wener", ["unknown weighting 'wener'; available: none, preweight, wiener"]),
+    (f"{T} --weighting wener", ["unknown weighting 'wener'; available: exact, none, preweight, ramp, sirtlike, wiener"]),
     (f"{T} --no_weight --pre_weight", ["--no_weight and --pre_weight"]),
     (f"{T} --no-weight --weighting none", ["--no_weight and --weighting"]),
     (f"{T} --bin 2 --binned_angpix 20", ["--bin and --binned_angpix"]),
