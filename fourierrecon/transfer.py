@@ -23,9 +23,9 @@ from fourierrecon.tilt_series import CtfParameters, TiltSeries
 #: What is done with the CTF: factor of the data, and whether the weights are its square. What others call it.
 CTF_MODES = {
     "wiener": "data times CTF, divided by CTF² (pytom-match-pick: CTF-corrected; RELION: the default)",
-    "multiply": "data times CTF, nothing divided by it (RELION 5.1: premultiplied, --skip_fourier_wiener)",
+    "multiply": "data times CTF, nothing divided by it (RELION 5.1: premultiplied, as with skip_fourier_wiener)",
     "phase-flip": "data times the sign of the CTF (IsoNet2: phase flipped; pytom-match-pick: --ctf-model phase-flip)",
-    "first-peak": "as wiener, the CTF taken as 1 up to its first peak (RELION: --ctf_intact_first_peak)",
+    "first-peak": "as wiener, the CTF taken as 1 up to its first peak (RELION: ctf_intact_first_peak)",
     "none": "no CTF",
 }
 EXPOSURES = {

@@ -66,12 +66,19 @@ def read_request(
     binning = only_one(region.binning, "--bin")
     text = only_one(options.weighting_and_ctf.weighting, "--weighting")
     check_binning(region)
-    strategy = choose_weighting(options.weighting_and_ctf, text)
+    weighting = choose_weighting(options.weighting_and_ctf, text)
     size = read_size(region)
     series = alignment.apply(read_tilt_series(path, name, supplement))
     factor = choose_binning(binning, region.binned_angpix, series)
     voxels = Region.of(series, binning=factor, origin=(region.x0, region.y0, region.z0), size=size)
-    return Request(path, source.i if source.t is not None else None, supplement, series, voxels, strategy)
+    return Request(
+        source=path,
+        ignored=source.i if source.t is not None else None,
+        extras=supplement,
+        series=series,
+        region=voxels,
+        weighting=weighting,
+    )
 
 
 def read_recipe(
@@ -124,14 +131,14 @@ def read_recipe(
     check_known("--format", whole.ending, ("mrc", "zarr"))
     check_known("--like", like, LIKE)
     texts: Sequence[str | None] = options.weighting_and_ctf.weighting or [None]
-    strategies = [choose_weighting(options.weighting_and_ctf, text) for text in texts]
+    weightings = [choose_weighting(options.weighting_and_ctf, text) for text in texts]
     binnings = region.binning or [DEFAULT_BINNING]
     return Recipe(
         source=source,
         extras=supplement,
         corrections=alignment,
         folder=folder,
-        weightings=tuple(dict.fromkeys(strategies)),
+        weightings=tuple(dict.fromkeys(weightings)),
         binnings=tuple(dict.fromkeys(binnings)) if region.binned_angpix is None else (-region.binned_angpix,),
         origin=(region.x0, region.y0, region.z0),
         size=read_size(region),

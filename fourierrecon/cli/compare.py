@@ -46,7 +46,7 @@ def compare(
     if o is not None:
         if o.suffix.lower() != ".png":
             raise UsageError(f"--o {o}: the picture is a .png file")
-        protect([o], [a, b])
+        protect([o], [a, b], "output")
     volumes = map_volume(a), map_volume(b)
     found = compare_volumes(*volumes, tilt_range=tilt_range)
     console = screen()

@@ -70,7 +70,7 @@ def convert_coords(
     for name in (source, target):
         coordinate_frames.coordinate_frame(name)
     sets = () if t is None else input_files(t, Supplement())
-    protect([output], [points, *filter(None, [volume]), *sets], "the output")
+    protect([output], [points, *filter(None, [volume]), *sets])
     found = read_points(points, centred=source == "relion5")
     boxes = _boxes(t, volume, size, angpix)
     if tn is not None and found.tomograms is not None:

@@ -28,6 +28,10 @@ def demo(
     from fourierrecon.tomogram.output_paths import refuse_others
 
     refuse_others([o / "tomogram.mrc", o / "demo.png", o / "simulated"], o / "simulated/truth.mrc")
+    if report:
+        from fourierrecon.cli.report import PAGE, check_replaceable
+
+        check_replaceable(o / "reconstructed" / PAGE)
     console = screen()
     say(console, "demo", f"a simulated cell, its tilt series and tomogram, into {o}")
     from fourierrecon.simulation.demo import run_demo

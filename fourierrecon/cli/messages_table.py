@@ -46,6 +46,7 @@ OPTIONS = {
     "like": "--like",
     "passport": "--passport",
     "preview": "--preview",
+    "picture": "--png",
     "report": "--report",
     "dtype": "--dtype",
     "ending": "--format",
@@ -75,13 +76,14 @@ OPTIONS = {
     "rotations_only": "--rotations_only",
     "source": "--from",
     "volume": "--volume",
+    "set": "--t",
 }
 #: Options of commands that name an argument otherwise.
 OF_COMMANDS = {"convert": {"voxel_size": "--angpix"}, "convert-coords": {"size": "--size"}}
 # not within a path, a weighting as wiener:snr=10, or a representation as Wiener(snr=10)
 _ARGUMENT = re.compile(
     rf"(?<![\w/.:,])(?<!\w\()({'|'.join(OPTIONS)})="
-    r'(?:(\.\.\.|True\b)|"([^"]*)"|(?=(?:\w+://\S|[\w+-]+(?:\.\d+)?(?![.:]?[\w/-]))))'
+    r'(?:(\.\.\.|True\b)|"([^"]*)"|\'([^\']*)\'|(?=(?:\w+://\S|[\w+-]+(?:\.\d+)?(?![.:]?[\w/-]))))'
 )
 
 
@@ -101,8 +103,8 @@ def in_options(message: str, command: str = "") -> str:
     options = OPTIONS | OF_COMMANDS.get(command, {})
 
     def option(found: re.Match[str]) -> str:
-        name, no_value, quoted = found.groups()
-        return options[name] if no_value else f"{options[name]} {quoted or ''}"
+        name, no_value, *quoted = found.groups("")
+        return options[name] if no_value else f"{options[name]} {''.join(quoted)}"
 
     return _ARGUMENT.sub(option, message.replace("ctf=False", "--noctf"))
 

@@ -56,9 +56,9 @@ def plan(
     request = arguments.read_request(source, extras, offsets, options)
     series, region = request.series, request.region
     Orientation.like(options.volume.like, series)  # refuses an unknown program
-    for option, path in (("--o", o), ("--png", png)):
+    for argument, path in (("output", o), ("picture", png)):
         if path is not None:
-            protect([path], input_files(request.source, request.extras), option)
+            protect([path], input_files(request.source, request.extras), argument)
     console = screen()
     describe_request(console, request, correction)
     sees = checks.visibility(series, region)

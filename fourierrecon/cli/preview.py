@@ -48,7 +48,7 @@ def preview(
         raise UsageError(f"a walk shows one volume, not {len(volumes)}; give one, or a .png file for all of them")
     if not moves and o.suffix.lower() != ".png":
         raise UsageError(f"--o {o}: a preview is a .png file, or a walk through z: {', '.join(MOVIES)}")
-    protect([o], volumes)
+    protect([o], volumes, "output")
     named = [(path.name, map_volume(path)) for path in volumes]
     with folders_of(o):
         if moves:

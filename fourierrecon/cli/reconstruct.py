@@ -79,6 +79,10 @@ def reconstruct(
 
         path = arguments.choose_source(source)
         recipe = arguments.read_recipe(path, Path(output), extras, offsets, options, products, report=report)
+        if report:
+            from fourierrecon.cli.report import PAGE, check_replaceable
+
+            check_replaceable(recipe.folder / PAGE)
         status = show_set(console, recipe, source.tn or [], part=products.part, quiet=quiet, cluster=_cluster(workers))
         if report:
             from fourierrecon.cli.report import report_folder
@@ -123,20 +127,20 @@ def _cluster(options: ClusterOptions) -> Cluster | None:
 def _measure(
     console: Console, request: Request, series: TiltSeries, kept: list[int] | None, settings: Settings
 ) -> Weighting:
-    """Give the strategy with its SNR measured, where that is asked for, and say what it is."""
+    """Give the weighting with its SNR measured, where this is asked for, and print the SNR."""
     from fourierrecon.cli.console import say
     from fourierrecon.engine.signal_to_noise import with_snr
     from fourierrecon.tomogram.halves import halves_for_snr
     from fourierrecon.weighting.snr import SnrCurve, snr_words
 
-    strategy = with_snr(
+    weighting = with_snr(
         request.weighting, series, request.region.binning, correction=settings.correction,
         halves=halves_for_snr(request.source, series.name, kept), n_threads=settings.n_threads,
     )  # fmt: skip
-    curve = getattr(strategy, "snr", None)
+    curve = getattr(weighting, "snr", None)
     if isinstance(curve, SnrCurve):
         say(console, "SNR", snr_words(curve).removeprefix("SNR "))
-    return strategy
+    return weighting
 
 
 def _reconstruct_one(
@@ -173,12 +177,16 @@ def _reconstruct_one(
 
     started = time.perf_counter()
     series, region, kept = request.series, request.region, None
-    picture = beside(o, ".png", "--preview") if preview else None
-    page = beside(o, ".html", "--report") if report else None
+    picture = beside(o, ".png", "preview") if preview else None
+    page = beside(o, ".html", "report") if report else None
     record = passport_path(o) if passport is not None else None
-    for option, path in (("--o", o), ("--preview", picture), ("--report", page), ("--passport", record)):
+    for argument, path in (("output", o), ("preview", picture), ("report", page), ("passport", record)):
         if path is not None:
-            protect([path], input_files(request.source, request.extras), option)
+            protect([path], input_files(request.source, request.extras), argument)
+    if page is not None:
+        from fourierrecon.cli.report import check_replaceable
+
+        check_replaceable(page, table=False)
     describe_request(console, request, settings.correction)
     corrected = settings.correction.ctf_mode != "none"
     found = [*checks.warnings_of(series, region, ctf=corrected), *checks.shared_warnings(request.source, series)]

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from fourierrecon.tomogram.request import Request
     from fourierrecon.transfer import Correction
 
+#: Names of the page and of the table of figures, in the folder that a set was reconstructed into.
+PAGE, TABLE = "report.html", "metrics.csv"
+
 
 def report(
     folder: Annotated[
@@ -42,6 +45,29 @@ def report(
     report_folder(screen(), folder, o, n_threads=j)
 
 
+def check_replaceable(page: Path, *, table: bool = True) -> None:
+    """Refuse to replace a page, or a table beside it, that is no report.
+
+    Parameters
+    ----------
+    page
+        HTML file that is to be written.
+    table
+        Whether ``metrics.csv`` is to be written beside it.
+
+    Raises
+    ------
+    UsageError
+        If there is such a file.
+    """
+    from fourierrecon.report.metrics import check_table
+    from fourierrecon.report.page import check_page
+
+    check_page(page)
+    if table:
+        check_table(page.with_name(TABLE))
+
+
 def report_folder(console: Console, folder: Path, page: Path | None = None, *, n_threads: int | None = None) -> None:
     """Write the report on a folder that ``reconstruct --o FOLDER/`` made, and say what was found.
 
@@ -59,7 +85,7 @@ def report_folder(console: Console, folder: Path, page: Path | None = None, *, n
     Raises
     ------
     UsageError
-        If the name of the page is that of another kind of file.
+        If the name of the page is that of another kind of file, or a file that is no report would be replaced.
     DataError
         If there are no tomograms, or the page cannot be written.
     """
@@ -70,22 +96,20 @@ def report_folder(console: Console, folder: Path, page: Path | None = None, *, n
     from fourierrecon.report.subjects import subjects_in
     from fourierrecon.tomogram.output_paths import folders_of
 
-    page = page or folder / "report.html"
+    page = page or folder / PAGE
     if page.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--o {page}: a report is an .html file")
+    check_replaceable(page)
     started = time.perf_counter()
     subjects = subjects_in(folder)
     found = []
     for subject in subjects:
-        shown = replace(
-            subject, error=in_options(subject.error), notes=tuple(in_options(note) for note in subject.notes)
-        )
-        findings = find_out(shown, n_threads=n_threads)
+        findings = _in_options(find_out(subject, n_threads=n_threads))
         found.append(findings)
         say(console, "report", describe(findings))
     with folders_of(page):
         write_report(page, f"Tomograms in {folder.resolve().name}", found, _advice(found), wording=in_options)
-        table = write_metrics(page.with_name("metrics.csv"), found)
+        table = write_metrics(page.with_name(TABLE), found)
     say(console, "table", str(table))
     say(console, "wrote", f"{page} ({size_of(page)}) after {time.perf_counter() - started:.1f} s")
     say(console, "next", f"open {quoted(str(page))} in a browser{_remedy(found)}")
@@ -114,6 +138,7 @@ def report_set(console: Console, source: Path, folder: Path, *, n_threads: int |
     from fourierrecon.engine.settings import Settings
     from fourierrecon.sets.recipe import Recipe
 
+    check_replaceable(folder / PAGE)
     recipe = Recipe(
         source=source, folder=folder, binnings=(1.0,), settings=Settings(n_threads=n_threads), halves="frames",
         redo=("inputs", "options", "version"),
@@ -181,12 +206,12 @@ def report_one(
         series,
         request.region,
         like,
-        notes=tuple(in_options(note) for note in notes),
+        notes=tuple(notes),
         seconds=seconds,
         facts=facts,
         skipped=skipped,
     )
-    found = find_out(subject, n_threads=n_threads)
+    found = _in_options(find_out(subject, n_threads=n_threads))
     say(console, "report", describe(found))
     write_report(page, f"Tomogram {series.name}", [found], _advice([found]), wording=in_options)
     say(console, "page", f"{page} ({size_of(page)}){_remedy([found])}")
@@ -213,6 +238,11 @@ def describe(found: Findings) -> str:
     if found.slab is not None and found.slab.found:
         parts.append(f"specimen {found.slab.thickness / 10:.0f} nm thick")
     return f"{name}: {', '.join([*parts, finding_words(found) or 'nothing stands out'])}"
+
+
+def _in_options(found: Findings) -> Findings:
+    """Name options where the library names arguments, in the texts that lines, table and page all show."""
+    return replace(found, error=in_options(found.error), notes=tuple(in_options(note) for note in found.notes))
 
 
 def _remedy(found: Iterable[Findings]) -> str:

@@ -56,8 +56,11 @@ def show_set(
     there = sum(outcome.status == "there" for outcome in outcomes)
     end = f" (part {part})" if part else ""
     status = _sum_up(console, f"{len(done)} done{each}; {there} there already", outcomes, speaker.path, end)
-    if any(outcome.error for outcome in outcomes):
-        say(console, "next", "run the same command again: it makes what is missing")
+    failed = [outcome for outcome in outcomes if outcome.error]
+    if failed:
+        # the same files would fail in the same way
+        first = "" if all(outcome.transient for outcome in failed) else "correct what the errors name, then "
+        say(console, "next", f"{first}run the same command again: it makes what is missing")
     elif speaker.path is not None:
         say(console, "next", f"{program()} info {quoted(str(speaker.path))}")
     return status

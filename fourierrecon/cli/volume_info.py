@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from fourierrecon.cli.messages import print_table
+from fourierrecon.cli.messages_table import in_options
 from fourierrecon.io.volumes.formats import open_volume
 from fourierrecon.tomogram.provenance import ctf_words, passport_path, read_passport, weighting_words
 
@@ -50,7 +51,7 @@ def print_volume(console: Console, path: Path) -> None:
                      f"{_numbers(frame['tomogram_size_px'])} px of {frame['pixel_size_angstrom']:g} Å"),
             ("tilts", f"{len(angles)}, {min(angles, default=nan):.1f}° to {max(angles, default=nan):.1f}°; "
                       f"{tilts['sign']}"),
-            ("hand", hand["evidence"] + ("; the file is a mirror image of the frame"
+            ("hand", in_options(hand["evidence"]) + ("; the file is a mirror image of the frame"
                                          if hand["file_is_mirror_image_of_world"] else "")),
             ("weighting", weighting_words(passport)),
             ("CTF", ctf_words(passport)),

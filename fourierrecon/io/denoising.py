@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fourierrecon.io.files import replacing
-from fourierrecon.io.star.table import write_tables
+from fourierrecon.io.own_files import refuse_unmarked
+from fourierrecon.io.star.table import TITLE, write_tables
+
+#: Names of the lists for cryoCARE, IsoNet and DeepDeWedge; the mark of each that is written here.
+MARKS = {
+    "cryocare.json": f'"comment": "{TITLE}"',
+    "isonet.star": f"# {TITLE}\n",
+    "deepdewedge.yaml": f"# {TITLE}\n",
+}
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,23 @@ class Pair:
     defocus: float
 
 
+def check_lists(folder: Path) -> None:
+    """Check before a long computation that no list of another origin would be replaced.
+
+    Parameters
+    ----------
+    folder
+        Folder of the lists.
+
+    Raises
+    ------
+    UsageError
+        If a file of one of these names exists, and was not written here.
+    """
+    for name, mark in MARKS.items():
+        refuse_unmarked(folder / name, mark, "a run on a set")
+
+
 def write_lists(folder: Path, pairs: Sequence[Pair]) -> list[Path]:
     """Write ``cryocare.json``, ``isonet.star`` and ``deepdewedge.yaml``; paths are absolute.
 
@@ -47,13 +72,17 @@ def write_lists(folder: Path, pairs: Sequence[Pair]) -> list[Path]:
 
     Raises
     ------
+    UsageError
+        If a file of one of these names exists, and was not written here.
     DataError
         If a file cannot be written.
     """
+    check_lists(folder)
     halves = [[str(getattr(pair, half).absolute()) for pair in pairs] for half in ("half1", "half2")]
-    cryocare, isonet, dewedge = (folder / name for name in ("cryocare.json", "isonet.star", "deepdewedge.yaml"))
+    cryocare, isonet, dewedge = (folder / name for name in MARKS)
     # cryoCARE: what its extraction of training data takes; sizes are its own examples'
     training = {
+        "comment": TITLE,  # cryoCARE takes what it knows of the file
         "even": halves[0], "odd": halves[1], "patch_shape": [72, 72, 72], "num_slices": 1200, "split": 0.9,
         "tilt_axis": "Y", "n_normalization_samples": 500, "path": str((folder / "cryocare").absolute()),
     }  # fmt: skip
@@ -67,7 +96,7 @@ def write_lists(folder: Path, pairs: Sequence[Pair]) -> list[Path]:
         "rlnNumberSubtomo": ["100"] * len(pairs),
     }
     write_tables(isonet, {"": columns})
-    lines = ["shared:", f"  project_dir: {json.dumps(str((folder / 'deepdewedge').absolute()))}"]
+    lines = [f"# {TITLE}", "shared:", f"  project_dir: {json.dumps(str((folder / 'deepdewedge').absolute()))}"]
     for name, files in zip(("tomo0_files", "tomo1_files"), halves, strict=True):
         lines += [f"  {name}:", *(f"    - {json.dumps(path)}" for path in files)]
     with replacing(dewedge) as file:

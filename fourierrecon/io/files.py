@@ -21,6 +21,9 @@ from fourierrecon.errors import DataError, UsageError, raise_shortage
 ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 #: Errors of file systems without locks, some of them for folders only.
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EBADF, errno.EINVAL)
+#: Remedies for errors that no permission mends.
+_REMEDIES = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free space there, or choose another folder")
+_REMEDIES[errno.ENAMETOOLONG] = "choose a shorter name"
 #: Bytes that no text has; UTF-16 has zeros.
 _BINARY = re.compile(rb"[\0-\x08\x0e-\x1f\x7f]")
 #: Folders outside of the data that a name led to, and that were reported already.
@@ -383,10 +386,9 @@ def _one_line(path: str | os.PathLike[str]) -> Iterator[None]:
             raise_shortage(error)
             if _is_elsewhere(error.filename, path):
                 raise
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise DataError(
-            f"cannot write {os.fspath(path)}: {reason}; choose another folder or make it writable"
-        ) from error
+        number, reason = (error.errno, error.strerror) if isinstance(error, OSError) else (None, None)
+        remedy = _REMEDIES.get(number or 0, "choose another folder or make it writable")
+        raise DataError(f"cannot write {os.fspath(path)}: {reason or error}; {remedy}") from error
 
 
 def _is_elsewhere(filename: object, path: str | os.PathLike[str]) -> bool:

@@ -90,7 +90,9 @@ def _of_volume(findings: Findings, volume: Volume) -> Findings:
     step = max(1, math.ceil((volume.data.size / GREYS) ** (1 / 3)))
     sample = _sample(volume.data, step)
     if not np.isfinite(sample).all():
-        raise DataError(f"{(~np.isfinite(sample)).mean():.2%} of its voxels are not finite; reconstruct again")
+        raise DataError(
+            f"{(~np.isfinite(sample)).mean():.2%} of its voxels are not finite; remove the file, and reconstruct again"
+        )
     if sample.size > 1 and sample.min() == sample.max() == volume.data.min() == volume.data.max():
         raise DataError(f"every voxel is {sample.flat[0]:g}; look at its images, at their CTF and at the region")
     slab: SpecimenSlab | None = None

@@ -164,7 +164,7 @@ class Findings:
             return None
         axis = tilt_axis(series)
         turn = np.array([slab.tilt_x, slab.tilt_y, 0.0])
-        # --x_tilt turns by the left hand, as IMOD's XAXISTILT
+        # x_tilt turns by the left hand, as IMOD's XAXISTILT does
         return float(turn @ axis), -float(turn @ np.cross(axis, [0.0, 0.0, 1.0]))
 
     @property

@@ -9,11 +9,31 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fourierrecon.io.files import replacing
+from fourierrecon.io.own_files import refuse_unmarked
 from fourierrecon.report.findings import Findings
 from fourierrecon.text import cell
 
 #: Flags that are counted.
 FLAGS = ("misaligned", "wrong angle", "blank", "not finite", "no CTF", "bad")
+
+#: Mark of each table that is written here: its first columns.
+MARK = "name,status,error,warnings,volume,width,height,depth,voxel_size_A,"
+
+
+def check_table(path: Path) -> None:
+    """Check before a long computation that no table of another origin would be replaced.
+
+    Parameters
+    ----------
+    path
+        CSV file that is to be written.
+
+    Raises
+    ------
+    UsageError
+        If it exists and is no table of a report.
+    """
+    refuse_unmarked(path, MARK, "a report of fourierrecon")
 
 
 def write_metrics(path: Path, found: Sequence[Findings]) -> Path:

@@ -22,10 +22,13 @@ from markupsafe import Markup, escape
 
 from fourierrecon import __version__
 from fourierrecon.io.files import replacing
+from fourierrecon.io.own_files import refuse_unmarked
 from fourierrecon.report.figures import Chart, charts_of, flag_class, tilt_charts
 from fourierrecon.report.findings import Findings, TiltRow
 from fourierrecon.report.views import Picture, SectionViews, thumbnail, views_of
 
+#: Mark of each page that is written here.
+MARK = '<meta name="generator" content="fourierrecon'
 #: A slab that is tilted by less, degrees, is level.
 LEVEL = 2.0
 #: Status of a tomogram, for people.
@@ -84,6 +87,22 @@ class Tomogram:
     tilt_charts: list[Chart]
     charts: list[Chart]
     facts: list[tuple[str, str]]
+
+
+def check_page(path: Path) -> None:
+    """Check before a long computation that no page of another origin would be replaced.
+
+    Parameters
+    ----------
+    path
+        HTML file that is to be written.
+
+    Raises
+    ------
+    UsageError
+        If it exists and is no report.
+    """
+    refuse_unmarked(path, MARK, "a report of fourierrecon")
 
 
 def write_report(

@@ -185,7 +185,9 @@ def _outcome(future: Any, name: str) -> Outcome | str | None:
 
     if future.cancelled():
         return Outcome(
-            name=name, error="the task was cancelled, or lost with the scheduler; run the same command again"
+            name=name,
+            error="the task was cancelled, or lost with the scheduler; run the same command again",
+            transient=True,
         )
     try:
         outcome: Outcome | str = future.result(timeout=PATIENCE)

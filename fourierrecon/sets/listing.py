@@ -61,7 +61,7 @@ class Listed:
         """
         recipe = self.recipe
         if recipe.ending == ".zarr":
-            raise UsageError("RELION does not read Zarr; make .mrc files (ending='.mrc') for a list")
+            raise UsageError("RELION does not read Zarr; make .mrc files (ending=...) for a list")
         if recipe.like is None or not self.made:
             return
         name = next(iter(self.made)) if recipe.source.suffix.lower() == ".star" else None

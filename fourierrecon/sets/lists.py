@@ -11,7 +11,7 @@ import numpy as np
 
 from fourierrecon.errors import FourierReconError, UsageError
 from fourierrecon.io import read_tilt_series
-from fourierrecon.io.denoising import Pair, write_lists
+from fourierrecon.io.denoising import Pair, check_lists, write_lists
 from fourierrecon.io.relion.entries import Entry
 from fourierrecon.io.relion.own_list import LIST, check_replaceable, read_own_list
 from fourierrecon.io.relion.read import find_set
@@ -26,6 +26,9 @@ from fourierrecon.sets.outcomes import Outcome
 from fourierrecon.sets.products import products_of
 from fourierrecon.sets.recipe import Recipe
 from fourierrecon.sets.records import read_outcomes
+
+#: Folder of the lists for programs that denoise, beside the list of tomograms.
+DENOISING = "denoising"
 
 
 def protect_set(recipe: Recipe) -> None:
@@ -46,6 +49,8 @@ def protect_set(recipe: Recipe) -> None:
         if any(path.exists() and target.samefile(path) for path in read):
             raise UsageError(f"folder={recipe.folder}: {target} is the set that is read; give another folder")
     check_replaceable([target])
+    if "denoising" in recipe.companions:
+        check_lists(recipe.folder / DENOISING)
     read_outcomes(recipe.folder)
 
 
@@ -129,7 +134,7 @@ def write_denoising_lists(recipe: Recipe, outcomes: Sequence[Outcome]) -> list[P
             )
             voxel_size = series.pixel_size * outcome.made[0].binning
             pairs.append(Pair(outcome.name, files[""], files["Even"], files["Odd"], voxel_size, defocus))
-    return write_lists(recipe.folder / "denoising", pairs) if pairs else []
+    return write_lists(recipe.folder / DENOISING, pairs) if pairs else []
 
 
 def _found(recipe: Recipe, name: str, earlier: Entry | None) -> Outcome | Entry | None:

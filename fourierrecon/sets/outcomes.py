@@ -60,6 +60,9 @@ class Outcome:
         What was left as it is, though it is not what was asked for, and what to do about it; else empty.
     snr
         Signal-to-noise ratios that were measured for it, in words; one for each binning.
+    transient
+        Whether the error may not come again: the tomogram was lost with a scheduler, for example, and nothing is wrong
+        with its files.
     """
 
     name: str
@@ -69,6 +72,7 @@ class Outcome:
     seconds: float = 0.0
     stale: str = ""
     snr: tuple[str, ...] = ()
+    transient: bool = False
 
     @property
     def status(self) -> str:

@@ -146,9 +146,7 @@ def read_outcomes(folder: Path) -> dict[str, Record]:
             try:
                 record = _record(folder, name, entry)
             except (KeyError, TypeError, ValueError) as error:
-                raise DataError(
-                    f"{path}, {name}: not whole ({error}); remove the file, or reconstruct again"
-                ) from error
+                raise DataError(f"{path}, {name}: not whole ({error}); remove the file") from error
             if name not in records or records[name].finished < record.finished:
                 records[name] = record
     return records
@@ -226,7 +224,7 @@ def _record(folder: Path, name: str, entry: Mapping[str, Any]) -> Record:
 def _read(path: Path) -> dict[str, Any]:
     found = read_object(path, "not a list of outcomes of fourierrecon; remove it")
     if found.get("format") != FORMAT:
-        raise DataError(f"{path}: format is {brief(found.get('format'))}; this version reads {FORMAT!r}")
+        raise DataError(f"{path}: format is {brief(found.get('format'))}; this version reads {FORMAT!r}; remove it")
     if not isinstance(found.get("tomograms"), dict):
         raise DataError(f"{path}: no tomograms in it; not a list of outcomes of fourierrecon; remove it")
     return dict(found["tomograms"])

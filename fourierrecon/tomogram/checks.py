@@ -1,4 +1,4 @@
-"""Checks before a reconstruction: which image sees how much of the region, and what looks like a mistake."""
+"""Checks before a reconstruction: how much of the region each image sees, and values that look like mistakes."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from fourierrecon.io.shared_images import shared_images
 from fourierrecon.tilt_series import ImagesInFiles, TiltSeries
 from fourierrecon.tomogram.checks_ctf import ctf_warnings
 
-#: Points along x, y and z of the region, at the most, at which it is looked which images see them.
+#: Largest number of points along x, y and z of the region that are projected into the images.
 POINTS = (40, 40, 24)
-#: Lengths that differ by less than this are meant to be the same.
+#: Lengths that differ by less than this part count as equal.
 SAME = 0.03
-#: Sides that differ by less than this may just as well be swapped.
+#: Images whose sides differ by less than this part count as square: width and height cannot be told apart.
 SQUARE = 0.06
-#: Outside of all images, and seen by fewer than half of them: more of the region than this is worth a warning. Where
-#: the tilt axis lies some degrees off an image axis, the corners of the region go unseen.
+#: Parts of the region that may lie outside all images, and that fewer than half of the images may see, without a
+#: warning. Where the tilt axis lies some degrees off an image axis, no image sees the corners of the region.
 UNSEEN, POORLY_SEEN = 0.06, 0.25
-#: An image that sees less than this part of what the one does that sees most, shows nothing of the region.
+#: An image lies beside the region if it sees less than this part of what the best image sees.
 BESIDE = 0.1
-#: Largest tilt in radians, and how many tilts make a series whose range can be judged.
+#: Largest tilt in radians, and the number of tilts from which on their range can be judged.
 RADIANS, MANY = 2.1, 10
-#: Degrees that no stage tilts a flat specimen to; a full turn may be written from 0 to 360.
+#: Tilts that no stage reaches with a flat specimen, degrees; and beyond which angles are written from 0 to 360.
 STEEP, HALF_TURN = 80.0, 180.0
-#: Pixel sizes of micrographs, Å.
+#: Range of pixel sizes of micrographs, Å.
 PIXELS = (0.1, 200.0)
-#: More exposure than any specimen is given, e⁻/Å².
+#: Largest exposure that a specimen is given, e⁻/Å².
 MOST_EXPOSURE = 500.0
 
 
@@ -41,13 +41,13 @@ def visibility(series: TiltSeries, region: Region) -> NDArray[np.bool_]:
     Parameters
     ----------
     series, region
-        The tilt series, and what is to be reconstructed of it.
+        Tilt series, and the voxels that are to be reconstructed.
 
     Returns
     -------
     sees
-        ``(n_tilts, n_points)``: whether points spread evenly over the region project inside the image. All voxels of
-        a small region are such points.
+        ``(n_tilts, n_points)``: whether each point projects into the image. The points are spread evenly over the
+        region; of a small region they are all voxels.
     """
 
     def along(axis: int) -> NDArray[np.float64]:
@@ -75,14 +75,14 @@ def warnings_of(
     series, region
         As for :func:`fourierrecon.reconstruction.reconstruct`.
     sees
-        From :func:`visibility`, if it is known already.
+        Result of :func:`visibility`, if it was computed before.
     ctf
-        Whether the CTF is corrected; else nothing is said about it.
+        Whether the CTF is corrected; otherwise it is not checked.
 
     Returns
     -------
     list of str
-        One line each: what was found, and what to do.
+        One line for each finding, with its remedy.
     """
     sees = visibility(series, region) if sees is None else sees
     found = _size(series, region), _place(series, sees), _angles(series), _pixel_sizes(series), _exposure(series)
@@ -90,14 +90,19 @@ def warnings_of(
 
 
 def shared_warnings(source: Path, series: TiltSeries) -> list[str]:
-    """Say if another tomogram of the set names images of this one; one line, or none.
+    """Warn if another tomogram of the set names images of this one.
 
     Parameters
     ----------
     source
-        That the tilt series is from.
+        Set that names the tilt series.
     series
-        The tilt series.
+        Tilt series.
+
+    Returns
+    -------
+    list of str
+        One line, or none.
 
     Raises
     ------
@@ -109,15 +114,15 @@ def shared_warnings(source: Path, series: TiltSeries) -> list[str]:
 
 
 def _size(series: TiltSeries, region: Region) -> Iterator[str]:
-    """A width and height that fit the images once they are swapped or in other units."""
+    """Find a width and height that fit the images once they are swapped, or taken in another unit."""
     pixel, binning = series.pixel_size, region.binning
     size = binning * np.array([float(region.shape[2]), float(region.shape[1])])
     images = np.array(footprint(series)[1][:2])
     given, right = f"{size[0]:g} x {size[1]:g}", f"{images[0]:g} x {images[1]:g}"
-    remedy = f"give --w {images[0]:g} --h {images[1]:g}, or --w auto --h auto"
+    remedy = f'give width={images[0]:g} and height={images[1]:g}, or width="auto" and height="auto"'
 
     def fits(found: NDArray[np.float64], unit: float = 1.0) -> bool:
-        # the size was rounded to whole voxels
+        # half a voxel on each side: the size was rounded to whole voxels
         return bool((np.abs(found * unit - images) <= SAME * images + binning * unit / 2).all())
 
     if fits(size):
@@ -137,27 +142,27 @@ def _size(series: TiltSeries, region: Region) -> Iterator[str]:
 
 
 def _place(series: TiltSeries, sees: NDArray[np.bool_]) -> Iterator[str]:
-    """A region that the images, or some of them, do not show."""
+    """Find a region that all images, or some of them, do not show."""
     count = sees.sum(0)
     unseen, poorly = float((count == 0).mean()), float((2 * count < len(sees)).mean())
     if unseen == 1:
-        yield "the region lies outside of all images; check --x0 --y0 --z0 and --w --h --d against `fourierrecon info`"
+        yield "the region lies outside of all images; check origin=... and size=... against `fourierrecon info`"
     elif unseen > UNSEEN or poorly > POORLY_SEEN:
         yield (
             f"{100 * unseen:.0f} % of the region lies outside of all images, {100 * poorly:.0f} % is seen by fewer "
-            f"than half of them; check --x0 --y0 --z0 and --w --h --d"
+            f"than half of them; check origin=... and size=..."
         )
     parts = sees.mean(1)
     beside = np.flatnonzero(parts <= BESIDE * parts.max())
     if 0 < len(beside) < len(parts):
         yield (
-            f"the region lies beside {list_images(series, beside)}, which show{'s' * (len(beside) == 1)} next to "
+            f"the region lies beside {list_images(series, beside)}, which show{'s' * (len(beside) == 1)} almost "
             f"nothing of it: are their shifts right? Correct them, or take such images out of the set"
         )
 
 
 def _angles(series: TiltSeries) -> Iterator[str]:
-    """Tilt angles that are all the same, too steep, in radians, or of one sign."""
+    """Find tilt angles that are all the same, too steep, in radians, or of one sign."""
     angles = series.tilt_angles
     low, high = float(angles.min()), float(angles.max())
     if len(angles) > 1 and high - low < 0.01:
@@ -171,13 +176,13 @@ def _angles(series: TiltSeries) -> Iterator[str]:
             f"tilts from {low:.1f}° to {high:.1f}° go round: write those above 180° as negative angles (350° as -10°)"
         )
         return
-    # the beam through some images from the other side of the specimen
+    # where the sign of z changes, the beam of some images comes from the other side of the specimen
     beams = np.cross(series.projections[:, 0, :3], series.projections[:, 1, :3])
     over = max(-low, high) > 90 or bool(np.ptp(np.sign(beams[:, 2])) > 1)
     if over or max(-low, high) > STEEP:
         yield (
             f"tilts from {low:.1f}° to {high:.1f}°, some beyond {90 if over else STEEP:g}°: stages end at 60° to 70°; "
-            f"is an offset wrong (--tiltangle_offset), or another column taken for the angles?"
+            f"is an offset wrong (tilt_angle=...), or another column taken for the angles?"
         )
         return
     if len(angles) < MANY:
@@ -195,11 +200,11 @@ def _angles(series: TiltSeries) -> Iterator[str]:
 
 
 def _pixel_sizes(series: TiltSeries) -> Iterator[str]:
-    """A pixel size that none has, or that the headers of the images contradict; 0 and 1 Å there: not known."""
+    """Find an impossible pixel size, or one that the headers of the images contradict (0 and 1 Å: unknown)."""
     if not PIXELS[0] <= series.pixel_size <= PIXELS[1]:
         yield (
             f"no micrograph has {series.pixel_size:g} Å a pixel: is it in another unit? Correct "
-            f"rlnTomoTiltSeriesPixelSize, --angpix"
+            f"rlnTomoTiltSeriesPixelSize, or pixel_size=..."
         )
         return
     for stack in series.images.stacks if isinstance(series.images, ImagesInFiles) else ():
@@ -212,7 +217,7 @@ def _pixel_sizes(series: TiltSeries) -> Iterator[str]:
 
 
 def _exposure(series: TiltSeries) -> Iterator[str]:
-    """Exposures that no microscope gives."""
+    """Find exposures that no microscope gives."""
     exposure = series.exposure
     if exposure is None:
         return

@@ -1,4 +1,4 @@
-"""What goes with a tomogram: how many images see each voxel, the weight of each Fourier point, the missing wedge."""
+"""Volumes that go with a tomogram: images that see each voxel, weights of Fourier points, and the missing wedge."""
 
 from __future__ import annotations
 
@@ -21,21 +21,26 @@ from fourierrecon.transfer import Transfer
 from fourierrecon.volume import Volume
 from fourierrecon.weighting import NoWeighting
 
-#: What there is: the ending of its file's name.
+#: Names of the companions, which are also the endings of their files' names.
 VOLUMES = ("coverage", "weight", "wedge")
-#: Side of the cubes in Fourier space, voxels: that of the boxes which programs for denoising cut out.
+#: Side of the cubes in Fourier space, voxels; programs for denoising cut out boxes of this size.
 SIDE = 96
-#: Counts as near as this part to a whole number are that number: what rounding leaves of a division.
+#: Counts that differ from a whole number by less than this part are that number: the division rounds.
 ROUNDING = 1e-6
 
 
 def coverage(series: TiltSeries, region: Region, settings: Settings) -> Iterator[tuple[int, Real]]:
-    """Count the images that see each voxel: slabs ``(z, (y, x))``; at the border of an image it counts in part.
+    """Count the images that see each voxel, section by section; at its borders an image counts in part.
 
     Parameters
     ----------
     series, region, settings
-        What the volume is reconstructed from, and how.
+        Tilt series, region and settings of the volume.
+
+    Returns
+    -------
+    sections
+        Iterator over pairs of z and the counts ``(y, x)``.
 
     Raises
     ------
@@ -50,10 +55,10 @@ def coverage(series: TiltSeries, region: Region, settings: Settings) -> Iterator
     for z in range(depth):
         borders = plan.borders[:, :, :3].copy()
         borders[:, :, 0] += z * plan.borders[:, :, 3]
-        # means of ones over at least one image, and of the grey level 1 over those that there are
+        # the first is 1 over the count where images see the voxel at least once, the second the count where it is less
         divide_by_count(ones, borders, np.zeros(0, np.float32), share)
         divide_by_count(nothing, borders, levels.astype(np.float32), least)
-        # the second may be rounded to a bit less than 1 wherever there are more; the first is exactly 1 below one image
+        # rounding may make the second a bit less than 1 where there are more; the first is exactly 1 below one image
         count = np.where(share < 1, 1 / share, least)
         whole = np.rint(count)
         count = np.where(np.abs(count - whole) < ROUNDING * whole, whole, count).astype(np.float32)
@@ -69,7 +74,7 @@ def fourier_weight(
     side: int = SIDE,
     transfer: Transfer | None = None,
 ) -> NDArray[np.float32]:
-    """Weight of each Fourier point of a cube: the sum over images of T², faded out over one over the thickness.
+    """Compute the weight of each Fourier point of a cube: the sum over images of T² near their central slices.
 
     ``W = sum_f max(0, 1 - |z_f|) T_f²`` with the transfer function ``T_f`` of image ``f`` and the distance ``z_f`` from
     its central slice in units of one over the thickness, as in :class:`~fourierrecon.weighting.PreWeight`; one slice
@@ -78,15 +83,17 @@ def fourier_weight(
     Parameters
     ----------
     series
-        Geometry and CTF.
-    voxel_size, thickness
-        Å, and voxels.
+        Tilt series, with its geometry and CTF.
+    voxel_size
+        Voxel size, Å.
+    thickness
+        Thickness of the specimen, voxels; slices fade out over one over it.
     ctf
-        With the CTF; else it counts as 1.
+        Whether the CTF counts; otherwise it is 1.
     side
-        Voxels.
+        Side of the cube, voxels.
     transfer
-        In place of the CTF: all that acts on the images.
+        Transfer function of the images, in place of the CTF alone.
 
     Returns
     -------
@@ -115,7 +122,15 @@ def fourier_weight(
 
 
 def wedge(series: TiltSeries, *, side: int = SIDE) -> NDArray[np.float32]:
-    """Fourier points of a cube that the tilts measured: 1, the missing wedge 0; layout as :func:`fourier_weight`."""
+    """Mark the Fourier points of a cube that the tilts measured with 1, and the missing wedge with 0.
+
+    Parameters
+    ----------
+    series
+        Tilt series, with its geometry.
+    side
+        Side of the cube, voxels; its layout is that of :func:`fourier_weight`.
+    """
     half = wedge_mask((side, side, side), series.projections)
     # the other half: F(-k) is the conjugate of F(k)
     full = np.zeros((side, side, side), bool)
@@ -137,7 +152,7 @@ def companion_shape(region: Region, name: str) -> tuple[int, int, int]:
 
 
 def companion_memory(region: Region, name: str) -> int:
-    """Give the bytes of memory that it takes to make a companion."""
+    """Give the memory that making a companion takes, bytes."""
     _, height, width = region.shape
     return 32 * height * width if name == "coverage" else 48 * SIDE**3
 
@@ -145,7 +160,7 @@ def companion_memory(region: Region, name: str) -> int:
 def write_companion(
     name: str, volume: Path, series: TiltSeries, region: Region, settings: Settings, label: str
 ) -> None:
-    """Write one companion of a volume; its axes are those of the tilt series, whatever those of the volume's file are.
+    """Write one companion of a volume. Its axes are those of the tilt series, even if the volume's file has others.
 
     Parameters
     ----------
@@ -154,7 +169,7 @@ def write_companion(
     volume
         File of the volume.
     series, region, settings
-        What the volume is reconstructed from, and how.
+        Tilt series, region and settings of the volume.
     label
         Lines for the header.
 
@@ -172,7 +187,7 @@ def write_companion(
                 write(number, slab)
         return
     if name == "weight":
-        # whatever the weighting divides by: the CTF is in the data
+        # the CTF is in the data, whether the weighting divides by it or not
         transfer = Transfer.of(series, settings.correction)
         cube = fourier_weight(series, voxel_size, float(region.shape[0]), ctf=settings.ctf, transfer=transfer)
     else:

@@ -1,4 +1,4 @@
-"""The file of a tomogram: its header, the order of its axes, and the passport beside it."""
+"""Writes the file of a tomogram: its header, the order of its axes, and the passport beside it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from fourierrecon.weighting import Weighting
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TomogramFile:
-    """A tomogram that is to be written.
+    """File of a tomogram that is to be written.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class TomogramFile:
     series, region, weighting
         As for :func:`fourierrecon.reconstruction.reconstruct`.
     settings
-        How to reconstruct.
+        Settings of the reconstruction.
     like
         Orientation of the file, a name of :data:`fourierrecon.geometry.axis_order.LIKE`.
     dtype
@@ -61,7 +61,7 @@ class TomogramFile:
 
     @cached_property
     def orientation(self) -> Orientation:
-        """The order of its axes."""
+        """Order of the axes in the file."""
         return Orientation.like(self.like, self.series)
 
     @cached_property
@@ -75,38 +75,38 @@ class TomogramFile:
 
     @property
     def scratch(self) -> Path:
-        """Folder for scratch files: that of the settings, else that of the file."""
+        """Folder for scratch files: the one in the settings, otherwise the folder of the file."""
         return self.settings.scratch or self.path.absolute().parent
 
     @property
     def beside(self) -> Beside:
-        """What it takes of the memory while it is written; loads the libraries that count as taken already."""
+        """Memory that writing takes. Libraries are loaded first, so that they count as part of the process."""
         if is_zarr(self.path):
             require_zarr()
         shape, threads = self.orientation.shape(self.region.shape), self.settings.n_threads or available_cores()
         end = end_bytes(self.path, shape, self.dtype, threads)
-        # threads of zarr keep some of what they used for the volume before
+        # the threads of zarr keep some memory of the volume that was written before
         return Beside(
             always=threads * end if is_zarr(self.path) else 0,
             end=end + reorder_bytes(self.orientation, self.region.shape),
         )
 
     def memory_after(self, needed: int) -> int:
-        """Give the bytes of memory that something takes after this file is written, as a picture of it.
+        """Give the memory that a step after writing takes (such as a picture of the volume), bytes.
 
         Parameters
         ----------
         needed
-            Bytes that it takes by itself.
+            Bytes that the step takes by itself.
         """
         if not is_zarr(self.path):
             return needed
-        # threads of zarr keep some of what they used
+        # the threads of zarr keep some memory of the volume
         threads = self.settings.n_threads or available_cores()
         return needed + threads * end_bytes(self.path, self.region.shape, self.dtype, 1)
 
     def check(self) -> None:
-        """Check before a long computation that it can be written; makes its folders.
+        """Check before a long computation that the file can be written; its folders are made.
 
         Raises
         ------
@@ -118,7 +118,10 @@ class TomogramFile:
 
     @contextmanager
     def writing(self) -> Iterator[SlabWriter]:
-        """Write it: takes slabs ``(y, x)`` of the region, in any order and from any thread; all of it or nothing."""
+        """Write the file, all of it or nothing.
+
+        The context gives a function that takes sections ``(y, x)`` of the region, in any order and from any thread.
+        """
         s, shape = self.settings, self.region.shape
         with (
             writing_volume(
@@ -130,21 +133,21 @@ class TomogramFile:
             yield write_slab
 
     def finish_passport(self, wanted: bool, source: Path, options: Mapping[str, object] | None = None) -> Path | None:
-        """Write its passport and give the name; or remove that of an older volume, which would be wrong now.
+        """Write the passport and give its name; otherwise remove the passport of an older volume, which is wrong now.
 
         Parameters
         ----------
         wanted
-            Whether to write one.
+            Whether to write a passport.
         source
             Set that was read.
         options
-            Of the command line.
+            Options of the command line, for the record.
 
         Raises
         ------
         DataError
-            If it cannot be written.
+            If the passport cannot be written.
         """
         if not wanted:
             remove_passport(self.path)

@@ -1,4 +1,4 @@
-"""What a reconstruction will take: memory, scratch space and time, without doing it.
+"""Forecasts the memory, scratch space and time of a reconstruction, without doing it.
 
 Memory follows from the plan. Time is measured on pieces of the same problem and scaled: the piece is short along the
 tilt axis (``p``) and full across it, so that its planes are as large as the real ones, in the cache as out of it.
@@ -7,8 +7,8 @@ tilt axis (``p``) and full across it, so that its planes are as large as the rea
 * Planes: ``H' (F Lb a + O D b)``, with the spread of samples and the transforms of planes. Where the region is so deep
   that a piece of it must be shallower, pieces of two depths tell the two parts apart.
 * Slabs: ``H' O D``.
-* Writing: some slabs of full size, to a file that vanishes; but no faster than a disk, as a cache is soon full.
-* Reading and scratch files: at the rate of a disk that is assumed.
+* Writing: some sections of full size, to a temporary file; but no faster than a disk, as a cache is soon full.
+* Reading and scratch files: at the assumed rate of a disk.
 """
 
 from __future__ import annotations
@@ -37,32 +37,34 @@ from fourierrecon.transfer import Correction
 from fourierrecon.weighting import Weighting
 from fourierrecon.weighting.snr import STATED
 
-#: Bytes that a disk reads or writes a second: an ordinary solid-state disk.
+#: Rate of an ordinary solid-state disk, bytes a second.
 DISK_RATE = 1e9
-#: Voxels and image pixels of a piece at the most; its least extents, px.
+#: Largest number of voxels and of image pixels of a piece; its smallest number of rows and depth, px.
 VOXELS, PIXELS, LEAST_ROWS, LEAST_DEPTH = 20e6, 20e6, 32, 8
-#: How often each piece is measured; the fastest counts, the others met other programs.
+#: Number of times that each piece is measured. The fastest counts, as other programs slow the rest down.
 REPEATS = 2
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a reconstruction will take.
+    """Memory, disk space and time that a reconstruction will take.
 
     Parameters
     ----------
     storage
         Memory and scratch space, bytes, and what lies where.
     file_size
-        Of the tomogram, bytes.
-    output_folder, scratch_folder
-        That the tomogram's folder exists in or will be made in; for scratch files.
+        Size of the tomogram's file, bytes.
+    output_folder
+        Existing folder that the tomogram will be written in or below.
+    scratch_folder
+        Folder for scratch files.
     n_threads
         Number of threads.
     seconds
         Wall time of the whole, from the images to the file.
     held
-        Of the scratch file that Zarr and integers go through, bytes.
+        Size of the scratch file that volumes in Zarr or of integers go through, bytes.
     """
 
     storage: Storage
@@ -101,7 +103,7 @@ class _Size:
 def forecast(
     series: TiltSeries,
     region: Region,
-    strategy: Weighting,
+    weighting: Weighting,
     *,
     ctf: bool = True,
     n_threads: int | None = None,
@@ -112,66 +114,66 @@ def forecast(
     dtype: str = "float32",
     correction: Correction | None = None,
 ) -> Forecast:
-    """Find out what a reconstruction will take; needs about two seconds to measure the machine.
+    """Forecast what a reconstruction will take; measuring the machine takes about two seconds.
 
     Parameters
     ----------
-    series, region, strategy, ctf, n_threads, memory, scratch
+    series, region, weighting, ctf, n_threads, memory, scratch
         As for :func:`fourierrecon.reconstruction.reconstruct`.
     taper
         Distance and falloff at the borders of the images, binned px.
     output
-        File that is to be written, if it is known; a temporary file beside it shows how fast that goes.
+        File that is to be written, if it is known; a temporary file beside it measures the rate of writing.
     dtype
-        Of its voxels.
+        Type of the voxels.
     correction
-        In place of ``ctf``: what is done about all that acts on the signal.
+        Correction of the CTF, exposure and tilt, in place of ``ctf``.
 
     Raises
     ------
     UsageError
-        If no image sees the region, or the output has no format or type that is known.
+        If no image sees the region, or if the format or type of the output is unknown.
     DataError
-        If CTF parameters are missing, or no way stays within the memory.
+        If CTF parameters are missing, or if the memory is too small for any way.
     """
     correction = Correction.of(ctf) if correction is None else correction
     threads = available_cores() if n_threads is None else n_threads
     target = Path("tomogram.mrc") if output is None else output
     file_size, held = space_for(target, region.shape, dtype)
-    strategy = strategy.resolved(lambda: STATED)  # of noise nothing could be measured
+    weighting = weighting.resolved(lambda: STATED)  # the pieces are noise, which has no ratio to measure
     settings = Settings(
         n_threads=n_threads, taper_distance=taper[0], taper_falloff=taper[1], memory=memory, scratch=scratch,
         ctf_mode=correction.ctf_mode, exposure=correction.exposure, tilt_weight=correction.tilt_weight,
     )  # fmt: skip
-    plan = Plan.of(series, region, strategy, settings)
-    # before anything is computed: what this process holds counts as memory of the reconstruction
+    plan = Plan.of(series, region, weighting, settings)
+    # first, as memory that the pieces leave behind would count as memory of the reconstruction
     storage = choose_storage(plan, threads, memory)
     temporary = Path(tempfile.gettempdir())
     folder = temporary if output is None else next(path for path in output.absolute().parents if path.is_dir())
     without_taper = replace(settings, taper_distance=0.0, taper_falloff=0.0, memory=None, scratch=None)
-    seconds = measure(series, region, strategy, plan, without_taper)
+    seconds = measure(series, region, weighting, plan, without_taper)
     seconds += max(_writing(region.shape, folder, target.suffix, dtype, threads), (file_size + 2 * held) / DISK_RATE)
     pixel = getattr(series.images, "dtype", np.dtype(np.float32)).itemsize
     seconds += (len(plan.used) * pixel * float(np.prod(series.image_shape)) + 2 * storage.scratch) / DISK_RATE
     return Forecast(storage, file_size, folder, folder if scratch is None else scratch, threads, seconds, held)
 
 
-def measure(series: TiltSeries, region: Region, strategy: Weighting, plan: Plan, settings: Settings) -> float:
+def measure(series: TiltSeries, region: Region, weighting: Weighting, plan: Plan, settings: Settings) -> float:
     """Give the time that a reconstruction takes without reading and writing, seconds, from pieces of it.
 
     Parameters
     ----------
-    series, region, strategy, settings
-        What is reconstructed, and how.
+    series, region, weighting, settings
+        Arguments of the reconstruction.
     plan
-        Of this reconstruction.
+        Plan of the reconstruction.
     """
     # the first run compiles the loops
-    _laps(*_piece(series, region, plan, 16, 16, int(32 * region.binning)), strategy, settings)
+    _laps(*_piece(series, region, plan, 16, 16, int(32 * region.binning)), weighting, settings)
     sizes, laps = [], []
     for part, box in _pieces(series, region, plan):
-        sizes.append(_Size.of(Plan.of(part, box, strategy, settings)))
-        laps.append(np.min([_laps(part, box, strategy, settings) for _ in range(REPEATS)], 0))
+        sizes.append(_Size.of(Plan.of(part, box, weighting, settings)))
+        laps.append(np.min([_laps(part, box, weighting, settings) for _ in range(REPEATS)], 0))
     whole, piece, (images, planes, slabs) = _Size.of(plan), sizes[0], laps[0]
     per_plane = planes / piece.planes
     if whole.depth > piece.depth:
@@ -183,11 +185,11 @@ def measure(series: TiltSeries, region: Region, strategy: Weighting, plan: Plan,
 
 
 def _pieces(series: TiltSeries, region: Region, plan: Plan) -> Iterator[tuple[TiltSeries, Region]]:
-    """Cut pieces that take some tenths of a second; one where the depth can be kept, else two of different depth."""
+    """Cut pieces that take some tenths of a second: one of full depth, or two of different depths where it is large."""
     depth, n_p, n_o = plan.slices.shape
     deep = int(np.clip(VOXELS / (n_o * LEAST_ROWS), LEAST_DEPTH, depth)) if depth > LEAST_DEPTH else depth
     rows = int(np.clip(VOXELS / (n_o * deep), min(LEAST_ROWS, n_p), n_p))
-    # as long as the rows of the piece need, so that its voxels are seen as the real ones are
+    # images long enough for the rows of the piece, so that as many images see its voxels as the real ones
     axis = _short_axis(plan)
     extent = region.binning * np.ones(3)
     extent[[plan.plane_axis, 1 - plan.plane_axis, 2]] *= rows, n_o, deep
@@ -200,7 +202,7 @@ def _pieces(series: TiltSeries, region: Region, plan: Plan) -> Iterator[tuple[Ti
 
 
 def _short_axis(plan: Plan) -> int:
-    """Axis along which the images of a piece are short, 0 for x and 1 for y: that nearest to the tilt axis."""
+    """Give the axis along which the images of a piece are short, the one near the tilt axis: 0 for x and 1 for y."""
     return int(np.bincount(plan.along).argmax())
 
 
@@ -226,7 +228,7 @@ def _piece(
     return replace(series, images=images, projections=projections), piece
 
 
-def _laps(series: TiltSeries, region: Region, strategy: Weighting, settings: Settings) -> tuple[float, float, float]:
+def _laps(series: TiltSeries, region: Region, weighting: Weighting, settings: Settings) -> tuple[float, float, float]:
     """Reconstruct, and give the seconds until the images, the planes and the slabs were done, each from the last."""
     ends: dict[str, float] = {}
 
@@ -235,14 +237,14 @@ def _laps(series: TiltSeries, region: Region, strategy: Weighting, settings: Set
             ends[stage] = time.perf_counter()
 
     started = time.perf_counter()
-    order = VolumeOrder(series, lambda: nullcontext(lambda *_: None), region, strategy)
+    order = VolumeOrder(series, lambda: nullcontext(lambda *_: None), region, weighting)
     reconstruct_many([order], replace(settings, progress=watch))
     images, planes, slabs = ends.values()
     return images - started, planes - images, slabs - planes
 
 
 def _writing(shape: tuple[int, int, int], folder: Path, ending: str, dtype: str, n_threads: int) -> float:
-    """Give the seconds that writing a volume takes, from some of its slabs."""
+    """Give the seconds that writing a volume takes, from some of its sections."""
     depth, height, width = shape
     n = int(np.clip(VOXELS / (height * width), 1, depth))
     slab = np.random.default_rng(0).standard_normal((height, width), np.float32)
@@ -253,7 +255,7 @@ def _writing(shape: tuple[int, int, int], folder: Path, ending: str, dtype: str,
             for_each(n, lambda _, z: take(z, slab), state=lambda: None, n_threads=n_threads)
 
     with temporary_folder(folder) as place:
-        # the first loads libraries
+        # the first call loads libraries
         write(f"{place}/first{ending}", 1, slab[:1, :1])
         started = time.perf_counter()
         write(f"{place}/piece{ending}", n, slab)

@@ -24,32 +24,33 @@ def half_series(source: Path, series: TiltSeries) -> dict[str, TiltSeries]:
     Parameters
     ----------
     source
-        Set that the tilt series is from.
+        Set that names the tilt series.
     series
-        The tilt series, with all of its images.
+        Tilt series, with all of its images.
 
     Returns
     -------
-    The same tilt series with the images of either half, under ``Even`` and ``Odd``.
+    halves
+        The same tilt series with the images of each half, under ``Even`` and ``Odd``.
 
     Raises
     ------
     DataError
-        If the set names no half images, if they are of another size, or if both of a tilt are the same: their
-        correlation would tell nothing.
+        If the set names no half images, if their size differs from that of the full images, or if both of a tilt are
+        the same image: their correlation would mean nothing.
     """
     images = read_halves(source, series.name) if source.suffix.lower() == ".star" else {}
     if not images:
         raise DataError(
             f"{source}: {series.name} has no images of even and odd frames ({', '.join(COLUMNS.values())}); add them, "
-            f"or use --halves tilts"
+            'or use halves="tilts"'
         )
     for half, stack in images.items():
         if tuple(stack.shape) != tuple(series.images.shape):
             size, other = (f"{s[0]} images of {s[2]} x {s[1]} px" for s in (stack.shape, series.images.shape))
             raise DataError(
                 f"{source}: the half images of {series.name} ({COLUMNS[half]}) are {size}, the full ones {other}; the "
-                f"alignment is that of the full ones: make the halves of the same size, or use --halves tilts"
+                'alignment is that of the full ones: make the halves of the same size, or use halves="tilts"'
             )
     halves = {half: replace(series, images=stack) for half, stack in images.items()}
     _check_different(source, halves["Even"], halves["Odd"])
@@ -59,8 +60,8 @@ def half_series(source: Path, series: TiltSeries) -> dict[str, TiltSeries]:
 def halves_for_snr(source: Path, name: str, kept: Sequence[int] | None = None) -> dict[str, ImageStack]:
     """Open the half images of a tilt series, as the better source of its signal-to-noise ratio, if it has them.
 
-    Half images are welcome here, not needed: a set may name them long after their files are gone. Then there is a
-    warning, and the ratio is measured from neighbouring tilts.
+    The half images are optional here: a set may still name them after their files were deleted. A warning then says
+    that the ratio is measured from neighbouring tilts.
 
     Parameters
     ----------
@@ -85,7 +86,7 @@ def halves_for_snr(source: Path, name: str, kept: Sequence[int] | None = None) -
 
 
 def _check_different(source: Path, even: TiltSeries, odd: TiltSeries) -> None:
-    """Refuse one image in both halves; of some tilts also where files are copies of each other."""
+    """Refuse the same image in both halves; for three tilts, copies under other names are found as well."""
     n = even.n_tilts
     looked_at = {0, n // 2, n - 1}
     for tilt in range(n):
@@ -94,10 +95,10 @@ def _check_different(source: Path, even: TiltSeries, odd: TiltSeries) -> None:
         if named_twice or (tilt in looked_at and _copies(even.images[tilt], odd.images[tilt])):
             raise DataError(
                 f"{source}: the even and the odd image of tilt {tilt + 1} of {even.name} are the same "
-                f"({where_from(even, tilt)}; {where_from(odd, tilt)}); correct these columns, or use --halves tilts"
+                f'({where_from(even, tilt)}; {where_from(odd, tilt)}); correct these columns, or use halves="tilts"'
             )
 
 
 def _copies(a: NDArray[np.generic], b: NDArray[np.generic]) -> bool:
-    """Tell whether two images are the same; blank ones are another matter."""
+    """Tell whether two images are the same. Blank images do not count: another check finds them."""
     return bool(np.array_equal(a, b) and (a != a.flat[0]).any())

@@ -1,4 +1,4 @@
-"""Which files a set or a tilt series leads to: nothing that a command writes takes the place of one of them."""
+"""Finds the files that a set or a tilt series names, so that no command writes over one of them."""
 
 from __future__ import annotations
 
@@ -15,49 +15,50 @@ from fourierrecon.io.star.table import Table, read_tables
 from fourierrecon.io.tilt_series import list_tomograms
 from fourierrecon.tilt_series import ImagesInFiles
 
-#: What STAR files add to the name of a file: the number of an image, and how to read it.
+#: Additions of STAR files to the name of a file: the number of an image before it, the format behind it.
 _ADDED = re.compile(r"^\d{1,9}@|:\w{1,8}$")
-#: Files of IMOD, AreTomo, Warp and EMAN2 that belong to an alignment and lie beside it.
+#: Endings of the files that IMOD, AreTomo, Warp and EMAN2 keep beside an alignment.
 _BESIDE = (
     ".com", ".adoc", ".mdoc", ".xf", ".tlt", ".rawtlt", ".xtilt", ".defocus", ".aln", ".txt", ".xml", ".tomostar",
     ".settings",
 )  # fmt: skip
 
 
-def protect(outputs: Iterable[Path], inputs: Iterable[Path], option: str = "--o") -> None:
-    """Refuse to write over what is read; whatever else is written in this context is refused it as well.
+def protect(outputs: Iterable[Path], inputs: Iterable[Path], argument: str | None = None) -> None:
+    """Refuse to write over what is read, here and wherever else files are written in this context.
 
     Parameters
     ----------
     outputs
         Files or Zarr folders to be written.
     inputs
-        What is read. It is not looked for if there is no output yet.
-    option
-        That names the outputs.
+        Files that are read. They are not looked for if no output exists yet.
+    argument
+        Argument that names the outputs, for the message; None where they follow from another one.
 
     Raises
     ------
     UsageError
-        If an output is there and one of the inputs, by whatever name, or a folder that holds one.
+        If an output exists and is one of the inputs, by whatever name, or a folder that holds one.
     """
-    there = [path for path in outputs if os.path.exists(path)]
-    if there:
+    existing = [path for path in outputs if os.path.exists(path)]
+    if existing:
         keep(inputs)
-    for path in there:
+    for path in existing:
         if is_kept(path):
-            raise UsageError(f"{option} {path} is one of the files that are read, or named by them; give another name")
+            named = str(path) if argument is None else f'{argument}="{path}"'
+            raise UsageError(f"{named} is one of the files that are read, or named by them; give another name")
 
 
 def input_files(source: Path, extras: Supplement, name: str | None = None) -> Iterator[Path]:
-    """Give the files that a set or a tilt series leads to, images, half images and volumes included.
+    """Give the files that a set or a tilt series names, images, half images and volumes included.
 
     Parameters
     ----------
     source, extras
         As for :func:`fourierrecon.io.read_tilt_series`.
     name
-        Of a tomogram, if files of the others do not matter.
+        Name of a tomogram, if files of the others do not matter.
     """
     yield source
     yield from filter(None, (extras.stack, extras.mdoc))
@@ -70,14 +71,14 @@ def input_files(source: Path, extras: Supplement, name: str | None = None) -> It
         try:
             series = read_tilt_series(source, one, extras)
         except FourierReconError:
-            continue  # nothing is made of it
+            continue  # a series that cannot be read is reported where it is reconstructed
         yield from filter(None, [series.source])
         if isinstance(series.images, ImagesInFiles):
             yield from (path for path, _ in series.images.sections)
 
 
 def _of_set(source: Path, name: str | None) -> Iterator[Path]:
-    """Give what a set of RELION names, its own files first."""
+    """Give the files that a set of RELION names, those of the set itself first."""
     path, overview, tables = find_set(source)
     yield path
     bases = [source, path]
@@ -95,16 +96,16 @@ def _of_set(source: Path, name: str | None) -> Iterator[Path]:
 
 
 def _named(table: Table, bases: list[Path]) -> Iterator[Path]:
-    """Give the files that the words of a table name."""
+    """Give the files that are named in a table."""
     for words in table.columns.values():
         names = dict.fromkeys(_ADDED.sub("", word) for word in words)
         for word in names:
-            # numbers and lists of them are no files
+            # a word without letters is a number, or a list of numbers
             if any(letter.isalpha() for letter in word):
                 yield from _places(word, bases)
 
 
 def _places(name: str, bases: list[Path]) -> list[Path]:
-    """Give where a file lies that a STAR file names: below the working directory, or a folder above of those files."""
+    """Find a file that a STAR file names: below the working directory, or below a folder above the STAR file."""
     folders = [Path.cwd(), *(folder for base in bases for folder in base.absolute().parents)]
     return [folder / name for folder in dict.fromkeys(folders) if os.path.exists(folder / name)][:1]

@@ -1,4 +1,4 @@
-"""Where the command line writes to: names beside a tomogram, no folders in vain."""
+"""Where a command writes: the names of files beside a tomogram, and no empty folders after a failure."""
 
 from __future__ import annotations
 
@@ -11,57 +11,59 @@ from fourierrecon.errors import UsageError
 
 
 def is_folder(output: str) -> bool:
-    """Tell whether ``--o`` names a folder for the products of a set: it ends in a slash, or is there already."""
+    """Tell whether an output is a folder for the products of a set: it ends in a slash, or exists already."""
     path = Path(output)
     return output.endswith(("/", os.sep)) or (path.is_dir() and not path.suffix)
 
 
-def beside(output: Path, ending: str, option: str) -> Path:
-    """Give the name of what goes with a tomogram: the same, with another ending.
+def beside(output: Path, ending: str, argument: str) -> Path:
+    """Give the name of a file that goes with a tomogram: the tomogram's own, with another ending.
 
     Parameters
     ----------
     output
         The tomogram's file.
     ending
-        Of the other file.
-    option
-        That asks for it.
+        Ending of the other file.
+    argument
+        Argument that asks for it, as messages name it.
 
     Raises
     ------
     UsageError
-        If that is the tomogram's own name.
+        If this is the tomogram's own name.
     """
     other = output.with_suffix(ending)
     if other == output:
-        raise UsageError(f"--o {output}: with {option}, {ending} is for another file; name the tomogram .mrc")
+        raise UsageError(
+            f'output="{output}": with {argument}=True, {ending} is for another file; name the tomogram .mrc'
+        )
     return other
 
 
 def refuse_others(files: Iterable[Path], sign: Path) -> None:
-    """Refuse to write files that are there, if they were not written by an earlier run of the same kind.
+    """Refuse to replace files, unless an earlier run of the same kind wrote them.
 
     Parameters
     ----------
     files
-        To be written.
+        Files that are to be written.
     sign
-        What such a run writes as well.
+        Another file that such a run writes; where it exists, the files are its own.
 
     Raises
     ------
     UsageError
-        If there is one, and no sign.
+        If one of the files exists without the sign.
     """
     for path in files:
         if path.exists() and not sign.exists():
-            raise UsageError(f"{path} is there, and would be replaced; give a folder of its own")
+            raise UsageError(f"{path} exists, and would be replaced; give another folder")
 
 
 @contextmanager
 def folders_of(path: Path) -> Iterator[None]:
-    """Remove the folders that were made for a file, if it was not written after all.
+    """Remove the folders that were made for a file, if the file was not written in the end.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The passport of a volume: a JSON file beside it that says which frame it is in, and what it was made from and how."""
+"""The passport of a volume: a JSON file beside it with its coordinate frame, its sources and how it was made."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fourierrecon.transfer import Correction, Transfer
 from fourierrecon.weighting import Weighting
 
 FORMAT = "fourierrecon passport 1"
-#: What is read from a passport again, and of which kind it is (see :func:`fourierrecon.io.json_text.fits`).
+#: Fields of a passport that are read, and their types (see :func:`fourierrecon.io.json_text.fits`).
 FIELDS: dict[str, object] = {
     "program": str,
     "volume": {"axes_fastest_first": [str]},
@@ -55,7 +55,7 @@ def make_passport(
     volume: Path,
     series: TiltSeries,
     region: Region,
-    strategy: Weighting,
+    weighting: Weighting,
     *,
     ctf: bool = True,
     correction: Correction | None = None,
@@ -63,7 +63,7 @@ def make_passport(
     source: Path | None = None,
     options: Mapping[str, object] | None = None,
 ) -> dict[str, Any]:
-    """Say everything about a volume; the files that it was made from are read for their hashes.
+    """Collect all that is known of a volume; its source files are read for their hashes.
 
     Voxels are ``(i, j, k)`` from 0, the fastest axis of the file first; world points, tilt angles and image pixels are
     those of :mod:`fourierrecon.geometry`; world Å are world pixels times the pixel size.
@@ -71,17 +71,17 @@ def make_passport(
     Parameters
     ----------
     volume
-        Its file.
-    series, region, strategy, ctf
-        What it was reconstructed from.
+        File of the volume.
+    series, region, weighting, ctf
+        Arguments of the reconstruction.
     correction
-        In place of ``ctf``: what was done about all that acts on the signal.
+        Correction of the CTF, exposure and tilt, in place of ``ctf``.
     like
         Orientation of the file, a name of :data:`fourierrecon.geometry.axis_order.LIKE`.
     source
         Set that was read.
     options
-        Of the command line.
+        Options of the command line, for the record.
     """
     from importlib.metadata import version
 
@@ -90,7 +90,7 @@ def make_passport(
     to_world = affine(binning, region.origin) @ orientation.matrix(region.shape)
     from_angstrom = affine(1 / p, 0)
     centre = rotation_centre(series)
-    transfer = Transfer.of(series, correction or Correction.of(ctf), divides=strategy.divides)
+    transfer = Transfer.of(series, correction or Correction.of(ctf), divides=weighting.divides)
     return {
         "format": FORMAT,
         "program": f"fourierrecon {version('fourierrecon')}",
@@ -128,9 +128,9 @@ def make_passport(
         },
         "sources": [_fingerprint(path) for path in _files(series, source)],
         "weighting": {
-            "name": strategy.name,
-            "words": strategy.words,
-            **(asdict(strategy) if is_dataclass(strategy) else {}),
+            "name": weighting.name,
+            "words": weighting.words,
+            **(asdict(weighting) if is_dataclass(weighting) else {}),
         },
         "ctf_corrected": transfer.ctf is not None,
         "transfer": {"words": transfer.words, **transfer.record()},
@@ -139,7 +139,7 @@ def make_passport(
 
 
 def label_of(making: str, series: TiltSeries, region: Region, like: str | None) -> str:
-    """Say in a few lines for the header of a volume how it was made, and which frame it is in.
+    """Write the lines for the header of a volume: how it was made, and its coordinate frame.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def label_of(making: str, series: TiltSeries, region: Region, like: str | None) 
 
 
 def weighting_words(passport: Mapping[str, Any]) -> str:
-    """Say how a volume was weighted, by its passport; nothing if it does not tell."""
+    """Describe the weighting of a volume from its passport; an empty text if the passport lacks it."""
     weighting = dict(passport.get("weighting", {}))
     if "words" in weighting:
         return str(weighting["words"])
@@ -174,7 +174,7 @@ def weighting_words(passport: Mapping[str, Any]) -> str:
 
 
 def ctf_words(passport: Mapping[str, Any]) -> str:
-    """Say what was done about the CTF, exposure and tilt, by a passport; nothing if it does not tell."""
+    """Describe the correction of CTF, exposure and tilt from a passport; an empty text if the passport lacks it."""
     if "transfer" in passport:
         return str(passport["transfer"].get("words", ""))
     # of version 0.1
@@ -187,7 +187,7 @@ def write_passport(volume: Path, passport: Mapping[str, Any]) -> Path:
     Raises
     ------
     DataError
-        If it cannot be written.
+        If the file cannot be written.
     """
     path = passport_path(volume)
     with replacing(path) as file:
@@ -208,12 +208,12 @@ def read_passport(volume: Path) -> dict[str, Any] | None:
     Raises
     ------
     DataError
-        If there is a file, but no passport in it.
+        If the file holds no passport.
     """
     path = passport_path(volume)
-    if not os.path.exists(path):  # nor can it be, where its name would be too long
+    if not os.path.exists(path):  # also where the name is too long for a file
         return None
-    remedy = "make the passport anew (--passport) or remove it"
+    remedy = "make the passport anew (passport=True) or remove it"
     passport = read_object(path, remedy)
     if passport.get("format") != FORMAT:
         raise DataError(f"{path}: format is {brief(passport.get('format'))}; this version reads {FORMAT!r}; {remedy}")
@@ -224,16 +224,19 @@ def read_passport(volume: Path) -> dict[str, Any] | None:
 
 
 def box_of_volume(volume: Path) -> Box:
-    """Give the tomogram that a volume with a passport shows.
+    """Give the box of the tomogram that a volume shows a part of, from its passport.
 
     Raises
     ------
     DataError
-        If there is no passport, or it lacks what is needed.
+        If there is no passport, or if it lacks the frame.
     """
     passport = read_passport(volume)
     if passport is None:
-        raise DataError(f"{volume}: no passport {passport_path(volume).name} beside it; give --t or --size instead")
+        raise DataError(
+            f"{volume}: no passport {passport_path(volume).name} beside it; name the set (set=...), or give size=... "
+            f"instead"
+        )
     try:
         frame = passport["frame"]
         w, h, d = (float(n) for n in frame["tomogram_size_px"])
@@ -245,13 +248,13 @@ def box_of_volume(volume: Path) -> Box:
 
 
 def _handedness(series: TiltSeries, orientation: Orientation) -> dict[str, Any]:
-    """Say what is known of the hand: images alone cannot tell it."""
+    """Describe the evidence for the hand, which the images alone do not show."""
     mirrored = orientation.flip_z != orientation.swap
     evidence = (
-        "none in the source: the hand is that of its tilt angles; if it is wrong, --flip_hand mirrors it"
+        "none in the source: the hand is that of its tilt angles; if it is wrong, mirror the tomogram (flip_hand=True)"
         if series.hand is None
-        else f"rlnTomoHand {series.hand:+d} (turned if --flip_hand was given): how the defocus grows with depth. It "
-        f"does not tell whether that was checked; if it is wrong, --flip_hand mirrors the tomogram"
+        else f"rlnTomoHand {series.hand:+d} (turned if flip_hand=True was given): how the defocus grows with depth. It "
+        f"does not show whether that was checked; if it is wrong, mirror the tomogram (flip_hand=True)"
     )
     return {
         "relion_hand": series.hand,

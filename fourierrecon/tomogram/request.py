@@ -1,34 +1,30 @@
-"""What is asked for of one tomogram."""
+"""The request for one tomogram: its source, and the arguments of its reconstruction."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fourierrecon.geometry.region import Region
 from fourierrecon.io import Supplement
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.weighting import Weighting
 
-if TYPE_CHECKING:
-    pass
 
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Request:
-    """What the options ask for.
+    """Request for one tomogram.
 
     Parameters
     ----------
     source
         Set that was read.
     ignored
-        Set that was given but not read, because the other wins.
+        Set that was given as well, but not read.
     extras
-        What was given beside it.
+        What was given beside the source, such as a stack or a pixel size.
     series, region, weighting
-        As for :func:`fourierrecon.reconstruction.reconstruct`.
+        Arguments of :func:`fourierrecon.reconstruction.reconstruct`.
     """
 
     source: Path

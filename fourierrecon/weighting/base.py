@@ -220,7 +220,7 @@ def from_text(text: str, **defaults: Snr) -> Weighting:
             values[key] = _value(value, kinds.get(key))
         except ValueError:
             kind = "truth value" if kinds.get(key) is bool else "number"
-            raise UsageError(f"weighting {name}: {key}={value!r} is not a {kind}") from None
+            raise UsageError(f"weighting {name}:{key}={value}: the value is not a {kind}") from None
     return chosen(**values)
 
 

@@ -18,7 +18,7 @@ from fourierrecon.weighting.snr import AUTO, Auto, Snr, SnrCurve, read_snr, snr_
 @register
 @dataclass(frozen=True)
 class PreWeight(Weighting):
-    """Multiply each image by ``cos(tilt) / (N (sum_g tri(z_g) CTF_g² + 1/SNR))`` (``--pre_weight``).
+    """Multiply each image by ``cos(tilt) / (N (sum_g tri(z_g) CTF_g² + 1/SNR))``.
 
     The specimen is a slab ``N`` voxels thick, so it is smooth in Fourier space along kz, over ``1/N``: two slices carry
     the same information where they are nearer than that along kz. ``z_g = N |n_g . k| / |n_g,z|`` is that distance

@@ -13,6 +13,15 @@ from fourierrecon.cli.app import app
 from fourierrecon.cli.messages_table import OF_COMMANDS, OPTIONS, in_options
 
 
+def options_of_commands() -> dict[str, set[str]]:
+    """Give the options that each command has."""
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    return {
+        name: {option for parameter in command.params for option in parameter.opts}
+        for name, command in commands.items()
+    }
+
+
 @pytest.mark.parametrize(
     ("message", "shown"),
     [
@@ -24,6 +33,10 @@ from fourierrecon.cli.messages_table import OF_COMMANDS, OPTIONS, in_options
         ("size=... and mdoc=FILE", "--w --h --d and --mdoc FILE"),
         ("set (version=relion4), or leave it out", "set (--as relion4), or leave it out"),
         ("like=eman2: unknown; available: imod", "--like eman2: unknown; available: imod"),
+        ('output="out/a b.mrc" is one of the files', "--o out/a b.mrc is one of the files"),
+        ("give width=96 and height=90, or depth=...", "give --w 96 and --h 90, or --d"),
+        ('width="auto"', "--w auto"),
+        ("part='0/3' must be I/N", "--shard 0/3 must be I/N"),
         ("scheduler=tcp://a:1: no answer", "--scheduler tcp://a:1: no answer"),
     ],
 )
@@ -58,12 +71,18 @@ def test_every_argument_that_a_message_names_has_an_option() -> None:
             assert named <= set(OPTIONS), module.name
 
 
+def test_nothing_below_the_command_line_names_an_option() -> None:
+    ours = {option for options in options_of_commands().values() for option in options if option.startswith("--")}
+    package = Path(fourierrecon.__file__).parent
+    for module in package.rglob("*.py"):
+        # the sample is fetched with pip, which has options of its own
+        if package / "cli" not in module.parents and module.name != "sample_data.py":
+            named = set(re.findall(r"--[\w-]+", module.read_text(encoding="utf-8")))
+            assert not named & ours, module
+
+
 def test_every_option_of_the_table_exists() -> None:
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    ours = {
-        name: {option for parameter in command.params for option in parameter.opts}
-        for name, command in commands.items()
-    }
+    ours = options_of_commands()
     assert {option for options in OPTIONS.values() for option in options.split()} <= set().union(*ours.values())
     for command, options in OF_COMMANDS.items():
         assert set(options.values()) <= ours[command]

@@ -287,7 +287,7 @@ def test_failure_midway_leaves_the_old_file(tmp_path: Path, error: BaseException
     with pytest.raises(seen) as caught:
         write_stack(target, Breaking(error), 1.0)
     if seen is DataError:
-        assert "No space left" in str(caught.value)
+        assert "No space left on device; free space there, or choose another folder" in str(caught.value)
         assert str(target) in str(caught.value)
     assert target.read_bytes() == b"precious"
     assert list(tmp_path.iterdir()) == [target]
@@ -330,7 +330,7 @@ def test_check_writable_says_it_early(tmp_path: Path) -> None:
         ("", "is a folder"),
         (file / "out.mrc", "Not a directory|File exists"),
         ("/proc/nowhere/out.mrc", "No such file|not permitted|denied"),
-        (tmp_path / ("x" * 300), "too long"),
+        (tmp_path / ("x" * 300), "too long; choose a shorter name"),
         (fifo, "not a regular file"),
     ):
         with pytest.raises(DataError, match=message) as caught:

@@ -30,7 +30,8 @@ from fourierrecon.quality.bad_images import find_bad_images, without_bad_images
 from fourierrecon.report.assessment import find_out
 from fourierrecon.report.figures import charts_of
 from fourierrecon.report.findings import Findings
-from fourierrecon.report.page import write_report
+from fourierrecon.report.metrics import check_table
+from fourierrecon.report.page import check_page, write_report
 from fourierrecon.report.subjects import Subject, snr_of, subjects_in
 from fourierrecon.report.svg import Axis, Guide, Trace, chart, round_ticks
 from fourierrecon.sets.records import read_outcomes
@@ -226,6 +227,37 @@ def test_what_is_said_on_screen(run: Run, made: Path, tmp_path: Path) -> None:
     assert f"wrote     {tmp_path}/new/a.html" in out
     assert re.search(r"^next +open .*a\.html", out, re.MULTILINE)
     assert (tmp_path / "new/metrics.csv").is_file()
+
+
+@pytest.mark.parametrize("name", ["report.html", "metrics.csv"])
+def test_pages_and_tables_of_others_stay(run: Run, source: Path, tmp_path: Path, name: str) -> None:
+    path = tmp_path / "out" / name
+    path.parent.mkdir()
+    path.write_text("name,mine\n")
+    make = f"reconstruct --t {source} --bin 8 --quiet --report --o {tmp_path}/out/"
+    for line in (make, f"report {tmp_path}/out", f"report {tmp_path}/out --o {tmp_path}/out/report.html"):
+        status, _, err = run(line)
+        assert status == 2
+        assert err.count("\n") == 1
+        assert f"{path} was not written by a report of fourierrecon, and would be replaced; move it away" in err
+        assert [path] == [*path.parent.iterdir()]
+        assert path.read_text() == "name,mine\n"
+
+
+def test_a_page_of_others_beside_one_tomogram_stays(run: Run, source: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text("<!DOCTYPE html><title>mine</title>")
+    status, _, err = run(f"reconstruct --t {source} --tn TS_10 --bin 8 --quiet --report --o {tmp_path}/a.mrc")
+    assert status == 2
+    assert "a.html was not written by a report of fourierrecon" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.html"]
+
+
+def test_reports_of_before_are_written_anew(made: Path, tmp_path: Path) -> None:
+    for name, check in (("report.html", check_page), ("metrics.csv", check_table)):
+        check(made / name)
+        check(tmp_path / name)
+        (tmp_path / name).touch()
+        check(tmp_path / name)
 
 
 def test_a_blank_image_is_an_error_that_the_report_names(run: Run, source: Path, tmp_path: Path) -> None:
@@ -580,7 +612,7 @@ def test_keyboard_alone(page: Page) -> None:
         seen.append(focus)
         if focus[0] == "BUTTON" and focus[2].startswith("Agreement"):
             press(page, "Enter", 13, "\r")
-            assert page.run("document.querySelector('th[aria-sort]').textContent").startswith("Agreement")
+            assert page.run("document.querySelector('th[aria-sort]').textContent.trim()").startswith("Agreement")
             assert page.run(NAMES) == ["TS_10", "TS_2", "TS_<b>"]
         if focus[0] == "A" and focus[2] == "TS_2":
             press(page, "Enter", 13, "\r")

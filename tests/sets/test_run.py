@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 
 from fourierrecon import reconstruction
+from fourierrecon.cli import set_progress
+from fourierrecon.cli.console import screen
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.io import list_tomograms, read_tilt_series, read_volume
 from fourierrecon.io.relion.import_set import write_set
@@ -25,6 +27,8 @@ from fourierrecon.io.relion.read import read_halves
 from fourierrecon.io.stacks.write import write_stack
 from fourierrecon.io.star.table import read_tables
 from fourierrecon.sets import keys, lock, one
+from fourierrecon.sets.outcomes import Outcome
+from fourierrecon.sets.recipe import Recipe
 from fourierrecon.sets.run import choose_part
 from fourierrecon.tilt_series import TiltSeries
 from tests.helpers.real_data import real_data
@@ -325,6 +329,22 @@ def test_turned_tiff_images_are_not_read_for_keys(here: Path, monkeypatch: pytes
 # what goes wrong
 
 
+@pytest.mark.parametrize(
+    ("outcome", "remedy"),
+    [
+        (Outcome(name="a", error="wrong data"), "correct what the errors name, then run the same command again"),
+        (Outcome(name="a", error="lost", transient=True), "run the same command again"),
+    ],
+)
+def test_what_to_do_about_a_failure(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, outcome: Outcome, remedy: str
+) -> None:
+    monkeypatch.setattr(set_progress, "reconstruct_set", lambda *_, **__: iter([outcome]))
+    recipe = Recipe(source=Path("a.star"), folder=Path("out"), binnings=(1.0,))
+    assert set_progress.show_set(screen(), recipe) == 1
+    assert f"next      {remedy}: it makes what is missing\n" in capsys.readouterr().out
+
+
 def test_one_bad_series_does_not_stop_the_others(run: Run, here: Path) -> None:
     (here / "set/TS_02.mrcs").write_bytes(b"damaged")
     status, out, err = run(SET)
@@ -333,7 +353,7 @@ def test_one_bad_series_does_not_stop_the_others(run: Run, here: Path) -> None:
     assert out.count("failed    TS_02: ") == 2  # at once, and in the summary
     assert "2 done" in out
     assert "1 failed" in out
-    assert "run the same command again" in out
+    assert "next      correct what the errors name, then run the same command again: it makes what is missing" in out
     assert list_tomograms("out/tomograms.star") == ["TS_01", "TS_03"]
     write_stack(here / "set/TS_02.mrcs", small_series(2).images, 10.0)
     status, out, _ = run(f"{SET} --quiet")

@@ -12,7 +12,7 @@ import pytest
 from fourierrecon import Region
 from fourierrecon.engine.settings import Settings
 from fourierrecon.io import read_mrc_volume
-from fourierrecon.io.denoising import Pair, write_lists
+from fourierrecon.io.denoising import MARKS, Pair, write_lists
 from fourierrecon.io.star.table import read_tables
 from fourierrecon.simulation.microscope import realistic_ctf
 from fourierrecon.tomogram.companions import coverage, fourier_weight, wedge
@@ -128,6 +128,24 @@ def test_a_set_with_companions(run: Run, two_sets: Path) -> None:
     _, out, _ = run(f"{line} {companions}")
     assert "its weight: new" in out
     assert (folder / "rec_TS_02_weight.mrc").is_file()
+
+
+@pytest.mark.parametrize("name", MARKS)
+def test_lists_of_others_stay(run: Run, two_sets: Path, name: str) -> None:
+    line = f"reconstruct --t {two_sets}/tomograms.star --noctf --bin 2 --halves tilts --o {two_sets}/out/ --j 1"
+    path = two_sets / "out" / "denoising" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    status, _, err = run(f"{line} --companions denoising")
+    assert status == 2
+    assert err.count("\n") == 1
+    assert f"{path} was not written by a run on a set" in err
+    assert "move it away" in err
+    assert path.read_text() == "mine"
+    assert not (two_sets / "out" / "tomograms").exists()
+    path.unlink()
+    for _ in range(2):  # its own lists are written anew
+        write_lists(path.parent, [])
 
 
 def test_companions_that_make_no_sense(run: Run, two_sets: Path) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fourierrecon import Region, TiltSeries
 from fourierrecon.cli import app, plan
 from fourierrecon.cli.console import screen
+from fourierrecon.cli.messages_table import in_options
 from fourierrecon.cli.values import parse_length
 from fourierrecon.display.panels import footprint_png
 from fourierrecon.engine.storage import Storage
@@ -95,14 +96,15 @@ def test_wrong_sizes_are_noticed(text: str, axis: float) -> None:
     found = [line for line in checks.warnings_of(series, region_of(series, size, binning)) if text in line]
     assert len(found) == 1
     wide, high = footprint(series)[1][:2]
-    assert f"--w {wide:g} --h {high:g}" in found[0]
+    assert f"width={wide:g} and height={high:g}" in found[0]
+    assert f"give --w {wide:g} and --h {high:g}, or --w auto and --h auto" in in_options(found[0])
 
 
 def test_a_region_beside_the_images_is_noticed() -> None:
     series = series_of()
     for shift, text in ((30.0, "lies outside of all images"), (1000.0, "lies outside of all images")):
         found = checks.warnings_of(series, Region((shift, 0.0, 0.0), (20, 90, 61)))
-        assert any(text in line and "--x0" in line for line in found)
+        assert any(text in line and "origin=..." in line for line in found)
 
 
 @pytest.mark.parametrize(
@@ -143,11 +145,11 @@ def test_pixel_sizes_that_disagree_are_noticed(tmp_path: Path) -> None:
 # what it takes
 
 
-@pytest.mark.parametrize("strategy", [NoWeighting(), Wiener()], ids=lambda s: s.name)
-def test_a_forecast_names_memory_and_time(strategy: NoWeighting | Wiener, tmp_path: Path) -> None:
+@pytest.mark.parametrize("weighting", [NoWeighting(), Wiener()], ids=lambda w: w.name)
+def test_a_forecast_names_memory_and_time(weighting: NoWeighting | Wiener, tmp_path: Path) -> None:
     series = series_of()
     region = region_of(series)
-    needs = forecast(series, region, strategy, n_threads=1, output=tmp_path / "new" / "x.mrc")
+    needs = forecast(series, region, weighting, n_threads=1, output=tmp_path / "new" / "x.mrc")
     assert needs.file_size == 1024 + 4 * 20 * 90 * 61
     assert 0 < needs.seconds < 60
     assert needs.storage.scratch == 0
