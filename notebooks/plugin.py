@@ -185,8 +185,8 @@ plt.show()
 # softramp = "my_weightings:SoftRamp"
 # ```
 #
-# After `pip install`, `fourierrecon reconstruct ... --weighting softramp:floor=0.02` finds it. A wrong name or parameter
-# is an error that lists what there is:
+# After `pip install`, `fourierrecon reconstruct ... --weighting softramp:floor=0.02` finds it. A wrong name or
+# parameter is an error that lists what there is:
 
 # %%
 for wrong in ("softrampp", "softramp:flor=0.02"):
