@@ -49,6 +49,18 @@ MEASURES = {
 }
 #: Measures of which less is better.
 LESS = {"fsc_0.5", "fsc_0.143", "halves", "seconds"}
+#: Scenes of the short table, by how their names begin; any that begins otherwise is thin.
+SPECIMENS = {"thin": "", "thick": "300 nm thick", "real cell": "real cell"}
+#: What a tomogram is for, and the measure that tells.
+PURPOSES = {
+    "to look at, to segment: contrast of ribosomes": "contrast",
+    "densities: correlation with the truth": "correlation",
+    "fine detail: FSC 0.143, Å": "fsc_0.143",
+    "template matching, volume as it is: peak": "match",
+    "template matching, whitened: peak": "match_white",
+}
+#: Methods of the short table.
+SHORT = ("wiener (default)", "wiener, SNR 10", "wiener, SNR 100", "wiener, CTF multiply", "pre-weight")
 
 
 class Judge:
@@ -230,6 +242,30 @@ def summary(rows: Sequence[dict[str, Any]]) -> str:
             f"| {name} | " + " | ".join(f"{np.nanmean(found[m]):.2f}" if m in found else "–" for m in measures) + " |"
         )
     return "\n".join(lines) + "\n"
+
+
+def purposes(record: dict[str, Any]) -> str:
+    """Write the short table: by purpose and specimen means of some methods, and the best of all methods."""
+    lines = [f"| for | specimen | {' | '.join(SHORT)} | best of all |", "|---" * (len(SHORT) + 3) + "|"]
+    for purpose, measure in PURPOSES.items():
+        for specimen in SPECIMENS:
+            found: dict[str, list[float]] = {}
+            for row in record["rows"]:
+                if _specimen(row["scene"]) == specimen and np.isfinite(row.get(measure, np.nan)):
+                    found.setdefault(row["method"], []).append(row[measure])
+            if not found:
+                continue
+            means = {method: float(np.mean(values)) for method, values in found.items()}
+            first = (min if measure in LESS else max)(means, key=lambda method: means[method])
+            best = _cell(measure, means[first], False)
+            texts = [_cell(measure, means.get(method, np.nan), False) for method in SHORT]
+            cells = [f"**{text}**" if text == best else text for text in texts]
+            lines.append(f"| {purpose} | {specimen} | {' | '.join(cells)} | {best}: {first} |")
+    return "\n".join(lines) + "\n"
+
+
+def _specimen(scene: str) -> str:
+    return next((name for name, start in SPECIMENS.items() if start and scene.startswith(start)), "thin")
 
 
 def _best(measure: str, part: Sequence[dict[str, Any]]) -> float:

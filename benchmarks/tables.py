@@ -2,7 +2,8 @@
 
 Run with ``python benchmarks/tables.py``; a test compares the pages with what this would write. A table stands between
 ``<!-- table of NAME.json -->`` and ``<!-- end of table -->``, and comes from ``results/NAME.json``, which the benchmark
-of that name writes (``--json``). Figures that no benchmark writes are kept as ``columns`` and ``rows``.
+of that name writes (``--json``). ``<!-- table of NAME.json, PART -->`` is another table of the same
+results. Figures that no benchmark writes are kept as ``columns`` and ``rows``.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ import speed
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results")
-PAGES = [ROOT / "benchmarks" / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("large", "cluster"))]
-TABLE = re.compile(r"(<!-- table of (\w+)\.json -->\n).*?(<!-- end of table -->)", re.DOTALL)
+DOCS = ("large", "cluster", "weighting")
+PAGES = [ROOT / "benchmarks" / "README.md", *(ROOT / "docs" / f"{name}.md" for name in DOCS)]
+TABLE = re.compile(r"(<!-- table of (\w+)\.json(?:, (\w+))? -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
 def plain(record: dict[str, Any]) -> str:
@@ -42,6 +44,7 @@ LAYOUTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "halves": halves.table,
     "peers": peers.write_report,
     "quality": quality.report,
+    "quality, purposes": quality.purposes,
 }
 
 
@@ -50,7 +53,8 @@ def filled(text: str) -> str:
 
     def fill(found: re.Match[str]) -> str:
         record = json.loads((RESULTS / f"{found[2]}.json").read_text(encoding="utf-8"))
-        return f"{found[1]}{LAYOUTS.get(found[2], plain)(record).rstrip()}\n\n{found[3]}"
+        layout = LAYOUTS.get(", ".join(filter(None, found.group(2, 3))), plain)
+        return f"{found[1]}{layout(record).rstrip()}\n\n{found[4]}"
 
     return TABLE.sub(fill, text)
 

@@ -72,12 +72,12 @@ plt.show()
 # ## Reconstruct
 #
 # A `Region` says which voxels are wanted: here all of the tomogram, with a voxel twice as wide as a pixel.
-# `reconstruct` does the rest. `Wiener` divides by what was measured, and by how much the microscope weakened it; a
-# higher `snr` brings more coarse density, and more noise.
+# `reconstruct` does the rest. `Wiener`, the default, divides by what was measured, and by how much the microscope
+# weakened it. How far depends on the signal-to-noise ratio, which is measured from the images by spatial frequency.
 
 # %%
 region = Region.of(series, binning=2)
-volume = reconstruct(series, region, weighting=Wiener(snr=100))
+volume = reconstruct(series, region, weighting=Wiener())
 print(f"{volume.data.shape} voxels (z, y, x) of {volume.voxel_size:g} Å")
 
 
@@ -141,16 +141,15 @@ plt.show()
 # ## A closer look
 #
 # Another region, another binning: only what is asked for is reconstructed. Lengths are in unbinned pixels, whatever
-# the binning. Finer voxels hold finer detail, and the noise there, mostly noise in a single tomogram: to the eye the
-# coarser one is clearer even beside a finer one with a lower `snr`, as here. (`taper_falloff` fades the images out
-# towards their borders.)
+# the binning. Finer voxels hold finer detail, and the noise there, as far as the filter lets it through.
+# (`taper_falloff` fades the images out towards their borders.)
 
 # %%
 side, deep = int(0.4 * min(series.size[:2])), int(series.size[2])
 where = np.array([0.3, 0.3, 0.27] if sample else [0.5, 0.5, 0.5])
 x, y, z = (float(c) for c in np.array(region.origin) + where * series.size - np.array([side, side, deep]) / 2)
 part = Region((x, y, z), (deep, side, side), 1.0)
-fine = reconstruct(series, part, weighting=Wiener(snr=10), taper_falloff=16)
+fine = reconstruct(series, part, weighting=Wiener(), taper_falloff=16)
 
 # %% tags=["figure"]
 i, j, k = np.rint((np.array(part.origin) - region.origin + [0, 0, deep / 2]) / region.binning).astype(int)
@@ -177,6 +176,6 @@ with tempfile.TemporaryDirectory() as folder:
     print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB, voxels of {again.voxel_size:g} Å, origin {again.origin} Å")
 
 # %% [markdown]
-# The same from the command line: `fourierrecon reconstruct --t tomograms.star --bin 2 --SNR 100 --o tomogram.mrc`.
+# The same from the command line: `fourierrecon reconstruct --t tomograms.star --bin 2 --o tomogram.mrc`.
 # What the weighting does: [Weightings compared](weightings.ipynb). Why any of this works: [The slice
 # theorem](slice_theorem.ipynb).

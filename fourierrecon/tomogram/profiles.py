@@ -38,7 +38,7 @@ _RADIAL = "cutoff=0.35,sigma=0.035"
 
 PROFILES = {
     "eyes": Profile(weighting="wiener", snr=AUTO, words="looking at tomograms and picking by hand"),
-    "matching": Profile(weighting="wiener", snr=100.0, words="template matching"),
+    "matching": Profile(weighting="wiener", snr=10.0, words="template matching that whitens"),
     "averaging": Profile(
         weighting="wiener", snr=100.0, ctf_mode="phase-flip", words="averaging by programs that do not correct the CTF"
     ),

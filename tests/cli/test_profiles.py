@@ -33,7 +33,7 @@ def test_every_profile_makes_sense(name: str) -> None:
 
 
 def test_what_some_profiles_are() -> None:
-    assert chosen(profile="matching")[0] == Wiener(100.0)
+    assert chosen(profile="matching")[0] == Wiener(10.0)
     assert chosen(profile="eyes")[0] == Wiener()
     assert chosen(profile="imod-ramp")[0] == Ramp(float("inf"), cutoff=0.35, sigma=0.035)
     assert chosen(profile="imod-sirtlike:15")[0] == SirtLike(15.0, cutoff=0.35, sigma=0.035)
@@ -43,7 +43,7 @@ def test_what_some_profiles_are() -> None:
 
 def test_other_options_win() -> None:
     assert chosen(profile="matching", snr=3.0)[0] == Wiener(3.0)
-    assert chosen(profile="matching", pre_weight=True)[0] == PreWeight(100.0)
+    assert chosen(profile="matching", pre_weight=True)[0] == PreWeight(10.0)
     assert chosen(profile="matching", weighting=["preweight:snr=5"])[0] == PreWeight(5.0)
     assert chosen(profile="imod-ramp", ctf_mode="multiply")[1].ctf_mode == "multiply"
     assert chosen(profile="imod-ramp", ctf=False)[1].ctf_mode is None

@@ -36,6 +36,7 @@ from fourierrecon.weighting import (
     from_text,
     register,
 )
+from fourierrecon.weighting.snr import END, STEP, SnrCurve
 from tests.helpers.reference import (
     Array,
     Geometry,
@@ -259,6 +260,17 @@ def test_wiener_divides_by_the_weight_and_the_noise(snr: float) -> None:
     expected = np.where(weights > 0, data / np.maximum(weights + 1 / snr, 1e-20), 0)
     Wiener(snr).normalise(data, weights)
     np.testing.assert_allclose(data, expected, rtol=1e-5)
+
+
+def test_wiener_divides_by_the_weight_and_the_noise_at_each_frequency() -> None:
+    curve = SnrCurve((0.002, 0.01, 0.1), (300.0, 40.0, 0.2))
+    data, weights = block((2, 8, 37, 3.0))
+    # entries of the table, so that no rounding to the next one comes in; the last lies beyond its end
+    frequency = (STEP * np.random.default_rng(0).integers(0, 10_000, data.shape)).astype(np.float32)
+    frequency[-1, -1] = 2 * END
+    expected = data / np.maximum(weights + 1 / curve.at(np.minimum(frequency, END)), 1e-20)
+    Wiener(curve).normalise(data, weights, frequency)
+    np.testing.assert_allclose(data, expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("tilt", [0.0, 25.0])
