@@ -1,4 +1,4 @@
-"""FFTs, fast lengths and the gridding kernel with its deapodisation. The only module that calls an FFT library.
+"""FFTs of the reconstruction, and lengths that they are fast at.
 
 Two libraries stand behind one seam. pyfftw always works; where ducc0 is installed (the extra ``fast``) it takes its
 place, because it needs no planning and is as fast on strided axes as on contiguous ones.
