@@ -47,10 +47,10 @@ measured = wedge_mask(region.shape, series.projections)
 # %%
 @register
 @dataclass(frozen=True)
-class Ramp(Weighting):
+class SoftRamp(Weighting):
     """Filter each image by the distance from the tilt axis, in cycles per voxel, and at least by `floor`."""
 
-    name: ClassVar[str] = "ramp"
+    name: ClassVar[str] = "softramp"
     divides_by_count: ClassVar[bool] = True  # a mean over the images that see a voxel, as in `none`
 
     floor: float = 0.01
@@ -73,12 +73,12 @@ class Ramp(Weighting):
 views = TiltViews(series.projections[:, :2, :3], depth=SIZE[2], voxel_size=10.0)
 f = np.linspace(-0.5, 0.5, 201, dtype=np.float32)
 figure, axes = plt.subplots(1, 4, figsize=(10.2, 2.6), layout="constrained", width_ratios=[1, 1.3, 1, 1])
-axes[0].imshow(Ramp().image_filter(20, f[None], f[:, None], views), cmap="viridis", extent=(-0.5, 0.5, -0.5, 0.5))
+axes[0].imshow(SoftRamp().image_filter(20, f[None], f[:, None], views), cmap="viridis", extent=(-0.5, 0.5, -0.5, 0.5))
 axes[0].set(
     title="factors at 0°", xlabel="$q_x$ (1/px)", ylabel="$q_y$ (1/px)", xticks=[-0.5, 0, 0.5], yticks=[-0.5, 0, 0.5]
 )
 for floor, colour in ((0.01, "#0072B2"), (0.1, "#D55E00")):
-    row = Ramp(floor=floor).image_filter(20, f[None], np.zeros((1, 1), np.float32), views)[0]
+    row = SoftRamp(floor=floor).image_filter(20, f[None], np.zeros((1, 1), np.float32), views)[0]
     axes[1].plot(f, row, color=colour, lw=1.8, label=f"floor {floor:g}")
 axes[1].set(xlabel="$q_x$ (1/px)", ylim=(0, 0.55), title="along a row")
 axes[1].spines[["top", "right"]].set_visible(False)
@@ -87,7 +87,7 @@ image = np.asarray(
     simulate(cell_like_specimen(SIZE, seed=3), SIZE, snr=20, seed=3, tilt_axis_angle=0.0).series.images[20]
 )
 qx, qy = (np.fft.fftfreq(n).astype(np.float32) for n in image.shape[::-1])
-after = np.fft.ifft2(np.fft.fft2(image) * Ramp().image_filter(20, qx[None], qy[:, None], views)).real
+after = np.fft.ifft2(np.fft.fft2(image) * SoftRamp().image_filter(20, qx[None], qy[:, None], views)).real
 for axis, picture, title in ((axes[2], image, "image"), (axes[3], after, "filtered")):
     black, white = np.percentile(picture, (0.5, 99.5))
     axis.imshow(picture, cmap="gray", vmin=black, vmax=white)
@@ -127,7 +127,7 @@ class Power(Weighting):
 # %%
 weightings = {
     "none": NoWeighting(),
-    "ramp": Ramp(),
+    "softramp": SoftRamp(),
     "power:power=0.5": from_text("power:power=0.5"),
     "wiener:snr=3": Wiener(snr=3),
 }
@@ -164,7 +164,7 @@ found = [
 # %% tags=["figure"]
 figure, axis = plt.subplots(figsize=(5.6, 2.7), layout="constrained")
 axis.plot(powers, found, "o-", color="#009E73", lw=1.6)
-for name, colour in (("none", "0.6"), ("ramp", "#0072B2"), ("wiener:snr=3", "#D55E00")):
+for name, colour in (("none", "0.6"), ("softramp", "#0072B2"), ("wiener:snr=3", "#D55E00")):
     axis.axhline(match[name], color=colour, lw=1, ls="--")
     axis.text(1.29, match[name], name.partition(":")[0], color=colour, va="center")
 axis.set(xlim=(-0.03, 1.28), xlabel="power of the weights", ylabel="correlation with the truth")
@@ -182,14 +182,14 @@ plt.show()
 #
 # ```toml
 # [project.entry-points."fourierrecon.weighting"]
-# ramp = "my_weightings:Ramp"
+# softramp = "my_weightings:SoftRamp"
 # ```
 #
-# After `pip install`, `fourierrecon reconstruct ... --weighting ramp:floor=0.02` finds it. A wrong name or parameter
-# is an error that lists what there is:
+# After `pip install`, `fourierrecon reconstruct ... --weighting softramp:floor=0.02` finds it. A wrong name or
+# parameter is an error that lists what there is:
 
 # %%
-for wrong in ("rampp", "ramp:flor=0.02"):
+for wrong in ("softrampp", "softramp:flor=0.02"):
     try:
         from_text(wrong)
     except ValueError as error:

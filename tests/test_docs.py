@@ -51,14 +51,14 @@ def ramp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[Weighting]:
     (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "my_weightings", raising=False)
-    return type(from_text("ramp"))
+    return type(from_text("softramp"))
 
 
 def test_the_example_is_found_by_name(ramp: type[Weighting]) -> None:
     assert ramp.__module__ == "my_weightings"
-    assert "ramp" in available()
-    assert from_text("ramp:floor=0.02") == ramp(floor=0.02)  # type: ignore[call-arg]
-    assert from_text("ramp") == ramp()
+    assert "softramp" in available()
+    assert from_text("softramp:floor=0.02") == ramp(floor=0.02)  # type: ignore[call-arg]
+    assert from_text("softramp") == ramp()
 
 
 @pytest.mark.parametrize("axis", [85.3, -4.0])

@@ -15,6 +15,7 @@ from fourierrecon.cli.values import (
     choose_weighting,
     only_one,
     parse_length,
+    with_profile,
 )
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.corrections import AlignmentCorrections
@@ -64,9 +65,10 @@ def read_request(
     name = only_one(source.tn, "--tn")
     region = options.region
     binning = only_one(region.binning, "--bin")
-    text = only_one(options.weighting_and_ctf.weighting, "--weighting")
+    chosen = with_profile(options.weighting_and_ctf)
+    text = only_one(chosen.weighting, "--weighting")
     check_binning(region)
-    weighting = choose_weighting(options.weighting_and_ctf, text)
+    weighting = choose_weighting(chosen, text)
     size = read_size(region)
     series = alignment.apply(read_tilt_series(path, name, supplement))
     factor = choose_binning(binning, region.binned_angpix, series)
@@ -130,8 +132,9 @@ def read_recipe(
         raise UsageError("--companions denoising lists half volumes; give --halves frames or --halves tilts, too")
     check_known("--format", whole.ending, ("mrc", "zarr"))
     check_known("--like", like, LIKE)
-    texts: Sequence[str | None] = options.weighting_and_ctf.weighting or [None]
-    weightings = [choose_weighting(options.weighting_and_ctf, text) for text in texts]
+    chosen = with_profile(options.weighting_and_ctf)
+    texts: Sequence[str | None] = chosen.weighting or [None]
+    weightings = [choose_weighting(chosen, text) for text in texts]
     binnings = region.binning or [DEFAULT_BINNING]
     return Recipe(
         source=source,
@@ -204,7 +207,7 @@ def settings_of(options: TomogramOptions) -> Settings:
     """
     from fourierrecon.engine.settings import Settings
 
-    correction, images, running = options.weighting_and_ctf, options.images, options.running
+    correction, images, running = with_profile(options.weighting_and_ctf), options.images, options.running
     return Settings(
         ctf=correction.ctf,
         n_threads=running.j,

@@ -149,6 +149,15 @@ class VolumeOptions:
 class WeightingOptions:
     """Weighting, CTF and damage."""
 
+    profile: Annotated[
+        str | None,
+        weighting_option(
+            "NAME",
+            "Settings by purpose or program: eyes, matching, averaging, denoising, segmentation, relion4, "
+            "relion5-fourier, warp, imod-ramp, imod-sirtlike:N, aretomo-wbp; other options win over them",
+            "--profile",
+        ),
+    ] = None
     no_weight: Annotated[
         bool,
         weighting_option(FLAG, "Plain back-projection instead of the 3D Wiener filter (the default)", "--no_weight"),
@@ -160,8 +169,8 @@ class WeightingOptions:
         list[str] | None,
         weighting_option(
             "NAME",
-            "Any weighting by name, with parameters: none, preweight:snr=5, or one of a plug-in; may be repeated "
-            "for a set",
+            "Any weighting by name, with parameters: none, preweight:snr=5, ramp:hamming=0, sirtlike:n_iterations=10, "
+            "exact, or one of a plug-in; may be repeated for a set",
             "--weighting",
         ),
     ] = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from fourierrecon.errors import UsageError
@@ -113,6 +114,30 @@ def choose_weighting(options: WeightingOptions, text: str | None) -> Weighting:
         text if text is not None else "none" if options.no_weight else "preweight" if options.pre_weight else "wiener"
     )
     return from_text(text) if options.snr is None else from_text(text, snr=options.snr)
+
+
+def with_profile(options: WeightingOptions) -> WeightingOptions:
+    """Fill in what a profile says and no other option does.
+
+    Raises
+    ------
+    UsageError
+        If there is no such profile.
+    """
+    if options.profile is None:
+        return options
+    from fourierrecon.tomogram.profiles import find
+
+    profile = find(options.profile)
+    named = options.no_weight or options.pre_weight or options.weighting
+    return replace(
+        options,
+        weighting=options.weighting if named else [profile.weighting],
+        snr=profile.snr if options.snr is None else options.snr,
+        ctf_mode=profile.ctf_mode if options.ctf and options.ctf_mode is None else options.ctf_mode,
+        exposure=options.exposure or profile.exposure,
+        tilt_weight=options.tilt_weight or profile.tilt_weight,
+    )
 
 
 def choose_binning(binning: float | None, voxel_size: float | None, series: TiltSeries) -> float:

@@ -9,15 +9,21 @@ The room may import ``geometry``, ``ctf``, ``transfer``, ``tilt_series``, ``runt
 """
 
 from fourierrecon.weighting.base import TiltViews, Weighting, available, from_text, read_weighting, register
+from fourierrecon.weighting.exact import Exact
 from fourierrecon.weighting.none import NoWeighting
 from fourierrecon.weighting.preweight import PreWeight
+from fourierrecon.weighting.ramp import Ramp
+from fourierrecon.weighting.sirtlike import SirtLike
 from fourierrecon.weighting.snr import Auto, SnrCurve
 from fourierrecon.weighting.wiener import Wiener
 
 __all__ = [
     "Auto",
+    "Exact",
     "NoWeighting",
     "PreWeight",
+    "Ramp",
+    "SirtLike",
     "SnrCurve",
     "TiltViews",
     "Weighting",

@@ -134,6 +134,13 @@ def test_one_coordinate_of_the_origin_leaves_the_others(folder: Path, run: Run) 
         ("--binned-angpix 25", "--bin 2.5"),
         ("--binned_angpix 10", "--bin 1"),
         ("--bin 2 --ctf", "--bin 2"),
+        ("--bin 2 --profile eyes", "--bin 2"),
+        ("--bin 2 --profile matching --SNR 3", "--bin 2 --SNR 3"),
+        ("--bin 2 --profile warp", "--bin 2 --SNR 10 --exposure bfactor --tilt_weight cos"),
+        (
+            "--bin 2 --profile imod-sirtlike:5",
+            "--bin 2 --weighting sirtlike:n_iterations=5,cutoff=0.35,sigma=0.035 --ctf_mode phase-flip",
+        ),
         ("", "--bin 8"),
     ],
 )
@@ -402,7 +409,8 @@ USAGE = [
     (f"{T} --weighting wiener:snr=0", ["SNR 0"]),
     (f"{T} --weighting wiener:snr=high", ["snr", "high"]),
     (f"{T} --weighting wiener:sharpness=1", ["sharpness", "snr"]),
-    (f"{T} --weighting wener", ["unknown weighting 'wener'; available: none, preweight, wiener"]),
+    (f"{T} --weighting wener", ["unknown weighting 'wener'", "exact, none, preweight, ramp, sirtlike, wiener"]),
+    (f"{T} --profile eye", ["unknown profile 'eye'", "eyes, matching"]),
     (f"{T} --no_weight --pre_weight", ["--no_weight and --pre_weight"]),
     (f"{T} --no-weight --weighting none", ["--no_weight and --weighting"]),
     (f"{T} --bin 2 --binned_angpix 20", ["--bin and --binned_angpix"]),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
+import mrcfile
 import numpy as np
 import pytest
 
@@ -60,6 +61,19 @@ def a_series() -> TiltSeries:
     images = np.zeros((7, 36, 41), np.float32)
     matrices = projection_matrices((36, 41), (21.0, 19.0, 11.0), angles, 3.0)
     return TiltSeries(images, matrices, 10.0, tilt_angles=angles, size=(41, 36, 21), world_origin=1.0)
+
+
+def test_the_passport_tells_the_profile_and_what_it_stands_for(run: Run, two_sets: Path) -> None:
+    line = f"reconstruct --t {two_sets}/tomograms.star --tn TS_01 --bin 2 --noctf --j 1 --profile imod-sirtlike:5"
+    status, _, err = run(f"{line} --o {two_sets}/x.mrc --passport")
+    assert (status, err) == (0, "")
+    passport = read_passport(two_sets / "x.mrc")
+    assert passport is not None
+    assert passport["options"]["profile"] == "imod-sirtlike:5"
+    assert passport["weighting"]["name"] == "sirtlike"
+    assert passport["weighting"]["n_iterations"] == 5
+    with mrcfile.open(two_sets / "x.mrc") as file:
+        assert "SIRT-like filter, 5 iterations" in " ".join(map(str, file.get_labels()))
 
 
 def test_reconstruct_writes_a_passport(run: Run, two_sets: Path) -> None:

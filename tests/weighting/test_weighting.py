@@ -23,8 +23,11 @@ from fourierrecon.quality.wedge import wedge_correlation, wedge_mask
 from fourierrecon.simulation.gaussians import Gaussians
 from fourierrecon.simulation.simulate import simulate
 from fourierrecon.weighting import (
+    Exact,
     NoWeighting,
     PreWeight,
+    Ramp,
+    SirtLike,
     TiltViews,
     Weighting,
     Wiener,
@@ -342,7 +345,9 @@ def test_preweight_of_the_full_tilt_range_is_the_ramp(thickness: float) -> None:
     np.testing.assert_allclose(along, np.cos(np.radians(50)) / (180 * 40), rtol=1e-4)
 
 
-@pytest.mark.parametrize("strategy", [PreWeight(), Wiener(), PreWeight(math.inf), Wiener(math.inf)], ids=repr)
+@pytest.mark.parametrize(
+    "strategy", [PreWeight(), Wiener(), PreWeight(math.inf), Wiener(math.inf), Ramp(), Exact(), SirtLike(1e6)], ids=repr
+)
 def test_the_full_tilt_range_gives_the_specimen_back(strategy: Weighting) -> None:
     rng = np.random.default_rng(3)
     centres = np.array([40, 38, 20]) + rng.uniform(-1, 1, (200, 3)) * [20, 20, 12]
@@ -444,6 +449,10 @@ def test_reprojections_are_the_images(depth: int) -> None:
         # before the specimen was taken as a slab, 0.35; before weak CTFs counted, 0.18
         (PreWeight(1000), False, 0.15),
         (PreWeight(1000), True, 0.15),
+        (Exact(1000), False, 0.15),
+        (Exact(1000), True, 0.15),
+        (Ramp(1000), False, 0.15),
+        (Ramp(1000), True, 0.2),
         (Wiener(1000), False, 0.05),
         (Wiener(1000), True, 0.05),
     ],
@@ -539,7 +548,7 @@ def test_text_builds_strategies() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("wener", r"unknown weighting 'wener'; available: .*none, preweight, wiener"),
+        ("wener", r"unknown weighting 'wener'; available: exact, none, preweight, .*wiener"),
         ("", "unknown weighting ''; available"),
         ("wiener:sn=5", "no parameter 'sn'; its parameters: snr"),
         ("preweight:depth=5", "no parameter 'depth'; its parameters: snr, thickness"),
@@ -615,7 +624,7 @@ def test_a_registered_strategy_reconstructs() -> None:
     assert from_text("halved:factor=0.25,flip=true") == Halved(0.25, True)
     with pytest.raises(UsageError, match=":flip=maybe: the value is not a truth value"):
         from_text("halved:flip=maybe")
-    with pytest.raises(UsageError, match="available: halved, none"):
+    with pytest.raises(UsageError, match="available: exact, halved, none"):
         from_text("quartered")
     geometry = Geometry((-40.0, 0, 40), (60, 64), centre=(20.0, 20, 8), shape=(16, 40, 41))
     images = np.random.default_rng(0).standard_normal((3, 60, 64)) * window((60, 64), 20, 8)

@@ -1,0 +1,120 @@
+"""Weighted back-projection: every image is filtered by the distance from the tilt axis, times its own tilt step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourierrecon.errors import UsageError
+from fourierrecon.weighting.base import TiltViews, Weighting, register
+from fourierrecon.weighting.fan import Fan, RollOff
+from fourierrecon.weighting.snr import AUTO, STATED, Auto, Snr, SnrCurve, read_snr, snr_words
+
+
+@register
+@dataclass(frozen=True)
+class Ramp(Weighting):
+    """Multiply each image by ``ramp = step d``, where ``d`` is the distance from the tilt axis in Fourier space.
+
+    Slices about one axis lie ``step d`` apart there, so this is one over their density: the filter of back-projection
+    (Radermacher 1992; ``RADIAL`` of IMOD's tilt has the same course, linear and then a Gaussian). ``step`` is the angle
+    that the image stands for: half of the way to its neighbours on both sides, in rad, so tilts need not be even. Where
+    all slices are one, ``d < cos(tilt) / (N sum of steps)``, the ramp stays at what makes the mean over all images fill
+    a slab ``N`` voxels thick. Without it, the axis itself would be lost.
+
+    Where images are multiplied with a transfer function ``T`` that weights count, the filter is
+    ``ramp / (T² + N ramp / (cos(tilt) SNR))``: the sum of ``n = cos(tilt) / (N ramp)`` slices that share a point is
+    divided by ``n T² + 1/SNR``. Without, nothing is regularised.
+
+    Parameters
+    ----------
+    snr
+        Signal-to-noise ratio, as for :class:`~fourierrecon.weighting.Wiener`; used only where ``T²`` is divided by.
+    cutoff, sigma, hamming
+        Fall towards high frequencies, cycles per voxel; see :class:`~fourierrecon.weighting.fan.RollOff`. By default
+        there is none.
+    thickness
+        Thickness of the specimen, Å; default: the depth of the region.
+    """
+
+    name: ClassVar[str] = "ramp"
+
+    snr: Snr = AUTO
+    cutoff: float = 0.5
+    sigma: float = 0.0
+    hamming: float | None = None
+    thickness: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "snr", read_snr(self.snr))
+        self.roll_off  # noqa: B018 (its values are checked where it is made)
+        check_thickness(self.thickness)
+
+    @property
+    def roll_off(self) -> RollOff:
+        """Fall towards high frequencies."""
+        return RollOff(self.cutoff, self.sigma, self.hamming)
+
+    @property
+    def linear(self) -> bool:
+        """Whether the volume is linear in the images: not where they give the SNR."""
+        return not isinstance(self.snr, Auto)
+
+    @property
+    def words(self) -> str:
+        """One line on what the weighting does, for screens and headers."""
+        return f"ramp filter by tilt step{self.roll_off.words}, {snr_words(self.snr)} where the CTF is divided by"
+
+    @property
+    def measures(self) -> bool:
+        """Whether the SNR is still to be measured."""
+        return isinstance(self.snr, Auto)
+
+    def resolved(self, measure: Callable[[], SnrCurve]) -> Weighting:
+        """Give the filter with an SNR that is known; see :class:`Weighting`."""
+        return replace(self, snr=measure().times(self.snr.factor)) if isinstance(self.snr, Auto) else self
+
+    def image_filter(
+        self, tilt: int, frequency_x: NDArray[np.float32], frequency_y: NDArray[np.float32], views: TiltViews
+    ) -> NDArray[np.float32]:
+        """Give the factors for one image; see :class:`Weighting`."""
+        fan = Fan.of(views)
+        thickness = views.depth if self.thickness is None else self.thickness / views.voxel_size
+        per_slice = thickness / fan.cosines[tilt]
+        least, step = fan.least(tilt, thickness), fan.steps[tilt]
+        factors = np.empty((frequency_y.size, frequency_x.size), np.float32)
+        for rows, distance, radius, power in fan.rows(tilt, frequency_x, frequency_y):
+            ramp = np.maximum(step * distance, least)
+            divisor = power
+            if divides_by_transfer(views):
+                divisor = power + per_slice * ramp * self._noise(radius / views.voxel_size)
+            factors[rows] = ramp * self.roll_off.at(distance) / np.maximum(divisor, 1e-6)
+        return factors
+
+    def _noise(self, frequency: NDArray[np.float64]) -> NDArray[np.float64] | float:
+        """Give the inverse of the SNR at spatial frequencies, 1/Å."""
+        if isinstance(self.snr, float):
+            return 1 / self.snr
+        curve = STATED.times(self.snr.factor) if isinstance(self.snr, Auto) else self.snr
+        return np.asarray(1 / curve.at(frequency))
+
+
+def divides_by_transfer(views: TiltViews) -> bool:
+    """Whether what a filter divides by goes with the frequency, so that noise must be held back."""
+    return views.transfers.weighs_ctf or bool(views.transfers.damping.any())
+
+
+def check_thickness(thickness: float | None) -> None:
+    """Refuse a thickness (Å) that is no number above 0.
+
+    Raises
+    ------
+    UsageError
+        If it is not.
+    """
+    if thickness is not None and not thickness > 0:
+        raise UsageError(f"thickness {thickness:g} Å of the specimen must be above 0")
