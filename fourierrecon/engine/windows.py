@@ -127,7 +127,8 @@ def _box(series: TiltSeries, region: Region, plane_axis: int) -> tuple[tuple[int
     """Give what a part of a tomogram needs around it to come out as in the whole, along z and across the planes.
 
     What a slice weighs depends on the depth of the specimen, and streaks reach as far across the tilt axis as it is
-    deep. Nothing is added beyond the tomogram, nor where the series does not tell its size.
+    deep. Nothing is added beyond the tomogram, nor where the series does not tell its size, nor along an axis where the
+    region is as long as the tomogram: such a region is a tomogram in another place.
 
     Parameters
     ----------
@@ -146,6 +147,8 @@ def _box(series: TiltSeries, region: Region, plane_axis: int) -> tuple[tuple[int
     whole = Region.of(series, binning=region.binning)
 
     def beyond(axis: int, n: int, limit: float) -> tuple[int, int]:
+        if n >= whole.shape[2 - axis]:
+            return 0, n
         before = (region.origin[axis] - whole.origin[axis]) / region.binning
         after = whole.shape[2 - axis] - n - before
         first, last = (round(min(max(room, 0.0), limit)) for room in (before, after))

@@ -156,6 +156,12 @@ def _write_lists(recipe: Recipe, outcomes: Sequence[Outcome], follower: Follower
             write_denoising_lists(recipe, outcomes)
     if problem:
         follower.notes("note", f"no {recipe.folder / LIST}: {problem}")
+    if path is not None and any(side is not None for side in recipe.size):
+        follower.notes(
+            "note",
+            f"{path} describes a part of a tomogram as a tomogram of its own: made again from this list, its borders are "
+            f"weighted as if nothing lay beyond them",
+        )
     follower.lists(path)
 
 
