@@ -159,8 +159,8 @@ def _write_lists(recipe: Recipe, outcomes: Sequence[Outcome], follower: Follower
     if path is not None and any(side is not None for side in recipe.size):
         follower.notes(
             "note",
-            f"{path} describes a part of a tomogram as a tomogram of its own: made again from this list, its borders are "
-            f"weighted as if nothing lay beyond them",
+            f"{path} describes a part of a tomogram as a tomogram of its own: made again from this list, its borders "
+            f"are weighted as if nothing lay beyond them",
         )
     follower.lists(path)
 
