@@ -228,7 +228,10 @@ def test_a_shortage_of_memory_is_not_said_to_be_a_folder(
         _no_memory()
     with pytest.raises(PermissionError, match="elsewhere"), replacing(tmp_path / "a.mrc"):
         raise PermissionError(errno.EACCES, "Permission denied", "/elsewhere/images.mrcs")
-    with pytest.raises(DataError, match="No space left on device; free space there, or choose another folder"), replacing(tmp_path / "a"):
+    with (
+        pytest.raises(DataError, match="No space left on device; free space there, or choose another folder"),
+        replacing(tmp_path / "a"),
+    ):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setattr("os.posix_fallocate", lambda *_: None, raising=False)
