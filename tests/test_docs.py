@@ -19,7 +19,9 @@ from fourierrecon.quality.wedge import wedge_correlation, wedge_mask
 from fourierrecon.simulation.gaussians import Gaussians
 from fourierrecon.simulation.microscope import realistic_ctf
 from fourierrecon.simulation.simulate import simulate, write_simulation
+from fourierrecon.tomogram.profiles import PROFILES
 from fourierrecon.weighting import NoWeighting, Weighting, available, from_text
+from fourierrecon.weighting.snr import snr_words
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = DOCS / "weighting.md"
@@ -162,3 +164,21 @@ def test_the_drawings_of_the_rooms_are_the_contract_of_ci() -> None:
     assert [set(row) for row in rows] == floors
     line = " ".join((DOCS / "house.md").read_text(encoding="utf-8").split("```text\n")[1].split("```")[0].split())
     assert [set(floor.replace(".py", "").split(", ")) for floor in line.split(" -> ")] == floors
+
+
+def test_the_page_of_profiles_lists_what_is_done() -> None:
+    rows = re.findall(
+        r"^\| `(\S+?)(?::N)?` \|(.*)\|$", (DOCS / "profiles.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    rows = [(name, rest) for name, rest in rows if name != "--profile"]
+    assert [name for name, _ in rows] == list(PROFILES)
+    for name, rest in rows:
+        profile = PROFILES[name]
+        weighting, snr, ctf_mode, exposure, tilt_weight = (cell.strip() for cell in rest.split("|"))
+        assert weighting.removesuffix(",n_iterations=N") == profile.weighting
+        if name != "imod-sirtlike":
+            measured = "SNR measured from the tilt series"
+            assert snr == ("auto" if snr_words(profile.snr) == measured else f"{profile.snr:g}")
+        for cell, value in ((ctf_mode, profile.ctf_mode), (exposure, profile.exposure)):
+            assert cell == (value or "–")
+        assert tilt_weight == (profile.tilt_weight or "–")

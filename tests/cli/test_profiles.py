@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +12,6 @@ from fourierrecon.errors import UsageError
 from fourierrecon.tomogram.profiles import PROFILES, find
 from fourierrecon.transfer import Correction
 from fourierrecon.weighting import PreWeight, Ramp, SirtLike, Wiener
-from fourierrecon.weighting.snr import snr_words
-
-PAGE = Path(__file__).parents[2] / "docs" / "profiles.md"
 
 
 def chosen(**options: Any) -> tuple[Any, WeightingOptions]:
@@ -49,22 +44,6 @@ def test_other_options_win() -> None:
     assert chosen(profile="imod-ramp", ctf=False)[1].ctf_mode is None
     filled = chosen(profile="warp", exposure="none", tilt_weight="none")[1]
     assert (filled.exposure, filled.tilt_weight) == ("none", "none")
-
-
-def test_the_page_lists_what_is_done() -> None:
-    rows = re.findall(r"^\| `(\S+?)(?::N)?` \|(.*)\|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-    rows = [(name, rest) for name, rest in rows if name != "--profile"]
-    assert [name for name, _ in rows] == list(PROFILES)
-    for name, rest in rows:
-        profile = PROFILES[name]
-        weighting, snr, ctf_mode, exposure, tilt_weight = (cell.strip() for cell in rest.split("|"))
-        assert weighting.removesuffix(",n_iterations=N") == profile.weighting
-        if name != "imod-sirtlike":
-            measured = "SNR measured from the tilt series"
-            assert snr == ("auto" if snr_words(profile.snr) == measured else f"{profile.snr:g}")
-        for cell, value in ((ctf_mode, profile.ctf_mode), (exposure, profile.exposure)):
-            assert cell == (value or "–")
-        assert tilt_weight == (profile.tilt_weight or "–")
 
 
 @pytest.mark.parametrize("text", ["eye", "", "eyes:3", "imod-sirtlike:0", "imod-sirtlike:x", "imod-sirtlike:1.5"])
