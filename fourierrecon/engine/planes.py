@@ -29,7 +29,7 @@ def insert_planes(task: Task, samples: SampleStore, planes: PlaneStore, tilts: N
         Numbers of the tilts in store that count; None: all of them. The samples are not changed if some are chosen.
     """
     s, weighting, block = task.plan.slices, task.weighting, task.storage.block
-    gains = _deapodisation(s, weighting.uses_weights)
+    gains = deapodisation(s, weighting.uses_weights)
     normalise = weighting.normalise if weighting.uses_weights else None
     voxel_size = task.plan.views.voxel_size if weighting.uses_weights and weighting.uses_frequency else None
     none = np.empty((0, 0), np.float32)
@@ -71,7 +71,7 @@ def insert_planes(task: Task, samples: SampleStore, planes: PlaneStore, tilts: N
     )
 
 
-def _deapodisation(s: Slices, weighted: bool) -> tuple[Real, Real]:
+def deapodisation(s: Slices, weighted: bool) -> tuple[Real, Real]:
     """Factors along z and o that undo the kernel, with the alternating sign of a grid whose origin is its middle."""
     nz, no = s.grid
     depth, _, n_o = s.shape
