@@ -138,6 +138,11 @@ class TomographicProjector(LinearOperator):
         n, m = int(np.prod(self.image_shape)), int(np.prod(self.volume_shape))
         super().__init__(np.dtype(np.float32), (n, m))  # type: ignore[call-arg]
 
+    @property
+    def mask(self) -> NDArray[np.float32]:
+        """Weights of the pixels of each image, ``(height, width)`` or ``(1, 1)``: a taper, or 1."""
+        return self._windows.mask
+
     def forward(self, volume: ArrayLike) -> NDArray[np.float32]:
         """Project a volume ``(z, y, x)`` into images ``(n_tilts, height, width)``; those that see nothing are 0."""
         task, plan, settings = self._task, self._task.plan, self._task.settings
