@@ -13,7 +13,15 @@ from fourierrecon.runtime.late_names import late_names
 
 if TYPE_CHECKING:
     from fourierrecon.operators.projector import TomographicProjector
+    from fourierrecon.operators.virtual import VirtualTomogram, open_virtual
 
-__all__ = ["TomographicProjector"]
+__all__ = ["TomographicProjector", "VirtualTomogram", "open_virtual"]
 
-__getattr__, __dir__ = late_names(__name__, {"TomographicProjector": "fourierrecon.operators.projector"})
+__getattr__, __dir__ = late_names(
+    __name__,
+    {
+        "TomographicProjector": "fourierrecon.operators.projector",
+        "VirtualTomogram": "fourierrecon.operators.virtual",
+        "open_virtual": "fourierrecon.operators.virtual",
+    },
+)
