@@ -170,7 +170,7 @@ class WeightingOptions:
         weighting_option(
             "NAME",
             "Any weighting by name, with parameters: none, preweight:snr=5, ramp:hamming=0, sirtlike:n_iterations=10, "
-            "exact, or one of a plug-in; may be repeated for a set",
+            "exact, iterative ones (cg:20, sirt:30, tv:0.03), or one of a plug-in; may be repeated for a set",
             "--weighting",
         ),
     ] = None

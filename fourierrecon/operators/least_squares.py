@@ -25,6 +25,20 @@ from fourierrecon.weighting.snr import Snr
 Images = NDArray[np.float32]
 
 
+def beside_projections(weighting: Iterative, region: Region, n_pixels: int) -> Beside:
+    """Give what an iteration holds beside a projection: its volumes, and four sets of images (data, weights, residual,
+    one on its way).
+
+    Parameters
+    ----------
+    weighting, region
+        The iteration, and the region.
+    n_pixels
+        Pixels of all images, binned by the whole part of the binning.
+    """
+    return Beside(always=4 * (weighting.volumes * int(np.prod(region.shape)) + 4 * n_pixels))
+
+
 class LeastSquares:
     """Images of a tilt series, the projector into them, and how residuals count.
 
@@ -72,8 +86,7 @@ class LeastSquares:
             settings = replace(settings, ctf_mode=None)
         self.settings, self.n_tilts = settings, series.n_tilts
         small, self.region, images = in_memory(series, region, keep_mean=settings.keep_mean, n_threads=settings.threads)
-        # data, residual, search direction or weights, and what is on its way
-        beside = Beside(always=4 * (weighting.volumes * int(np.prod(region.shape)) + 4 * images.size))
+        beside = beside_projections(weighting, region, images.size)
         options = {"memory": settings.memory, "n_threads": settings.n_threads, "precision": settings.precision}
         try:
             self.operator = TomographicProjector(
