@@ -110,8 +110,8 @@ def tilt_agreement(
     """
     from fourierrecon.quality.tilt_matching import Matcher
 
-    matcher = Matcher(series, volume, finest)
     threads = available_cores() if n_threads is None else max(1, n_threads)
+    matcher = Matcher(series, volume, finest, threads)
     n = series.n_tilts
     images: list[NDArray[np.float32] | None] = [None] * n
     spread = np.zeros(n)
