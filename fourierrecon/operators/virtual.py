@@ -4,8 +4,9 @@ What depends on the whole is done once, when it is opened: the signal-to-noise r
 their weights, and the correction near the tilt axis. A part then takes the last steps of a reconstruction: its planes
 are inserted on the grid of the whole and cut to the part, so that a part is that of the whole to rounding.
 
-A part costs the insertion of all planes, and transforms of its own sections only: some sections next to each other cost
-little more than one. They are computed in chunks and kept in a cache of bounded size.
+A part costs the insertion of all planes, and transforms of its own sections only. The first look at a place computes
+what is asked for, by direct sums where that are a few sections (:mod:`fourierrecon.operators.sections`). Sections next
+to each other cost little more than one: the second look computes a chunk of them. A cache of bounded size keeps them.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from fourierrecon.engine.storage import PlaneStore, Storage, check_room, default
 from fourierrecon.engine.task import prepare
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.region import Region
+from fourierrecon.operators.sections import insert_few
 from fourierrecon.runtime.sizes import parse_memory
 from fourierrecon.runtime.threads import for_each
 from fourierrecon.tilt_series import TiltSeries
@@ -38,6 +40,8 @@ from fourierrecon.weighting import Iterative, Weighting, read_weighting
 Voxels = NDArray[np.float32]
 #: Sections of a chunk at the most.
 CHUNK = 32
+#: So few sections are summed directly along z.
+FEW = 3
 #: A part of less than this share of each section is computed for itself, not as whole sections.
 NARROW = 0.25
 #: Part of the memory that samples may fill; more lie in scratch files, in blocks of so many planes.
@@ -150,6 +154,7 @@ class VirtualTomogram:
         section = 4 * region.shape[1] * region.shape[2]
         self.chunk = int(np.clip(cache // (2 * section), 1, min(CHUNK, region.shape[0])))
         self._cache: OrderedDict[object, Voxels] = OrderedDict()
+        self._looked_at: set[int] = set()
         self._limit, self._turn = cache, threading.RLock()
 
     @property
@@ -243,10 +248,16 @@ class VirtualTomogram:
         height, width = self.shape[1:]
         with self._turn:
             out = np.empty((z.stop - z.start, y.stop - y.start, x.stop - x.start), np.float32)
-            for first in range(z.start - z.start % self.chunk, z.stop, self.chunk):
-                stop = min(first + self.chunk, self.shape[0])
-                chunk = self._kept(first, slice(first, stop), slice(0, height), slice(0, width))
+            for begin in range(z.start - z.start % self.chunk, z.stop, self.chunk):
+                first, stop = begin, min(begin + self.chunk, self.shape[0])
                 low, high = max(first, z.start), min(stop, z.stop)
+                name: object = begin
+                # a first look: the sections beside these wait until someone looks there, too
+                few = high - low <= FEW and (begin not in self._looked_at or (low, high) in self._cache)
+                if few and begin not in self._cache:
+                    self._looked_at.add(begin)
+                    name, first, stop = (low, high), low, high
+                chunk = self._kept(name, slice(first, stop), slice(0, height), slice(0, width))
                 out[low - z.start : high - z.start] = chunk[low - first : high - first, y, x]
             return out
 
@@ -288,7 +299,10 @@ class VirtualTomogram:
         levels = self._sampler.levels
 
         with closing(PlaneStore(part, task.storage, settings.scratch, settings.threads)) as planes:
-            insert_planes(cut, self._sampler.store, planes, corrected=True)
+            if len(out) <= FEW:
+                insert_few(cut, self._sampler.store, planes)
+            else:
+                insert_planes(cut, self._sampler.store, planes, corrected=True)
 
             def finish(slab: Voxels, number: int) -> None:
                 fft.real_backward(planes.whole[number].copy(), 0, s.period, slab)
