@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -230,6 +230,7 @@ class VirtualPlanes(VolumePlanes):
         self.path, self.shape = tomogram.path, tomogram.shape
         self.voxel_size, self.origin = tomogram.voxel_size, tomogram.origin
         self._tomogram = tomogram
+        self.array = cast(Any, tomogram)  # it reads as an array does
 
     def mean(self, axis: Axis, first: int, last: int) -> NDArray[np.float32]:
         """Compute the mean of some planes, see :meth:`VolumePlanes.mean`."""

@@ -112,7 +112,7 @@ class VirtualTomogram:
 
     Attributes
     ----------
-    shape, dtype, ndim, nbytes
+    shape, dtype, ndim, size, nbytes
         Of the whole, ``(z, y, x)`` of float32.
     voxel_size, origin
         Å, as those of :class:`~fourierrecon.Volume`.
@@ -158,9 +158,14 @@ class VirtualTomogram:
         self._limit, self._turn = cache, threading.RLock()
 
     @property
+    def size(self) -> int:
+        """Voxels of the whole."""
+        return int(np.prod(self.shape))
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the whole."""
-        return 4 * int(np.prod(self.shape))
+        return 4 * self.size
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from fourierrecon import Region, TiltSeries, open_virtual, reconstruct
+from fourierrecon import Region, TiltSeries, open_virtual, read_tilt_series, reconstruct
+from fourierrecon.cli.view import _open
+from fourierrecon.display.napari import napari_layer
 from fourierrecon.display.planes import VirtualPlanes
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry.projection import projection_matrices
 from fourierrecon.operators import VirtualTomogram
+from fourierrecon.simulation.gaussians import Gaussians
 from fourierrecon.simulation.microscope import realistic_ctf
+from fourierrecon.simulation.simulate import simulate, write_simulation
 from tests.helpers.reference import relative_error
 
 SHAPE = (60, 64)
@@ -111,6 +116,20 @@ def test_dask_zarr_and_the_page_see_the_same() -> None:
     planes = VirtualPlanes(tomogram)
     np.testing.assert_allclose(planes.slab("z", 4, 3), tomogram[3:6].mean(0), rtol=1e-5)
     np.testing.assert_allclose(planes.plane("x", 9), tomogram[:, :, 9], rtol=1e-5)
+
+
+def test_view_computes_the_tomogram_of_a_set(tmp_path: Path) -> None:
+    specimen = Gaussians(np.array([[20.0, 18, 9]]), np.asarray(3.0), np.asarray(1.0))
+    made = simulate(specimen, (40, 36, 18), tilt_angles=(-40, 0, 40), snr=1.0, ctf=realistic_ctf(3))
+    write_simulation(tmp_path, made)
+    opened = _open(tmp_path / "tomograms.star", None, 2.0, "wiener:snr=10")
+    expected = reconstruct(read_tilt_series(tmp_path / "tomograms.star"), binning=2, weighting="wiener:snr=10")
+    assert relative_error(opened.plane("z", 4), expected.data[4]) < 1e-5
+    layer = napari_layer(opened)
+    assert relative_error(layer["data"][5], expected.data[5]) < 1e-5
+    with pytest.raises(UsageError, match="are for tilt series"):
+        _open(tmp_path / "truth.mrc", None, 2.0, None)
+    assert _open(tmp_path / "truth.mrc", None, None, None).shape == (18, 36, 40)
 
 
 def test_what_makes_no_sense_is_refused() -> None:
