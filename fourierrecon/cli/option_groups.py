@@ -195,7 +195,8 @@ class WeightingOptions:
         weighting_option(
             "NAME",
             "Correction of the CTF: wiener (times CTF, divided by CTF²), multiply (nothing divided), phase-flip, "
-            "first-peak (wiener, but nothing up to the first peak), none. Default: wiener; multiply with --no_weight",
+            "first-peak (wiener, but nothing up to the first peak), absolute (divided by |CTF|), none. "
+            "Default: wiener; multiply with --no_weight",
             "--ctf_mode",
         ),
     ] = None

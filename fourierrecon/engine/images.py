@@ -133,7 +133,7 @@ class Sampler:
             central_slices.apply_transfer(
                 line, s.half_rows, s.row_length, task.region.binning / plan.sampling.step, a_is_x,
                 transfer.phases(tilt, views.voxel_size), transfer.form, views.envelopes[tilt], PER_CYCLE,
-                transfer.weighs_ctf, self._transfer_last, s.fill[i], samples, weights, store.place(i),
+                transfer.weighs_ctf, transfer.power, self._transfer_last, s.fill[i], samples, weights, store.place(i),
             )  # fmt: skip
         store.put(i, (samples, weights))
 

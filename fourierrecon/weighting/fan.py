@@ -90,7 +90,7 @@ class Fan:
         ------
         rows, distance, radius, power
             Which rows, ``(rows, columns)`` each: distance from the tilt axis and from the origin, cycles per voxel, and
-            the square of all that the image is multiplied with, as far as it is divided by.
+            the square of all that the image is multiplied with, as far as it is divided by, or its absolute value.
         """
         views, seen = self.views, self.views.transfers
         fx = np.asarray(frequency_x, float).reshape(1, -1)
@@ -103,7 +103,7 @@ class Fan:
                 value = seen.evaluate(tilt, fx / views.voxel_size, fy / views.voxel_size)
             else:
                 value = seen.scale[tilt] * seen.damped(tilt, radius / views.voxel_size)
-            yield rows, distance, radius, value * value
+            yield rows, distance, radius, np.abs(value) ** seen.power
 
 
 def _axis(slices: NDArray[np.float64], beams: NDArray[np.float64]) -> NDArray[np.float64]:

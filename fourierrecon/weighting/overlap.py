@@ -67,7 +67,7 @@ def overlap_filter(
         places = np.minimum(np.sqrt(squared) + np.float32(0.5), len(curve.noise) - 1).astype(np.int32)
         np.maximum(curve.noise[places], np.float32(1e-6), out=factors)
     _filter(
-        frequency_x.ravel(), frequency_y.ravel(), distance, into, phases, seen.form, seen.weighs_ctf,
+        frequency_x.ravel(), frequency_y.ravel(), distance, into, phases, seen.form, seen.weighs_ctf, seen.power,
         views.envelopes, PER_CYCLE, cosines[tilt] / thickness, tilt, sinc, factors,
     )  # fmt: skip
     return factors
@@ -75,8 +75,8 @@ def overlap_filter(
 
 @compiled()
 def _filter(
-    fx: Any, fy: Any, distance: Any, into: Any, phases: Any, form: int, use_ctf: bool, envelopes: Any,
-    per_cycle: float, gain: float, tilt: int, sinc: bool, factors: Any,
+    fx: Any, fy: Any, distance: Any, into: Any, phases: Any, form: int, use_ctf: bool, power: int,
+    envelopes: Any, per_cycle: float, gain: float, tilt: int, sinc: bool, factors: Any,
 ) -> None:  # fmt: skip
     n = fx.shape[0]
     envelopes_here, least = np.empty(n, np.float32), np.zeros(n, np.float32)
@@ -113,13 +113,13 @@ def _filter(
                 else:
                     near = np.float32(REACH * np.sin(np.pi * z) * np.sin(np.pi * z / REACH) / (np.pi * z) ** 2)
                 x = fx[column]
+                weight = square
                 if use_ctf:
                     value = transfer(xx * x + xy * y, yx * x + yy * y, coefficients, form)
-                    near *= value * value
-                else:
-                    near *= square
+                    weight = value * value
                 if envelope.shape[0] > 0:
-                    near *= envelopes_here[column] * envelopes_here[column]
+                    weight *= envelopes_here[column] * envelopes_here[column]
+                near *= np.sqrt(weight) if power == 1 else weight
                 if sinc and g == tilt:
                     least[column] = noise[column] + near
                 factors[row, column] += near
