@@ -34,7 +34,7 @@ class Ramp(Weighting):
     ----------
     snr
         Signal-to-noise ratio, as for :class:`~fourierrecon.weighting.Wiener`; used only where ``T²`` is divided by.
-    cutoff, sigma, hamming
+    cutoff, sigma, hamming, end
         Fall towards high frequencies, cycles per voxel; see :class:`~fourierrecon.weighting.fan.RollOff`. By default
         there is none.
     thickness
@@ -47,6 +47,7 @@ class Ramp(Weighting):
     cutoff: float = 0.5
     sigma: float = 0.0
     hamming: float | None = None
+    end: float = 0.06
     thickness: float | None = None
 
     def __post_init__(self) -> None:
@@ -57,7 +58,7 @@ class Ramp(Weighting):
     @property
     def roll_off(self) -> RollOff:
         """Fall towards high frequencies."""
-        return RollOff(self.cutoff, self.sigma, self.hamming)
+        return RollOff(self.cutoff, self.sigma, self.hamming, self.end)
 
     @property
     def linear(self) -> bool:

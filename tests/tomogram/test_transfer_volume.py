@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from fourierrecon import Region, Settings, TiltSeries, read_tilt_series, reconstruct
 from fourierrecon.io import read_mrc_volume
@@ -37,7 +36,8 @@ def imaged(correction: Correction, axis: float = 3.0) -> TiltSeries:
     geometry = Geometry(TILTS, IMAGE, axis, centre=(SIDE / 2, SIDE / 2, DEPTH / 2))
     series = geometry.series(
         specimen().project(geometry.matrices, IMAGE), pixel_size=10.0,
-        ctf=realistic_ctf(13, 0, defocus=15000.0), exposure=np.abs(TILTS), size=(float(SIDE), float(SIDE), float(DEPTH)),
+        ctf=realistic_ctf(13, 0, defocus=15000.0), exposure=np.abs(TILTS),
+        size=(float(SIDE), float(SIDE), float(DEPTH)),
     )  # fmt: skip
     acts = Transfer.of(series, dataclasses.replace(correction, ctf_mode="wiener"))
     fy, fx = np.fft.fftfreq(IMAGE[0], 10.0)[:, None], np.fft.rfftfreq(IMAGE[1], 10.0)
