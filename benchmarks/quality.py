@@ -20,7 +20,7 @@ import numpy as np
 import scipy.fft
 import scipy.ndimage
 from numpy.typing import NDArray
-from quality_methods import LEFT_OUT, METHODS, Method
+from quality_methods import LEFT_OUT, METHODS, Images, Method, Ours
 from quality_scenes import Scene, scenes
 from speed import describe_machine
 
@@ -30,20 +30,24 @@ from fourierrecon.quality.masks import soft_box
 from fourierrecon.quality.spectrum import fourier_filter
 from fourierrecon.quality.wedge import wedge_correlation, wedge_mask
 
-Images = NDArray[np.float32]
 #: Variances of signal over noise in the images.
 LEVELS = (0.3, 0.1, 0.03)
 #: Highest frequency that counts in matches and correlations, cycles per voxel.
 FINEST = 0.4
-#: Specimens that slow methods are not run for, Å.
-THICK = 1500.0
+#: Specimens that slow methods are not run for, Å; others they are run for at this level of noise alone.
+THICK, MIDDLE = 1500.0, 0.1
+#: Side of cubes for transfer functions, voxels: more than a ribosome and its surroundings.
+SIDE = 48
 MEASURES = {
     "fsc_0.5": "FSC 0.5, Å",
     "fsc_0.143": "FSC 0.143, Å",
     "correlation": "correlation",
     "match": "match",
     "match_white": "match, whitened",
+    "match_modelled": "match, times transfer",
+    "match_transfer": "match, whitened, times transfer",
     "contrast": "contrast",
+    "membranes": "membranes",
     "halves": "halves 0.143, Å",
     "seconds": "time, s",
 }
@@ -53,11 +57,14 @@ LESS = {"fsc_0.5", "fsc_0.143", "halves", "seconds"}
 SPECIMENS = {"thin": "", "thick": "300 nm thick", "real cell": "real cell"}
 #: What a tomogram is for, and the measure that tells.
 PURPOSES = {
-    "to look at, to segment: contrast of ribosomes": "contrast",
+    "to look at: contrast of ribosomes": "contrast",
+    "to segment: contrast of membranes": "membranes",
     "densities: correlation with the truth": "correlation",
     "fine detail: FSC 0.143, Å": "fsc_0.143",
     "template matching, volume as it is: peak": "match",
     "template matching, whitened: peak": "match_white",
+    "template matching, template times transfer: peak": "match_modelled",
+    "template matching, whitened, template times transfer: peak": "match_transfer",
 }
 #: Methods of the short table.
 SHORT = ("wiener (default)", "wiener, SNR 10", "wiener, SNR 100", "wiener, CTF multiply", "pre-weight")
@@ -82,13 +89,16 @@ class Judge:
             for turn in np.unique(self.turns)
         }
         self.inside, self.background = scene.zones
+        self.membranes = scene.membranes
         depth, height, width = scene.shape
         fz, fy = np.fft.fftfreq(depth)[:, None, None], np.fft.fftfreq(height)[:, None]
         radius = np.sqrt(fz**2 + fy**2 + np.fft.rfftfreq(width) ** 2)
         self.shells = (radius * min(scene.shape)).round().astype(np.int64).ravel()
 
-    def measure(self, volume: Images, halves: tuple[Images, Images] | None) -> dict[str, float]:
-        """Give all measures but time."""
+    def measure(
+        self, volume: Images, halves: tuple[Images, Images] | None, transfer: Images | None = None
+    ) -> dict[str, float]:
+        """Give all measures but time; with the transfer function of the volume also what needs that."""
         scene = self.scene
         truth = shell_correlation(volume, scene.truth, scene.pixel_size, mask=self.box, measured=self.wedge)
         found = {
@@ -99,15 +109,34 @@ class Judge:
             "match_white": self.match(volume, white=True),
             "contrast": contrast(volume, self.inside, self.background),
         }
+        if self.membranes is not None:
+            found["membranes"] = contrast(volume, self.membranes, self.background)
+        if transfer is not None:
+            grid = self._on_grid(transfer)
+            found["match_modelled"] = self.match(volume, white=False, transfer=grid)
+            found["match_transfer"] = self.match(volume, white=True, transfer=grid)
         if halves is not None:
             frames = shell_correlation(*halves, scene.pixel_size, mask=self.box, measured=self.wedge)
             found["halves"] = frames.resolution(0.143)
         return found
 
-    def match(self, volume: Images, *, white: bool) -> float:
+    def _on_grid(self, transfer: Images) -> Any:
+        """Give a transfer function, a cube, on the frequencies of the volumes."""
+        point = np.fft.fftshift(np.fft.ifftn(np.fft.ifftshift(transfer)).real)
+        padded = np.zeros(self.scene.shape, np.float32)
+        here, there = [], []
+        for n, side in zip(self.scene.shape, point.shape, strict=True):
+            half = min(n // 2, side // 2)
+            here.append(slice(n // 2 - half, n // 2 + half))
+            there.append(slice(side // 2 - half, side // 2 + half))
+        padded[tuple(here)] = point[tuple(there)]
+        return scipy.fft.rfftn(np.fft.ifftshift(padded), workers=2)
+
+    def match(self, volume: Images, *, white: bool, transfer: Any = 1) -> float:
         """Give the mean height of matches with ribosomes in their orientations, in standard deviations elsewhere.
 
-        ``white``: volume and template are divided by the root of the mean power of the volume in each shell.
+        ``white``: volume and template are divided by the root of the mean power of the volume in each shell. The
+        template is multiplied by ``transfer``.
         """
         spectrum = scipy.fft.rfftn(volume - volume.mean(), workers=2)
         if white:
@@ -117,7 +146,7 @@ class Judge:
             spectrum *= gains.astype(np.float32)[self.shells].reshape(spectrum.shape)
         heights = []
         for turn, template in self.templates.items():
-            map_ = scipy.fft.irfftn(spectrum * template.conj(), self.scene.shape, workers=2)
+            map_ = scipy.fft.irfftn(spectrum * (template * transfer).conj(), self.scene.shape, workers=2)
             elsewhere = map_[self.background]
             best = scipy.ndimage.maximum_filter(map_, 3)
             at = np.round(self.centres[self.turns == turn]).astype(int)
@@ -153,12 +182,14 @@ def on_phantoms(
         for level in levels:
             series = scene.noisy(level)
             for method in chosen:
-                if method.slow and scene.ice > THICK:
+                if method.slow and (scene.ice > THICK or level != MIDDLE):
                     continue
                 both = halves and not method.needs  # others filter halves as they filter the whole: nothing new
                 volumes, seconds = run(method, series if both else series[:1], scene.region)
                 pair = (volumes[1], volumes[2]) if both else None
-                found = judge.measure(volumes[0], pair) | {"seconds": seconds}
+                ours = method.prepare if isinstance(method.prepare, Ours) and scene.ice < THICK else None
+                transfer = None if ours is None else ours.transfer(series[0], scene.region, SIDE)
+                found = judge.measure(volumes[0], pair, transfer) | {"seconds": seconds}
                 rows.append({"scene": scene.name, "snr": level, "method": method.name, **found})
                 print(f"{scene.name}, SNR {level:g}, {method.name}: {found}", file=sys.stderr)
     return rows
@@ -235,7 +266,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> str:
                     continue
                 ratio = best / row[m] if m in LESS else row[m] / best
                 ratios.setdefault(row["method"], {}).setdefault(m, []).append(ratio)
-    lines = ["| method | " + " | ".join(MEASURES[m].split(",")[0] for m in measures) + " |"]
+    lines = ["| method | " + " | ".join(MEASURES[m].removesuffix(", Å") for m in measures) + " |"]
     lines.append("|---" * (len(measures) + 1) + "|")
     for name, found in ratios.items():
         lines.append(
@@ -276,12 +307,17 @@ def _best(measure: str, part: Sequence[dict[str, Any]]) -> float:
 def report(record: dict[str, Any]) -> str:
     """Write all tables of a record."""
     left_out = "".join(f"- {name}: left out, {reason}.\n" for name, reason in record["left_out"].items())
+    names = "".join(f"- `{name}`: {method}.\n" for method, found in record["profiles"].items() for name in found)
     about = f"Phantoms {record['side']} voxels wide, {', '.join(f'{k} {v}' for k, v in record['machine'].items())}"
-    return f"{about}, {record['date']}.\n\n{summary(record['rows'])}\n{tables(record['rows'])}\n{left_out}"
+    parts = [
+        f"{about}, {record['date']}.", summary(record["rows"]),
+        "Profiles that are one of these; the others have rows of their own:", names, tables(record["rows"]), left_out,
+    ]  # fmt: skip
+    return "\n\n".join(part.rstrip() for part in parts if part) + "\n"
 
 
 def _cell(measure: str, value: float, best: bool) -> str:
-    digits = {"correlation": 3, "match": 1, "contrast": 2, "seconds": 2}.get(measure, 1)
+    digits = {"correlation": 3, "match": 1, "contrast": 2, "membranes": 2, "seconds": 2}.get(measure, 1)
     text = f"{value:.{digits}f}" if np.isfinite(value) else "–"
     return f"**{text}**" if best else text
 
@@ -317,7 +353,10 @@ def _measure_all(asked: argparse.Namespace) -> dict[str, Any]:
         rows += on_cell(chosen, asked.cell, asked.cell_bin)
     date = datetime.now(UTC).date().isoformat()
     machine = describe_machine()
-    return {"date": date, "machine": machine, "side": asked.side, "rows": rows, "left_out": left_out}
+    profiles = {m.name: list(m.profiles) for m in chosen if m.profiles}
+    return {
+        "date": date, "machine": machine, "side": asked.side, "rows": rows, "left_out": left_out, "profiles": profiles,
+    }  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -40,7 +40,9 @@ _RADIAL = "cutoff=0.35,sigma=0.035"
 
 PROFILES = {
     "eyes": Profile(weighting="wiener", snr=AUTO, words="looking at tomograms and picking by hand"),
-    "matching": Profile(weighting="wiener", snr=10.0, words="template matching that whitens"),
+    "matching": Profile(
+        weighting="exact", snr=_INFINITE, ctf_mode="phase-flip", words="template matching: the noise is left even"
+    ),
     "averaging": Profile(
         weighting="wiener", snr=100.0, ctf_mode="phase-flip", words="averaging by programs that do not correct the CTF"
     ),
@@ -116,7 +118,7 @@ def profile(name: str) -> ProfileOptions:
     >>> volume = reconstruct(series, binning=4, **profile("aretomo-wbp"))
     >>> volume.label.split(",")[0]
     'fourierrecon ramp filter by tilt step'
-    >>> options = profile("matching") | {"ctf_mode": "none"}
+    >>> options = profile("eyes") | {"ctf_mode": "none"}
     >>> volume = reconstruct(series, binning=4, **options)
     """
     chosen = find(name)

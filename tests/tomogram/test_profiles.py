@@ -20,7 +20,7 @@ from fourierrecon.geometry.projection import projection_matrices
 from fourierrecon.io import read_volume
 from fourierrecon.tomogram.profiles import PROFILES, find
 from fourierrecon.transfer import Correction, Transfer, critical_exposure
-from fourierrecon.weighting import PreWeight, Ramp, SirtLike, TiltViews, Wiener
+from fourierrecon.weighting import Exact, PreWeight, Ramp, SirtLike, TiltViews, Wiener
 from tests.helpers.reference import central_slice, relative_error, window
 
 Array = NDArray[np.float64]
@@ -45,7 +45,8 @@ def test_every_profile_makes_sense(name: str) -> None:
 
 
 def test_what_some_profiles_are() -> None:
-    assert chosen(profile="matching")[0] == Wiener(10.0)
+    assert chosen(profile="matching")[0] == Exact(INFINITE)
+    assert chosen(profile="relion4")[0] == Wiener(10.0)
     assert chosen(profile="eyes")[0] == Wiener()
     assert chosen(profile="imod-ramp")[0] == Ramp(float("inf"), cutoff=0.35, sigma=0.035)
     assert chosen(profile="imod-sirtlike:15")[0] == SirtLike(15.0, cutoff=0.35, sigma=0.035)
@@ -54,9 +55,9 @@ def test_what_some_profiles_are() -> None:
 
 
 def test_other_options_win() -> None:
-    assert chosen(profile="matching", snr=3.0)[0] == Wiener(3.0)
-    assert chosen(profile="matching", pre_weight=True)[0] == PreWeight(10.0)
-    assert chosen(profile="matching", weighting=["preweight:snr=5"])[0] == PreWeight(5.0)
+    assert chosen(profile="relion4", snr=3.0)[0] == Wiener(3.0)
+    assert chosen(profile="relion4", pre_weight=True)[0] == PreWeight(10.0)
+    assert chosen(profile="relion4", weighting=["preweight:snr=5"])[0] == PreWeight(5.0)
     assert chosen(profile="imod-ramp", ctf_mode="multiply")[1].ctf_mode == "multiply"
     assert chosen(profile="imod-ramp", ctf=False)[1].ctf_mode is None
     filled = chosen(profile="warp", exposure="none", tilt_weight="none")[1]
@@ -116,7 +117,7 @@ def assumed(q: Array) -> Array:
 ALONE: dict[str, Callable[[Array, Array], Array]] = {
     "eyes": lambda c, q: c / (c * c + assumed(q)),
     "segmentation": lambda c, q: c / (c * c + assumed(q)),
-    "matching": lambda c, q: c / (c * c + 0.1),
+    "matching": lambda c, q: np.sign(c),
     "averaging": lambda c, q: np.sign(c) / 1.01,
     "denoising": lambda c, q: np.sign(c) / 1.01,
     "relion4": lambda c, q: c / (c * c + 0.1),
