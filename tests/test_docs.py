@@ -25,12 +25,12 @@ from fourierrecon.weighting.snr import snr_words
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = DOCS / "weighting.md"
-#: Options of `relion_tomo_reconstruct_tomogram`: of 4.0.2 and 5.0.1, of one of them, and of all programs.
+#: Options of `relion_tomo_reconstruct_tomogram`: of 4.0.2, 5.0.1 and 5.1, of one of them, and of all programs.
 RELION = [
     "i", "t", "tn", "o", "no_weight", "pre_weight", "Fc", "SNR", "keep_mean", "td", "tf", "x0", "y0", "z0", "w",
     "h", "d", "bin", "j", "theme", "noctf", "ctf", "skip_wiener", "binned_angpix", "generate_split_tomograms",
     "fourier", "lambda", "ctf_intact_first_peak", "only_do_unfinished", "tiltangle_offset", "bfactor_per_edose",
-    "do_proj", "centre_proj", "thickness_proj", "list_themes", "version", "help",
+    "do_proj", "centre_proj", "thickness_proj", "list_themes", "version", "help", "skip_fourier_wiener",
 ]  # fmt: skip
 
 
@@ -102,8 +102,8 @@ def test_every_option_of_relion_has_its_row_and_ours_exist() -> None:
     ours |= {"--version", "--help"}
     for cells in rows:
         exists = {f"--{option}" in ours for option in re.findall(r"`--([a-zA-Z0-9_]+)", cells[0])}
-        if len(cells) == 5:  # the tables of options, not that of whole command lines
-            assert exists == {not cells[4].startswith("**not ")}, cells[0]
+        if len(cells) == 6:  # the tables of options, not that of whole command lines
+            assert exists == {not cells[5].startswith("**not ")}, cells[0]
 
 
 def test_what_to_cite_is_this_version() -> None:
