@@ -21,7 +21,7 @@ import scipy.fft
 import scipy.ndimage
 from numpy.typing import NDArray
 from quality_methods import LEFT_OUT, METHODS, Images, Method, Ours
-from quality_scenes import Scene, scenes
+from quality_scenes import INSIDE, OUTSIDE, Scene, scenes
 from speed import describe_machine
 
 from fourierrecon import Region, TiltSeries
@@ -35,9 +35,11 @@ LEVELS = (0.3, 0.1, 0.03)
 #: Highest frequency that counts in matches and correlations, cycles per voxel.
 FINEST = 0.4
 #: Specimens that slow methods are not run for, Å; others they are run for at this level of noise alone.
-THICK, MIDDLE = 1500.0, 0.1
+THICK, ONE_LEVEL = 1500.0, 0.1
 #: Side of cubes for transfer functions, voxels: more than a ribosome and its surroundings.
 SIDE = 48
+#: Ribosomes of the real cell, the volume they are looked for in, and how far the voxels of their middles reach, Å.
+RIBOSOMES, FINDER, MIDDLE = 60, "wiener, SNR 1000", 25.0
 MEASURES = {
     "fsc_0.5": "FSC 0.5, Å",
     "fsc_0.143": "FSC 0.143, Å",
@@ -182,7 +184,7 @@ def on_phantoms(
         for level in levels:
             series = scene.noisy(level)
             for method in chosen:
-                if method.slow and (scene.ice > THICK or level != MIDDLE):
+                if method.slow and (scene.ice > THICK or level != ONE_LEVEL):
                     continue
                 both = halves and not method.needs  # others filter halves as they filter the whole: nothing new
                 volumes, seconds = run(method, series if both else series[:1], scene.region)
@@ -195,15 +197,27 @@ def on_phantoms(
     return rows
 
 
-def on_cell(chosen: Sequence[Method], path: Path, binning: float) -> list[dict[str, Any]]:
-    """Measure contrast on a real cell: dark blobs as large as ribosomes, found in a plain volume, over the rest."""
+def on_cell(chosen: Sequence[Method], path: Path, binning: float, others: Sequence[Path] = ()) -> list[dict[str, Any]]:
+    """Measure contrast on a real cell, of our volumes and of those of other programs.
+
+    Parameters
+    ----------
+    chosen
+        Methods.
+    path
+        STAR file of the tilt series.
+    binning
+        Of our volumes.
+    others
+        Volumes of other programs of the same frame: voxel 0 at the same point, any voxel size.
+    """
     from fourierrecon.io.tilt_series import read_tilt_series
+    from fourierrecon.io.volumes.formats import read_volume
 
     series = read_tilt_series(path)
     region = Region.of(series, binning=binning)
-    plain = next(method for method in METHODS if method.name == "none, CTF phase-flip")
-    volume = run(plain, [series], region)[0][0]
-    inside, background = _blobs(volume, series.pixel_size * binning)
+    finder = next(method for method in METHODS if method.name == FINDER)
+    inside, background = _blobs(run(finder, [series], region)[0][0], series.pixel_size * binning)
     rows = []
     for method in chosen:
         if method.needs:
@@ -212,12 +226,27 @@ def on_cell(chosen: Sequence[Method], path: Path, binning: float) -> list[dict[s
         found = {"contrast": contrast(volumes[0], inside, background), "seconds": seconds}
         rows.append({"scene": "real cell", "snr": None, "method": method.name, **found})
         print(f"real cell, {method.name}: {found}", file=sys.stderr)
+    for file in others:
+        other = read_volume(file)
+        zones = [
+            _there(zone, series.pixel_size * binning / other.voxel_size, other.data.shape)
+            for zone in (inside, background)
+        ]
+        found = {"contrast": contrast(other.data, zones[0], zones[1])}
+        name = f"{file.stem}, voxels of {other.voxel_size:g} Å"
+        rows.append({"scene": "real cell", "snr": None, "method": name, **found})
+        print(f"real cell, {name}: {found}", file=sys.stderr)
     return rows
 
 
-def _blobs(volume: Images, voxel_size: float, number: int = 150) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Find the darkest places as large as ribosomes, without beads: voxels within, and voxels far from all."""
-    sigma = 80 / voxel_size
+def _blobs(volume: Images, voxel_size: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Find ribosomes: voxels in their middles, and voxels far from all.
+
+    They are the :data:`RIBOSOMES` darkest places of their size, which is picked out by a difference of Gaussians of
+    80 and 160 Å; places at the borders, near the faces and beside beads do not count. Single voxels are compared:
+    nothing is averaged over a ribosome.
+    """
+    sigma = INSIDE / voxel_size
     blurred = scipy.ndimage.gaussian_filter(volume, sigma) - scipy.ndimage.gaussian_filter(volume, 2 * sigma)
     beads = volume < volume.mean() - 6 * volume.std()
     near_beads = scipy.ndimage.binary_dilation(beads, iterations=round(200 / voxel_size))
@@ -227,11 +256,20 @@ def _blobs(volume: Images, voxel_size: float, number: int = 150) -> tuple[NDArra
     allowed = inner & ~near_beads
     peaks = (blurred == scipy.ndimage.minimum_filter(blurred, round(260 / voxel_size))) & allowed
     places = np.argwhere(peaks)
-    places = places[np.argsort(blurred[tuple(places.T)])[:number]]
+    places = places[np.argsort(blurred[tuple(places.T)])[:RIBOSOMES]]
     marks = np.ones(volume.shape, bool)
     marks[tuple(places.T)] = False
     away = scipy.ndimage.distance_transform_edt(marks, voxel_size)
-    return (away < 80) & allowed, (away > 170) & allowed
+    return (away < MIDDLE) & allowed, (away > OUTSIDE) & allowed
+
+
+def _there(zone: NDArray[np.bool_], ratio: float, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Give the voxels of another grid that lie nearest to those of a zone; ``ratio`` is this voxel over that one."""
+    places = np.round(np.argwhere(zone) * ratio).astype(int)
+    places = places[(places < shape).all(1)]
+    there = np.zeros(shape, bool)
+    there[tuple(places.T)] = True
+    return there
 
 
 def tables(rows: Sequence[dict[str, Any]]) -> str:
@@ -332,6 +370,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--no_halves", action="store_true", help="do not reconstruct halves of frames")
     parser.add_argument("--cell", type=Path, help="STAR file of a real tilt series with ribosomes")
     parser.add_argument("--cell_bin", type=float, default=2.0)
+    parser.add_argument("--cell_others", type=Path, nargs="+", default=[], help="volumes of it by other programs")
     parser.add_argument("--json", type=Path, help="write all figures here")
     asked = parser.parse_args(arguments)
     record = _measure_all(asked)
@@ -350,7 +389,7 @@ def _measure_all(asked: argparse.Namespace) -> dict[str, Any]:
     which = [s for s in scenes(asked.side) if named(s.name, asked.scenes)]
     rows = on_phantoms(chosen, which, asked.levels, not asked.no_halves)
     if asked.cell:
-        rows += on_cell(chosen, asked.cell, asked.cell_bin)
+        rows += on_cell(chosen, asked.cell, asked.cell_bin, asked.cell_others)
     date = datetime.now(UTC).date().isoformat()
     machine = describe_machine()
     profiles = {m.name: list(m.profiles) for m in chosen if m.profiles}

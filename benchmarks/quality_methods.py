@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
 
 from fourierrecon import Region, Settings, TiltSeries, profile, reconstruct
 from fourierrecon.ctf import contrast_transfer
@@ -199,6 +200,40 @@ def with_toolshed(series: TiltSeries, region: Region) -> Images:
     return np.asarray(found["reconstruction"])
 
 
+def with_relion_preweight(series: TiltSeries, region: Region) -> Images:
+    """Give what RELION 4.0 documents of `--noctf --pre_weight`: the contrast of its own volume of a real cell, to 1 %.
+
+    Images are low-pass filtered and subsampled, divided by the overlap of slices that counts in indices (as if the
+    specimen were as thick as the image is wide), and back-projected with bilinear interpolation.
+    """
+    step = max(round(region.binning), 1)
+    height, width = (n // step // 2 * 2 for n in series.image_shape)
+    axes = series.projections[:, :3, :3]
+    beams = axes[:, 2] / np.linalg.norm(axes[:, 2], axis=1, keepdims=True)
+    x, y = np.fft.fftfreq(width, 1 / width), np.fft.fftfreq(height, 1 / height)[:, None]
+    border = round(2 * step)
+    z, rows, columns = np.meshgrid(*map(np.arange, region.shape), indexing="ij", sparse=True)
+    world = [o + region.binning * i for o, i in zip(region.origin, (columns, rows, z), strict=True)]
+    total, count = np.zeros(region.shape, np.float32), np.zeros(region.shape, np.float32)
+    for tilt, matrix in enumerate(series.projections):
+        raw = np.asarray(series.images[tilt], np.float32)
+        image: NDArray[Any] = np.pad(raw - raw.mean(dtype=float), border, mode="edge")
+        if step > 1:
+            radius = np.hypot(np.fft.fftfreq(image.shape[0])[:, None], np.fft.fftfreq(image.shape[1]))
+            part = np.clip(image.shape[1] / 10 * (radius - 0.5 / step) + 0.5, 0, 1)
+            image = np.fft.ifft2(np.fft.fft2(image) * (1 + np.cos(np.pi * part)) / 2).real
+        image = image[border:-border:step, border:-border:step][:height, :width]
+        along = beams @ axes[tilt, :2].T
+        overlap = sum(np.maximum(0, 1 - np.abs(one * x + other * y)) for one, other in along)
+        image = np.fft.ifft2(np.fft.fft2(image) / overlap).real
+        at_x, at_y = (sum(row[i] * world[i] for i in range(3)) + row[3] for row in matrix[:2])
+        at_x, at_y = at_x / step, at_y / step
+        seen = (at_x >= 0) & (at_x < width) & (at_y >= 0) & (at_y < height)
+        total += np.where(seen, map_coordinates(image, [at_y, at_x], order=1, mode="nearest"), 0)
+        count += seen
+    return np.asarray(total / np.maximum(count, 1), np.float32)
+
+
 def _ours(name: str, text: str, **options: Any) -> Method:
     return Method(name, Ours(from_text(text), options))
 
@@ -255,6 +290,7 @@ METHODS = [
     *_named(OURS, [name if name != "imod-sirtlike" else f"{name}:15" for name in PROFILES]),
     _peer("torch-reconstruct-tomogram", with_torch, "torch_reconstruct_tomogram", slow=True),
     _peer("tomo-toolshed (Warp)", with_toolshed, "tomo_toolshed.xml_reconstruct", slow=True),
+    _peer("RELION 4 pre-weight, as documented", with_relion_preweight, slow=True),
     _peer("scikit-image iradon (WBP)", with_iradon, "skimage"),
     _peer("ASTRA FBP", with_astra("FBP", 1), "astra"),
     _peer(f"ASTRA SIRT, {SIRT}", with_astra("SIRT", SIRT), "astra", slow=True),
