@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import typer
 
-from fourierrecon import Region, __version__, reconstruct
+from fourierrecon import Region, Volume, __version__, read_volume, reconstruct, write_volume
 from fourierrecon.cli.app import app
 from fourierrecon.quality.wedge import wedge_correlation, wedge_mask
 from fourierrecon.simulation.gaussians import Gaussians
@@ -119,6 +119,24 @@ def test_code_on_the_pages_runs(page: str, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     exec(compile(block("python", DOCS.parent / page), page, "exec"), {})
     assert (tmp_path / "TS_01.mrc").stat().st_size > 1024
+
+
+def test_code_on_the_page_of_profiles_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    specimen = Gaussians(np.array([[20.0, 18, 9]]), np.asarray(2.0), np.asarray(1.0))
+    tilts = tuple(range(-40, 41, 20))
+    made = simulate(specimen, (40, 36, 18), tilt_angles=tilts, ctf=realistic_ctf(5, seed=0), snr=None)
+    write_simulation(tmp_path, made)
+    monkeypatch.chdir(tmp_path)
+    write_volume("template.mrc", Volume(made.truth.density(Region((8.0, 6.0, 0.0), (18, 24, 24))), 8.0, (0, 0, 0)))
+    cube = np.ones((96, 96, 96), np.float32)
+    write_volume("TS_01_transfer.mrc", Volume(cube / 2, 8.0, (0, 0, 0)))
+    blocks = re.findall(r"^```python\n(.*?)^```$", (DOCS / "profiles.md").read_text(encoding="utf-8"), re.DOTALL | re.M)
+    assert len(blocks) == 2
+    for code in blocks:
+        exec(code, {})
+    assert (tmp_path / "TS_01.mrc").stat().st_size > 1024
+    seen, template = read_volume("template_seen.mrc").data, read_volume("template.mrc").data
+    np.testing.assert_allclose(seen[39:57, 36:60, 36:60], template / 2, atol=1e-5)
 
 
 def test_the_weighting_on_the_page_of_plug_ins_divides(tmp_path: Path) -> None:

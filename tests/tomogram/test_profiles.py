@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from fourierrecon.engine.signal_to_noise import with_snr
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.projection import projection_matrices
 from fourierrecon.io import read_volume
+from fourierrecon.io.relion.write import write_relion5_set
 from fourierrecon.tomogram.profiles import PROFILES, find
 from fourierrecon.transfer import Correction, Transfer, critical_exposure
 from fourierrecon.weighting import Exact, PreWeight, Ramp, SirtLike, TiltViews, Wiener
@@ -87,6 +90,21 @@ def test_a_profile_is_recorded(tmp_path: Any) -> None:
     reconstruct_to_file(tmp_path / "a.mrc", noise(), binning=4, **profile("warp"))
     label = " ".join(read_volume(tmp_path / "a.mrc").label.split())
     assert "SNR inf, CTF absolute, exposure bfactor, tilt weight cos" in label
+
+
+@pytest.mark.parametrize("mode", ["absolute", "phase-flip"])
+def test_a_mode_is_recorded_in_header_passport_and_report(
+    mode: str, run: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_relion5_set(tmp_path, noise())
+    line = "reconstruct --t tomograms.star --bin 2 --SNR 10 --o a.mrc --passport --report --quiet --j 1"
+    assert run(f"{line} --ctf_mode {mode}")[0] == 0
+    assert f"CTF {mode}" in " ".join(read_volume("a.mrc").label.split())
+    record = json.loads(Path("a.passport.json").read_text(encoding="utf-8"))
+    assert record["transfer"]["mode"] == mode
+    assert "pytom-match-pick: --tomogram-ctf-model phase-flip" in record["transfer"]["meaning"]
+    assert f"CTF {mode}" in Path("a.html").read_text(encoding="utf-8")
 
 
 # -- definitions -----------------------------------------------------------------------------------------------------
