@@ -69,7 +69,7 @@ PURPOSES = {
     "template matching, whitened, template times transfer: peak": "match_transfer",
 }
 #: Methods of the short table.
-SHORT = ("wiener (default)", "wiener, SNR 10", "wiener, SNR 100", "wiener, CTF multiply", "pre-weight")
+SHORT = ("wiener (default)", "wiener, SNR 10", "wiener, CTF multiply", "exact, CTF phase-flip", "pre-weight")
 
 
 class Judge:
