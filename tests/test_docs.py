@@ -127,9 +127,9 @@ def test_code_on_the_page_of_profiles_runs(tmp_path: Path, monkeypatch: pytest.M
     made = simulate(specimen, (40, 36, 18), tilt_angles=tilts, ctf=realistic_ctf(5, seed=0), snr=None)
     write_simulation(tmp_path, made)
     monkeypatch.chdir(tmp_path)
-    write_volume("template.mrc", Volume(made.truth.density(Region((8.0, 6.0, 0.0), (18, 24, 24))), 8.0, (0, 0, 0)))
-    cube = np.ones((96, 96, 96), np.float32)
-    write_volume("TS_01_transfer.mrc", Volume(cube / 2, 8.0, (0, 0, 0)))
+    density = made.truth.density(Region((8.0, 6.0, 0.0), (18, 24, 24))).astype(np.float32)
+    write_volume("template.mrc", Volume(density, 8.0, (0, 0, 0)))
+    write_volume("TS_01_transfer.mrc", Volume(np.full((96, 96, 96), 0.5, np.float32), 8.0, (0, 0, 0)))
     blocks = re.findall(r"^```python\n(.*?)^```$", (DOCS / "profiles.md").read_text(encoding="utf-8"), re.DOTALL | re.M)
     assert len(blocks) == 2
     for code in blocks:

@@ -333,7 +333,7 @@ def test_a_volume_of_warp_is_that_of_tomo_toolshed_as_installed(toolshed: Any) -
         return toolshed.warp_weighting(model, point, np.full(n, 2.0), use_global)
 
     options = toolshed.ReconOptions(angpix=10.0, raw_angpix=10.0, invert=False, normalize=False, pad_factor=1.6)
-    expected = toolshed.reconstruct(model, list(series.images), options, weighting_fn=weigh, progress=lambda _: None)
+    expected = toolshed.reconstruct(model, list(images), options, weighting_fn=weigh, progress=lambda _: None)
     found = reconstruct(series, region, n_threads=1, **profile("warp")).data
     measured = wedge_mask(shape, matrices, 32.0)
     assert wedge_correlation(found, expected["reconstruction"], measured, 0.3, margin=8) > 0.9
