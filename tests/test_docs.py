@@ -195,7 +195,7 @@ def test_the_page_of_profiles_lists_what_is_done() -> None:
         weighting, snr, ctf_mode, exposure, tilt_weight = (cell.strip() for cell in rest.split("|"))
         assert weighting.removesuffix(",n_iterations=N") == profile.weighting
         if name != "imod-sirtlike":
-            measured = "SNR measured from the tilt series"
+            measured = "SNR measured"
             assert snr == ("auto" if snr_words(profile.snr) == measured else f"{profile.snr:g}")
         for cell, value in ((ctf_mode, profile.ctf_mode), (exposure, profile.exposure)):
             assert cell == (value or "–")
