@@ -37,9 +37,8 @@ def test_a_volume_without_the_ramp() -> None:
     series = geometry.series(images)
     size = float(images.std())
     tilted = replace(series, images=images + ramp(images.shape[1:], 4 * size, 2 * size))
-    options = {"ctf": False, "n_threads": 1}
     true, flattened, spoilt = (
-        reconstruct(s, geometry.region, "wiener:snr=10", flatten=f, **options).data
+        reconstruct(s, geometry.region, "wiener:snr=10", flatten=f, ctf=False, n_threads=1).data
         for s, f in ((series, True), (tilted, True), (tilted, False))
     )
     apart = [float(np.abs(v - true).std() / true.std()) for v in (flattened, spoilt)]
