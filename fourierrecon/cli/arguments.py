@@ -224,6 +224,7 @@ def settings_of(options: TomogramOptions) -> Settings:
         ctf=correction.ctf,
         n_threads=running.j,
         keep_mean=images.keep_mean,
+        flatten=images.flatten,
         taper_distance=images.td,
         taper_falloff=images.tf,
         memory=running.memory,

@@ -226,6 +226,12 @@ class ImageOptions:
     keep_mean: Annotated[
         bool, images_option(FLAG, "Keep the mean of each image instead of setting it to 0", "--keep_mean")
     ] = False
+    flatten: Annotated[
+        bool,
+        images_option(
+            FLAG, "Take a grey ramp off each image: a plane, fitted to all but beads and other outliers", "--flatten"
+        ),
+    ] = False
     skip_bad_images: Annotated[
         bool,
         images_option(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fourierrecon.engine import central_slices, preprocess
 from fourierrecon.engine.central_slices import PASS, STOP
+from fourierrecon.engine.grey_ramp import without_ramp
 from fourierrecon.engine.storage import SampleStore
 from fourierrecon.engine.task import Task
 from fourierrecon.runtime import memory, threads
@@ -162,6 +163,8 @@ def sample_images(samplers: Sequence[Sampler]) -> None:
         first, number = work[i][0]
         keep_mean = first.task.settings.keep_mean
         image = preprocess.load_image(first.task.series, number, keep_mean=keep_mean)
+        if first.task.settings.flatten:
+            image = without_ramp(image)
         shared: dict[object, Complex] = {}
         for sampler, tilt in work[i]:
             sampler.sample(workspace, own[sampler], tilt, image, shared)

@@ -17,6 +17,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from fourierrecon.engine.grey_ramp import without_ramp
 from fourierrecon.engine.pair_sums import add_pair
 from fourierrecon.engine.preprocess import load_image
 from fourierrecon.geometry.sound_images import sound_pixels
@@ -228,7 +229,7 @@ def _transform(
     share = np.sqrt(counts)
 
     def transform(_: None, i: int) -> None:
-        image = cut[i] / np.float32(counts[i])
+        image = without_ramp(cut[i] / np.float32(counts[i]))
         sample = image[::5, ::5]
         middle = np.median(sample)
         reach = np.float32(OUTLIER * 1.4826) * np.median(np.abs(sample - middle))
