@@ -324,7 +324,13 @@ def purposes(record: dict[str, Any]) -> str:
                     found.setdefault(row["method"], []).append(row[measure])
             if not found:
                 continue
-            means = {method: float(np.mean(values)) for method, values in found.items()}
+            # not those that were run at one level of noise alone, nor volumes of other voxel sizes
+            most = max(len(values) for values in found.values())
+            means = {
+                method: float(np.mean(values))
+                for method, values in found.items()
+                if len(values) == most and "voxels of" not in method
+            }
             first = (min if measure in LESS else max)(means, key=lambda method: means[method])
             best = _cell(measure, means[first], False)
             texts = [_cell(measure, means.get(method, np.nan), False) for method in SHORT]
