@@ -159,8 +159,9 @@ def companion_memory(region: Region, name: str) -> int:
     """Give the memory that making a companion takes, bytes."""
     depth, height, width = region.shape
     if name == "transfer":
-        # images of a point, and the tomogram around it in its full depth
-        return 48 * SIDE**3 + (500 + 40 * depth) * (SIDE + 2 * depth) ** 2
+        # images of a point, samples and planes: of a part that is as deep as the tomogram, and as wide as beams reach
+        reach = SIDE + 2 * depth
+        return 48 * SIDE**3 + 800 * reach**2 + 8 * SIDE * depth * reach
     return 32 * height * width if name == "coverage" else 48 * SIDE**3
 
 
