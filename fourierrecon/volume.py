@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
+from html import escape
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fourierrecon.errors import UsageError
+from fourierrecon.errors import UsageError, check_type
 from fourierrecon.runtime.arrays import Real
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from xarray import DataArray
+
+
+#: Thickness of a section in a picture: Å, or voxels where the voxel size is unknown.
+SECTION, UNKNOWN_SECTION = 100.0, 5
+#: Longer side of a picture at the most, px; percentiles of the values that become black and white.
+PICTURE_SIDE, PERCENTILES = 400, (0.3, 99.7)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +57,9 @@ class Volume:
     origin: tuple[float, float, float]
     label: str = ""
 
+    def __post_init__(self) -> None:
+        check_type("data", self.data, (np.ndarray,), "an array (z, y, x); read_volume reads one from a file")
+
     def __repr__(self) -> str:
         depth, height, width = self.data.shape
         size = f" of {self.voxel_size:.4g} Å" if self.voxel_size > 0 else ", size unknown"
@@ -55,6 +68,24 @@ class Volume:
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         """Give the voxels ``(z, y, x)`` to NumPy, without a copy where none is needed."""
         return np.array(self.data, dtype, copy=copy)
+
+    def position(self, x: float, y: float, z: float) -> tuple[float, float, float]:
+        """Give the world position ``(x, y, z)`` of a voxel ``data[z, y, x]`` in Å; fractions of voxels are allowed.
+
+        Parameters
+        ----------
+        x, y, z
+            Numbers of the voxel, from 0.
+        """
+        first, step = self.origin, self.voxel_size
+        return first[0] + step * x, first[1] + step * y, first[2] + step * z
+
+    def _repr_html_(self) -> str:
+        """Give the central XY section, a mean over 10 nm, for notebooks."""
+        file = BytesIO()
+        section_picture(self.data, self.voxel_size).save(file, "png")
+        picture = b64encode(file.getvalue()).decode()
+        return f"<p>{escape(repr(self))}</p><img alt='central XY section' src='data:image/png;base64,{picture}'>"
 
     def to_xarray(self) -> DataArray:
         """Give the volume as an ``xarray.DataArray`` with its coordinates.
@@ -86,6 +117,35 @@ class Volume:
         }
         attributes = {"units": "angstrom" if known else "voxel", "voxel_size": self.voxel_size, "label": self.label}
         return DataArray(self.data, places, ("z", "y", "x"), "density", attributes)
+
+
+def section_picture(data: NDArray[Any], voxel_size: float, side: int = PICTURE_SIDE) -> Image:
+    """Draw the central XY section of a volume, a mean over 10 nm, in greys.
+
+    Parameters
+    ----------
+    data
+        ``(z, y, x)``; of a volume that is mapped from its file only the sections that are needed are read.
+    voxel_size
+        Å; 0 where unknown: then the mean is over 5 voxels.
+    side
+        Longer side of the picture at the most, px.
+    """
+    from PIL import Image
+
+    thick = min(len(data), max(1, round(SECTION / voxel_size)) if voxel_size > 0 else UNKNOWN_SECTION)
+    first = (len(data) - thick) // 2
+    mean = np.nan_to_num(np.mean(data[first : first + thick], 0, dtype=np.float32), posinf=0.0, neginf=0.0)
+    factor = side / max(mean.shape)
+    if factor < 1:
+        size = max(1, round(mean.shape[1] * factor)), max(1, round(mean.shape[0] * factor))
+        # a mean of the pixels that a smaller one covers
+        mean = np.asarray(Image.fromarray(mean).resize(size, Image.Resampling.BOX))
+    # zeros are voxels that no image sees
+    seen = mean[mean != 0]
+    black, white = np.percentile(seen if seen.size else mean, PERCENTILES)
+    grey = np.clip((mean - black) / max(white - black, 1e-30), 0, 1)
+    return Image.fromarray(np.round(255 * grey).astype(np.uint8))
 
 
 #: Called as ``write(z, slab)`` with a slab ``(y, x)``, float32, of any number z and from any thread; the slab is only

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import TypedDict
 
-from fourierrecon.errors import UsageError
+from fourierrecon.errors import UsageError, check_type
 from fourierrecon.runtime.sizes import parse_memory
 from fourierrecon.runtime.threads import Progress, available_cores
+from fourierrecon.text import short_repr
 from fourierrecon.transfer import Correction
 
 #: Taps of the gridding kernel and oversampling of plane grids and image rows, by precision.
@@ -19,7 +22,7 @@ PRECISIONS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Settings:
     """How to reconstruct, whatever is reconstructed.
 
@@ -58,8 +61,8 @@ class Settings:
     --------
     >>> from fourierrecon import Settings
     >>> settings = Settings(precision="high", n_threads=2, exposure="grant")
-    >>> settings.precision, settings.threads
-    ('high', 2)
+    >>> settings
+    Settings(n_threads=2, precision='high', exposure='grant')
     """
 
     ctf: bool = True
@@ -76,6 +79,8 @@ class Settings:
     exposure: str | None = None
     tilt_weight: str | None = None
 
+    __repr__ = short_repr
+
     def __post_init__(self) -> None:
         if self.n_threads is not None and self.n_threads < 1:
             raise UsageError(f"number of threads {self.n_threads} must be 1 or more")
@@ -86,6 +91,8 @@ class Settings:
     def of(cls, options: SettingsOptions) -> Settings:
         """Build from the keywords of :func:`fourierrecon.reconstruct`, where memory may be text and scratch too."""
         memory, scratch = options.get("memory"), options.get("scratch")
+        check_type("memory", memory, (str, Integral, type(None)), 'bytes, or text as "4GB"')
+        check_type("scratch", scratch, (str, os.PathLike, type(None)), "the name of a folder")
         rest = {name: value for name, value in options.items() if name not in ("memory", "scratch")}
         return cls(
             memory=parse_memory(memory) if isinstance(memory, str) else memory,

@@ -9,9 +9,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from fourierrecon.errors import UsageError
+from fourierrecon.errors import UsageError, check_type
 from fourierrecon.io.relion import read
 from fourierrecon.io.stacks.mrc import holds_images
+from fourierrecon.text import short_repr
 from fourierrecon.tilt_series import TiltSeries
 
 #: Endings of files that hold the alignment of one tilt series. Any other file is a STAR file of RELION.
@@ -25,7 +26,7 @@ READERS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Supplement:
     """What is given beside a file that does not hold it. It wins over files that lie beside that file.
 
@@ -47,6 +48,8 @@ class Supplement:
     voltage: float | None = None
     spherical_aberration: float | None = None
     amplitude_contrast: float | None = None
+
+    __repr__ = short_repr
 
     @property
     def optics(self) -> dict[str, float]:
@@ -119,6 +122,8 @@ def read_tilt_series(
     TiltSeries('TS_01', 41 images of 60 x 64 px, 10 Å/px, tilts -60° to 60°)
     >>> series = read_tilt_series("TS_01.aln", stack="TS_01.mrc", pixel_size=1.35)  # doctest: +SKIP
     """
+    check_type("path", path, (str, os.PathLike), "the name of a file or folder")
+    check_type("name", name, (str, type(None)), "the name of a tomogram")
     given: dict[str, Any] = {
         "stack": None if stack is None else Path(stack),
         "pixel_size": pixel_size,

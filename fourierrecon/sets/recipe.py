@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from fourierrecon.engine.settings import Settings
+from fourierrecon.errors import check_type
 from fourierrecon.geometry.corrections import AlignmentCorrections
 from fourierrecon.geometry.region import Length, Region
 from fourierrecon.io import Supplement
 from fourierrecon.sets.keys import Kind
+from fourierrecon.text import short_repr
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.weighting import Weighting, Wiener
 
@@ -44,7 +47,7 @@ class Projection:
         return f"sum of slices {slices.start} to {slices.stop - 1}, from 0"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Recipe:
     """What is to be made of every tomogram of a set, and how. Other processes can be sent a recipe.
 
@@ -103,3 +106,12 @@ class Recipe:
     skip_bad_images: bool = False
     companions: tuple[str, ...] = ()
     report_memory: Callable[[TiltSeries, tuple[int, int, int], int], int] | None = None
+
+    __repr__ = short_repr
+
+    def __post_init__(self) -> None:
+        # names of files may be given as text
+        for argument in ("source", "folder"):
+            value = getattr(self, argument)
+            check_type(argument, value, (str, os.PathLike), "the name of a file or folder")
+            object.__setattr__(self, argument, Path(value))

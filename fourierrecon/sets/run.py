@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fourierrecon.errors import UsageError
+from fourierrecon.errors import UsageError, check_type
 from fourierrecon.io import Supplement
 from fourierrecon.io.relion.own_list import LIST, read_own_list, remove_own_list
 from fourierrecon.io.relion.tomogram_list import VOLUMES
@@ -63,6 +63,7 @@ def reconstruct_set(
     UsageError, DataError
         If nothing can be done at all. What is wrong with the recipe is raised at once, before the first outcome.
     """
+    check_type("recipe", recipe, (Recipe,), "a Recipe, as Recipe(source=..., folder=...)")
     chosen = choose_names(recipe.source, names, recipe.extras)
     check_single(recipe.extras, chosen)
     check_names(recipe, chosen)

@@ -16,7 +16,7 @@ STEP, END = 2e-5, 1.0
 LEAST = 1e-6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SnrCurve:
     """Ratio of the power of signal to that of noise in one image, where its transfer function is 1.
 
@@ -48,6 +48,9 @@ class SnrCurve:
                 "an SNR curve needs as many ratios as frequencies (1/Å), one at least; both above 0 and finite, "
                 "frequencies ascending"
             )
+
+    def __repr__(self) -> str:
+        return f"SnrCurve({self.words})"
 
     def at(self, frequency: ArrayLike) -> NDArray[np.float64]:
         """Give the ratio at spatial frequencies, 1/Å."""
