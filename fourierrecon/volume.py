@@ -83,7 +83,8 @@ class Volume:
     def _repr_html_(self) -> str:
         """Give the central XY section, a mean over 10 nm, for notebooks."""
         file = BytesIO()
-        section_picture(self.data, self.voxel_size).save(file, "png")
+        middle = self.data[middle_sections(len(self.data), self.voxel_size)]
+        grey_picture(middle.mean(0, dtype=np.float32)).save(file, "png")
         picture = b64encode(file.getvalue()).decode()
         return f"<p>{escape(repr(self))}</p><img alt='central XY section' src='data:image/png;base64,{picture}'>"
 
@@ -119,32 +120,43 @@ class Volume:
         return DataArray(self.data, places, ("z", "y", "x"), "density", attributes)
 
 
-def section_picture(data: NDArray[Any], voxel_size: float, side: int = PICTURE_SIDE) -> Image:
-    """Draw the central XY section of a volume, a mean over 10 nm, in greys.
+def middle_sections(depth: int, voxel_size: float) -> slice:
+    """Give the sections whose mean is shown as the central one: those of 10 nm, or 5 where the voxel size is unknown.
 
     Parameters
     ----------
-    data
-        ``(z, y, x)``; of a volume that is mapped from its file only the sections that are needed are read.
+    depth
+        Number of sections.
     voxel_size
-        Å; 0 where unknown: then the mean is over 5 voxels.
+        Å; 0 where unknown.
+    """
+    thick = min(depth, max(1, round(SECTION / voxel_size)) if voxel_size > 0 else UNKNOWN_SECTION)
+    first = (depth - thick) // 2
+    return slice(first, first + thick)
+
+
+def grey_picture(section: Real, side: int = PICTURE_SIDE) -> Image:
+    """Draw a section in greys, dense dark.
+
+    Parameters
+    ----------
+    section
+        ``(y, x)``.
     side
         Longer side of the picture at the most, px.
     """
     from PIL import Image
 
-    thick = min(len(data), max(1, round(SECTION / voxel_size)) if voxel_size > 0 else UNKNOWN_SECTION)
-    first = (len(data) - thick) // 2
-    mean = np.nan_to_num(np.mean(data[first : first + thick], 0, dtype=np.float32), posinf=0.0, neginf=0.0)
-    factor = side / max(mean.shape)
+    section = np.nan_to_num(section, posinf=0.0, neginf=0.0)
+    factor = side / max(section.shape)
     if factor < 1:
-        size = max(1, round(mean.shape[1] * factor)), max(1, round(mean.shape[0] * factor))
-        # a mean of the pixels that a smaller one covers
-        mean = np.asarray(Image.fromarray(mean).resize(size, Image.Resampling.BOX))
+        size = max(1, round(section.shape[1] * factor)), max(1, round(section.shape[0] * factor))
+        # the mean of the voxels that a pixel covers
+        section = np.asarray(Image.fromarray(section).resize(size, Image.Resampling.BOX))
     # zeros are voxels that no image sees
-    seen = mean[mean != 0]
-    black, white = np.percentile(seen if seen.size else mean, PERCENTILES)
-    grey = np.clip((mean - black) / max(white - black, 1e-30), 0, 1)
+    seen = section[section != 0]
+    black, white = np.percentile(seen if seen.size else section, PERCENTILES)
+    grey = np.clip((section - black) / max(white - black, 1e-30), 0, 1)
     return Image.fromarray(np.round(255 * grey).astype(np.uint8))
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fourierrecon.cli.values import (
-    DEFAULT_BINNING,
     check_known,
     choose_binning,
     choose_dtype,
@@ -19,7 +18,7 @@ from fourierrecon.cli.values import (
 )
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.corrections import AlignmentCorrections
-from fourierrecon.geometry.region import Length, Region
+from fourierrecon.geometry.region import DEFAULT_VOXEL, Length, Region
 from fourierrecon.io import Supplement, read_tilt_series
 from fourierrecon.text import quoted
 from fourierrecon.tomogram.request import Request
@@ -73,6 +72,9 @@ def read_request(
     series = alignment.apply(read_tilt_series(path, name, supplement))
     factor = choose_binning(binning, region.binned_angpix, series)
     voxels = Region.of(series, binning=factor, origin=(region.x0, region.y0, region.z0), size=size)
+    if binning is None and region.binned_angpix is None:
+        by_default = f"voxels of about {DEFAULT_VOXEL:g} Å by default (--bin, --binned_angpix)"
+        voxels = replace(voxels, note="; ".join(filter(None, [voxels.note, by_default])))
     return Request(
         source=path,
         ignored=source.i if source.t is not None else None,
@@ -135,7 +137,7 @@ def read_recipe(
     chosen = with_profile(options.weighting_and_ctf)
     texts: Sequence[str | None] = chosen.weighting or [None]
     weightings = [choose_weighting(chosen, text) for text in texts]
-    binnings = region.binning or [DEFAULT_BINNING]
+    binnings = region.binning or [0.0]
     return Recipe(
         source=source,
         extras=supplement,
@@ -155,6 +157,7 @@ def read_recipe(
         resume=whole.resume or whole.only_do_unfinished,
         redo=("inputs", "options", "version") if whole.redo else (),
         skip_bad_images=options.images.skip_bad_images,
+        thumbnails=whole.thumbnails,
         companions=tuple(dict.fromkeys(companions)),
         report_memory=_report_memory() if report else None,
     )

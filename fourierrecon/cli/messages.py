@@ -110,7 +110,7 @@ def describe_request(console: Console, request: Request, correction: Correction)
     say(console, "tomogram", f"{series.name} of {request.source}: {describe_images(series)}")
     say(console, "frame", series.coordinate_frame)
     say(console, "region", describe_region(request.region, series.pixel_size))
-    say(console, "weighting", f"{request.weighting.words} ({request.weighting!r})")
+    say(console, "weighting", request.weighting.words)
     if correction.ctf_mode == "none":
         say(console, "CTF", "not applied (--noctf)")
     else:

@@ -272,7 +272,8 @@ class RegionOptions:
         list[float] | None,
         region_option(
             "B",
-            "Binning: voxel size over pixel size, any number from 1 up; may be repeated for a set. Default: 8",
+            "Binning: voxel size over pixel size, any number from 1 up; may be repeated for a set. Default: the whole "
+            "number that makes voxels of about 10 Å",
             "--bin",
         ),
     ] = None

@@ -34,6 +34,14 @@ class ProductOptions:
     thickness_proj: Annotated[
         int, set_option("VOXELS", "Thickness of the projection. Default: 10", "--thickness_proj", least=1)
     ] = 10
+    thumbnails: Annotated[
+        bool,
+        set_option(
+            FLAG,
+            "Draw the central section of each tomogram into FOLDER/thumbnails/, or not. Default: --thumbnails",
+            "--thumbnails/--no_thumbnails",
+        ),
+    ] = True
     ending: Annotated[str, set_option("FORMAT", "mrc or zarr. Default: mrc", "--format")] = "mrc"
     redo: Annotated[bool, set_option(FLAG, "Replace volumes that do not fit inputs, options and version", "--redo")] = (
         False

@@ -12,6 +12,7 @@ from fourierrecon.cli.groups import with_groups
 from fourierrecon.cli.option_groups import SourceOptions, SupplementOptions, TomogramOptions
 from fourierrecon.cli.option_groups_of_sets import ClusterOptions, SetOptions
 from fourierrecon.cli.options import FLAG, Quiet, output_option
+from fourierrecon.errors import UsageError
 from fourierrecon.text import quoted
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ def reconstruct(
 
         path = arguments.choose_source(source)
         recipe = arguments.read_recipe(path, Path(output), extras, offsets, options, products, report=report)
+        if preview:
+            raise UsageError("--preview: for one tomogram; a set has thumbnails, and fourierrecon preview draws sheets")
         if report:
             from fourierrecon.cli.report import PAGE, check_replaceable
 

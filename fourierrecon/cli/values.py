@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from fourierrecon.weighting import Weighting
 
 T = TypeVar("T")
-#: Default binning, that of RELION 4.
-DEFAULT_BINNING = 8.0
 
 
 def only_one(values: Sequence[T] | None, option: str) -> T | None:
@@ -141,7 +139,7 @@ def with_profile(options: WeightingOptions) -> WeightingOptions:
 
 
 def choose_binning(binning: float | None, voxel_size: float | None, series: TiltSeries) -> float:
-    """Give the binning that ``--bin`` or ``--binned_angpix`` asks for.
+    """Give the binning that ``--bin`` or ``--binned_angpix`` asks for; without, that of voxels of about 10 Å.
 
     Parameters
     ----------
@@ -158,7 +156,9 @@ def choose_binning(binning: float | None, voxel_size: float | None, series: Tilt
         If the voxels would be finer than the pixels.
     """
     if voxel_size is None:
-        return DEFAULT_BINNING if binning is None else binning
+        from fourierrecon.geometry.region import default_binning
+
+        return default_binning(series.pixel_size) if binning is None else binning
     ratio = voxel_size / series.pixel_size
     # a voxel size rounded to a few digits may be a trace below the pixel size
     if not ratio > 1 - 1e-4:

@@ -15,6 +15,8 @@ from fourierrecon.tilt_series import TiltSeries
 
 #: Depth assumed where neither the user nor the set gives one, Å.
 ASSUMED_DEPTH = 3000.0
+#: Voxel size that is aimed at where none is asked for, Å.
+DEFAULT_VOXEL = 10.0
 #: Voxels along one side of a region at the most.
 MOST_VOXELS = 100_000
 #: A side of the region, bin-1 px: a number, that of the footprint, or None where nothing is asked for.
@@ -238,6 +240,18 @@ class Region:
     def centre(self) -> NDArray[np.float64]:
         """World coordinates ``(x, y, z)`` of the middle of the box."""
         return np.asarray(self.origin) + self.binning * (np.asarray(self.shape[::-1]) - 1) / 2
+
+
+def default_binning(pixel_size: float) -> float:
+    """Give the whole number that makes voxels of about :data:`DEFAULT_VOXEL`, 6.7 to 15 Å; images stay as they are
+    where their pixels are larger.
+
+    Parameters
+    ----------
+    pixel_size
+        Å.
+    """
+    return float(max(1, round(DEFAULT_VOXEL / pixel_size)))
 
 
 def _note(asked: tuple[Length, Length, Length], known: bool, laid: list[bool], depth: float) -> str:

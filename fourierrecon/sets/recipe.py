@@ -61,7 +61,7 @@ class Recipe:
         What the source lacks, and corrections to the alignments.
     weightings, binnings
         Weightings and voxel sizes; all pairs are made. A binning above 0 is voxel over pixel, one below 0 is a voxel
-        size in Å.
+        size in Å, and 0 gives voxels of about 10 Å (:func:`~fourierrecon.geometry.region.default_binning`).
     origin, size
         Place and size of the region, as for :meth:`~fourierrecon.geometry.region.Region.of`.
     settings
@@ -78,6 +78,8 @@ class Recipe:
         Which volumes that are there and do not fit their keys are made anew; all others stay as they are.
     skip_bad_images
         Leave images out that are blank or not finite, with a warning; else they are an error.
+    thumbnails
+        Draw the central section of each whole volume into a small picture, ``thumbnails/NAME.png``.
     companions
         What goes with each whole volume: :data:`fourierrecon.tomogram.companions.VOLUMES`; and ``denoising``, lists of
         the half volumes.
@@ -91,7 +93,7 @@ class Recipe:
     extras: Supplement = field(default_factory=Supplement)
     corrections: AlignmentCorrections = field(default_factory=AlignmentCorrections)
     weightings: tuple[Weighting, ...] = (Wiener(),)
-    binnings: tuple[float, ...] = (8.0,)
+    binnings: tuple[float, ...] = (0.0,)
     origin: tuple[float | None, float | None, float | None] = (None, None, None)
     size: tuple[Length, Length, Length] = (None, None, None)
     settings: Settings = field(default_factory=Settings)
@@ -104,6 +106,7 @@ class Recipe:
     resume: bool = True
     redo: tuple[Kind, ...] = ()
     skip_bad_images: bool = False
+    thumbnails: bool = True
     companions: tuple[str, ...] = ()
     report_memory: Callable[[TiltSeries, tuple[int, int, int], int], int] | None = None
 
