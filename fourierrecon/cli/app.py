@@ -19,7 +19,7 @@ from functools import partial
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from fourierrecon.cli import (
     compare,
@@ -46,8 +46,21 @@ from fourierrecon.errors import OUT_OF_MEMORY, FourierReconError, UsageError
 _PARSING_ERROR: type[Exception] = typer.BadParameter.__base__ or Exception
 #: Address space that numpy and other libraries need, bytes; with less, the process ends while they load.
 LIBRARIES = 900_000_000
+
+
+class _Program(TyperGroup):
+    """The program, whose help shows commands by task and no box for the few options that it has itself."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Give the options, hidden: the end of the help names them."""
+        found = super().get_params(ctx)
+        for option in found:
+            option.hidden = True  # type: ignore[attr-defined]
+        return found
+
+
 app = typer.Typer(
-    add_completion=False,
+    cls=_Program,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     # The second entry takes hyphens where the options of RELION have underscores.
@@ -56,7 +69,8 @@ app = typer.Typer(
         "token_normalize_func": lambda word: word.replace("-", "_"),
     },
     help="Cryo-electron tomograms, reconstructed in Fourier space: a tilt series in, a tomogram out.",
-    epilog="Begin with: fourierrecon demo",
+    epilog="Begin with: fourierrecon demo\n\nOptions of a command: fourierrecon COMMAND --help. Version: --version. "
+    "The tab key completes commands and options after fourierrecon --install-completion.",
 )
 
 

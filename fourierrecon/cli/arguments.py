@@ -67,6 +67,7 @@ def read_request(
     chosen = with_profile(options.weighting_and_ctf)
     text = only_one(chosen.weighting, "--weighting")
     check_binning(region)
+    check_pixel_size(path, supplement)
     weighting = choose_weighting(chosen, text)
     size = read_size(region)
     series = alignment.apply(read_tilt_series(path, name, supplement))
@@ -125,6 +126,7 @@ def read_recipe(
     companions = whole.companions or []
     region, like = options.region, options.volume.like
     check_binning(region)
+    check_pixel_size(source, supplement)
     if region.binned_angpix is not None and not region.binned_angpix > 0:
         raise UsageError(f"--binned_angpix {region.binned_angpix:g} must be above 0 (Å)")
     check_known("--halves", halves, ("frames", "tilts"))
@@ -260,6 +262,54 @@ def choose_source(options: SourceOptions) -> Path:
     if source is None:
         raise UsageError("no set given; use --t TOMOGRAMS.star or --i OPTIMISATION_SET.star")
     return source
+
+
+def check_pixel_size(source: Path, supplement: Supplement) -> None:
+    """Refuse a pixel size for a set that has its own: most people who give one mean the voxels.
+
+    Raises
+    ------
+    UsageError
+        If there is one.
+    """
+    if source.suffix.lower() == ".star" and supplement.pixel_size is not None:
+        size = f"{supplement.pixel_size:g}"
+        raise UsageError(
+            f"--angpix {size}: {source} holds the pixel size of its images; for voxels of {size} Å give "
+            f"--binned_angpix {size}"
+        )
+
+
+def check_one(source: Path, names: Sequence[str] | None, output: str) -> None:
+    """Refuse a file for the tomograms of a whole set.
+
+    Parameters
+    ----------
+    source
+        Set or tilt series.
+    names
+        Values of ``--tn``.
+    output
+        Value of ``--o``, which is no folder.
+
+    Raises
+    ------
+    UsageError
+        If the set holds several tomograms, and none is chosen.
+    DataError
+        If it cannot be read.
+    """
+    if source.suffix.lower() != ".star" or (names and not any(set(name) & set("*?[") for name in names)):
+        return
+    from fourierrecon.sets.run import choose_names
+
+    found = choose_names(source, names or [], Supplement())
+    if len(found) > 1:
+        folder = quoted(f"{Path(output).with_suffix('')}/")
+        raise UsageError(
+            f"{len(found)} tomograms of {source} need a folder, and --o {quoted(output)} is one file; give "
+            f"--o {folder}, with a slash, for all of them, or --tn {quoted(found[0])} for one"
+        )
 
 
 def repeat(extras: Supplement) -> str:

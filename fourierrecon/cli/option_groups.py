@@ -10,14 +10,19 @@ from fourierrecon.cli.options import (
     FLAG,
     Threads,
     alignment_option,
+    ctf_modes,
     images_option,
     input_option,
+    one_of,
     output_option,
+    profiles,
+    programs,
     read_memory,
     read_snr,
     region_option,
     running_option,
     weighting_option,
+    weightings,
 )
 
 
@@ -125,6 +130,7 @@ class VolumeOptions:
             "Order and direction of the axes as in volumes of relion, imod, imod-tilt, aretomo, aretomo-flipvol or "
             "warp. Default: as in the tilt series",
             "--like",
+            autocompletion=one_of(programs),
         ),
     ] = None
     passport: Annotated[
@@ -139,7 +145,10 @@ class VolumeOptions:
     dtype: Annotated[
         str | None,
         output_option(
-            "TYPE", "Type of the voxels: float32, float16, or int16, int8 with a scale. Default: float32", "--dtype"
+            "TYPE",
+            "Type of the voxels: float32, float16, or int16, int8 with a scale. Default: float32",
+            "--dtype",
+            autocompletion=one_of(lambda: ("float32", "float16", "int16", "int8")),
         ),
     ] = None
     float16: Annotated[bool, output_option(FLAG, "The same as --dtype float16", "--float16")] = False
@@ -156,6 +165,7 @@ class WeightingOptions:
             "Settings by purpose or program: eyes, matching, averaging, denoising, segmentation, relion4, "
             "relion5-fourier, warp, imod-ramp, imod-sirtlike:N, aretomo-wbp; other options win over them",
             "--profile",
+            autocompletion=one_of(profiles),
         ),
     ] = None
     no_weight: Annotated[
@@ -172,6 +182,7 @@ class WeightingOptions:
             "Any weighting by name, with parameters: none, preweight:snr=5, ramp:hamming=0, sirtlike:n_iterations=10, "
             "exact, or one of a plug-in; may be repeated for a set",
             "--weighting",
+            autocompletion=one_of(weightings),
         ),
     ] = None
     snr: Annotated[
@@ -197,6 +208,7 @@ class WeightingOptions:
             "Correction of the CTF: wiener (times CTF, divided by CTF²), multiply (nothing divided), phase-flip, "
             "first-peak (wiener, but nothing up to the first peak), none. Default: wiener; multiply with --no_weight",
             "--ctf_mode",
+            autocompletion=one_of(ctf_modes),
         ),
     ] = None
     exposure: Annotated[
@@ -206,6 +218,7 @@ class WeightingOptions:
             "Filter data and weights for damage by exposure: grant (Grant & Grigorieff), bfactor (4 Å² per e⁻/Å²), "
             "none. Default: none; bfactor if the set has rlnCtfBfactorPerElectronDose",
             "--exposure",
+            autocompletion=one_of(lambda: ("grant", "bfactor", "none")),
         ),
     ] = None
     tilt_weight: Annotated[
@@ -214,6 +227,7 @@ class WeightingOptions:
             "NAME",
             "Weight of steep images: cos (of the tilt, unless the set has scale factors), none. Default: none",
             "--tilt_weight",
+            autocompletion=one_of(lambda: ("cos", "none")),
         ),
     ] = None
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from fourierrecon.cli.options import FLAG, cluster_option, set_option
+from fourierrecon.cli.options import FLAG, cluster_option, one_of, set_option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,7 @@ class ProductOptions:
             "Make half volumes as well, for denoising and resolution: of even and odd tilts (tilts) or frames "
             "(frames, if the set names their images)",
             "--halves",
+            autocompletion=one_of(lambda: ("tilts", "frames")),
         ),
     ] = None
     do_proj: Annotated[
@@ -42,7 +43,10 @@ class ProductOptions:
             "--thumbnails/--no_thumbnails",
         ),
     ] = True
-    ending: Annotated[str, set_option("FORMAT", "mrc or zarr. Default: mrc", "--format")] = "mrc"
+    ending: Annotated[
+        str,
+        set_option("FORMAT", "mrc or zarr. Default: mrc", "--format", autocompletion=one_of(lambda: ("mrc", "zarr"))),
+    ] = "mrc"
     redo: Annotated[bool, set_option(FLAG, "Replace volumes that do not fit inputs, options and version", "--redo")] = (
         False
     )
@@ -63,6 +67,7 @@ class SetOptions(ProductOptions):
             "Fourier points), wedge (Fourier points that the tilts measured); or denoising (lists of half volumes for "
             "cryoCARE, IsoNet, DeepDeWedge)",
             "--companions",
+            autocompletion=one_of(lambda: ("coverage", "weight", "wedge", "denoising")),
         ),
     ] = None
     resume: Annotated[
@@ -102,6 +107,7 @@ class ClusterOptions:
             "KIND",
             "Start workers of Dask: local (on this machine), or slurm, pbs, lsf, as in Dask's jobqueue.yaml",
             "--cluster",
+            autocompletion=one_of(lambda: ("local", "slurm", "pbs", "lsf")),
         ),
     ] = None
     workers: Annotated[int | None, cluster_option("N", "Number of workers to start", "--workers", least=1)] = None

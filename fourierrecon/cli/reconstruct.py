@@ -101,8 +101,10 @@ def reconstruct(
             "--redo": products.redo,
             "--shard": products.part,
             **{f"--{name}": value for name, value in vars(workers).items()},
-        }
+        },
+        output,
     )
+    arguments.check_one(arguments.choose_source(source), source.tn, output)
     settings = arguments.settings_of(options)
     request = arguments.read_request(source, extras, offsets, options)
     if quiet:

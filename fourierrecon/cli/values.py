@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from fourierrecon.errors import UsageError
+from fourierrecon.text import quoted
 
 if TYPE_CHECKING:
     from fourierrecon.cli.option_groups import VolumeOptions, WeightingOptions
@@ -30,13 +31,15 @@ def only_one(values: Sequence[T] | None, option: str) -> T | None:
     return values[0] if values else None
 
 
-def refuse_for_one(options: Mapping[str, object]) -> None:
+def refuse_for_one(options: Mapping[str, object], output: str) -> None:
     """Refuse options of sets where one file is to be written.
 
     Parameters
     ----------
     options
         Values by option.
+    output
+        The file.
 
     Raises
     ------
@@ -45,7 +48,7 @@ def refuse_for_one(options: Mapping[str, object]) -> None:
     """
     given = [option for option, value in options.items() if value]
     if given:
-        raise UsageError(f"{', '.join(given)}: for sets, which need a folder: --o FOLDER/")
+        raise UsageError(f"{', '.join(given)}: for sets, which need a folder: --o {quoted(output + '/')}, with a slash")
 
 
 def check_known(option: str, value: str | None, known: Collection[str]) -> None:

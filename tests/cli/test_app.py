@@ -479,7 +479,7 @@ def test_bad_command(folder: Path, run: Run, line: str, parts: list[str]) -> Non
 
 
 def test_a_name_is_needed_among_several(folder: Path, run: Run) -> None:
-    check_refusal(run(f"reconstruct --t {two_tomograms()} --o x.mrc"), 2, ["choose", "TS_01", "TS_02"])
+    check_refusal(run(f"reconstruct --t {two_tomograms()} --o x.mrc"), 2, ["2 tomograms", "--o x/", "--tn TS_01"])
 
 
 def check_refusal(result: tuple[int, str, str], status: int, parts: list[str]) -> None:
