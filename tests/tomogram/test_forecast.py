@@ -102,7 +102,7 @@ def test_wrong_sizes_are_noticed(text: str, axis: float) -> None:
 
 def test_a_region_beside_the_images_is_noticed() -> None:
     series = series_of()
-    for shift, text in ((30.0, "lies outside of all images"), (1000.0, "lies outside of all images")):
+    for shift, text in ((30.0, "no image sees"), (1000.0, "lies outside of all images")):
         found = checks.warnings_of(series, Region((shift, 0.0, 0.0), (20, 90, 61)))
         assert any(text in line and "origin=..." in line for line in found)
 
