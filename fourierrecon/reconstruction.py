@@ -201,7 +201,12 @@ def reconstruct_to(
     >>> len(sums)
     8
     """
-    order = VolumeOrder(series, lambda: nullcontext(write), _region(series, region, binning), read_weighting(weighting))
+    order = VolumeOrder(
+        series=series,
+        open=lambda: nullcontext(write),
+        region=_region(series, region, binning),
+        weighting=read_weighting(weighting),
+    )
     reconstruct_many([order], Settings.of(options))
 
 
@@ -261,7 +266,7 @@ def reconstruct_to_file(
         writing_volume, path, region.shape, *header, dtype, scratch=settings.scratch, n_threads=settings.n_threads,
         memory=settings.memory, progress=settings.progress,
     )  # fmt: skip
-    order = VolumeOrder(series, open_file, region, weighting, beside=beside)
+    order = VolumeOrder(series=series, open=open_file, region=region, weighting=weighting, beside=beside)
     reconstruct_many([order], replace(settings, scratch=scratch))
 
 

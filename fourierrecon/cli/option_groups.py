@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from fourierrecon.cli.options import (
     FLAG,
+    Memory,
     Threads,
     alignment_option,
     ctf_modes,
@@ -17,7 +18,6 @@ from fourierrecon.cli.options import (
     output_option,
     profiles,
     programs,
-    read_memory,
     read_snr,
     region_option,
     running_option,
@@ -301,15 +301,7 @@ class RunningOptions:
     """Threads, memory and scratch files."""
 
     j: Threads = None
-    memory: Annotated[
-        int | None,
-        running_option(
-            "SIZE",
-            "Most memory to use, as 6GB or 2.5GiB; scratch files take the rest. Default: 80 % of the free memory",
-            "--memory",
-            parser=read_memory,
-        ),
-    ] = None
+    memory: Memory = None
     scratch: Annotated[
         Path | None,
         running_option(

@@ -117,4 +117,13 @@ Threads = Annotated[
     int | None,
     running_option("N", "Threads. Default: the CPU cores available to the process", "--j", least=1),
 ]
+Memory = Annotated[
+    int | None,
+    running_option(
+        "SIZE",
+        "Most memory to use, as 6GB or 2.5GiB; scratch files take the rest. Default: 80 % of the free memory",
+        "--memory",
+        parser=read_memory,
+    ),
+]
 Quiet = Annotated[bool, running_option(FLAG, "Say only what is wrong, and a summary of a set", "--quiet")]

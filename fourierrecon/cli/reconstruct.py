@@ -90,7 +90,7 @@ def reconstruct(
         if report:
             from fourierrecon.cli.report import report_folder
 
-            report_folder(console, recipe.folder, n_threads=n_threads)
+            report_folder(console, recipe.folder, n_threads=n_threads, memory=options.running.memory)
         raise typer.Exit(status)
     refuse_for_one(
         {
@@ -215,7 +215,9 @@ def _reconstruct_one(
         from fourierrecon.engine.several_volumes import VolumeOrder
         from fourierrecon.reconstruction import reconstruct_many
 
-        order = VolumeOrder(series, file.writing, region, request.weighting, beside=file.beside)
+        order = VolumeOrder(
+            series=series, open=file.writing, region=region, weighting=request.weighting, beside=file.beside
+        )
         reconstruct_many([order], replace(settings, progress=stages, scratch=file.scratch))
         written = file.finish_passport(passport is not None, request.source, passport)
     if written is not None:

@@ -131,7 +131,7 @@ class SetBars:
     def _words(self) -> str:
         """Say how many are done, how many failed, and how long the rest will take."""
         finished = sum(self._counts.values())
-        parts = [f"{finished} done" if self._total is None else f"{finished}/{self._total}"]
+        parts = [f"{self._counts['done']} done" if self._total is None else f"{finished}/{self._total}"]
         wrong = self._counts["failed"]
         parts += [f"{wrong} failed"] if wrong else []
         parts += [f"{self._counts['stale']} stale"] if self._counts["stale"] else []
