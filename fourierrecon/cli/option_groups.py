@@ -45,7 +45,7 @@ class SourceOptions:
     tn: Annotated[
         list[str] | None,
         input_option(
-            "NAME", "Name of a tomogram, or a pattern as 'TS_*'; may be repeated. Default: all tomograms", "--tn"
+            "NAME", "Name of a tomogram, or a pattern such as 'TS_*'; may be repeated. Default: all tomograms", "--tn"
         ),
     ] = None
 
@@ -91,7 +91,7 @@ class SupplementOptions(MicroscopeOptions):
     ] = None
     mdoc: Annotated[
         Path | None,
-        input_option("MDOC", "Notes of SerialEM on the images; their exposures replace those of the set", "--mdoc"),
+        input_option("MDOC", "SerialEM's file on the images; its exposures replace those of the set", "--mdoc"),
     ] = None
 
 
@@ -163,14 +163,16 @@ class WeightingOptions:
         weighting_option(
             "NAME",
             "Settings by purpose or program: eyes, matching, averaging, denoising, segmentation, relion4, "
-            "relion5-fourier, warp, imod-ramp, imod-sirtlike:N, aretomo-wbp; other options win over them",
+            "relion5-fourier, warp, imod-ramp, imod-sirtlike:N, aretomo-wbp; other options override them",
             "--profile",
             autocompletion=one_of(profiles),
         ),
     ] = None
     no_weight: Annotated[
         bool,
-        weighting_option(FLAG, "Plain back-projection instead of the 3D Wiener filter (the default)", "--no_weight"),
+        weighting_option(
+            FLAG, "Take plain back-projection instead of the 3D Wiener filter, the default", "--no_weight"
+        ),
     ] = False
     pre_weight: Annotated[
         bool, weighting_option(FLAG, "Weight the images in 2D instead of the 3D Wiener filter", "--pre_weight")
@@ -179,8 +181,8 @@ class WeightingOptions:
         list[str] | None,
         weighting_option(
             "NAME",
-            "Any weighting by name, with parameters: none, preweight:snr=5, ramp:hamming=0, sirtlike:n_iterations=10, "
-            "exact, or one of a plug-in; may be repeated for a set",
+            "Choose a weighting by name, with parameters: none, preweight:snr=5, ramp:hamming=0, "
+            "sirtlike:n_iterations=10, exact, or one of a plug-in; may be repeated for a set",
             "--weighting",
             autocompletion=one_of(weightings),
         ),
@@ -189,9 +191,9 @@ class WeightingOptions:
         Any,
         weighting_option(
             "RATIO",
-            "Signal-to-noise ratio that the weighting assumes: a number (RELION: 10), or auto: measured from the tilt "
-            "series by spatial frequency; auto:3 is 3 times that. A low one suppresses coarse contrast and leaves "
-            "streaks, a high one restores it. Default: auto",
+            "Signal-to-noise ratio that the weighting assumes: a number (RELION: 10), or auto, which measures it from "
+            "the tilt series at each spatial frequency (auto:3 takes three times that). A low ratio suppresses "
+            "contrast at low resolution and leaves streaks, a high one restores it. Default: auto",
             "--SNR",
             "--snr",
             parser=read_snr,
@@ -215,7 +217,7 @@ class WeightingOptions:
         str | None,
         weighting_option(
             "NAME",
-            "Filter data and weights for damage by exposure: grant (Grant & Grigorieff), bfactor (4 Å² per e⁻/Å²), "
+            "Account for radiation damage in data and weights: grant (Grant & Grigorieff), bfactor (4 Å² per e⁻/Å²), "
             "none. Default: none; bfactor if the set has rlnCtfBfactorPerElectronDose",
             "--exposure",
             autocompletion=one_of(lambda: ("grant", "bfactor", "none")),
@@ -225,7 +227,8 @@ class WeightingOptions:
         str | None,
         weighting_option(
             "NAME",
-            "Weight of steep images: cos (of the tilt, unless the set has scale factors), none. Default: none",
+            "Weight images by the cosine of their tilt (cos), unless the set has scale factors, or not (none). "
+            "Default: none",
             "--tilt_weight",
             autocompletion=one_of(lambda: ("cos", "none")),
         ),

@@ -29,7 +29,7 @@ class ProductOptions:
     centre_proj: Annotated[
         int,
         set_option(
-            "VOXELS", "Middle section of the projection, from that of the tomogram. Default: 0", "--centre_proj"
+            "VOXELS", "Middle section of the projection, counted from that of the tomogram. Default: 0", "--centre_proj"
         ),
     ] = 0
     thickness_proj: Annotated[
@@ -47,9 +47,12 @@ class ProductOptions:
         str,
         set_option("FORMAT", "mrc or zarr. Default: mrc", "--format", autocompletion=one_of(lambda: ("mrc", "zarr"))),
     ] = "mrc"
-    redo: Annotated[bool, set_option(FLAG, "Replace volumes that do not fit inputs, options and version", "--redo")] = (
-        False
-    )
+    redo: Annotated[
+        bool,
+        set_option(
+            FLAG, "Replace volumes that were made from other inputs, with other options or by another version", "--redo"
+        ),
+    ] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +77,7 @@ class SetOptions(ProductOptions):
         bool,
         set_option(
             FLAG,
-            "Keep volumes of earlier runs, and name those that do not fit inputs, options and version; or make all. "
+            "Keep volumes of earlier runs, and name those that no longer fit; --no_resume makes all of them again. "
             "Default: --resume",
             "--resume/--no_resume",
         ),
@@ -83,7 +86,9 @@ class SetOptions(ProductOptions):
     part: Annotated[
         str | None,
         set_option(
-            "I/N", "Every N-th tomogram only, from the I-th on: for job arrays, which may run side by side", "--shard"
+            "I/N",
+            "Make only every N-th tomogram, starting with the I-th: for job arrays, which may run side by side",
+            "--shard",
         ),
     ] = None
 

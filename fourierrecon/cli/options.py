@@ -126,4 +126,4 @@ Memory = Annotated[
         parser=read_memory,
     ),
 ]
-Quiet = Annotated[bool, running_option(FLAG, "Say only what is wrong, and a summary of a set", "--quiet")]
+Quiet = Annotated[bool, running_option(FLAG, "Print only warnings, errors, and the summary of a set", "--quiet")]

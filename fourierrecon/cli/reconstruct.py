@@ -37,8 +37,9 @@ def reconstruct(
         str,
         output_option(
             "FILE",
-            "Tomogram to write: MRC, or OME-Zarr if its name ends in .zarr; an old one is replaced at the very end. "
-            "FOLDER/ for several: FOLDER/tomograms/rec_NAME.mrc and FOLDER/tomograms.star",
+            "Tomogram to write: MRC, or OME-Zarr if its name ends in .zarr; a file of that name is replaced at the "
+            "very end. FOLDER/, with a slash, for a set: FOLDER/tomograms/rec_NAME.mrc and "
+            "FOLDER/tomograms.star",
             "--o",
         ),
     ],
@@ -65,7 +66,7 @@ def reconstruct(
     fourierrecon reconstruct --t tomograms.star --bin 8 --halves tilts --o all/
     fourierrecon reconstruct --t etomo/TS_01/ --bin 4 --d 1200 --o TS_01.mrc
 
-    Options are named as in relion_tomo_reconstruct_tomogram; hyphens do for underscores.
+    Options are named as in relion_tomo_reconstruct_tomogram. Hyphens may stand for underscores.
     """  # noqa: D301 (the help needs the control character itself)
     from fourierrecon.cli import arguments
     from fourierrecon.cli.console import screen
