@@ -30,7 +30,7 @@ class SetBars:
         Word before the bar.
     """
 
-    def __init__(self, console: Console, total: int | None, label: str = "set") -> None:
+    def __init__(self, console: Console, total: int | None, label: str = "progress") -> None:
         self._lock = threading.Lock()
         self._bars: Progress | None = None
         self._total, self._label, self._waiting = total, label, ""

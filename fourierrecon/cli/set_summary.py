@@ -50,7 +50,7 @@ def describe_recipe(console: Console, recipe: Recipe, name: str | None) -> None:
     )
     named = (("exposure", correction.exposure), ("tilt weight", correction.tilt_weight))
     more = "".join(f"; {label} {value}" for label, value in named if value is not None)
-    say(console, "CTF", "; ".join(_without_names(CTF_MODES[mode]) for mode in modes) + more)
+    say(console, "CTF", "; ".join(map(_mode_words, modes)) + more)
 
 
 def _voxels(binning: float, pixel: float) -> str:
@@ -65,9 +65,9 @@ def _voxels(binning: float, pixel: float) -> str:
     return f"{factor * pixel:.4g} Å (binning {factor:g}{default})" if pixel else f"binning {factor:g}"
 
 
-def _without_names(text: str) -> str:
-    """Leave out what other programs call it."""
-    return "not corrected" if text == CTF_MODES["none"] else text.partition(" (")[0]
+def _mode_words(mode: str) -> str:
+    """Say what a correction of the CTF does, without what other programs call it."""
+    return "not corrected" if mode == "none" else f"{mode}: {CTF_MODES[mode].partition(' (')[0]}"
 
 
 class Messages:

@@ -149,9 +149,12 @@ def _place(series: TiltSeries, sees: NDArray[np.bool_]) -> Iterator[str]:
         yield "the region lies outside of all images; check origin=... and size=... against `fourierrecon info`"
     elif unseen > UNSEEN or poorly > POORLY_SEEN:
         # parts that round to nothing are not worth a word
-        parts_of = ((unseen, "no image sees {} of the region"), (poorly, "fewer than half of the images see {} of it"))
-        found = " and ".join(text.format(f"{100 * part:.0f} %") for part, text in parts_of if part >= 0.005)
-        yield f"{found.replace('of it', 'of the region') if unseen < 0.005 else found}; check origin=... and size=..."
+        found = [
+            f"{who} {100 * part:.0f} % of the region"
+            for who, part in (("no image sees", unseen), ("fewer than half of the images see", poorly))
+            if part >= 0.005
+        ]
+        yield f"{' and '.join(found)}; check origin=... and size=..."
     parts = sees.mean(1)
     beside = np.flatnonzero(parts <= BESIDE * parts.max())
     if 0 < len(beside) < len(parts):

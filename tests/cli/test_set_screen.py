@@ -61,7 +61,7 @@ def test_a_set_of_200_leaves_a_dozen_lines(monkeypatch: pytest.MonkeyPatch) -> N
     assert show_set(terminal.console, RECIPE) == 1
     # while it runs: how far the set is, what is left, what failed, and one line for the tomogram
     halfway = seen[100]
-    assert halfway[-2].startswith("set  ")
+    assert halfway[-2].startswith("progress  ")
     assert "100/200, 20 failed, " in halfway[-2]
     assert halfway[-2].endswith(" left")
     assert halfway[-1].startswith("TS_101  ")
@@ -73,7 +73,7 @@ def test_a_set_of_200_leaves_a_dozen_lines(monkeypatch: pytest.MonkeyPatch) -> N
         "set       200 tomograms of set.star into out",
         "voxels    binning 4",
         "weighting 3D Wiener filter, SNR 10; plain back-projection",
-        "CTF       data times CTF, divided by CTF²; data times CTF, nothing divided by it",
+        "CTF       wiener: data times CTF, divided by CTF²; multiply: data times CTF, nothing divided by it",
     ]
     assert len(left) < 30
     assert not any("━" in line for line in left)
