@@ -58,7 +58,7 @@ class MicroscopeOptions:
         float | None,
         input_option(
             "Å",
-            "Pixel size of the images, if the files of a tilt series lack it (for voxels: --bin, --binned_angpix)",
+            "Pixel size of the images (not of the voxels), where the files of a tilt series lack it",
             "--angpix",
         ),
     ] = None
