@@ -10,6 +10,7 @@ from contextvars import copy_context
 from dataclasses import replace
 
 from fourierrecon.errors import OUT_OF_MEMORY, FourierReconError
+from fourierrecon.geometry.axis_order import Orientation
 from fourierrecon.reconstruction import reconstruct_many
 from fourierrecon.runtime.threads import Progress
 from fourierrecon.sets.file_names import thumbnail_path
@@ -82,7 +83,8 @@ def _process(recipe: Recipe, name: str) -> Outcome:
             for product in products if recipe.thumbnails and not stale else ():
                 picture = thumbnail_path(recipe, product.path)
                 if product.part == "" and (product in missing or not picture.exists()):
-                    draw_thumbnail(picture, product.path)
+                    swapped = Orientation.like(recipe.like, product.series).swap
+                    draw_thumbnail(picture, product.path, swapped=swapped)
         except FourierReconError as problem:
             error = str(problem)
         except MemoryError:

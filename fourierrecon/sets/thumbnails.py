@@ -16,8 +16,8 @@ from fourierrecon.volume import grey_picture, middle_sections
 MARK = "fourierrecon"
 
 
-def draw_thumbnail(path: Path, volume: Path) -> None:
-    """Draw the central section of a volume, a mean over 10 nm; a picture that somebody else made stays.
+def draw_thumbnail(path: Path, volume: Path, *, swapped: bool = False) -> None:
+    """Draw the central XY section of a volume, a mean over 10 nm; a picture that somebody else made stays.
 
     Parameters
     ----------
@@ -25,6 +25,8 @@ def draw_thumbnail(path: Path, volume: Path) -> None:
         PNG file to be written.
     volume
         File of the volume; only its central sections are read.
+    swapped
+        The file has y as its slowest axis, as that of IMOD's program tilt.
 
     Raises
     ------
@@ -36,11 +38,16 @@ def draw_thumbnail(path: Path, volume: Path) -> None:
     if path.exists() and not _is_ours(path):
         raise DataError(f"{path} is no thumbnail that this program made; move it away")
     file = open_volume(volume)
-    depth, height, width = file.shape
+    slow, rows, width = file.shape
+    depth, height = (rows, slow) if swapped else (slow, rows)
     middle = middle_sections(depth, file.voxel_size)
     total = np.zeros((height, width), np.float32)
-    for z in range(middle.start, middle.stop):
-        total += file[z]
+    if swapped:
+        for y in range(height):
+            total[y] = file.block(slice(y, y + 1), middle)[0].sum(0)
+    else:
+        for z in range(middle.start, middle.stop):
+            total += file[z]
     made_by = PngInfo()
     made_by.add_text("Software", f"{MARK} {__version__}")
     with replacing(path) as target:

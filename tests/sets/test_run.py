@@ -338,6 +338,11 @@ def test_each_tomogram_has_a_thumbnail(run: Run, here: Path) -> None:
         assert (drawn.mode, drawn.size) == ("L", volume.data.shape[:0:-1])
         middle = volume.data[1:6].mean(0)  # 10 nm of 20 Å, the middle of 8 sections
         assert np.corrcoef(np.asarray(drawn).ravel(), middle.ravel())[0, 1] > 0.99
+    # whichever way the axes of the file run, it is the XY section
+    assert run(f"{SET.replace('out/', 'turned/')} --like imod-tilt --tn TS_02")[0] == 0
+    with Image.open(here / "turned/thumbnails/rec_TS_02.png") as turned:
+        middle = volume.data[2:7].mean(0)  # z runs the other way
+        assert np.corrcoef(np.asarray(turned).ravel(), middle.ravel())[0, 1] > 0.99
     # one that is missing is drawn, one of somebody else stays
     drawn_before = picture.read_bytes()
     picture.unlink()
