@@ -220,11 +220,21 @@ def _ended_like_ctrl_c() -> Iterator[None]:
 def _explain(error: Exception, words: Sequence[str]) -> str:
     """Say what was wrong with the options, and where to look."""
     message = error.format_message() if hasattr(error, "format_message") else str(error)
-    if getattr(error, "option_name", "") and (answer := instead_of(words)):
+    if getattr(error, "option_name", "") and (answer := instead_of(words) or _with_two_hyphens(words)):
         return answer
     known = any(words[0] in commands for commands in _COMMANDS.values())
     command = f" {words[0]}" if known else ""
     return f"{' '.join(message.split())}\nsee fourierrecon{command} --help"
+
+
+def _with_two_hyphens(words: Sequence[str]) -> str:
+    """Answer the first option that was written with one hyphen instead of two; an empty text if there is none."""
+    command: Any = typer.main.get_command(app).commands.get(words[0])  # type: ignore[attr-defined]
+    ours = {name for option in (command.params if command else ()) for name in option.opts}
+    one_hyphen = (word.partition("=")[0] for word in words[1:] if word.startswith("-") and not word.startswith("--"))
+    return next(
+        (f"no option {word}; write it with two hyphens: -{word}" for word in one_hyphen if f"-{word}" in ours), ""
+    )
 
 
 def _show_warning(command: str, message: Warning | str, *_: object, **__: object) -> None:

@@ -91,6 +91,8 @@ def test_options_of_reconstruct_have_one_help(command: str) -> None:
         ("-THICKNESS 1200", "no option -THICKNESS; the depth of the tomogram is --d"),
         ("--do_even_odd", "no option --do_even_odd; use --halves frames"),
         ("--do-even-odd", "no option --do-even-odd; use --halves frames"),
+        ("-tn TS_01", "no option -tn; write it with two hyphens: --tn"),
+        ("-bin=4", "no option -bin; write it with two hyphens: --bin"),
         ("--output_angpix=10", "no option --output_angpix; use --bin, or --binned_angpix"),
     ],
 )
