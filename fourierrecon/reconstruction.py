@@ -201,6 +201,8 @@ def reconstruct_to(
     >>> len(sums)
     8
     """
+    if not callable(write):
+        check_type("write", write, (), "a function write(z, slab); reconstruct_to_file writes a file")
     order = VolumeOrder(
         series=series,
         open=lambda: nullcontext(write),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 from io import BytesIO
+from numbers import Real as Number
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,6 +60,7 @@ class Volume:
 
     def __post_init__(self) -> None:
         check_type("data", self.data, (np.ndarray,), "an array (z, y, x); read_volume reads one from a file")
+        check_type("voxel_size", self.voxel_size, (Number,), "a number, Å")
 
     def __repr__(self) -> str:
         depth, height, width = self.data.shape

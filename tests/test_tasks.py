@@ -18,11 +18,12 @@ from fourierrecon import (
     read_tilt_series,
     read_volume,
     reconstruct,
+    reconstruct_to,
     reconstruct_to_file,
     write_volume,
 )
 from fourierrecon.errors import FourierReconError
-from fourierrecon.quality import compare_volumes, shell_correlation
+from fourierrecon.quality import compare_volumes, shell_correlation, tilt_agreement, wedge_mask
 from fourierrecon.sets import Recipe, reconstruct_set
 from fourierrecon.simulation.gaussians import Gaussians
 from fourierrecon.simulation.microscope import realistic_ctf
@@ -119,6 +120,7 @@ def test_fsc_takes_volumes() -> None:
 
 
 SERIES = TiltSeries.from_angles(np.zeros((3, 60, 64), np.float32), [-20, 0, 20], 5.0, exposure=[0, 3, 6], name="<b>")
+OPTICS: dict[str, Any] = {"spherical_aberration": 2.7, "amplitude_contrast": 0.1, "defocus_u": 3e4}
 VOLUME = Volume(np.random.default_rng(0).normal(size=(8, 30, 900)).astype(np.float32), 20.0, (0.0, 0.0, 0.0))
 
 
@@ -138,6 +140,11 @@ VOLUME = Volume(np.random.default_rng(0).normal(size=(8, 30, 900)).astype(np.flo
 def test_representations_are_short(record: object) -> None:
     assert len(repr(record)) < 160
     assert "\n" not in repr(record)
+
+
+def test_a_recipe_takes_one_of_each_as_it_is() -> None:
+    recipe = Recipe(source="a.star", folder="b", weightings="wiener:snr=3", binnings=4)  # type: ignore[arg-type]
+    assert (recipe.source, recipe.weightings, recipe.binnings) == (Path("a.star"), (Wiener(3.0),), (4.0,))
 
 
 def test_notebooks_show_a_section_and_a_table() -> None:
@@ -177,6 +184,23 @@ def test_notebooks_show_a_section_and_a_table() -> None:
         (lambda: Region.of(SERIES).voxel_to_pixel(SERIES, 3), "tilt 3: the series has images 0 to 2"),
         (lambda: shell_correlation("a.mrc", VOLUME), "a is of type str 'a.mrc'; needed: a Volume"),
         (lambda: compare_volumes(VOLUME.data, VOLUME), "a is of type ndarray; needed: a Volume"),  # type: ignore[arg-type]
+        (lambda: reconstruct(SERIES, ctf=False, n_threads="2"), "n_threads is of type str '2'; needed: a number"),  # type: ignore[arg-type]
+        (lambda: reconstruct(SERIES, bining=2), "no argument bining=...; available: ctf, n_threads"),  # type: ignore[call-arg]
+        (lambda: reconstruct(SERIES, taper_falloff="a"), "taper_falloff is of type str"),  # type: ignore[arg-type]
+        (lambda: reconstruct_to("a.mrc", SERIES), "write is of type str 'a.mrc'; needed: a function"),  # type: ignore[arg-type]
+        (lambda: SERIES.select("abc"), "tilts is of type str 'abc'; needed: numbers"),  # type: ignore[arg-type]
+        (lambda: SERIES.select([0.5]), "tilts must be whole numbers"),  # type: ignore[list-item]
+        (lambda: Region("a", (1, 2, 3)), "origin is of type str 'a'; needed: numbers"),  # type: ignore[arg-type]
+        (lambda: Region.of(SERIES, size="auto"), "size is of type str 'auto'; needed: three numbers"),  # type: ignore[arg-type]
+        (lambda: Region.of(SERIES, size=(1, 2)), "must be three values"),  # type: ignore[arg-type]
+        (lambda: CtfParameters.of(2, voltage="300", **OPTICS), "voltage is of type str '300'"),  # type: ignore[arg-type]
+        (lambda: CtfParameters.of(2, voltage=300, **OPTICS | {"defocus_u": [1, 2, 3]}), r"defocus U has shape \(3,\)"),
+        (lambda: Wiener([1, 2]), "snr is of type list; needed: a number"),  # type: ignore[arg-type]
+        (lambda: TiltSeries(np.zeros((3, 4, 4)), "abc", 5.0), "projections is of type str"),  # type: ignore[arg-type]
+        (lambda: wedge_mask((8, 8), SERIES), "a wedge needs a shape"),  # type: ignore[arg-type]
+        (lambda: tilt_agreement(VOLUME, SERIES), "series is of type Volume; needed: a TiltSeries"),  # type: ignore[arg-type]
+        (lambda: Recipe(source="a", folder="b", weightings=3), "weighting is of type int 3"),  # type: ignore[arg-type]
+        (lambda: Recipe(source="a", folder="b", binnings="four"), "binnings is of type str 'four'"),  # type: ignore[arg-type]
         (lambda: reconstruct_set("tomograms.star"), "recipe is of type str 'tomograms.star'; needed: a Recipe"),  # type: ignore[arg-type]
     ],
 )  # fmt: skip

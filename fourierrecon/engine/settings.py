@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TypedDict
 
@@ -82,6 +82,9 @@ class Settings:
     __repr__ = short_repr
 
     def __post_init__(self) -> None:
+        check_type("n_threads", self.n_threads, (Integral, type(None)), "a number of threads")
+        for argument in ("taper_distance", "taper_falloff"):
+            check_type(argument, getattr(self, argument), (Real,), "a number of binned pixels")
         if self.n_threads is not None and self.n_threads < 1:
             raise UsageError(f"number of threads {self.n_threads} must be 1 or more")
         if self.precision not in PRECISIONS:
@@ -90,6 +93,10 @@ class Settings:
     @classmethod
     def of(cls, options: SettingsOptions) -> Settings:
         """Build from the keywords of :func:`fourierrecon.reconstruct`, where memory may be text and scratch too."""
+        known = [each.name for each in fields(cls)]
+        for name in options:
+            if name not in known:
+                raise UsageError(f"no argument {name}=...; available: {', '.join(known)}")
         memory, scratch = options.get("memory"), options.get("scratch")
         check_type("memory", memory, (str, Integral, type(None)), 'bytes, or text as "4GB"')
         check_type("scratch", scratch, (str, os.PathLike, type(None)), "the name of a folder")

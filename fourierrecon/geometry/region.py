@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Literal, TypeAlias
@@ -57,6 +58,10 @@ class Region:
     size: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
+        check_type("binning", self.binning, (Real,), "a number from 1 on")
+        for argument in ("origin", "shape"):
+            if as_numbers(argument, getattr(self, argument)).shape != (3,):
+                raise UsageError(f"{argument} {getattr(self, argument)} of the region must be three numbers")
         if not (np.isfinite(self.binning) and self.binning >= 1):
             raise UsageError(f"binning {self.binning:g} must be 1 or more; there is nothing finer than the images")
         if not np.isfinite(self.origin).all():
@@ -106,6 +111,10 @@ class Region:
         check_type("binning", binning, (Real,), "a number from 1 on")
         if not (np.isfinite(binning) and binning >= 1):
             raise UsageError(f"binning {binning:g} must be 1 or more; there is nothing finer than the images")
+        for argument, triple in (("origin", origin), ("size", size)):
+            check_type(argument, triple, (Sequence, np.ndarray, type(None)), "three numbers, or None")
+            if triple is not None and len(triple) != 3:
+                raise UsageError(f"{argument} {triple} must be three values; None stands for the default of one")
         asked = size or (None, None, None)
         known, first = series.size, (series.world_origin,) * 3
         laid = [a == "auto" or (a is None and known is None) for a in asked]

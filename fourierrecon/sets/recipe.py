@@ -8,15 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from fourierrecon.engine.settings import Settings
-from fourierrecon.errors import check_type
+from fourierrecon.errors import as_numbers, check_type
 from fourierrecon.geometry.corrections import AlignmentCorrections
 from fourierrecon.geometry.region import Length, Region
 from fourierrecon.io import Supplement
 from fourierrecon.sets.keys import Kind
 from fourierrecon.text import short_repr
 from fourierrecon.tilt_series import TiltSeries
-from fourierrecon.weighting import Weighting, Wiener
+from fourierrecon.weighting import Weighting, Wiener, read_weighting
 
 Halves = Literal["frames", "tilts"]
 
@@ -118,3 +120,8 @@ class Recipe:
             value = getattr(self, argument)
             check_type(argument, value, (str, os.PathLike), "the name of a file or folder")
             object.__setattr__(self, argument, Path(value))
+        # one of each may be given without a tuple around it, weightings by name
+        weightings = self.weightings if isinstance(self.weightings, (tuple, list)) else (self.weightings,)
+        object.__setattr__(self, "weightings", tuple(map(read_weighting, weightings)))
+        binnings = np.atleast_1d(as_numbers("binnings", self.binnings))
+        object.__setattr__(self, "binnings", tuple(float(binning) for binning in binnings))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fourierrecon.errors import DataError
+from fourierrecon.errors import DataError, as_numbers, check_type
 
 #: Largest voltage (kV), aberration (mm), defocus (Å), angle of defocus or phase (degrees; turns may add up) and scale.
 MOST_VOLTAGE, MOST_ABERRATION, MOST_DEFOCUS, MOST_ANGLE, MOST_SCALE = 1e4, 1e3, 1e6, 1e3, 1e3
@@ -86,13 +87,24 @@ class CtfParameters:
         """
 
         def per_tilt(value: ArrayLike, name: str, largest: float) -> NDArray[np.float64]:
-            array = np.array(np.broadcast_to(np.asarray(value, float), n_tilts))
+            values = as_numbers(name, value)
+            if values.shape not in ((), (1,), (n_tilts,)):
+                raise DataError(
+                    f"{name} has shape {values.shape}; needed: one value, or one for each of {n_tilts} tilts"
+                )
+            array = np.array(np.broadcast_to(values, n_tilts))
             sound = np.abs(array) <= largest
             if not sound.all():
                 bad = int(np.argmin(sound))
                 raise DataError(f"{name} of tilt {bad + 1} is {array[bad]:g}; allowed: up to {largest:g} either way")
             return array
 
+        for argument, number in (
+            ("voltage", voltage),
+            ("spherical_aberration", spherical_aberration),
+            ("amplitude_contrast", amplitude_contrast),
+        ):
+            check_type(argument, number, (Real,), "a number")
         if not 0 < voltage < MOST_VOLTAGE:
             raise DataError(f"voltage {voltage:g} kV must be positive (300 and 200 are usual), below {MOST_VOLTAGE:g}")
         if not abs(spherical_aberration) < MOST_ABERRATION:

@@ -122,7 +122,7 @@ class TiltSeries:
         shape = tuple(self.images.shape)
         if len(shape) != 3 or 0 in shape:
             raise DataError(f"{where}images have shape {shape}; needed: (n_tilts, height, width), none of them 0")
-        projections = np.asarray(self.projections, float)
+        projections = as_numbers("projections", self.projections)
         if projections.shape != (shape[0], 4, 4):
             raise DataError(
                 f"{where}projection matrices have shape {projections.shape}, but the stack holds {shape[0]} images; "
@@ -279,13 +279,16 @@ class TiltSeries:
         UsageError
             If no tilt is chosen, or one that does not exist.
         """
-        index = np.asarray(tilts, int)
+        numbers = np.atleast_1d(as_numbers("tilts", tilts))
+        index = numbers.astype(int)
+        if numbers.ndim != 1 or (index != numbers).any():
+            raise UsageError("tilts must be whole numbers, one for each image to keep")
         if index.size == 0 or index.min() < 0 or index.max() >= self.n_tilts:
             raise UsageError(f"tilts must be chosen from 0 to {self.n_tilts - 1}, at least one")
         per_exposure = self.b_factor_per_exposure
         return replace(
             self,
-            images=chosen_images(self.images, tilts),
+            images=chosen_images(self.images, [int(i) for i in index]),
             projections=self.projections[index],
             ctf=None if self.ctf is None else self.ctf.select(index),
             exposure=None if self.exposure is None else self.exposure[index],
