@@ -143,6 +143,9 @@ class Transfer:
     exposure: str = "none"
     tilt_weight: str = "none"
 
+    def __repr__(self) -> str:
+        return f"Transfer({self.words}, {len(self.scale)} tilts)"
+
     @classmethod
     def of(cls, series: TiltSeries, correction: Correction, *, divides: bool = True) -> Transfer:
         """Find out what acts on the images of a tilt series.

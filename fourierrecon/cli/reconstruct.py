@@ -12,6 +12,7 @@ from fourierrecon.cli.groups import with_groups
 from fourierrecon.cli.option_groups import SourceOptions, SupplementOptions, TomogramOptions
 from fourierrecon.cli.option_groups_of_sets import ClusterOptions, SetOptions
 from fourierrecon.cli.options import FLAG, Quiet, output_option
+from fourierrecon.errors import UsageError
 from fourierrecon.text import quoted
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ def reconstruct(
         str,
         output_option(
             "FILE",
-            "Tomogram to write: MRC, or OME-Zarr if its name ends in .zarr; an old one is replaced at the very end. "
-            "FOLDER/ for several: FOLDER/tomograms/rec_NAME.mrc and FOLDER/tomograms.star",
+            "Tomogram to write: MRC, or OME-Zarr if its name ends in .zarr; a file of that name is replaced at the "
+            "very end. FOLDER/, with a slash, for a set: FOLDER/tomograms/rec_NAME.mrc and "
+            "FOLDER/tomograms.star",
             "--o",
         ),
     ],
@@ -64,7 +66,7 @@ def reconstruct(
     fourierrecon reconstruct --t tomograms.star --bin 8 --halves tilts --o all/
     fourierrecon reconstruct --t etomo/TS_01/ --bin 4 --d 1200 --o TS_01.mrc
 
-    Options are named as in relion_tomo_reconstruct_tomogram; hyphens do for underscores.
+    Options are named as in relion_tomo_reconstruct_tomogram. Hyphens may stand for underscores.
     """  # noqa: D301 (the help needs the control character itself)
     from fourierrecon.cli import arguments
     from fourierrecon.cli.console import screen
@@ -79,6 +81,8 @@ def reconstruct(
 
         path = arguments.choose_source(source)
         recipe = arguments.read_recipe(path, Path(output), extras, offsets, options, products, report=report)
+        if preview:
+            raise UsageError("--preview: for one tomogram; a set has thumbnails, and fourierrecon preview draws sheets")
         if report:
             from fourierrecon.cli.report import PAGE, check_replaceable
 
@@ -87,7 +91,7 @@ def reconstruct(
         if report:
             from fourierrecon.cli.report import report_folder
 
-            report_folder(console, recipe.folder, n_threads=n_threads)
+            report_folder(console, recipe.folder, n_threads=n_threads, memory=options.running.memory)
         raise typer.Exit(status)
     refuse_for_one(
         {
@@ -98,8 +102,10 @@ def reconstruct(
             "--redo": products.redo,
             "--shard": products.part,
             **{f"--{name}": value for name, value in vars(workers).items()},
-        }
+        },
+        output,
     )
+    arguments.check_one(arguments.choose_source(source), source.tn, output)
     settings = arguments.settings_of(options)
     request = arguments.read_request(source, extras, offsets, options)
     if quiet:
@@ -215,7 +221,9 @@ def _reconstruct_one(
         from fourierrecon.engine.several_volumes import VolumeOrder
         from fourierrecon.reconstruction import reconstruct_many
 
-        order = VolumeOrder(series, file.writing, region, request.weighting, beside=file.beside)
+        order = VolumeOrder(
+            series=series, open=file.writing, region=region, weighting=request.weighting, beside=file.beside
+        )
         reconstruct_many([order], replace(settings, progress=stages, scratch=file.scratch))
         for name in companions:
             write_companion(name, o, series, region, request.weighting, settings, file.header[2])
