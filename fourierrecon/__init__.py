@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fourierrecon.operators.virtual import open_virtual
     from fourierrecon.reconstruction import reconstruct, reconstruct_to, reconstruct_to_file
     from fourierrecon.tilt_series import CtfParameters, TiltSeries
+    from fourierrecon.tomogram.profiles import profile
     from fourierrecon.volume import Volume
 
 __version__ = "0.1.0"
@@ -31,6 +32,7 @@ __all__ = [
     "UsageError",
     "Volume",
     "open_virtual",
+    "profile",
     "read_tilt_series",
     "read_volume",
     "reconstruct",
@@ -50,6 +52,7 @@ __getattr__, __dir__ = late_names(
         "UsageError": "fourierrecon.errors",
         "Volume": "fourierrecon.volume",
         "open_virtual": "fourierrecon.operators.virtual",
+        "profile": "fourierrecon.tomogram.profiles",
         "read_tilt_series": "fourierrecon.io",
         "read_volume": "fourierrecon.io",
         "reconstruct": "fourierrecon.reconstruction",

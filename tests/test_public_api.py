@@ -27,6 +27,7 @@ NAMES = {
         "UsageError",
         "Volume",
         "open_virtual",
+        "profile",
         "read_tilt_series",
         "read_volume",
         "reconstruct",

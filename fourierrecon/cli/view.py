@@ -53,7 +53,10 @@ def view(
         input_option("Å", "Diameter of the circles around points. Default: 300", "--diameter", least=0),
     ] = None,
     binning: Annotated[
-        float | None, input_option("N", "Binning of a tomogram that is computed. Default: 8", "--bin", least=1)
+        float | None,
+        input_option(
+            "N", "Binning of a tomogram that is computed. Default: that of voxels of about 10 Å", "--bin", least=1
+        ),
     ] = None,
     weighting: Annotated[
         str | None, input_option("NAME", "Its weighting, as for reconstruct. Default: wiener", "--weighting")
@@ -68,8 +71,8 @@ def view(
     """Look at a tomogram: in napari if it is installed, else on a page in the browser.
 
     The page shows XY, XZ and YZ slices, 10 nm thick at first, and zooms into them. Only this machine can reach it, at
-    an address that nobody can guess. Ctrl-C ends it. --port and --no_browser ask for the page, also where there is
-    napari.
+    an address that nobody can guess. Ctrl-C ends it. --port and --no_browser choose the page even where napari is
+    installed.
     """
     from fourierrecon.cli.console import fail, say, screen
     from fourierrecon.display.napari import show_in_napari
@@ -91,7 +94,7 @@ def view(
 
 def _open(path: Path, name: str | None, binning: float | None, weighting: str | None) -> VolumePlanes:
     """Open a volume, or the tomogram of a tilt series as a virtual one."""
-    from fourierrecon.cli.values import DEFAULT_BINNING
+    from fourierrecon.cli.values import choose_binning
     from fourierrecon.display.planes import VirtualPlanes, open_volume
     from fourierrecon.errors import UsageError
 
@@ -100,7 +103,7 @@ def _open(path: Path, name: str | None, binning: float | None, weighting: str | 
         from fourierrecon.operators.virtual import open_virtual
 
         series = read_tilt_series(path, name)
-        return VirtualPlanes(open_virtual(series, weighting=weighting, binning=binning or DEFAULT_BINNING))
+        return VirtualPlanes(open_virtual(series, weighting=weighting, binning=choose_binning(binning, None, series)))
     if binning is not None or weighting is not None:
         raise UsageError(f"--bin and --weighting are for tilt series, and {path} is a volume; leave them out")
     return open_volume(path)
