@@ -1,0 +1,258 @@
+"""A stack of images that repairs each image as it is read: what readers of a tilt series see instead of the files."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourierrecon.errors import UsageError
+from fourierrecon.images.beads import Beads, check_diameter, erase_beads, find_beads
+from fourierrecon.images.hot_pixels import NOTHING, Replacements, find_hot_pixels
+from fourierrecon.images.intensities import steps_of
+from fourierrecon.runtime.arrays import Real
+from fourierrecon.tilt_series import ImageFile, ImagesInFiles, ImageStack, TiltSeries, root_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repairs:
+    """What is to be repaired in the images of a tilt series.
+
+    Parameters
+    ----------
+    hot_pixels
+        Replace hot pixels and X-ray spikes.
+    intensities
+        Scale images whose intensity steps out of what their tilt lets expect, as those of another exposure.
+    erase_beads
+        Diameter of gold beads to erase, nm; None: beads stay.
+
+    Raises
+    ------
+    UsageError
+        If the diameter makes no sense.
+    """
+
+    hot_pixels: bool = True
+    intensities: bool = True
+    erase_beads: float | None = None
+
+    def __post_init__(self) -> None:
+        beads = self.erase_beads
+        if beads is not None and not (np.isfinite(beads) and 1 <= beads <= 100):
+            raise UsageError(f"erase_beads={beads:g} must be a diameter of gold beads, 1 to 100 nm (5, 10, 15 are usual)")
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is anything to do."""
+        return self.hot_pixels or self.intensities or self.erase_beads is not None
+
+
+class Common:
+    """What the images of a tilt series and those of its even and odd frames share, found once."""
+
+    def __init__(self, series: TiltSeries, repairs: Repairs) -> None:
+        self.series, self.repairs = series, repairs
+        self.factors: NDArray[np.float64] | None = None
+        self.beads: Beads | None = None
+        self.lock = threading.RLock()
+
+
+class RepairedImages:
+    """Images of a tilt series, repaired as they are read: see :func:`repaired`.
+
+    What an image holds is looked for when it is read for the first time; afterwards the few replaced values are kept.
+
+    Parameters
+    ----------
+    images
+        The images as they are.
+    common
+        What is the same for all images of these tilts.
+    """
+
+    def __init__(self, images: ImageStack, common: Common) -> None:
+        self.images, self.common = images, common
+        self._hot: dict[int, Replacements] = {}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(n_tilts, height, width)``."""
+        return tuple(self.images.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the pixels as stored."""
+        return np.dtype(getattr(self.images, "dtype", np.float32))
+
+    @property
+    def repairs(self) -> Repairs:
+        """What is repaired."""
+        return self.common.repairs
+
+    @property
+    def hot_pixels(self) -> dict[int, int]:
+        """Numbers of hot pixels by 0-based number of the image, for the images that were read."""
+        return {tilt: len(found) for tilt, found in sorted(self._hot.items())}
+
+    @property
+    def scaled(self) -> dict[int, float]:
+        """Intensities of the images that are scaled, over those expected, by 0-based number."""
+        factors = self.common.factors
+        return {} if factors is None else {int(i): float(factors[i]) for i in np.flatnonzero(factors != 1)}
+
+    def like(self, images: ImageStack) -> RepairedImages:
+        """Repair other images of the same tilts, as of even and odd frames, in the same way."""
+        wrapped = RepairedFiles if isinstance(images, ImagesInFiles) else RepairedImages
+        return wrapped(images, self.common)
+
+    def look(self, n_threads: int = 1) -> None:
+        """Find what takes a look at all images, beads and steps of intensity, before the first is read.
+
+        It happens by itself when the first image is read, but on one thread. Beads that are not found are reported in
+        a warning.
+        """
+        common = self.common
+        with common.lock:
+            if common.factors is None:
+                n = common.series.n_tilts
+                common.factors = (
+                    steps_of(common.series.tilt_angles, common.series.images) if self.repairs.intensities else np.ones(n)
+                )
+            if common.beads is None and self.repairs.erase_beads is not None:
+                common.beads = find_beads(common.series, self.repairs.erase_beads, self._without_spikes, n_threads)
+                if not len(common.beads):
+                    warnings.warn(
+                        f"no beads of {self.repairs.erase_beads:g} nm found in the images of {common.series.name}, so "
+                        f"none is erased; is that their diameter, and {common.series.pixel_size:g} Å the pixel size?",
+                        stacklevel=2,
+                    )
+
+    def __getitem__(self, index: int, /) -> NDArray[np.generic]:
+        number = range(self.shape[0])[index]
+        image = np.asarray(self.images[number])
+        if np.iscomplexobj(image) or image.shape != self.shape[1:]:
+            return image  # whoever reads it refuses it
+        self.look()
+        image = self._without_spikes(number)
+        factors, beads = self.common.factors, self.common.beads
+        if factors is not None and factors[number] != 1:
+            image = image / np.float32(factors[number])
+        if beads is not None and len(beads) and np.isfinite(image).all():
+            image = np.array(image)
+            erase_beads(image, beads, number)
+        return image
+
+    def _without_spikes(self, number: int) -> Real:
+        """Read an image, and replace its hot pixels."""
+        image: Real = np.ascontiguousarray(self.images[number], np.float32)
+        own = self._hot.get(number)
+        if own is None:
+            own = find_hot_pixels(image, number) if self.repairs.hot_pixels else NOTHING
+            self._hot[number] = own
+        if len(own):
+            image = np.array(image)
+            image.reshape(-1)[own.index] = own.values
+        return image
+
+
+class RepairedFiles(RepairedImages):
+    """The same for images in files; an :class:`~fourierrecon.tilt_series.ImagesInFiles` itself."""
+
+    images: ImagesInFiles
+
+    @property
+    def sections(self) -> Sequence[tuple[Path, int]]:
+        """File of each image, and its 0-based number there."""
+        return self.images.sections
+
+    @property
+    def places(self) -> Sequence[tuple[Path, int]] | None:
+        """The sections, or None where other programs would not read these images there."""
+        return self.images.places
+
+    @property
+    def stacks(self) -> Sequence[ImageFile]:
+        """The files that hold the images, each once."""
+        return self.images.stacks
+
+    @property
+    def column(self) -> str:
+        """Column of a STAR file that names the images."""
+        return self.images.column
+
+
+def repaired(series: TiltSeries, repairs: Repairs | None = None) -> TiltSeries:
+    """Give a tilt series whose images are repaired as they are read; one that is so already comes back.
+
+    Parameters
+    ----------
+    series
+        Its images may lie in files, and stay there.
+    repairs
+        What is repaired. Default: hot pixels and steps of intensity.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fourierrecon import TiltSeries
+    >>> from fourierrecon.geometry.projection import projection_matrices
+    >>> from fourierrecon.images import Repairs, lines_on, repaired
+    >>> images = np.random.default_rng(0).normal(size=(3, 64, 64)).astype(np.float32)
+    >>> images[1, 20, 30] = 50
+    >>> series = TiltSeries(images, projection_matrices((64, 64), (32, 32, 16), [-20, 0, 20]), pixel_size=10)
+    >>> whole = repaired(series, Repairs(intensities=False))
+    >>> abs(whole.images[1][20, 30]) < 5
+    True
+    >>> lines_on(whole)
+    ('1 hot pixel replaced (in 1 of 3 images, 0.0244 % there at most)',)
+    """
+    repairs = Repairs() if repairs is None else repairs
+    if repairs.erase_beads is not None:
+        check_diameter(series, repairs.erase_beads)
+    if not repairs.wanted or isinstance(root_of(series.images), RepairedImages):
+        return series
+    wrapped = RepairedFiles if isinstance(series.images, ImagesInFiles) else RepairedImages
+    return replace(series, images=wrapped(series.images, Common(series, repairs)))
+
+
+def lines_on(series: TiltSeries) -> tuple[str, ...]:
+    """Say what was repaired in the images that were read, a line for each kind."""
+    images = root_of(series.images)
+    if not isinstance(images, RepairedImages):
+        return ()
+    lines = []
+    counts = images.hot_pixels
+    total, size = sum(counts.values()), int(np.prod(images.shape[1:]))
+    if total:
+        with_some = sum(count > 0 for count in counts.values())
+        lines.append(
+            f"{total} hot pixel{'s' * (total > 1)} replaced (in {with_some} of {len(counts)} images, "
+            f"{100 * max(counts.values()) / size:.3g} % there at most)"
+        )
+    beads = images.common.beads
+    if beads is not None:
+        lines.append(f"{len(beads)} gold bead{'s' * (len(beads) != 1)} erased from all images" if len(beads) else "no beads found")
+    if images.scaled:
+        angles = images.common.series.tilt_angles
+        named = ", ".join(f"{angles[tilt]:.1f}° by {1 / factor:.2f}" for tilt, factor in images.scaled.items())
+        lines.append(f"images scaled to the intensity of their neighbours: {named}")
+    return tuple(lines)
+
+
+def record_of(series: TiltSeries) -> dict[str, Any]:
+    """Collect for a passport what was repaired."""
+    images = root_of(series.images)
+    if not isinstance(images, RepairedImages):
+        return {"hot_pixels": None}
+    return {
+        "hot_pixels": {"replaced": sum(images.hot_pixels.values()), "by_image": list(images.hot_pixels.values())},
+        "beads_erased": None if images.common.beads is None else images.common.beads.points.tolist(),
+        "scaled": {str(tilt + 1): 1 / factor for tilt, factor in images.scaled.items()},
+    }
