@@ -195,9 +195,11 @@ def _problems(console: Console, outcome: Outcome, then: str = "") -> None:
 
 
 def _snr(console: Console, outcome: Outcome) -> None:
-    """Show the signal-to-noise ratios that were measured."""
+    """Show the signal-to-noise ratios that were measured, and what was repaired in the images."""
     for line in outcome.snr:
         say(console, "SNR", line)
+    for line in outcome.images:
+        say(console, "images", line)
 
 
 def _sum_up(console: Console, done: str, outcomes: Sequence[Outcome], path: Path | None, end: str = "") -> int:

@@ -1,12 +1,13 @@
 """From an image to the window that is inserted: mean, mask, border, binning, 2D filters.
 
 The border is continued by reflection and faded out: no step, so no ringing, neither from the cut in Fourier space that
-bins the image nor from its interpolation. Where voxels are counted next to nothing of the continuation is used, and the
-reflection is odd, twice the border pixel less what lies inside: value and slope go on. Elsewhere it is even, since an
-odd one draws the noise of each border pixel out into a streak of twice its height, and the streaks of all images meet in
-a comb of black and white along the borders of the tomogram. Binning is a cut in Fourier space
-onto a grid that is at least as fine as the voxels; the soft band limit itself is applied to the samples in 3D
-(:mod:`fourierrecon.engine.central_slices`), where it is the same for all tilts.
+bins the image nor from its interpolation. Where voxels are counted next to nothing of the continuation is used, and
+the reflection is odd, twice the border pixel less what lies inside: value and slope go on. Elsewhere it is even, since
+an odd one draws the noise of each border pixel out into a streak of twice its height, and the streaks of all images
+meet in a comb of black and white along the borders of the tomogram.
+
+Binning is a cut in Fourier space onto a grid that is at least as fine as the voxels; the soft band limit itself is
+applied to the samples in 3D (:mod:`fourierrecon.engine.central_slices`), where it is the same for all tilts.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from fourierrecon.errors import UsageError
+from fourierrecon.images.repairs import Repairs
 from fourierrecon.runtime.sizes import parse_memory
 from fourierrecon.runtime.threads import Progress, available_cores
 from fourierrecon.transfer import Correction
@@ -49,6 +50,11 @@ class Settings:
         Names, as for :class:`~fourierrecon.transfer.Correction`: what is done with the CTF, with the damage by
         exposure and with the lesser signal of steep images.
 
+    hot_pixels, intensities, erase_beads
+        What is repaired in the images as they are read, as for :class:`~fourierrecon.images.Repairs`: hot pixels are
+        replaced, images whose intensity steps out of that of their neighbours are scaled, gold beads of a diameter
+        (nm) are erased.
+
     Raises
     ------
     UsageError
@@ -75,6 +81,9 @@ class Settings:
     ctf_mode: str | None = None
     exposure: str | None = None
     tilt_weight: str | None = None
+    hot_pixels: bool = True
+    intensities: bool = True
+    erase_beads: float | None = None
 
     def __post_init__(self) -> None:
         if self.n_threads is not None and self.n_threads < 1:
@@ -97,6 +106,17 @@ class Settings:
     def threads(self) -> int:
         """Number of threads to use."""
         return available_cores() if self.n_threads is None else self.n_threads
+
+    @cached_property
+    def repairs(self) -> Repairs:
+        """What is repaired in the images.
+
+        Raises
+        ------
+        UsageError
+            If the diameter of beads makes no sense.
+        """
+        return Repairs(hot_pixels=self.hot_pixels, intensities=self.intensities, erase_beads=self.erase_beads)
 
     @cached_property
     def correction(self) -> Correction:
@@ -126,3 +146,6 @@ class SettingsOptions(TypedDict, total=False):
     ctf_mode: str | None
     exposure: str | None
     tilt_weight: str | None
+    hot_pixels: bool
+    intensities: bool
+    erase_beads: float | None

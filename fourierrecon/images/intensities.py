@@ -1,7 +1,7 @@
 """What intensity each image should have by its tilt: images that step out of it are scaled, or are dark.
 
-The beam that comes through a slab falls off as ``exp(-t / cos(tilt - pretilt))``. This is fitted to the mean grey values
-by medians, so that images of another exposure, dark or blocked ones do not move it.
+The beam that comes through a slab falls off as ``exp(-t / cos(tilt - pretilt))``. This is fitted to the mean grey
+values by medians, so that images of another exposure, dark or blocked ones do not move it.
 """
 
 from __future__ import annotations

@@ -4,54 +4,20 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fourierrecon.errors import UsageError
 from fourierrecon.images.beads import Beads, check_diameter, erase_beads, find_beads
 from fourierrecon.images.hot_pixels import NOTHING, Replacements, find_hot_pixels
 from fourierrecon.images.intensities import steps_of
+from fourierrecon.images.repairs import Repairs
 from fourierrecon.runtime.arrays import Real
 from fourierrecon.tilt_series import ImageFile, ImagesInFiles, ImageStack, TiltSeries, root_of
-
-
-@dataclass(frozen=True, kw_only=True)
-class Repairs:
-    """What is to be repaired in the images of a tilt series.
-
-    Parameters
-    ----------
-    hot_pixels
-        Replace hot pixels and X-ray spikes.
-    intensities
-        Scale images whose intensity steps out of what their tilt lets expect, as those of another exposure.
-    erase_beads
-        Diameter of gold beads to erase, nm; None: beads stay.
-
-    Raises
-    ------
-    UsageError
-        If the diameter makes no sense.
-    """
-
-    hot_pixels: bool = True
-    intensities: bool = True
-    erase_beads: float | None = None
-
-    def __post_init__(self) -> None:
-        beads = self.erase_beads
-        if beads is not None and not (np.isfinite(beads) and 1 <= beads <= 100):
-            raise UsageError(f"erase_beads={beads:g} must be a diameter of gold beads, 1 to 100 nm (5, 10, 15 are usual)")
-
-    @property
-    def wanted(self) -> bool:
-        """Whether there is anything to do."""
-        return self.hot_pixels or self.intensities or self.erase_beads is not None
 
 
 class Common:
@@ -121,10 +87,10 @@ class RepairedImages:
         common = self.common
         with common.lock:
             if common.factors is None:
-                n = common.series.n_tilts
-                common.factors = (
-                    steps_of(common.series.tilt_angles, common.series.images) if self.repairs.intensities else np.ones(n)
-                )
+                own = common.series
+                common.factors = np.ones(own.n_tilts)
+                if self.repairs.intensities:
+                    common.factors = steps_of(own.tilt_angles, own.images)
             if common.beads is None and self.repairs.erase_beads is not None:
                 common.beads = find_beads(common.series, self.repairs.erase_beads, self._without_spikes, n_threads)
                 if not len(common.beads):
@@ -222,6 +188,27 @@ def repaired(series: TiltSeries, repairs: Repairs | None = None) -> TiltSeries:
     return replace(series, images=wrapped(series.images, Common(series, repairs)))
 
 
+def alike(series: TiltSeries, stacks: Mapping[str, ImageStack]) -> dict[str, ImageStack]:
+    """Repair stacks of the same tilts, as of even and odd frames, as the images of a series are; in the same places.
+
+    Parameters
+    ----------
+    series
+        Repaired or not.
+    stacks
+        Images by name.
+    """
+    images = series.images
+    return {name: images.like(stack) if isinstance(images, RepairedImages) else stack for name, stack in stacks.items()}
+
+
+def look(series: TiltSeries, n_threads: int) -> None:
+    """Take the look at all images that :meth:`RepairedImages.look` is, if the images of a series are repaired."""
+    images = root_of(series.images)
+    if isinstance(images, RepairedImages):
+        images.look(n_threads)
+
+
 def lines_on(series: TiltSeries) -> tuple[str, ...]:
     """Say what was repaired in the images that were read, a line for each kind."""
     images = root_of(series.images)
@@ -238,7 +225,8 @@ def lines_on(series: TiltSeries) -> tuple[str, ...]:
         )
     beads = images.common.beads
     if beads is not None:
-        lines.append(f"{len(beads)} gold bead{'s' * (len(beads) != 1)} erased from all images" if len(beads) else "no beads found")
+        diameter = f"{2 * beads.radius * images.common.series.pixel_size / 10:g} nm"
+        lines.append(f"{len(beads)} gold bead{'s' * (len(beads) != 1)} of {diameter} found, and erased from all images")
     if images.scaled:
         angles = images.common.series.tilt_angles
         named = ", ".join(f"{angles[tilt]:.1f}° by {1 / factor:.2f}" for tilt, factor in images.scaled.items())
