@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from scipy.spatial import cKDTree
 
 #: Least height of a clear peak, standard deviations.
-CLEAR = 6.0
+CLEAR = 5.0
 #: Part of the images that see its place in which a bead must show a clear peak, and least number of them.
 SEEN_IN, LEAST_SEEN = 0.4, 4
 #: Part of its peaks that must not belong to a bead that is seen better.
@@ -96,10 +96,18 @@ def match_peaks(
     places = made @ a.transpose(0, 2, 1) + t[:, None]
     for i, peak in enumerate(peaks):
         if len(peak.places):
-            distance, index = cKDTree(peak.places).query(places[i])
-            at = distance <= tolerance
-            places[i, at] = peak.places[index[at]]
+            _move_to_peaks(places[i], peak.places, tolerance, 1.5 * pixels)
     return made, places
+
+
+def _move_to_peaks(places: NDArray[np.float64], peaks: NDArray[np.float64], tolerance: float, apart: float) -> None:
+    """Move places in an image to the peaks there, but not where beads lie so close that their peaks may be one."""
+    from scipy.spatial import cKDTree
+
+    distance, index = map(np.asarray, cKDTree(peaks).query(places))
+    other = np.asarray(cKDTree(places).query(places, k=2)[0])[:, 1]  # infinite for a single bead
+    at = (distance <= tolerance) & (other > apart)
+    places[at] = peaks[index[at]]
 
 
 def _best_of(

@@ -31,6 +31,11 @@ MARGIN, RING, LEAST_RING = 1.5, 1.6, 2.5
 LEAST_PIXELS, LARGEST_PART = 2.0, 0.25
 
 
+#: Where what is found has another diameter by more than the first factor a warning is due; by more than the second, it
+#: is something else than beads.
+OTHER_SIZE, NO_BEAD = 1.6, 2.5
+
+
 @dataclass(frozen=True, eq=False)
 class Beads:
     """Beads of a tilt series.
@@ -45,15 +50,21 @@ class Beads:
         Radius, px.
     dark
         Whether they are darker than what is around them.
+    width
+        Diameter that they show, at half their depth, px; NaN if there are none.
     """
 
     points: NDArray[np.float64]
     places: NDArray[np.float64]
     radius: float
     dark: bool
+    width: float = float("nan")
 
     def __len__(self) -> int:
         return len(self.points)
+
+
+NO_BEADS = Beads(np.empty((0, 3)), np.empty((0, 0, 2)), 0.0, True)
 
 
 def check_diameter(series: TiltSeries, diameter: float) -> float:
@@ -114,7 +125,9 @@ def find_beads(series: TiltSeries, diameter: float, load: Callable[[int], Real],
     found = [match_peaks(series, [each[sign] for each in both if each is not None], pixels) for sign in (0, 1)]
     dark = len(found[0][0]) >= len(found[1][0])
     points, places = found[0 if dark else 1]
-    return Beads(points, places, pixels / 2, dark)
+    upright = np.argsort(np.abs(series.tilt_angles))[:3]
+    width = _width_of([(load(int(tilt)), places[tilt]) for tilt in upright], pixels) if len(points) else float("nan")
+    return Beads(points, places, pixels / 2, dark, width)
 
 
 def erase_beads(image: Real, beads: Beads, tilt: int) -> None:
@@ -158,6 +171,26 @@ def erase_beads(image: Real, beads: Beads, tilt: int) -> None:
             chosen = ring & (np.abs(residual) <= 3 * spread) if spread > 0 else chosen
         disc = distance <= radius
         part[disc] = plane[disc] + rng.choice(residual[chosen], int(disc.sum()))
+
+
+def _width_of(shown: list[tuple[Real, NDArray[np.float64]]], pixels: float) -> float:
+    """Measure the diameter of beads from the mean of all around their middles; NaN where it does not show."""
+    # beads nearer to the border than this do not count, and some must
+    reach = min(2 * pixels, max(1.25 * pixels, 0.15 * min(shown[0][0].shape)))
+    sums, counts = np.zeros(int(2 * reach) + 2), np.zeros(int(2 * reach) + 2)
+    for image, places in shown:
+        for x, y in places:
+            if reach < x < image.shape[1] - reach - 1 and reach < y < image.shape[0] - reach - 1:
+                box, distance = _disc(image.shape, x, y, reach)
+                ring = np.minimum(2 * distance, len(sums) - 1).astype(int)
+                sums += np.bincount(ring.ravel(), (image[box] - np.median(image[box])).ravel(), len(sums))
+                counts += np.bincount(ring.ravel(), minlength=len(counts))
+    profile = sums[:-1] / np.maximum(counts[:-1], 1)
+    ground = float(np.median(profile[int(1.5 * reach) :]))
+    inner = profile[: max(2, int(0.3 * pixels))]
+    depth = float(np.average(inner, weights=counts[: len(inner)])) - ground if counts[: len(inner)].any() else 0.0
+    beyond = np.flatnonzero((profile - ground) * np.sign(depth) < abs(depth) / 2)
+    return float(beyond[0]) if depth != 0 and len(beyond) else float("nan")  # rings are half a pixel wide
 
 
 def _disc(shape: tuple[int, ...], x: float, y: float, reach: float) -> tuple[tuple[slice, slice], NDArray[np.float64]]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fourierrecon.images.beads import Beads, check_diameter, erase_beads, find_beads
+from fourierrecon.images.beads import NO_BEAD, NO_BEADS, OTHER_SIZE, Beads, check_diameter, erase_beads, find_beads
 from fourierrecon.images.hot_pixels import NOTHING, Replacements, find_hot_pixels
 from fourierrecon.images.intensities import steps_of
 from fourierrecon.images.repairs import Repairs
@@ -93,12 +93,29 @@ class RepairedImages:
                     common.factors = steps_of(own.tilt_angles, own.images)
             if common.beads is None and self.repairs.erase_beads is not None:
                 common.beads = find_beads(common.series, self.repairs.erase_beads, self._without_spikes, n_threads)
-                if not len(common.beads):
-                    warnings.warn(
-                        f"no beads of {self.repairs.erase_beads:g} nm found in the images of {common.series.name}, so "
-                        f"none is erased; is that their diameter, and {common.series.pixel_size:g} Å the pixel size?",
-                        stacklevel=2,
-                    )
+                problem, used = self._problem_of(common.beads, self.repairs.erase_beads)
+                if problem:
+                    warnings.warn(problem, stacklevel=2)
+                if not used:
+                    common.beads = NO_BEADS
+
+    def _problem_of(self, beads: Beads, diameter: float) -> tuple[str, bool]:
+        """Say what is odd about the beads that were found, and whether they are erased nevertheless."""
+        name, pixel_size = self.common.series.name, self.common.series.pixel_size
+        if not len(beads):
+            return (
+                f"no beads of {diameter:g} nm found in the images of {name}, so none is erased; is that their "
+                f"diameter, and {pixel_size:g} Å the pixel size?"
+            ), False
+        shown = beads.width * pixel_size / 10
+        factor = max(shown / diameter, diameter / shown)
+        if not factor > OTHER_SIZE:
+            return "", True
+        erased = factor <= NO_BEAD
+        return (
+            f"beads of {diameter:g} nm in {name} look {shown:.2g} nm wide{'' if erased else ', so none is erased'}; is "
+            f"erase_beads={diameter:g} their diameter, and {pixel_size:g} Å the pixel size?"
+        ), erased
 
     def __getitem__(self, index: int, /) -> NDArray[np.generic]:
         number = range(self.shape[0])[index]
@@ -224,7 +241,7 @@ def lines_on(series: TiltSeries) -> tuple[str, ...]:
             f"{100 * max(counts.values()) / size:.3g} % there at most)"
         )
     beads = images.common.beads
-    if beads is not None:
+    if beads is not None and len(beads):
         diameter = f"{2 * beads.radius * images.common.series.pixel_size / 10:g} nm"
         lines.append(f"{len(beads)} gold bead{'s' * (len(beads) != 1)} of {diameter} found, and erased from all images")
     if images.scaled:

@@ -35,7 +35,7 @@ class Repairs:
         beads = self.erase_beads
         if beads is not None and not (isfinite(beads) and 1 <= beads <= 100):
             raise UsageError(
-                f"erase_beads={beads:g} must be a diameter of gold beads, 1 to 100 nm (5, 10, 15 are usual)"
+                f"erase_beads={beads:g} must be the diameter of gold beads, 1 to 100 nm (5, 10, 15 are usual)"
             )
 
     @property
