@@ -27,7 +27,7 @@ LIKE, COMPANIONS = (0.15, 0.25), (0, 2)
 #: The spread of 25 pixels scatters itself: it counts as no less than this part of the noise of the block.
 LEAST_SPREAD = 0.85
 #: Side of the blocks whose noise is measured, px, and step of the pixels that are looked at for it.
-BLOCK, STEP = 64, 4
+BLOCK, STEP = 128, 11
 #: Standard deviation of a pixel less the mean of four others, in units of its own.
 DIFFERENCE = 1.118
 #: Quantile that shows whether noise has a longer tail than a normal distribution, its value for that, and the most that
@@ -38,7 +38,9 @@ SKEWNESS = 0.7
 #: A block of fewer noisy pixels than this part has no noise to compare with.
 LEAST_NOISY = 0.02
 #: Part of the threshold that the cheap bound lets pass.
-PASSES = 0.75
+PASSES = 0.85
+#: Differences that the tails of noise are taken from, at the most.
+MOST_DIFFERENCES = 8192
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +94,9 @@ def find_hot_pixels(image: Real, seed: int = 0) -> Replacements:
         return NOTHING
     rows, columns = -(-height // BLOCK), -(-width // BLOCK)
     noise = np.zeros((rows, columns), np.float32)
-    tail = np.zeros(2 * (height // STEP + rows) * (width // STEP + columns), np.float32)
+    tail = np.empty(rows * columns * (-(-BLOCK // STEP)) ** 2, np.float32)
     tail = tail[: _measure_noise(image, noise, tail)]
+    tail = tail[:: 1 + len(tail) // MOST_DIFFERENCES]
     if not (len(tail) and np.isfinite(noise).all() and noise.max() > 0):
         return NOTHING
     limits = _limits(tail)
@@ -114,7 +117,10 @@ def _limits(tail: NDArray[np.float32]) -> NDArray[np.float32]:
     Of skewed noise, as of few counts, the quantile at which a normal distribution has z lies at z + (z² - 1) / 6 times
     the skewness (Cornish and Fisher).
     """
-    low, high = -np.quantile(tail, 1 - TAIL), np.quantile(tail, TAIL)
+    last = len(tail) - 1
+    at = [round((1 - TAIL) * last), round(TAIL * last)]
+    ordered = np.partition(tail, at)
+    low, high = -float(ordered[at[0]]), float(ordered[at[1]])
     skewness = 3 * (high - low) / (NORMAL_TAIL**2 - 1) / SKEWNESS
     skewed = 1 + np.array([-1, 1]) * skewness * (THRESHOLD**2 - 1) / 6 / THRESHOLD
     rise = np.clip(np.maximum(np.array([low, high]) / NORMAL_TAIL, skewed), 1, MOST_RISE)
@@ -130,11 +136,21 @@ def _difference(image: Any, y: int, x: int) -> Any:
     return image[y, x] - np.float32(0.25) * (image[up, x] + image[down, x] + image[y, left] + image[y, right])
 
 
+@compiled(fastmath=False, inline=True)
+def _to_corners(image: Any, y: int, x: int) -> Any:
+    """Give a pixel less the mean of those two steps away along the diagonals."""
+    height, width = image.shape
+    up, down = y - 2 if y >= 2 else y + 2, y + 2 if y < height - 2 else y - 2
+    left, right = x - 2 if x >= 2 else x + 2, x + 2 if x < width - 2 else x - 2
+    corners = image[up, left] + image[up, right] + image[down, left] + image[down, right]
+    return image[y, x] - np.float32(0.25) * corners
+
+
 @compiled(fastmath=False)
 def _measure_noise(image: Any, noise: Any, tail: Any) -> int:
     """Measure the standard deviation of each block, and collect its differences in units of that."""
     height, width = image.shape
-    values = np.empty((BLOCK // STEP) ** 2, np.float32)
+    values = np.empty((-(-BLOCK // STEP)) ** 2, np.float32)
     n_tail = 0
     for row in range(noise.shape[0]):
         for column in range(noise.shape[1]):
@@ -156,34 +172,57 @@ def _measure_noise(image: Any, noise: Any, tail: Any) -> int:
     return n_tail
 
 
+@compiled()
+def _count_beyond(here: Any, above: Any, below: Any, bounds: Any, squares: Any, beyond: Any) -> None:
+    """Count the differences of a row that pass a bound, block by block; about that where pixels are not finite."""
+    # views, as an index that might be negative would keep the loop from being vectorised; and sums, as a maximum would
+    middle, left, right, up, down = here[2:-2], here[:-4], here[4:], above[2:-2], below[2:-2]
+    quarter, one, zero = np.float32(0.25), np.float32(1), np.float32(0)
+    for x in range(middle.size):
+        d = middle[x] - quarter * (up[x] + down[x] + left[x] + right[x])
+        squares[x] = d * d
+    for column in range(beyond.size):
+        part = squares[max(column * BLOCK - 2, 0) : min((column + 1) * BLOCK - 2, middle.size)]
+        bound, total = bounds[column], zero
+        for x in range(part.size):
+            total += one if part[x] > bound else zero
+        beyond[column] = total
+
+
+@compiled(fastmath=False)
+def _list(image: Any, y: int, first: int, last: int, low: Any, high: Any, found: Any, count: int) -> int:
+    """Add the pixels of a stretch whose difference passes a bound; gives how many there are by now."""
+    for x in range(first, last):
+        d = _difference(image, y, x)
+        # the four pixels at the corners have a noise of their own, and leave fewer to look at
+        if (d < low or d > high) and not low <= _to_corners(image, y, x) <= high:
+            if count < found.shape[0]:
+                found[count] = y * image.shape[1] + x
+            count += 1
+    return count
+
+
 @compiled(fastmath=False)
 def _pass_bound(image: Any, noise: Any, bounds: Any, found: Any) -> int:
     """List the pixels that may be hot by the cheap bound; gives their number, more than there is room for if so."""
     height, width = image.shape
-    quarter = np.float32(0.25)
+    squares, beyond = np.empty(width, np.float32), np.empty(noise.shape[1], np.float32)
+    least = (min(bounds[0], bounds[1]) * noise) ** 2
     count = 0
     for y in range(height):
-        up, down = y - 2 if y >= 2 else y + 2, y + 2 if y < height - 2 else y - 2
-        here, above, below = image[y], image[up], image[down]
+        above, below = image[y - 2 if y >= 2 else y + 2], image[y + 2 if y < height - 2 else y - 2]
+        _count_beyond(image[y], above, below, least[y // BLOCK], squares, beyond)
         for column in range(noise.shape[1]):
             sigma = noise[y // BLOCK, column]
             if sigma == 0:
                 continue
             low, high = -bounds[0] * sigma, bounds[1] * sigma
-            first, last = max(column * BLOCK, 2), min((column + 1) * BLOCK, width - 2)
-            # an integer sum, so that the loop is vectorised: most stretches hold nothing
-            outside = 0
-            for x in range(first, last):
-                d = here[x] - quarter * (above[x] + below[x] + here[x - 2] + here[x + 2])
-                outside += int(d < low) + int(d > high)
-            if outside == 0 and column > 0 and column < noise.shape[1] - 1:
-                continue
-            for x in range(column * BLOCK, min((column + 1) * BLOCK, width)):
-                d = _difference(image, y, x)
-                if d < low or d > high:
-                    if count < found.shape[0]:
-                        found[count] = y * width + x
-                    count += 1
+            first, last = column * BLOCK, min((column + 1) * BLOCK, width)
+            inner_first, inner_last = max(first, 2), max(min(last, width - 2), max(first, 2))
+            count = _list(image, y, first, inner_first, low, high, found, count)
+            if beyond[column] > 0:
+                count = _list(image, y, inner_first, inner_last, low, high, found, count)
+            count = _list(image, y, inner_last, last, low, high, found, count)
     return count
 
 

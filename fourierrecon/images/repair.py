@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.images.beads import NO_BEAD, NO_BEADS, OTHER_SIZE, Beads, check_diameter, erase_beads, find_beads
-from fourierrecon.images.hot_pixels import NOTHING, Replacements, find_hot_pixels
+from fourierrecon.images.hot_pixels import Replacements, find_hot_pixels
 from fourierrecon.images.intensities import steps_of
 from fourierrecon.images.repairs import Repairs
 from fourierrecon.runtime.arrays import Real
@@ -89,10 +89,11 @@ class RepairedImages:
             if common.factors is None:
                 own = common.series
                 common.factors = np.ones(own.n_tilts)
-                if self.repairs.intensities:
+                # stacks of other kinds may be slow to read, and read each image just once
+                if self.repairs.intensities and isinstance(own.images, ImagesInFiles | np.ndarray):
                     common.factors = steps_of(own.tilt_angles, own.images)
             if common.beads is None and self.repairs.erase_beads is not None:
-                common.beads = find_beads(common.series, self.repairs.erase_beads, self._without_spikes, n_threads)
+                common.beads = find_beads(common.series, self.repairs.erase_beads, self._plain, n_threads)
                 problem, used = self._problem_of(common.beads, self.repairs.erase_beads)
                 if problem:
                     warnings.warn(problem, stacklevel=2)
@@ -119,28 +120,40 @@ class RepairedImages:
 
     def __getitem__(self, index: int, /) -> NDArray[np.generic]:
         number = range(self.shape[0])[index]
-        image = np.asarray(self.images[number])
-        if np.iscomplexobj(image) or image.shape != self.shape[1:]:
-            return image  # whoever reads it refuses it
         self.look()
         image = self._without_spikes(number)
         factors, beads = self.common.factors, self.common.beads
         if factors is not None and factors[number] != 1:
-            image = image / np.float32(factors[number])
-        if beads is not None and len(beads) and np.isfinite(image).all():
-            image = np.array(image)
-            erase_beads(image, beads, number)
+            image = np.asarray(image, np.float32) / np.float32(factors[number])
+        if beads is not None and len(beads) and image.shape == self.shape[1:]:
+            image = np.array(image, np.float32)
+            if np.isfinite(image).all():
+                erase_beads(image, beads, number)
         return image
 
-    def _without_spikes(self, number: int) -> Real:
-        """Read an image, and replace its hot pixels."""
-        image: Real = np.ascontiguousarray(self.images[number], np.float32)
+    def _plain(self, number: int) -> Real:
+        """Give an image as beads are looked for in it."""
+        return np.asarray(self._without_spikes(number), np.float32)
+
+    def _without_spikes(self, number: int) -> NDArray[Any]:
+        """Read an image, and replace its hot pixels: in values that its type can hold, so that it need not change."""
+        image = np.asarray(self.images[number])
+        if not self.repairs.hot_pixels or np.iscomplexobj(image) or image.shape != self.shape[1:]:
+            return image  # whoever reads it refuses what it cannot use
         own = self._hot.get(number)
         if own is None:
-            own = find_hot_pixels(image, number) if self.repairs.hot_pixels else NOTHING
+            kind = image.dtype
+            image = np.ascontiguousarray(image, np.float32)
+            own = find_hot_pixels(image, number)
+            if len(own) and np.issubdtype(kind, np.integer):
+                limits = np.iinfo(kind)
+                own = replace(own, values=np.rint(own.values).clip(limits.min, limits.max).astype(np.float32))
+            elif len(own):
+                own = replace(own, values=own.values.astype(kind).astype(np.float32))
             self._hot[number] = own
         if len(own):
-            image = np.array(image)
+            fresh = isinstance(self.images, ImagesInFiles) and image.flags.owndata and image.flags.writeable
+            image = image if fresh else np.array(image)
             image.reshape(-1)[own.index] = own.values
         return image
 
