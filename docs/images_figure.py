@@ -11,6 +11,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from PIL import Image
 
 from fourierrecon import read_tilt_series, reconstruct
 
@@ -38,7 +39,9 @@ def main() -> None:
     for axis, (title, volume) in zip(axes, volumes.items(), strict=True):
         axis.imshow(volume.data[SECTION][SHOWN], cmap="gray", vmin=limits[0], vmax=limits[1])
         axis.set(title=title, xticks=[], yticks=[])
-    figure.savefig(Path(__file__).with_name("images.png"), dpi=80)
+    picture = Path(__file__).with_name("images.png")
+    figure.savefig(picture, dpi=80)
+    Image.open(picture).convert("L").quantize(64).save(picture, optimize=True)
 
 
 if __name__ == "__main__":
