@@ -205,6 +205,9 @@ def _peaks_of(image: Real, pixels: float) -> tuple[Peaks, Peaks]:
     """Give the dark and the bright peaks of an image that has beads of a diameter."""
     from scipy.ndimage import gaussian_filter, maximum_filter
 
+    if not np.isfinite(image).all():  # whoever reads it refuses it
+        nothing = Peaks(np.empty((0, 2)), np.empty(0))
+        return nothing, nothing
     factor = max(1, int(pixels / WIDTH))
     height, width = (n // factor for n in image.shape)
     coarse = image[: height * factor, : width * factor].reshape(height, factor, width, factor).mean((1, 3))

@@ -16,7 +16,7 @@ ROWS = 64
 #: Images are scaled if they depart by more than this factor, and by more than so many standard deviations.
 LEAST_STEP, DEVIATIONS = 1.15, 5.0
 #: Largest factor: an image that departs by more is dark or blocked, and scaling it would only raise its noise.
-LARGEST_STEP = 3.0
+LARGEST_STEP = 2.5
 #: Least tilts for a fit, and the pretilts that are tried, degrees.
 LEAST_TILTS, PRETILTS = 7, np.arange(-24.0, 25.0, 4.0)
 #: Means below this many standard deviations of the pixels are no intensities: the stack was normalised.

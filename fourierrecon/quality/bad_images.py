@@ -20,7 +20,7 @@ BLANK = 0.1
 #: Rows and columns of each image that are looked at for its spread, at the most.
 SAMPLED = 256
 #: An image is dark if its intensity is less than this part of what its tilt lets expect.
-DARK = 0.4
+DARK = 0.4  # such images are not scaled: see fourierrecon.images.intensities
 #: An image is blocked if this part of it more than of others (median) has less than a part of its own light, looked at
 #: in so many pieces along each side. What is opaque in all images, as a bar of the grid that stays, is no fault of one.
 BLOCKED, SHADOW, PIECES = 0.2, 0.3, 16

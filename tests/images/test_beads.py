@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fourierrecon import TiltSeries, UsageError, reconstruct
+from fourierrecon import DataError, TiltSeries, UsageError, reconstruct
 from fourierrecon.geometry.projection import projection_matrices
 from fourierrecon.images import RepairedImages, Repairs, lines_on, repaired
 from fourierrecon.images.beads import Beads
@@ -121,3 +121,10 @@ def test_repairs_pass_to_selections() -> None:
     part = repaired(whole.select([4, 7]), Repairs())
     assert np.array_equal(part.images[1], whole.images[7])
     assert replace(part, name="TS_02").images is part.images
+
+
+def test_an_image_that_is_not_finite_is_refused_by_name() -> None:
+    series = make(8.0)
+    np.asarray(series.images)[3, 5, 5] = np.nan
+    with pytest.raises(DataError, match=r"image 4 of 25 .* NaN"):
+        reconstruct(series, binning=4, weighting="none", ctf=False, erase_beads=8.0)
