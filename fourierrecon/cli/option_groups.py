@@ -183,7 +183,8 @@ class WeightingOptions:
         weighting_option(
             "NAME",
             "Choose a weighting by name, with parameters: none, preweight:snr=5, ramp:hamming=0, "
-            "sirtlike:n_iterations=10, exact, or one of a plug-in; may be repeated for a set",
+            "sirtlike:n_iterations=10, exact, iterative ones (cg:20, sirt:30, tv:0.03), or one of a plug-in; may be "
+            "repeated for a set",
             "--weighting",
             autocompletion=one_of(weightings),
         ),

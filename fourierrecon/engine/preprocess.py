@@ -41,6 +41,9 @@ BORDER, BORDER_BINNED = 3.0, 0.75
 #: Room around what a region sees where only a window of each image is inserted, px.
 WINDOW_MARGIN = 48
 
+#: Room around an image where what lies outside of it counts, voxels: ringing of a cut there ends before the image.
+SURROUNDINGS = 32
+
 #: A 2D filter: frequencies (x, y) in cycles per voxel, broadcasting, to real factors.
 ImageFilter = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
 
@@ -80,6 +83,7 @@ def sampling(
     filtered: bool,
     late: bool,
     coarsest: float | None = None,
+    surroundings: bool = False,
 ) -> ImageGrid:
     """Choose the grid of the prepared images.
 
@@ -99,11 +103,16 @@ def sampling(
         Filters are left to :func:`fourierrecon.engine.central_slices.spectrum`, which transforms the images anyway.
     coarsest
         Binning that the border is made for, where images are prepared for several.
+    surroundings
+        What lies outside of the image, and filters and interpolation move into it, counts: room for it is left on
+        every side.
     """
     reworked = filtered or binning >= 1.01
     # a taper ends inside the image: nothing to continue
     continued = CONTINUATION * max(binning, coarsest or 0)
     border = int(np.ceil(continued if reworked else -mask.start)) if mask.start < 0 else 0
+    if surroundings and reworked and not late:
+        border = int(np.ceil(SURROUNDINGS * max(binning, 1) + (spread if filtered else 0)))
     room = int(np.ceil(spread)) if filtered else 0
     if late or not reworked:
         padded = image_shape[0] + 2 * border, image_shape[1] + 2 * border
@@ -314,14 +323,22 @@ def cut_window(prepared: Real, start: NDArray[np.int64], stop: NDArray[np.int64]
         Give ``(x, y)`` instead of ``(y, x)``.
     """
     window = prepared[start[1] : stop[1], start[0] : stop[0]]
-    fade = min(WINDOW_MARGIN // 2, *window.shape)
+    for axis, weight in enumerate(window_fades(start, stop, prepared.shape)):
+        if weight is not None:
+            window = window * (weight[:, None] if axis == 0 else weight[None, :])
+    return np.ascontiguousarray(window.T if transpose else window)
+
+
+def window_fades(start: NDArray[np.int64], stop: NDArray[np.int64], shape: tuple[int, ...]) -> list[Real | None]:
+    """Weights of a window along y and x, which fade towards cuts that are no borders; None where there is no cut."""
+    fade = min(WINDOW_MARGIN // 2, *(stop - start).tolist())
     ramp = 0.5 - 0.5 * np.cos(np.pi * (np.arange(fade) + 0.5) / fade)
-    for axis, (low, high, n) in enumerate(zip(start[::-1], stop[::-1], prepared.shape, strict=True)):
+    fades: list[Real | None] = []
+    for low, high, n in zip(start[::-1], stop[::-1], shape, strict=True):
         weight = np.ones(int(high - low), np.float32)
         if low > 0:
             weight[:fade] *= ramp
         if high < n:
             weight[-fade:] *= ramp[::-1]
-        if low > 0 or high < n:
-            window = window * (weight[:, None] if axis == 0 else weight[None, :])
-    return np.ascontiguousarray(window.T if transpose else window)
+        fades.append(weight if low > 0 or high < n else None)
+    return fades

@@ -89,8 +89,10 @@ class Windows:
     reach: NDArray[np.float64]
 
     @classmethod
-    def of(cls, series: TiltSeries, region: Region, view: View, grid: ImageGrid, padded: bool) -> Windows:
-        """Find the windows of a region, or of the box about it (``padded``), in the images of a tilt series.
+    def of(
+        cls, series: TiltSeries, region: Region, view: View, grid: ImageGrid, padded: bool, room: int = 0
+    ) -> Windows:
+        """Find the windows of a region, or of the box about it (``padded``), with more room about them if need be.
 
         Raises
         ------
@@ -109,7 +111,7 @@ class Windows:
             reach = np.abs(matrices) @ (last / 2)
             if view.part:
                 reach = reach + n_z  # what is divided by weights reaches as far along the planes' axis, too
-        parts = _parts(middle[used], reach[used], grid)
+        parts = _parts(middle[used], reach[used] + room, grid)
         return cls(
             grid=grid,
             used=used,
