@@ -177,15 +177,8 @@ def _key(recipe: Recipe, product: Product) -> str:
     s, region, weighting = recipe.settings, product.region, product.weighting
     # images that are prepared for several binnings depend on all of them near their borders
     how = (
-        recipe.binnings,
-        s.correction,
-        s.keep_mean,
-        s.flatten,
-        s.taper_distance,
-        s.taper_falloff,
-        s.precision,
-        s.repairs,
-    )
+        recipe.binnings, s.correction, s.keep_mean, s.flatten, s.taper_distance, s.taper_falloff, s.precision, s.repairs
+    )  # fmt: skip
     measured = measured_from(product.whole, product.frames, s.correction) if weighting.measures else []
     options = [
         region.origin, region.shape, region.binning, weighting, product.tilts, *how, recipe.dtype, recipe.like,
