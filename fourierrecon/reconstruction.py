@@ -35,8 +35,9 @@ from fourierrecon.engine.storage import Beside, PlaneStore
 from fourierrecon.engine.task import Task, prepare
 from fourierrecon.errors import UsageError, check_type
 from fourierrecon.geometry.region import Region
+from fourierrecon.images import repaired
 from fourierrecon.io.volumes.formats import check_volume_writable, end_bytes, is_zarr, writing_volume
-from fourierrecon.tilt_series import ImagesInFiles, TiltSeries
+from fourierrecon.tilt_series import ImagesInFiles, ImageStack, TiltSeries
 from fourierrecon.transfer import Correction, Transfer
 from fourierrecon.volume import SlabWriter, Volume
 from fourierrecon.weighting import Iterative, Weighting, Wiener, read_weighting
@@ -69,7 +70,7 @@ def reconstruct(
     **options
         Fields of :class:`~fourierrecon.engine.settings.Settings`: ``ctf``, ``n_threads``, ``keep_mean``, ``flatten``,
         ``taper_distance``, ``taper_falloff``, ``precision``, ``memory``, ``scratch``, ``progress``, ``ctf_mode``,
-        ``exposure``, ``tilt_weight``.
+        ``exposure``, ``tilt_weight``, ``hot_pixels``, ``intensities``, ``erase_beads``.
 
     Returns
     -------
@@ -98,7 +99,9 @@ def reconstruct(
     >>> volume.data.shape, volume.voxel_size
     ((8, 16, 16), 40.0)
     """
-    region, settings = _region(series, region, binning), Settings.of(options)
+    settings = Settings.of(options)
+    region = _region(series, region, binning)
+    series = repaired(series, settings.repairs)
     weighting = with_snr(
         read_weighting(weighting), series, region.binning, correction=settings.correction, n_threads=settings.n_threads
     )
@@ -140,6 +143,7 @@ def reconstruct_many(orders: Sequence[VolumeOrder], settings: Settings) -> None:
     UsageError, DataError
         As :func:`reconstruct`; also if scratch files do not fit. Volumes that are written by then stay.
     """
+    orders = _with_repairs(orders, settings)
     for order in orders:
         if isinstance(order.weighting, Iterative):
             _iterate_order(order, order.weighting, settings)
@@ -294,6 +298,7 @@ def reconstruct_to_file(
     """
     check_type("path", path, (str, os.PathLike), "the name of a file; the tilt series comes after it")
     path, settings = Path(path), Settings.of(options)
+    series = repaired(series, settings.repairs)
     region = _region(series, region, binning)
     _keep_inputs(path, series)
     check_volume_writable(path, region.shape, dtype, settings.scratch)
@@ -321,6 +326,19 @@ def describe(
     transfer = Transfer.of(series, correction, divides=weighting.divides)
     label = f"fourierrecon {weighting.words}, {transfer.words}, {series.n_tilts} tilts of {series.name}"
     return series.pixel_size * region.binning, (x, y, z), label
+
+
+def _with_repairs(orders: Sequence[VolumeOrder], settings: Settings) -> list[VolumeOrder]:
+    """Let all orders have repaired images; the images of one stack are repaired once."""
+    stacks: dict[int, ImageStack] = {}
+    made: dict[int, TiltSeries] = {}
+    for order in orders:
+        series = order.series
+        whole = repaired(series, settings.repairs)
+        if whole is not series:
+            whole = replace(series, images=stacks.setdefault(id(series.images), whole.images))
+        made.setdefault(id(series), whole)
+    return [replace(order, series=made[id(order.series)]) for order in orders]
 
 
 def _region(series: TiltSeries, region: Region | None, binning: float | None) -> Region:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+from fourierrecon.cli.option_groups_images import RepairOptions
 from fourierrecon.cli.options import (
     FLAG,
     Memory,
@@ -254,7 +255,8 @@ class ImageOptions:
         bool,
         images_option(
             FLAG,
-            "Leave out images that are blank, not finite or without CTF, with a warning. Default: they are an error",
+            "Leave out images that are blank, not finite, dark, blocked or without CTF, with a warning. Default: those "
+            "that are dark or blocked are used, the others are an error",
             "--skip_bad_images",
         ),
     ] = False
@@ -333,5 +335,6 @@ class TomogramOptions:
     volume: VolumeOptions
     weighting_and_ctf: WeightingOptions
     images: ImageOptions
+    repairs: RepairOptions
     region: RegionOptions
     running: RunningOptions

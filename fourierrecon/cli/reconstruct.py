@@ -136,12 +136,13 @@ def _measure(
     """Give the weighting with its SNR measured, where this is asked for, and print the SNR."""
     from fourierrecon.cli.console import say
     from fourierrecon.engine.signal_to_noise import with_snr
+    from fourierrecon.images.repair import alike
     from fourierrecon.tomogram.halves import halves_for_snr
     from fourierrecon.weighting.snr import SnrCurve, snr_words
 
     weighting = with_snr(
         request.weighting, series, request.region.binning, correction=settings.correction,
-        halves=halves_for_snr(request.source, series.name, kept), n_threads=settings.n_threads,
+        halves=alike(series, halves_for_snr(request.source, series.name, kept)), n_threads=settings.n_threads,
     )  # fmt: skip
     curve = getattr(weighting, "snr", None)
     if isinstance(curve, SnrCurve):
@@ -173,6 +174,7 @@ def _reconstruct_one(
     from fourierrecon.cli.messages import describe_request, print_warnings
     from fourierrecon.display.preview import preview_memory
     from fourierrecon.engine.storage import check_room
+    from fourierrecon.images.repair import lines_on, look, repaired
     from fourierrecon.report.assessment import report_memory
     from fourierrecon.runtime.memory import release
     from fourierrecon.runtime.threads import available_cores
@@ -204,6 +206,9 @@ def _reconstruct_one(
         from fourierrecon.quality.bad_images import without_bad_images
 
         series, kept = without_bad_images(series, ctf=corrected, n_threads=settings.n_threads)
+    whole = request
+    series = repaired(series, settings.repairs)
+    look(series, settings.threads)
     request = replace(request, weighting=_measure(console, request, series, kept, settings))
     with folders_of(o), ProgressBars(console) as stages:
         file = TomogramFile(
@@ -230,6 +235,8 @@ def _reconstruct_one(
         written = file.finish_passport(passport is not None, request.source, passport)
     if written is not None:
         say(console, "passport", str(written))
+    for line in lines_on(series):
+        say(console, "images", line)
     seconds = time.perf_counter() - started
     say(console, "wrote", f"{o} ({size_of(o)}) after {seconds:.1f} s")
     for name in companions:
@@ -245,7 +252,8 @@ def _reconstruct_one(
         from fourierrecon.cli.report import report_one
 
         report_one(
-            console, page, o, request, correction=settings.correction, like=like, seconds=seconds,
+            console, page, o, replace(request, series=repaired(whole.series, settings.repairs)),
+            repairs=lines_on(series), correction=settings.correction, like=like, seconds=seconds,
             skipped=skip_bad_images, notes=found, n_threads=settings.n_threads,
         )  # fmt: skip
     finer = max(1.0, region.binning / 2)

@@ -180,6 +180,8 @@ class SetScreen(Follower):
         assumed = [f"SNR {line.rpartition(': ')[0]}" for line in outcome.snr if STATED.origin in line]
         for note in (*outcome.notes, *assumed):
             self.messages.show("warning", outcome.name, note)
+        for line in outcome.images if self.lively else ():
+            self.messages.show("images", outcome.name, line)
 
     def problem(self, outcome: Outcome) -> None:
         """Show why a tomogram failed, or was left as it is."""
@@ -246,4 +248,4 @@ def line_of(outcome: Outcome) -> str:
     files = f"{first.path}{f' and {len(others)} more' * bool(others)}"
     reasons = ", ".join(dict.fromkeys(made.reason for made in outcome.made if made.reason is not None))
     how = f"made in {outcome.seconds:.1f} s: {reasons}" if reasons else "there already"
-    return f"{outcome.name}: {files} ({how})"
+    return f"{outcome.name}: {files} ({'; '.join([how, *outcome.images])})"

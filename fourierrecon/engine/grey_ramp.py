@@ -7,11 +7,11 @@ import numpy as np
 from fourierrecon.runtime.arrays import Real
 
 #: The image is looked at in so many blocks along its longer side.
-BLOCKS = 32
+BLOCKS = 24
 #: Blocks farther from the plane than this many robust standard deviations do not count: beads, ice, the carbon's edge.
 FAR = 3.0
 #: Fits of the plane, each without what the one before left out.
-FITS = 5
+FITS = 3
 
 
 def without_ramp(image: Real) -> Real:
@@ -38,7 +38,8 @@ def without_ramp(image: Real) -> Real:
     for _ in range(FITS):
         if near.sum() < 3:
             break
-        plane = np.linalg.lstsq(terms[near], levels[near], rcond=None)[0]
+        chosen = terms * near[:, None]
+        plane = np.linalg.pinv(chosen.T @ terms) @ (chosen.T @ levels)
         apart = np.abs(levels - terms @ plane)
         near = apart <= FAR * 1.4826 * np.median(apart)
     along_y = (plane[1] * ((np.arange(height) + 0.5) / height - 0.5)).astype(np.float32)

@@ -1,9 +1,13 @@
 """From an image to the window that is inserted: mean, mask, border, binning, 2D filters.
 
-The border is continued by odd reflection (value and slope go on) and faded out: no step and no kink, so no ringing,
-neither from the cut in Fourier space that bins the image nor from its interpolation. Binning is a cut in Fourier space
-onto a grid that is at least as fine as the voxels; the soft band limit itself is applied to the samples in 3D
-(:mod:`fourierrecon.engine.central_slices`), where it is the same for all tilts.
+The border is continued by reflection and faded out: no step, so no ringing, neither from the cut in Fourier space that
+bins the image nor from its interpolation. Where voxels are counted next to nothing of the continuation is used, and
+the reflection is odd, twice the border pixel less what lies inside: value and slope go on. Elsewhere it is even, since
+an odd one draws the noise of each border pixel out into a streak of twice its height, and the streaks of all images
+meet in a comb of black and white along the borders of the tomogram.
+
+Binning is a cut in Fourier space onto a grid that is at least as fine as the voxels; the soft band limit itself is
+applied to the samples in 3D (:mod:`fourierrecon.engine.central_slices`), where it is the same for all tilts.
 """
 
 from __future__ import annotations
@@ -173,6 +177,7 @@ def prepare_image(
     *,
     shared: dict[object, Complex],
     share: object,
+    odd: bool,
 ) -> Real:
     """Continue, filter, bin and mask one image.
 
@@ -195,6 +200,8 @@ def prepare_image(
     shared, share
         Transforms of this image that may be used again, under a name that stands for border and first mask. The finest
         binning has to come first.
+    odd
+        Continue the image by odd reflection: see the module.
 
     Returns
     -------
@@ -204,9 +211,9 @@ def prepare_image(
     height, width = grid.padded
     rows, columns = grid.sampled
     half_columns = columns // 2 + 1
-    name = share, level, grid.padded
+    name = share, level, grid.padded, odd
     if not grid.filters or name not in shared:
-        extended = _continue(image, np.float32(level), grid.border, workspace)
+        extended = _continue(image, np.float32(level), grid.border, workspace, odd=odd)
         extended *= masks[0]
         if not grid.filters:
             return extended
@@ -240,10 +247,10 @@ def mean_level(image: Real, taper: Real | None) -> float:
     return float((image * taper).sum(dtype=np.float64) / max(taper.sum(dtype=np.float64), 1e-9))
 
 
-def _continue(image: Real, level: np.float32, border: int, workspace: Workspace) -> Real:
-    """Take the grey level off an image, and continue it by odd reflection about its border pixels."""
+def _continue(image: Real, level: np.float32, border: int, workspace: Workspace, *, odd: bool) -> Real:
+    """Take the grey level off an image, and continue it by even or odd reflection about its border pixels."""
     if max(border, 1) >= min(image.shape):
-        return np.pad(image - level, border, mode="reflect", reflect_type="odd")
+        return np.pad(image - level, border, mode="reflect", reflect_type="odd" if odd else "even")
     height, width = image.shape
     result: Real = workspace.array("extended", (height + 2 * border, width + 2 * border), np.float32)
     core = result[border : border + height]
@@ -251,10 +258,10 @@ def _continue(image: Real, level: np.float32, border: int, workspace: Workspace)
     if border:
         for side, edge in ((slice(border), border), (slice(border + width, None), border + width - 1)):
             inside = core[:, 2 * edge - np.arange(result.shape[1])[side]]
-            core[:, side] = 2 * core[:, edge, None] - inside
+            core[:, side] = 2 * core[:, edge, None] - inside if odd else inside
         for side, edge in ((slice(border), border), (slice(border + height, None), border + height - 1)):
             inside = result[2 * edge - np.arange(result.shape[0])[side]]
-            result[side] = 2 * result[edge] - inside
+            result[side] = 2 * result[edge] - inside if odd else inside
     return result
 
 

@@ -58,7 +58,7 @@ def in_memory(
             return
         shared: dict[object, Complex] = {}
         prepared = preprocess.prepare_image(
-            image, grid, masks, level, [], float(step), workspace, shared=shared, share=0
+            image, grid, masks, level, [], float(step), workspace, shared=shared, share=0, odd=True
         )
         first = border // step
         images[tilt] = prepared[first : first + shape[0], first : first + shape[1]]

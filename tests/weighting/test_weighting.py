@@ -487,6 +487,20 @@ def test_reprojections_over_images_at_each_frequency(strategy: Weighting, ctf: b
     np.testing.assert_allclose(shared[1:-1] / there[1:-1], 1, atol=allowed)
 
 
+def test_a_narrow_region_of_a_slab_is_weighted_as_a_broad_one() -> None:
+    rng = np.random.default_rng(6)
+    matrices = projection_matrices((40, 200), (100.0, 20.0, 24.0), np.arange(-60.0, 61, 6))
+    series = TiltSeries(rng.normal(size=(len(matrices), 40, 200)).astype(np.float32), matrices, 5.0)
+    broad, narrow = (
+        reconstruct(series, Region((x, 0.0, 0.0), (48, 40, n)), Wiener(10.0), ctf=False, n_threads=1).data
+        for x, n in ((0.0, 200), (88.0, 24))
+    )
+    shared = broad[..., 88:112].ravel()
+    # a slab goes on beyond a region, however narrow: before, 1.35 and 0.91, since steep images weighed too much
+    assert np.polyfit(shared, narrow.ravel(), 1)[0] == pytest.approx(1, abs=0.12)
+    assert np.corrcoef(shared, narrow.ravel())[0, 1] > 0.98
+
+
 @cache
 def long_tomogram(axis: float) -> tuple[TiltSeries, Region, NDArray[np.float32]]:
     """A tomogram that is long across the tilt axis, 36 of 48 voxels filled, and its volume with an SNR of 10."""
@@ -511,8 +525,8 @@ def long_tomogram(axis: float) -> tuple[TiltSeries, Region, NDArray[np.float32]]
         # without room around them 0.27, 0.27, 0.45 and 0.19
         ((60, 140), (0, 24), 0.03),
         ((60, 140), (24, 48), 0.03),
-        ((84, 116), (8, 24), 0.04),
-        ((84, 116), (0, 48), 0.04),
+        ((84, 116), (8, 24), 0.03),
+        ((84, 116), (0, 48), 0.03),
     ],
 )
 def test_a_part_is_that_of_the_whole(
