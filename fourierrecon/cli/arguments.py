@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fourierrecon.cli.option_groups_output import choice_of, finish_of, fit_of, ome_version_of
 from fourierrecon.cli.values import (
     DEFAULT_BINNING,
     check_known,
@@ -22,6 +23,7 @@ from fourierrecon.geometry.corrections import AlignmentCorrections
 from fourierrecon.geometry.region import Length, Region
 from fourierrecon.io import Supplement, read_tilt_series
 from fourierrecon.text import quoted
+from fourierrecon.tomogram.fitting import check_depth
 from fourierrecon.tomogram.request import Request
 
 if TYPE_CHECKING:
@@ -70,9 +72,12 @@ def read_request(
     check_binning(region)
     weighting = choose_weighting(chosen, text)
     size = read_size(region)
+    finish, choice, origin = finish_of(options.finish), choice_of(options.finish), (region.x0, region.y0, region.z0)
+    to_fit = fit_of(options.finish, finish, depth=check_depth(size, origin))
     series = alignment.apply(read_tilt_series(path, name, supplement))
+    series, kept = choice.apply(series)
     factor = choose_binning(binning, region.binned_angpix, series)
-    voxels = Region.of(series, binning=factor, origin=(region.x0, region.y0, region.z0), size=size)
+    voxels = Region.of(series, binning=factor, origin=origin, size=size)
     return Request(
         source=path,
         ignored=source.i if source.t is not None else None,
@@ -80,6 +85,10 @@ def read_request(
         series=series,
         region=voxels,
         weighting=weighting,
+        kept=kept if choice else None,
+        origin=origin,
+        size=size,
+        to_fit=to_fit,
     )
 
 
@@ -136,6 +145,8 @@ def read_recipe(
     texts: Sequence[str | None] = chosen.weighting or [None]
     weightings = [choose_weighting(chosen, text) for text in texts]
     binnings = region.binning or [DEFAULT_BINNING]
+    finish, size = finish_of(options.finish), read_size(region)
+    origin = (region.x0, region.y0, region.z0)
     return Recipe(
         source=source,
         extras=supplement,
@@ -143,8 +154,8 @@ def read_recipe(
         folder=folder,
         weightings=tuple(dict.fromkeys(weightings)),
         binnings=tuple(dict.fromkeys(binnings)) if region.binned_angpix is None else (-region.binned_angpix,),
-        origin=(region.x0, region.y0, region.z0),
-        size=read_size(region),
+        origin=origin,
+        size=size,
         settings=settings_of(options),
         halves="frames" if halves == "frames" else "tilts" if halves == "tilts" else None,
         projection=Projection(whole.centre_proj, whole.thickness_proj) if whole.do_proj else None,
@@ -156,6 +167,10 @@ def read_recipe(
         redo=("inputs", "options", "version") if whole.redo else (),
         skip_bad_images=options.images.skip_bad_images,
         companions=tuple(dict.fromkeys(companions)),
+        tilts=choice_of(options.finish),
+        fit=fit_of(options.finish, finish, depth=check_depth(size, origin)),
+        finish=finish,
+        ome_version=ome_version_of(options.finish, zarr=whole.ending == "zarr"),
         report_memory=_report_memory() if report else None,
     )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+from fourierrecon.cli.option_groups_output import FinishOptions
 from fourierrecon.cli.options import (
     FLAG,
     Threads,
@@ -265,7 +266,10 @@ class RegionOptions:
     d: Annotated[
         str | None,
         region_option(
-            "PX", "Depth of the tomogram (z), unbinned pixels; auto: 300 nm. Default: from the set, else auto", "--d"
+            "PX",
+            "Depth of the tomogram (z), unbinned pixels; auto: that of the specimen, which is measured. Default: from "
+            "the set, else 300 nm",
+            "--d",
         ),
     ] = None
     binning: Annotated[
@@ -316,4 +320,5 @@ class TomogramOptions:
     weighting_and_ctf: WeightingOptions
     images: ImageOptions
     region: RegionOptions
+    finish: FinishOptions
     running: RunningOptions

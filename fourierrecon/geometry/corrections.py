@@ -53,8 +53,16 @@ class AlignmentCorrections:
         ]
         return ", ".join(filter(None, parts))
 
-    def apply(self, series: TiltSeries) -> TiltSeries:
-        """Give the tilt series with these corrections; its ``coordinate_frame`` reports them."""
+    def apply(self, series: TiltSeries, reference: TiltSeries | None = None) -> TiltSeries:
+        """Give the tilt series with these corrections; its ``coordinate_frame`` reports them.
+
+        Parameters
+        ----------
+        series
+            The tilt series.
+        reference
+            Series whose tilt axis and rotation centre count: the same with fewer images.
+        """
         text = str(self)
         if not text:
             return series
@@ -63,7 +71,7 @@ class AlignmentCorrections:
             # angles are corrected first, then change their signs
             angles = -angles
         x, y, z = series.pivot or (0.0, 0.0, 0.0)
-        projections = series.projections @ self.motion(series)
+        projections = series.projections @ self.motion(reference or series)
         if self.flip_hand:
             projections[:, 2] *= -1  # the depth goes with the images' x and y again: the matrices are rotations
         return replace(

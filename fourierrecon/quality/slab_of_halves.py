@@ -18,7 +18,7 @@ from collections.abc import Iterable
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.optimize import fmin
 
 from fourierrecon.errors import UsageError
 from fourierrecon.quality.specimen_slab import SpecimenSlab
@@ -138,7 +138,9 @@ def _tiles(product: NDArray[np.float32], voxel_size: float) -> tuple[Array, Arra
     sums = np.add.reduceat(product[:, rows[0] : rows[-1]], rows[:-1] - rows[0], axis=1)
     sums = np.add.reduceat(sums[:, :, columns[0] : columns[-1]], columns[:-1] - columns[0], axis=2)
     means = sums / (np.diff(rows)[:, None] * np.diff(columns))
-    y, x = np.meshgrid(*((e[:-1] + e[1:] - n) / 2 * voxel_size for e, n in zip(edges, sides, strict=True)), indexing="ij")
+    y, x = np.meshgrid(
+        *((e[:-1] + e[1:] - n) / 2 * voxel_size for e, n in zip(edges, sides, strict=True)), indexing="ij"
+    )
     return means.reshape(depth, -1).T.astype(float), x.ravel(), y.ravel()
 
 
@@ -164,8 +166,7 @@ def _fit(tiles: Array, x: Array, y: Array, z: Array) -> tuple[tuple[float, float
 
     first = np.array(start[1:])
     simplex = np.vstack([first, first + np.diag([0.05, 0.05, 2 * step, 2 * step])])
-    options = {"initial_simplex": simplex, "maxiter": 800, "xatol": 1e-3, "fatol": 1e-7 * abs(cost(first))}
-    found = minimize(cost, first, method="Nelder-Mead", options=options).x
+    found = fmin(cost, first, xtol=1e-3, ftol=1e-7 * abs(cost(first)), maxiter=800, disp=False, initial_simplex=simplex)
     return (float(found[0]), float(found[1])), float(found[2]), float(found[3])
 
 

@@ -42,7 +42,7 @@ class Listed:
         return {
             name: _place(recipe, name, made)
             for name, made in self.made.items()
-            if moved or made.excluded or made.origin not in ((0, 0, 0), (1, 1, 1))
+            if moved or made.excluded or made.fit.words or made.origin not in ((0, 0, 0), (1, 1, 1))
         }
 
     def entries(self, folder: Path) -> list[Entry]:
@@ -78,6 +78,7 @@ def _place(recipe: Recipe, name: str | None, made: Made) -> Placed:
     series = recipe.corrections.apply(read)
     numbers = numbers_in_source(series)
     kept = [i for i, number in enumerate(numbers) if number not in made.excluded]
+    series = made.fit.apply(series, series.select(kept))
     width, height, depth = made.size
     b = made.binning
     shape = int(depth / b), int(height / b + 0.5), int(width / b + 0.5)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from fourierrecon.errors import OUT_OF_MEMORY, FourierReconError
 from fourierrecon.reconstruction import reconstruct_many
 from fourierrecon.runtime.threads import Progress
-from fourierrecon.sets.orders import measured, order_of, snr_lines
+from fourierrecon.sets.orders import measured, orders_of, snr_lines
 from fourierrecon.sets.outcomes import Made, Outcome
 from fourierrecon.sets.products import Product, products_of
 from fourierrecon.sets.recipe import Recipe
@@ -50,6 +50,7 @@ def made_of(product: Product) -> Made:
         reason=product.reason,
         origin=region.origin,
         excluded=product.series.excluded,
+        fit=product.fit,
     )
 
 
@@ -59,9 +60,10 @@ def _make(recipe: Recipe, name: str, products: Sequence[Product], missing: Seque
     ready = measured(recipe, missing)
     # a volume must not depend on which others are there already, so all binnings count
     binnings = tuple(dict.fromkeys(product.region.binning for product in products))
-    orders = [order_of(recipe, product) for product in ready]
+    orders = [order for product in ready for order in orders_of(recipe, product)]
     reconstruct_many(orders, replace(recipe.settings, binnings=binnings))
-    return snr_lines(missing, ready)
+    words = products[0].fit.words
+    return ((f"specimen {words}",) if words else ()) + snr_lines(missing, ready)
 
 
 def _process(recipe: Recipe, name: str) -> Outcome:

@@ -60,9 +60,17 @@ class Fit:
     size: Triple | None = None
     specimen: Specimen | None = None
 
-    def apply(self, series: TiltSeries) -> TiltSeries:
-        """Give the fitted tilt series: its default region is the tomogram."""
-        series = self.level.apply(series)
+    def apply(self, series: TiltSeries, reference: TiltSeries | None = None) -> TiltSeries:
+        """Give the fitted tilt series: its default region is the tomogram.
+
+        Parameters
+        ----------
+        series
+            The tilt series.
+        reference
+            The same with only the images that the fit was made from, if these are fewer.
+        """
+        series = self.level.apply(series, reference)
         if self.corner is None or self.size is None:
             return series
         return _as_tomogram(series, self.corner, self.size)
@@ -84,16 +92,13 @@ class Fit:
         """Read what ``dataclasses.asdict`` made of a fit, through JSON."""
         specimen = record["specimen"]
         if specimen is not None:
-            triples = {key: tuple(map(float, specimen[key])) for key in ("normal", "point")}
             thickness = specimen["thickness"]
             specimen = Specimen(
-                thickness=math.nan if thickness is None else float(thickness), problem=str(specimen["problem"]),
-                **triples,
+                thickness=math.nan if thickness is None else float(thickness), normal=_triple(specimen["normal"]),
+                point=_triple(specimen["point"]), problem=str(specimen["problem"]),
             )  # fmt: skip
-        corner, size = (None if record[key] is None else tuple(map(float, record[key])) for key in ("corner", "size"))
-        return cls(
-            level=AlignmentCorrections(**record["level"]), corner=corner, size=size, specimen=specimen
-        )  # type: ignore[arg-type]
+        corner, size = (None if record[key] is None else _triple(record[key]) for key in ("corner", "size"))
+        return cls(level=AlignmentCorrections(**record["level"]), corner=corner, size=size, specimen=specimen)
 
 
 def fit(
@@ -167,8 +172,8 @@ def fit(
     middle = pz - float(across @ [nx, ny]) / nz
     corner = (x, y, round(middle - (deep - 1) / 2))
     tomogram = _as_tomogram(levelled, corner, (width, height, deep))
-    shift = Region.of(tomogram).origin[2] - corner[2], Region.of(tomogram).origin[1] - y, Region.of(tomogram).origin[0] - x
-    placed = replace(specimen, point=(px + shift[2], py + shift[1], pz + shift[0]))
+    first = Region.of(tomogram).origin
+    placed = replace(specimen, point=(px - x + first[0], py - y + first[1], pz - corner[2] + first[2]))
     return Fit(level=level, corner=corner, size=(width, height, deep), specimen=placed)
 
 
@@ -183,6 +188,11 @@ def check_depth(size: Size, origin: tuple[float | None, float | None, float | No
     if size[2] == "auto" and origin[2] is not None:
         raise UsageError('depth="auto" puts the tomogram where the specimen is; leave origin=... along z out')
     return size[2] == "auto"
+
+
+def _triple(values: list[float]) -> Triple:
+    x, y, z = map(float, values)
+    return x, y, z
 
 
 def _moved(specimen: Specimen, level: AlignmentCorrections, series: TiltSeries) -> Specimen:

@@ -166,9 +166,7 @@ def _around(small: TiltSeries, middle: NDArray[np.float64], depth: float) -> Reg
     return Region((*whole.origin[:2], float(middle[2]) - (deep - 1) / 2), (deep, height, width))
 
 
-def _look(
-    small: TiltSeries, region: Region, likely: float, n_threads: int | None, memory: int | None
-) -> SpecimenSlab:
+def _look(small: TiltSeries, region: Region, likely: float, n_threads: int | None, memory: int | None) -> SpecimenSlab:
     """Reconstruct the halves of every other tilt, and find the slab in them."""
     order = np.argsort(small.tilt_angles, kind="stable")
     even, odd = (
@@ -199,6 +197,5 @@ def _seen(small: TiltSeries, region: Region) -> NDArray[np.float32]:
     for matrix in small.projections:
         at = points @ matrix[:2, :3].T + matrix[:2, 3]
         seen += ((at >= 0) & (at <= last)).all(-1)
-    return seen / np.float32(small.n_tilts)
-
-
+    seen /= np.float32(small.n_tilts)
+    return seen

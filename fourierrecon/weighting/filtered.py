@@ -57,7 +57,9 @@ class Deconvolution:
     highpass: float = 0.02
 
     def __post_init__(self) -> None:
-        if not (np.isfinite([self.strength, self.falloff]).all() and abs(self.strength) <= 3 and 0 <= self.falloff <= 10):
+        if not (
+            np.isfinite([self.strength, self.falloff]).all() and abs(self.strength) <= 3 and 0 <= self.falloff <= 10
+        ):
             raise UsageError(
                 f"deconvolve_strength={self.strength:g} must be -3 to 3, deconvolve_falloff={self.falloff:g} 0 to 10"
             )
@@ -225,7 +227,9 @@ class Filtered(Weighting):
         if self.uses_weights:
             return factors
         frequency = np.hypot(frequency_x, frequency_y) / np.float32(views.voxel_size)
-        return np.asarray(factors * np.interp(frequency, np.linspace(0, self.by.last, ENTRIES), self.by.table), np.float32)
+        return np.asarray(
+            factors * np.interp(frequency, np.linspace(0, self.by.last, ENTRIES), self.by.table), np.float32
+        )
 
     def normalise(
         self, data: NDArray[np.complex64], weights: NDArray[np.float32], frequency: NDArray[np.float32] | None = None
