@@ -124,6 +124,7 @@ def read_recipe(
     """
     from fourierrecon.cli.option_groups_of_sets import SetOptions
     from fourierrecon.geometry.axis_order import LIKE
+    from fourierrecon.sets.hand_over import HAND_OVER
     from fourierrecon.sets.recipe import Projection, Recipe
     from fourierrecon.tomogram.companions import VOLUMES
 
@@ -136,7 +137,7 @@ def read_recipe(
         raise UsageError(f"--binned_angpix {region.binned_angpix:g} must be above 0 (Å)")
     check_known("--halves", halves, ("frames", "tilts"))
     for name in companions:
-        check_known("--companions", name, (*VOLUMES, "denoising"))
+        check_known("--companions", name, (*VOLUMES, *HAND_OVER))
     if "denoising" in companions and halves is None:
         raise UsageError("--companions denoising lists half volumes; give --halves frames or --halves tilts, too")
     check_known("--format", whole.ending, ("mrc", "zarr"))

@@ -52,8 +52,9 @@ class SetOptions(ProductOptions):
         set_option(
             "NAME",
             "Volume to write beside each tomogram; may be repeated: coverage (images that see a voxel), weight (of "
-            "Fourier points), wedge (Fourier points that the tilts measured); or denoising (lists of half volumes for "
-            "cryoCARE, IsoNet, DeepDeWedge)",
+            "Fourier points), wedge (Fourier points that the tilts measured); or files for other programs: denoising "
+            "(half volumes for cryoCARE, IsoNet, IsoNet2, DeepDeWedge, Icecream), pytom (angles, exposures and defocus "
+            "for pytom-match-pick), aligned_stack (aligned images for CryoLithe)",
             "--companions",
         ),
     ] = None

@@ -143,7 +143,19 @@ def fit_of(options: FinishOptions, finish: Finish, *, depth: bool) -> FitRequest
 
 
 def ome_version_of(options: FinishOptions, *, zarr: bool) -> str:
+    """Give the version of OME-Zarr; raises as :func:`check_ome_version`."""
+    return check_ome_version(options.ome_version, zarr=zarr)
+
+
+def check_ome_version(version: str | None, *, zarr: bool) -> str:
     """Give the version of OME-Zarr.
+
+    Parameters
+    ----------
+    version
+        Value of the option.
+    zarr
+        Whether Zarr is written.
 
     Raises
     ------
@@ -154,7 +166,7 @@ def ome_version_of(options: FinishOptions, *, zarr: bool) -> str:
     from fourierrecon.errors import UsageError
     from fourierrecon.io.volumes.zarr_write import OME_VERSIONS
 
-    check_known("--ome_version", options.ome_version, OME_VERSIONS)
-    if options.ome_version is not None and not zarr:
+    check_known("--ome_version", version, OME_VERSIONS)
+    if version is not None and not zarr:
         raise UsageError("--ome_version is for OME-Zarr: write --o NAME.zarr, or --format zarr for a set")
-    return options.ome_version or "0.5"
+    return version or "0.5"

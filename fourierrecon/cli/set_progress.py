@@ -196,6 +196,8 @@ def _problems(console: Console, outcome: Outcome, then: str = "") -> None:
 
 def _snr(console: Console, outcome: Outcome) -> None:
     """Show the signal-to-noise ratios that were measured."""
+    if outcome.specimen and outcome.status == "done":
+        say(console, "specimen", outcome.specimen)
     for line in outcome.snr:
         say(console, "SNR", line)
 

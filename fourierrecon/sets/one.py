@@ -62,8 +62,7 @@ def _make(recipe: Recipe, name: str, products: Sequence[Product], missing: Seque
     binnings = tuple(dict.fromkeys(product.region.binning for product in products))
     orders = [order for product in ready for order in orders_of(recipe, product)]
     reconstruct_many(orders, replace(recipe.settings, binnings=binnings))
-    words = products[0].fit.words
-    return ((f"specimen {words}",) if words else ()) + snr_lines(missing, ready)
+    return snr_lines(missing, ready)
 
 
 def _process(recipe: Recipe, name: str) -> Outcome:
@@ -96,4 +95,5 @@ def _process(recipe: Recipe, name: str) -> Outcome:
         seconds=time.perf_counter() - started,
         stale="" if error else stale,
         snr=snr,
+        specimen=products[0].fit.words if products and not error else "",
     )

@@ -68,6 +68,8 @@ class Outcome:
     transient
         Whether the error may not come again: the tomogram was lost with a scheduler, for example, and nothing is wrong
         with its files.
+    specimen
+        How its specimen was found and the tomogram fitted to it, in words.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Outcome:
     stale: str = ""
     snr: tuple[str, ...] = ()
     transient: bool = False
+    specimen: str = ""
 
     @property
     def status(self) -> str:

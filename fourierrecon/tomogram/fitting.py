@@ -80,9 +80,10 @@ class Fit:
         """One line for people; empty if nothing was measured."""
         if self.specimen is None:
             return ""
-        parts = [self.specimen.words]
-        if str(self.level):
-            parts.append(f"turned level by {self.level}")
+        if str(self.level) and not self.specimen.problem:
+            parts = [f"{self.specimen.thickness / 10:.0f} nm thick", f"turned level by {self.level}"]
+        else:
+            parts = [self.specimen.words]
         if self.size is not None:
             parts.append(f"tomogram {self.size[2]:g} px deep")
         return "; ".join(parts)

@@ -87,12 +87,12 @@ def test_the_wedge() -> None:
 def test_lists_for_denoising(tmp_path: Path) -> None:
     pairs = [
         Pair(
-            name,
-            tmp_path / f"{name}.mrc",
-            tmp_path / f"{name}_half1.mrc",
-            tmp_path / f"{name}_half2.mrc",
-            12.5,
-            25000.0,
+            name=name,
+            full=tmp_path / f"{name}.mrc",
+            half1=tmp_path / f"{name}_half1.mrc",
+            half2=tmp_path / f"{name}_half2.mrc",
+            voxel_size=12.5,
+            defocus=25000.0,
         )
         for name in ("TS_1", "TS_2")
     ]
