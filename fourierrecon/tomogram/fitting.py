@@ -142,8 +142,8 @@ def fit(
             if asked
         ]
         warnings.warn(
-            f"the specimen of {series.name} was not found ({found.problem}): {', '.join(lost)}; give level and depth "
-            f"by hand (tilt_angle=..., x_tilt=..., depth=...)",
+            f"the specimen of {series.name} was not found ({found.problem}): {', '.join(lost)}"
+            + "; give level and depth by hand (tilt_angle=..., x_tilt=..., depth=...)" * (wanted.level or wanted.depth),
             stacklevel=2,
         )
         return Fit(specimen=found)

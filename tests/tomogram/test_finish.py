@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +16,9 @@ from fourierrecon.io.volumes.formats import open_volume
 from fourierrecon.tomogram.finish import Finish
 from fourierrecon.tomogram.tilt_choice import TiltChoice, list_of, read_numbers
 from fourierrecon.weighting.filtered import Deconvolution
-from tests.conftest import Run
 from tests.helpers.small_sets import small_series, write_small_set
+
+Run = Callable[..., tuple[int, str, str]]
 
 
 def test_lists_of_numbers() -> None:
@@ -29,7 +32,8 @@ def test_lists_of_numbers() -> None:
 def test_choice_of_tilts() -> None:
     series = small_series(1)  # -45 to 45 degrees in 5 steps
     chosen, kept = TiltChoice((2,), 30.0).apply(series)
-    assert (kept, chosen.excluded, chosen.tilt_angles.tolist()) == ([2, 3], (1, 2, 5), [0.0, 22.5])
+    assert (kept, chosen.excluded) == ([2, 3], (1, 2, 5))
+    assert chosen.tilt_angles == pytest.approx([0, 22.5], abs=1e-6)
     # numbers are those of the source, whatever was left out before
     again, rest = TiltChoice((2, 3)).apply(series.select([0, 1, 2, 3, 4]))
     assert (rest, again.excluded) == ([0, 3, 4], (2, 3))
@@ -54,8 +58,10 @@ def test_what_is_done_to_which_file() -> None:
 def test_grey_values_of_a_tomogram(run: Run, two_sets: Path) -> None:
     line = f"reconstruct --t {two_sets}/tomograms.star --tn TS_01 --noctf --bin 2 --j 1 --snr 10"
     assert run(f"{line} --o {two_sets}/a.mrc")[0] == 0
-    status, _, err = run(f"{line} --o {two_sets}/b.mrc --invert --normalise --passport")
     # five tilts are too few to find a specimen
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        status, _, err = run(f"{line} --o {two_sets}/b.mrc --invert --normalise --passport")
     assert (status, "statistics are those of the whole tomogram" in err) == (0, True)
     plain, found = (read_mrc_volume(two_sets / name) for name in ("a.mrc", "b.mrc"))
     assert (abs(found.data.mean()) < 1e-5, found.data.std()) == (True, pytest.approx(1, abs=1e-5))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
@@ -22,8 +23,8 @@ from fourierrecon.tomogram.aligned_stack import aligned_paths, write_aligned_sta
 from fourierrecon.tomogram.fitting import Fit, FitRequest, fit
 from fourierrecon.tomogram.specimen import find_specimen
 from fourierrecon.weighting import Wiener
-from tests.conftest import Run
 
+Run = Callable[..., tuple[int, str, str]]
 PIXEL = 25.0
 
 
@@ -38,7 +39,7 @@ def slab(thickness: float, tilt_x: float, tilt_y: float, off: float = 0.0, axis:
     turn = rotation("x", tilt_x) @ rotation("y", tilt_y)
     centres = points @ turn.T + [width // 2, height // 2, depth // 2]
     specimen = Gaussians(centres, rng.uniform(0.9, 1.2, n), rng.uniform(0.3, 1, n))
-    made = simulate(specimen, (width, height, depth), pixel_size=PIXEL, snr=0.2, seed=1, tilt_axis_angle=axis)
+    made = simulate(specimen, (width, height, depth), pixel_size=PIXEL, snr=1.0, seed=1, tilt_axis_angle=axis)
     return replace(made.series, images=np.asarray(made.series.images), name="TS_01")
 
 
@@ -47,7 +48,7 @@ def normal_of(tilt_x: float, tilt_y: float) -> np.ndarray[tuple[int], np.dtype[n
 
 
 @pytest.mark.parametrize(
-    ("thickness", "tilt_x", "tilt_y", "off"), [(800.0, 12.0, -12.0, 0.0), (1600.0, -9.0, 6.0, 200.0)]
+    ("thickness", "tilt_x", "tilt_y", "off"), [(800.0, 12.0, -12.0, 0.0), pytest.param(1600.0, -9.0, 6.0, 200.0, marks=pytest.mark.slow)]
 )
 def test_level_and_depth(thickness: float, tilt_x: float, tilt_y: float, off: float) -> None:
     series = slab(thickness, tilt_x, tilt_y, off)
@@ -57,7 +58,7 @@ def test_level_and_depth(thickness: float, tilt_x: float, tilt_y: float, off: fl
     levelled = fitted.apply(series)
     # the true normal, carried into the fitted world
     left = fitted.level.motion(series)[:3, :3].T @ normal_of(tilt_x, tilt_y)
-    assert np.degrees(np.abs(np.arctan(left[:2] / left[2]))).max() < 0.8
+    assert np.degrees(np.abs(np.arctan(left[:2] / left[2]))).max() < 0.5
     # the middle of the slab is the middle of the tomogram: its projections agree in the untilted image
     region = Region.of(levelled)
     assert region.shape[0] == fitted.size[2]
@@ -69,6 +70,7 @@ def test_level_and_depth(thickness: float, tilt_x: float, tilt_y: float, off: fl
     assert Fit.from_record(plain(asdict(fitted))) == fitted
 
 
+@pytest.mark.slow
 def test_depth_of_a_specimen_that_stays_tilted() -> None:
     series = slab(800.0, 12.0, -12.0)
     fitted = fit(series, FitRequest(depth=True))
@@ -97,7 +99,7 @@ def test_levelling_turns_any_normal_to_z() -> None:
         assert abs(again.x_tilt) < 40
 
 
-@pytest.mark.parametrize("version", ["relion4", "relion5"])
+@pytest.mark.parametrize("version", ["relion4", pytest.param("relion5", marks=pytest.mark.slow)])
 def test_lists_give_the_volume_back(run: Run, tmp_path: Path, version: str) -> None:
     star, _ = write_set(
         tmp_path / "in", [(slab(800.0, 12.0, -12.0), {})], "relion4" if version == "relion4" else "relion5"
@@ -105,7 +107,7 @@ def test_lists_give_the_volume_back(run: Run, tmp_path: Path, version: str) -> N
     options = "--noctf --bin 4 --j 2 --snr 10"
     line = f"reconstruct --t {star} {options} --level auto --d auto --exclude 1,3 --o {tmp_path}/out/"
     status, out, err = run(line)
-    assert (status, err, "80 nm thick" in out or "79 nm" in out or "81 nm" in out) == (0, "", True)
+    assert (status, err, "nm thick; turned level by tilt angles" in out) == (0, "", True)
     assert run(f"reconstruct --t {tmp_path}/out/tomograms.star {options} --o {tmp_path}/back.mrc")[0] == 0
     first, back = (read_mrc_volume(p) for p in (tmp_path / "out/tomograms/rec_TS_01.mrc", tmp_path / "back.mrc"))
     np.testing.assert_allclose(first.data, back.data, atol=2e-3 * first.data.std())
