@@ -56,7 +56,7 @@ INSTEAD = {
     "excludelist": "use --exclude, with the same numbers",
     "excludelist2": "use --exclude, with the same numbers",
     "darktol": "use --skip_bad_images, or --exclude with the numbers of the images",
-    "corrctf": "the CTF is corrected unless --noctf is given; for Warp's and IsoNet's filter: --deconvolve",
+    "corrctf": "the CTF is corrected by default; Warp's and IsoNet's filter is --deconvolve",
     "input_data": _INPUT,
     "output_angpix": _BINNING,
     "halfmap_frames": _HALVES,

@@ -21,7 +21,7 @@ from fourierrecon.text import quoted
 from fourierrecon.tilt_series import TiltSeries
 
 #: CTF modes that leave a CTF in the tomogram which pytom can model, and the option that says so.
-MODELS = {"none": "", "phase-flip": " --tomogram-ctf-model phase-flip"}
+MODELS: dict[str, dict[str, str]] = {"none": {}, "phase-flip": {"tomogram-ctf-model": "phase-flip"}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,23 +83,24 @@ def write_pytom(folder: Path, tomogram: Matching) -> list[Path]:
     check_pytom(folder, series.name)
     options, angles, exposures, defocus = (path.absolute() for path in pytom_paths(folder, series.name))
     columns = {angles: series.tilt_angles}
-    words = [f"-v {quoted(str(tomogram.volume.absolute()))}", f"-a {quoted(str(angles))}", "--per-tilt-weighting"]
+    words = {"tomogram": str(tomogram.volume.absolute()), "tilt-angles": str(angles), "per-tilt-weighting": ""}
     if series.exposure is not None and tomogram.damaged:
         columns[exposures] = series.exposure
-        words.append(f"--dose-accumulation {quoted(str(exposures))}")
+        words["dose-accumulation"] = str(exposures)
     ctf = series.ctf
     if ctf is not None and tomogram.ctf_mode in MODELS:
         columns[defocus] = (ctf.defocus_u + ctf.defocus_v) / 2e4
-        words.append(
-            f"--defocus {quoted(str(defocus))} --amplitude-contrast {ctf.amplitude_contrast:g} --voltage "
-            f"{ctf.voltage:g} --spherical-aberration {ctf.spherical_aberration:g}{MODELS[tomogram.ctf_mode]}"
-        )
+        words |= {
+            "defocus": str(defocus), "amplitude-contrast": f"{ctf.amplitude_contrast:g}",
+            "voltage": f"{ctf.voltage:g}", "spherical-aberration": f"{ctf.spherical_aberration:g}",
+            **MODELS[tomogram.ctf_mode],
+        }  # fmt: skip
         shift = float(np.median(ctf.phase_shift))
-        words += [f"--phase-shift {shift:g}"] if shift > 0 else []
+        words |= {"phase-shift": f"{shift:g}"} if shift > 0 else {}
     left = "corrected: no defocus is given" if tomogram.ctf_mode not in MODELS else f"mode {tomogram.ctf_mode}"
     text = [
         f"# {TITLE}", f"# {series.name}: {series.n_tilts} tilts, CTF {left}", 'pytom_match_template.py "$@" \\',
-        *(f"  {word} \\" for word in words[:-1]), f"  {words[-1]}",
+        " \\\n".join(f"  --{option} {quoted(value) if value else ''}".rstrip() for option, value in words.items()),
     ]  # fmt: skip
     for path, values in columns.items():
         with replacing(path) as file:

@@ -48,7 +48,8 @@ def normal_of(tilt_x: float, tilt_y: float) -> np.ndarray[tuple[int], np.dtype[n
 
 
 @pytest.mark.parametrize(
-    ("thickness", "tilt_x", "tilt_y", "off"), [(800.0, 12.0, -12.0, 0.0), pytest.param(1600.0, -9.0, 6.0, 200.0, marks=pytest.mark.slow)]
+    ("thickness", "tilt_x", "tilt_y", "off"),
+    [(800.0, 12.0, -12.0, 0.0), pytest.param(1600.0, -9.0, 6.0, 200.0, marks=pytest.mark.slow)],
 )
 def test_level_and_depth(thickness: float, tilt_x: float, tilt_y: float, off: float) -> None:
     series = slab(thickness, tilt_x, tilt_y, off)
