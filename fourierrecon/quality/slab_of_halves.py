@@ -7,17 +7,19 @@ sharp as the missing wedge allows. How many images see a voxel divides out.
 Halves of tilts share Fourier coefficients only where neighbouring slices overlap, up to ``1 / (t sin(step))`` across
 the tilt axis, with the thickness ``t``. What lies beyond is filtered out; along the axis all frequencies count. One
 slab between two parallel planes is then fitted to the profiles of tiles, each with a level and an amplitude of its own,
-so that tiles with little in them count little.
+so that tiles with little in them count little. For the slopes the profiles saturate: else what is dense in a cell, and
+lies deep or high by chance, would count as a tilt.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
 from scipy.optimize import fmin
 
 from fourierrecon.errors import UsageError
@@ -37,6 +39,9 @@ MARGIN, LEAST_SEEN = 0.02, 0.25
 TILTS = tuple(range(-20, 21, 4))
 #: Half width of an edge, voxels; largest part of the depth that a slab may take.
 EDGE, MOST_OF_DEPTH = 1.2, 0.8
+#: Of profiles that give slopes: blur (voxels), part of the upper decile where they saturate, and part of the usual
+#: decile below which a tile is empty.
+BLUR, SATURATED, EMPTY = 1.5, 0.5, 0.1
 #: Least part of the mean profile that a slab has to explain.
 LEAST_EXPLAINED = 0.4
 
@@ -150,24 +155,49 @@ def _box(z: Array, low: float, high: float, edge: float) -> Array:
 
 
 def _fit(tiles: Array, x: Array, y: Array, z: Array) -> tuple[tuple[float, float], float, float]:
-    """Fit two parallel planes: slopes along x and y, and the depths of both in the middle."""
+    """Fit two parallel planes: slopes along x and y, and the depths of both in the middle.
+
+    Slopes come from tiles in which all that is there counts the same, depths from the tiles as they are.
+    """
     step = float(z[1] - z[0])
+    kept, equal = _equal(tiles)
+    start = np.array(max(_starts(equal, x[kept], y[kept], z, [math.tan(math.radians(angle)) for angle in TILTS]))[1:])
+    steps = np.array([0.05, 0.05, 2 * step, 2 * step])
+    found = _minimum(lambda all_four: _cost(equal, x[kept], y[kept], z, all_four), start, steps)
     apart = tiles - tiles.mean(1, keepdims=True)
     apart /= np.sqrt(np.linalg.norm(apart, axis=1, keepdims=True) + 1e-30)
-    slopes = [math.tan(math.radians(angle)) for angle in TILTS]
-    start = max(_starts(apart, x, y, z, slopes))
+    slopes = found[:2]
+    depths = _minimum(lambda both: _cost(apart, x, y, z, np.append(slopes, both)), found[2:], steps[2:])
+    return (float(slopes[0]), float(slopes[1])), float(depths[0]), float(depths[1])
 
-    def cost(parameters: Array) -> float:
-        level = z - (parameters[0] * x + parameters[1] * y)[:, None]
-        box = _box(level, parameters[2], parameters[3], EDGE * step)
-        box -= box.mean(1, keepdims=True)
-        shared = np.maximum((apart * box).sum(1), 0)
-        return -float((shared**2 / np.maximum((box**2).sum(1), 1e-9)).sum())
 
-    first = np.array(start[1:])
-    simplex = np.vstack([first, first + np.diag([0.05, 0.05, 2 * step, 2 * step])])
-    found = fmin(cost, first, xtol=1e-3, ftol=1e-7 * abs(cost(first)), maxiter=800, disp=False, initial_simplex=simplex)
-    return (float(found[0]), float(found[1])), float(found[2]), float(found[3])
+def _equal(tiles: Array) -> tuple[NDArray[np.bool_], Array]:
+    """Choose the tiles that hold something, and let all that is there count the same: contents are no surfaces."""
+    smooth = gaussian_filter1d(tiles, BLUR, axis=1)
+    level = np.quantile(np.maximum(smooth, 0), 0.9, axis=1)
+    kept = level > EMPTY * np.median(level)
+    if not kept.any():
+        kept[:] = True
+    clipped = np.clip(smooth[kept] / np.maximum(level[kept, None], 1e-30), -SATURATED, SATURATED)
+    clipped -= clipped.mean(1, keepdims=True)
+    return kept, clipped / np.sqrt(np.linalg.norm(clipped, axis=1, keepdims=True) + 1e-30)
+
+
+def _cost(apart: Array, x: Array, y: Array, z: Array, parameters: Array) -> float:
+    """Give what a slab explains of tiles about their means, with a minus sign."""
+    level = z - (parameters[0] * x + parameters[1] * y)[:, None]
+    box = _box(level, parameters[2], parameters[3], EDGE * float(z[1] - z[0]))
+    box -= box.mean(1, keepdims=True)
+    shared = np.maximum((apart * box).sum(1), 0)
+    return -float((shared**2 / np.maximum((box**2).sum(1), 1e-9)).sum())
+
+
+def _minimum(cost: Callable[[Array], float], first: Array, steps: Array) -> Array:
+    """Find the minimum next to a start."""
+    simplex = np.vstack([first, first + np.diag(steps)])
+    tolerance = 1e-7 * abs(cost(first))
+    found = fmin(cost, first, xtol=1e-3, ftol=tolerance, maxiter=800, disp=False, initial_simplex=simplex)
+    return np.asarray(found, float)
 
 
 def _starts(
