@@ -33,7 +33,7 @@ from fourierrecon.engine.signal_to_noise import with_snr
 from fourierrecon.engine.slabs import transform_slabs, transform_slabs_in_place
 from fourierrecon.engine.storage import Beside, PlaneStore
 from fourierrecon.engine.task import Task, prepare
-from fourierrecon.errors import UsageError
+from fourierrecon.errors import UsageError, check_type
 from fourierrecon.geometry.region import Region
 from fourierrecon.io.volumes.formats import check_volume_writable, end_bytes, is_zarr, writing_volume
 from fourierrecon.tilt_series import ImagesInFiles, TiltSeries
@@ -66,7 +66,7 @@ def reconstruct(
     binning
         Voxel over pixel, in place of a region: all of the tomogram, binned. Default: 1.
     **options
-        Fields of :class:`~fourierrecon.engine.settings.Settings`: ``ctf``, ``n_threads``, ``keep_mean``,
+        Fields of :class:`~fourierrecon.engine.settings.Settings`: ``ctf``, ``n_threads``, ``keep_mean``, ``flatten``,
         ``taper_distance``, ``taper_falloff``, ``precision``, ``memory``, ``scratch``, ``progress``, ``ctf_mode``,
         ``exposure``, ``tilt_weight``.
 
@@ -201,7 +201,14 @@ def reconstruct_to(
     >>> len(sums)
     8
     """
-    order = VolumeOrder(series, lambda: nullcontext(write), _region(series, region, binning), read_weighting(weighting))
+    if not callable(write):
+        check_type("write", write, (), "a function write(z, slab); reconstruct_to_file writes a file")
+    order = VolumeOrder(
+        series=series,
+        open=lambda: nullcontext(write),
+        region=_region(series, region, binning),
+        weighting=read_weighting(weighting),
+    )
     reconstruct_many([order], Settings.of(options))
 
 
@@ -244,6 +251,7 @@ def reconstruct_to_file(
     >>> series = TiltSeries(images, matrices, pixel_size=10, size=(64, 64, 32))
     >>> reconstruct_to_file("tomogram.mrc", series, binning=2, weighting="none", ctf=False, memory="4GB")
     """
+    check_type("path", path, (str, os.PathLike), "the name of a file; the tilt series comes after it")
     path, settings = Path(path), Settings.of(options)
     region = _region(series, region, binning)
     _keep_inputs(path, series)
@@ -260,7 +268,7 @@ def reconstruct_to_file(
         writing_volume, path, region.shape, *header, dtype, scratch=settings.scratch, n_threads=settings.n_threads,
         memory=settings.memory, progress=settings.progress,
     )  # fmt: skip
-    order = VolumeOrder(series, open_file, region, weighting, beside=beside)
+    order = VolumeOrder(series=series, open=open_file, region=region, weighting=weighting, beside=beside)
     reconstruct_many([order], replace(settings, scratch=scratch))
 
 
@@ -276,6 +284,8 @@ def describe(
 
 def _region(series: TiltSeries, region: Region | None, binning: float | None) -> Region:
     """Give the region that is asked for."""
+    check_type("series", series, (TiltSeries,), "a TiltSeries; read_tilt_series reads one from a file")
+    check_type("region", region, (Region, type(None)), "a Region, as Region.of or Region.around give it")
     if region is None:
         return Region.of(series, binning=1.0 if binning is None else binning)
     if binning is not None and binning != region.binning:

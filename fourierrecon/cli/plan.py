@@ -35,7 +35,7 @@ def plan(
     ] = None,
     options: TomogramOptions,
 ) -> None:
-    """Say what reconstruct would do with the same options: size, memory, time, and what the images see.
+    """Show what reconstruct would do with the same options: size, memory, time, and what the images see.
 
     No image is read. To measure the machine, small pieces of noise are reconstructed, which takes about two seconds.
     """

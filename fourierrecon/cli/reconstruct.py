@@ -13,6 +13,7 @@ from fourierrecon.cli.groups import with_groups
 from fourierrecon.cli.option_groups import SourceOptions, SupplementOptions, TomogramOptions
 from fourierrecon.cli.option_groups_of_sets import ClusterOptions, SetOptions
 from fourierrecon.cli.options import FLAG, Quiet, output_option
+from fourierrecon.errors import UsageError
 from fourierrecon.text import quoted
 
 if TYPE_CHECKING:
@@ -38,8 +39,9 @@ def reconstruct(
         str,
         output_option(
             "FILE",
-            "Tomogram to write: MRC, or OME-Zarr if its name ends in .zarr; an old one is replaced at the very end. "
-            "FOLDER/ for several: FOLDER/tomograms/rec_NAME.mrc and FOLDER/tomograms.star",
+            "Tomogram to write: MRC, or OME-Zarr if its name ends in .zarr; a file of that name is replaced at the "
+            "very end. FOLDER/, with a slash, for a set: FOLDER/tomograms/rec_NAME.mrc and "
+            "FOLDER/tomograms.star",
             "--o",
         ),
     ],
@@ -75,7 +77,7 @@ def reconstruct(
     fourierrecon reconstruct --t tomograms.star --bin 8 --halves tilts --o all/
     fourierrecon reconstruct --t etomo/TS_01/ --bin 4 --d 1200 --o TS_01.mrc
 
-    Options are named as in relion_tomo_reconstruct_tomogram; hyphens do for underscores.
+    Options are named as in relion_tomo_reconstruct_tomogram. Hyphens may stand for underscores.
     """  # noqa: D301 (the help needs the control character itself)
     from fourierrecon.cli import arguments
     from fourierrecon.cli.console import screen
@@ -94,6 +96,8 @@ def reconstruct(
         if aligned_stack:
             products = replace(products, companions=[*(products.companions or []), "aligned_stack"])
         recipe = arguments.read_recipe(path, Path(output), extras, offsets, options, products, report=report)
+        if preview:
+            raise UsageError("--preview: for one tomogram; a set has thumbnails, and fourierrecon preview draws sheets")
         if report:
             from fourierrecon.cli.report import PAGE, check_replaceable
 
@@ -102,21 +106,24 @@ def reconstruct(
         if report:
             from fourierrecon.cli.report import report_folder
 
-            report_folder(console, recipe.folder, n_threads=n_threads)
+            report_folder(console, recipe.folder, n_threads=n_threads, memory=options.running.memory)
         raise typer.Exit(status)
     refuse_for_one(
         {
             "--halves": products.halves,
             "--generate_split_tomograms": products.generate_split_tomograms,
             "--do_proj": products.do_proj,
-            "--companions": products.companions,
+            "--companions denoising": "denoising" in (products.companions or []),
+            "--companions pytom": "pytom" in (products.companions or []),
             "--redo": products.redo,
             "--shard": products.part,
             **{f"--{name}": value for name, value in vars(workers).items()},
-        }
+        },
+        output,
     )
+    arguments.check_one(arguments.choose_source(source), source.tn, output)
     settings = arguments.settings_of(options)
-    finish = finish_of(options.finish)
+    finish, companions = finish_of(options.finish), arguments.companions_of(products.companions)
     ome_version = ome_version_of(options.finish, zarr=is_zarr(output))
     request = arguments.read_request(source, extras, offsets, options)
     if quiet:
@@ -125,8 +132,9 @@ def reconstruct(
     _reconstruct_one(
         console, request, Path(output), settings, like=options.volume.like, dtype=dtype,
         passport=given if options.volume.passport else None, preview=preview, report=report,
-        skip_bad_images=options.images.skip_bad_images, finish=finish, ome_version=ome_version,
-        aligned_stack=aligned_stack,
+        skip_bad_images=options.images.skip_bad_images,
+        companions=tuple(name for name in companions if name != "aligned_stack"), finish=finish,
+        ome_version=ome_version, aligned_stack=aligned_stack or "aligned_stack" in companions,
     )  # fmt: skip
 
 
@@ -173,6 +181,7 @@ def _reconstruct_one(
     preview: bool,
     report: bool,
     skip_bad_images: bool,
+    companions: tuple[str, ...] = (),
     finish: Finish,
     ome_version: str,
     aligned_stack: bool,
@@ -190,6 +199,7 @@ def _reconstruct_one(
     from fourierrecon.runtime.threads import available_cores
     from fourierrecon.tomogram import checks
     from fourierrecon.tomogram.aligned_stack import aligned_paths, write_aligned_stack
+    from fourierrecon.tomogram.companions import companion_memory, companion_path, write_companion
     from fourierrecon.tomogram.file import TomogramFile, grouped, order_for, with_copy
     from fourierrecon.tomogram.finish import view_path
     from fourierrecon.tomogram.fitting import fit
@@ -210,6 +220,7 @@ def _reconstruct_one(
         from fourierrecon.cli.report import check_replaceable
 
         check_replaceable(page, table=False)
+    protect([companion_path(o, name) for name in companions], input_files(request.source, request.extras), "companions")
     describe_request(console, request, settings.correction)
     corrected = settings.correction.ctf_mode != "none"
     shared, whole = checks.shared_warnings(request.source, request.series), request.series
@@ -245,10 +256,14 @@ def _reconstruct_one(
         if report:
             needed = report_memory(series, region.shape, settings.n_threads or available_cores())
             check_room("--report", file.memory_after(needed), settings.memory)
+        for name in companions:
+            check_room("--companions", file.memory_after(companion_memory(region, name)), settings.memory)
         from fourierrecon.reconstruction import reconstruct_many
 
         orders = [order_for(group) for group in grouped(files)]
         reconstruct_many(orders, replace(settings, progress=stages, scratch=file.scratch))
+        for name in companions:
+            write_companion(name, o, series, region, request.weighting, settings, file.header[2])
         for each in files:
             each.finish_passport(passport is not None, request.source, passport)
         written = passport_path(o) if passport is not None else None
@@ -258,6 +273,8 @@ def _reconstruct_one(
         say(console, "passport", str(written))
     seconds = time.perf_counter() - started
     say(console, "wrote", f"{o} ({size_of(o)}) after {seconds:.1f} s")
+    for name in companions:
+        say(console, name, str(companion_path(o, name)))
     for each in files[1:]:
         say(console, "copy", f"{each.path} ({size_of(each.path)}) for eyes: {each.finish.all_words}")
     for path in stack:

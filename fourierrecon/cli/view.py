@@ -53,8 +53,8 @@ def view(
     """Look at a tomogram: in napari if it is installed, else on a page in the browser.
 
     The page shows XY, XZ and YZ slices, 10 nm thick at first, and zooms into them. Only this machine can reach it, at
-    an address that nobody can guess. Ctrl-C ends it. --port and --no_browser ask for the page, also where there is
-    napari.
+    an address that nobody can guess. Ctrl-C ends it. --port and --no_browser choose the page even where napari is
+    installed.
     """
     from fourierrecon.cli.console import fail, say, screen
     from fourierrecon.display.napari import show_in_napari

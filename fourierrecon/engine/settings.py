@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, fields
 from functools import cached_property
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TypedDict
 
-from fourierrecon.errors import UsageError
+from fourierrecon.errors import UsageError, check_type
 from fourierrecon.runtime.sizes import parse_memory
 from fourierrecon.runtime.threads import Progress, available_cores
+from fourierrecon.text import short_repr
 from fourierrecon.transfer import Correction
 
 #: Taps of the gridding kernel and oversampling of plane grids and image rows, by precision.
@@ -19,7 +22,7 @@ PRECISIONS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Settings:
     """How to reconstruct, whatever is reconstructed.
 
@@ -31,6 +34,8 @@ class Settings:
         Number of threads. Default: the cores available to the process.
     keep_mean
         Keep the mean of each image; by default it is zeroed.
+    flatten
+        Take a grey ramp off each image, a plane that is fitted to all but beads and other outliers.
     taper_distance, taper_falloff
         Pixels nearer than this distance to the border of an image are not used, and those up to the falloff farther in
         only in part; pixels of the binned image.
@@ -58,13 +63,14 @@ class Settings:
     --------
     >>> from fourierrecon import Settings
     >>> settings = Settings(precision="high", n_threads=2, exposure="grant")
-    >>> settings.precision, settings.threads
-    ('high', 2)
+    >>> settings
+    Settings(n_threads=2, precision='high', exposure='grant')
     """
 
     ctf: bool = True
     n_threads: int | None = None
     keep_mean: bool = False
+    flatten: bool = False
     taper_distance: float = 0.0
     taper_falloff: float = 0.0
     precision: str = "default"
@@ -76,7 +82,12 @@ class Settings:
     exposure: str | None = None
     tilt_weight: str | None = None
 
+    __repr__ = short_repr
+
     def __post_init__(self) -> None:
+        check_type("n_threads", self.n_threads, (Integral, type(None)), "a number of threads")
+        for argument in ("taper_distance", "taper_falloff"):
+            check_type(argument, getattr(self, argument), (Real,), "a number of binned pixels")
         if self.n_threads is not None and self.n_threads < 1:
             raise UsageError(f"number of threads {self.n_threads} must be 1 or more")
         if self.precision not in PRECISIONS:
@@ -85,7 +96,13 @@ class Settings:
     @classmethod
     def of(cls, options: SettingsOptions) -> Settings:
         """Build from the keywords of :func:`fourierrecon.reconstruct`, where memory may be text and scratch too."""
+        known = [each.name for each in fields(cls)]
+        for name in options:
+            if name not in known:
+                raise UsageError(f"no argument {name}=...; available: {', '.join(known)}")
         memory, scratch = options.get("memory"), options.get("scratch")
+        check_type("memory", memory, (str, Integral, type(None)), 'bytes, or text as "4GB"')
+        check_type("scratch", scratch, (str, os.PathLike, type(None)), "the name of a folder")
         rest = {name: value for name, value in options.items() if name not in ("memory", "scratch")}
         return cls(
             memory=parse_memory(memory) if isinstance(memory, str) else memory,
@@ -116,6 +133,7 @@ class SettingsOptions(TypedDict, total=False):
     ctf: bool
     n_threads: int | None
     keep_mean: bool
+    flatten: bool
     taper_distance: float
     taper_falloff: float
     precision: str

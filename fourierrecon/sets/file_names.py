@@ -57,6 +57,8 @@ def all_files_of(recipe: Recipe, name: str) -> Iterator[Path]:
                 yield view_path(path)
             if part == "":
                 yield from stack_paths(recipe, path) or ()
+                if recipe.thumbnails:
+                    yield thumbnail_path(recipe, path)
                 yield from (companion_path(path, companion) for companion in companions_of(recipe))
 
 
@@ -71,6 +73,11 @@ def stack_paths(recipe: Recipe, volume: Path) -> tuple[Path, Path] | None:
         return None
     stem = recipe.folder / "aligned" / volume.stem.removeprefix("rec_")
     return stem.with_name(f"{stem.name}.mrc"), stem.with_name(f"{stem.name}.tlt")
+
+
+def thumbnail_path(recipe: Recipe, volume: Path) -> Path:
+    """Give the file of a volume's thumbnail."""
+    return recipe.folder / "thumbnails" / f"{volume.stem}.png"
 
 
 def companions_of(recipe: Recipe) -> list[str]:

@@ -10,12 +10,15 @@ from contextvars import copy_context
 from dataclasses import replace
 
 from fourierrecon.errors import OUT_OF_MEMORY, FourierReconError
+from fourierrecon.geometry.axis_order import Orientation
 from fourierrecon.reconstruction import reconstruct_many
 from fourierrecon.runtime.threads import Progress
+from fourierrecon.sets.file_names import thumbnail_path
 from fourierrecon.sets.orders import measured, orders_of, snr_lines
 from fourierrecon.sets.outcomes import Made, Outcome
 from fourierrecon.sets.products import Product, products_of
 from fourierrecon.sets.recipe import Recipe
+from fourierrecon.sets.thumbnails import draw_thumbnail
 from fourierrecon.text import shortened, visible
 from fourierrecon.tomogram import checks
 from fourierrecon.tomogram.inputs import input_files, protect
@@ -78,6 +81,11 @@ def _process(recipe: Recipe, name: str) -> Outcome:
             missing = [] if stale else [product for product in products if product.reason is not None]
             if missing:
                 snr = _make(recipe, name, products, missing)
+            for product in products if recipe.thumbnails and not stale else ():
+                picture = thumbnail_path(recipe, product.path)
+                if product.part == "" and (product in missing or not picture.exists()):
+                    swapped = Orientation.like(recipe.like, product.series).swap
+                    draw_thumbnail(picture, product.path, swapped=swapped)
         except FourierReconError as problem:
             error = str(problem)
         except MemoryError:

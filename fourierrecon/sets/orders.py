@@ -120,7 +120,7 @@ def _write_rest(recipe: Recipe, product: Product, file: TomogramFile, picture: _
             write_picture(0, picture.total)
     if product.part == "":
         for name in companions_of(recipe):
-            write_companion(name, product.path, series, region, recipe.settings, label)
+            write_companion(name, product.path, series, region, product.weighting, recipe.settings, label)
         paths = stack_paths(recipe, product.path)
         if paths is not None:
             threads = recipe.settings.n_threads

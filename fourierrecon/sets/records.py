@@ -101,6 +101,19 @@ class Record:
     how: Mapping[str, str] = field(default_factory=dict)
 
 
+def outcomes_path(folder: Path, part: str | None = None) -> Path:
+    """Give the file that keeps what became of the tomograms of a set, or of a part of it.
+
+    Parameters
+    ----------
+    folder
+        Folder of the products.
+    part
+        ``i/n``; None: the whole set.
+    """
+    return folder / ("outcomes.json" if part is None else f"outcomes-{part.replace('/', '-of-')}.json")
+
+
 def keep_outcomes(recipe: Recipe, outcomes: Iterable[Outcome], part: str | None = None) -> Path:
     """Write records of what became of tomograms; records of other tomograms by earlier runs stay.
 
@@ -118,7 +131,7 @@ def keep_outcomes(recipe: Recipe, outcomes: Iterable[Outcome], part: str | None 
     DataError
         If it cannot be written.
     """
-    path = recipe.folder / ("outcomes.json" if part is None else f"outcomes-{part.replace('/', '-of-')}.json")
+    path = outcomes_path(recipe.folder, part)
     found = _read(path) if path.exists() else {}
     for outcome in outcomes:
         if outcome.stale:

@@ -247,8 +247,8 @@ def order_for(
 
     beside = [file.beside for file in files]
     return VolumeOrder(
-        first.series, open_files, first.region, first.weighting, first.tilts,
-        Beside(
+        series=first.series, open=open_files, region=first.region, weighting=first.weighting, tilts=first.tilts,
+        beside=Beside(
             always=sum(each.always for each in beside), slabs=slabs + sum(each.slabs for each in beside),
             end=end + max(each.end for each in beside),
         ),

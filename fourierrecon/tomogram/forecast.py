@@ -237,7 +237,7 @@ def _laps(series: TiltSeries, region: Region, weighting: Weighting, settings: Se
             ends[stage] = time.perf_counter()
 
     started = time.perf_counter()
-    order = VolumeOrder(series, lambda: nullcontext(lambda *_: None), region, weighting)
+    order = VolumeOrder(series=series, open=lambda: nullcontext(lambda *_: None), region=region, weighting=weighting)
     reconstruct_many([order], replace(settings, progress=watch))
     images, planes, slabs = ends.values()
     return images - started, planes - images, slabs - planes

@@ -18,7 +18,7 @@ from typing import ClassVar, Protocol, TypeVar, get_args, get_type_hints, runtim
 import numpy as np
 from numpy.typing import NDArray
 
-from fourierrecon.errors import UsageError
+from fourierrecon.errors import UsageError, check_type
 from fourierrecon.tilt_series import CtfParameters
 from fourierrecon.transfer import Transfer
 from fourierrecon.weighting.snr import Auto, Snr, SnrCurve, read_snr
@@ -234,7 +234,10 @@ def read_weighting(weighting: Weighting | str | None) -> Weighting:
     """
     if weighting is None:
         weighting = DEFAULT
-    return from_text(weighting) if isinstance(weighting, str) else weighting
+    if isinstance(weighting, str):
+        return from_text(weighting)
+    check_type("weighting", weighting, (Weighting,), f'a weighting or its name, as "{DEFAULT}:snr=10"')
+    return weighting
 
 
 def _value(text: str, kind: object) -> Snr | bool:
