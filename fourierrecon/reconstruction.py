@@ -35,11 +35,13 @@ from fourierrecon.engine.storage import Beside, PlaneStore
 from fourierrecon.engine.task import Task, prepare
 from fourierrecon.errors import UsageError, check_type
 from fourierrecon.geometry.region import Region
+from fourierrecon.images import repaired
 from fourierrecon.io.volumes.formats import check_volume_writable, end_bytes, is_zarr, writing_volume
-from fourierrecon.tilt_series import ImagesInFiles, TiltSeries
+from fourierrecon.tilt_series import ImagesInFiles, ImageStack, TiltSeries
 from fourierrecon.transfer import Correction, Transfer
 from fourierrecon.volume import SlabWriter, Volume
-from fourierrecon.weighting import Weighting, read_weighting
+from fourierrecon.weighting import Iterative, Weighting, Wiener, read_weighting
+from fourierrecon.weighting.snr import AUTO
 
 T = TypeVar("T")
 
@@ -68,7 +70,7 @@ def reconstruct(
     **options
         Fields of :class:`~fourierrecon.engine.settings.Settings`: ``ctf``, ``n_threads``, ``keep_mean``, ``flatten``,
         ``taper_distance``, ``taper_falloff``, ``precision``, ``memory``, ``scratch``, ``progress``, ``ctf_mode``,
-        ``exposure``, ``tilt_weight``.
+        ``exposure``, ``tilt_weight``, ``hot_pixels``, ``intensities``, ``erase_beads``.
 
     Returns
     -------
@@ -97,10 +99,33 @@ def reconstruct(
     >>> volume.data.shape, volume.voxel_size
     ((8, 16, 16), 40.0)
     """
-    task = prepare(series, _region(series, region, binning), weighting, Settings.of(options), whole=True)
+    settings = Settings.of(options)
+    region = _region(series, region, binning)
+    series = repaired(series, settings.repairs)
+    weighting = with_snr(
+        read_weighting(weighting), series, region.binning, correction=settings.correction, n_threads=settings.n_threads
+    )
+    make = _iterated if isinstance(weighting, Iterative) else _inserted_at_once
+    data = make(series, region, weighting, settings)  # type: ignore[arg-type]
+    return Volume(data, *describe(series, region, weighting, settings.correction))
+
+
+def _inserted_at_once(
+    series: TiltSeries, region: Region, weighting: Weighting, settings: Settings
+) -> NDArray[np.float32]:
+    """Reconstruct in memory."""
+    task = prepare(series, region, weighting, settings, whole=True)
     with _sampled([task]) as [sampler]:
-        data = _inserted(task, sampler, transform_slabs_in_place)
-    return Volume(data, *describe(series, task.region, task.weighting, task.settings.correction))
+        return _inserted(task, sampler, transform_slabs_in_place)
+
+
+def _iterated(series: TiltSeries, region: Region, weighting: Iterative, settings: Settings) -> NDArray[np.float32]:
+    """Reconstruct by an iteration, in memory; it may begin with the Wiener volume of the same SNR."""
+    from fourierrecon.operators.iterations import iterate
+
+    first = Wiener(getattr(weighting, "snr", AUTO))
+    quiet = replace(settings, progress=None)
+    return iterate(series, region, weighting, settings, lambda: _inserted_at_once(series, region, first, quiet))
 
 
 def reconstruct_many(orders: Sequence[VolumeOrder], settings: Settings) -> None:
@@ -118,12 +143,32 @@ def reconstruct_many(orders: Sequence[VolumeOrder], settings: Settings) -> None:
     UsageError, DataError
         As :func:`reconstruct`; also if scratch files do not fit. Volumes that are written by then stay.
     """
-    groups = share(orders, settings)
+    orders = _with_repairs(orders, settings)
+    for order in orders:
+        if isinstance(order.weighting, Iterative):
+            _iterate_order(order, order.weighting, settings)
+    groups = share([order for order in orders if not isinstance(order.weighting, Iterative)], settings)
+    if not groups:
+        return
     with _sampled([group.task for group in groups]) as samplers:
         for group, sampler in zip(groups, samplers, strict=True):
             for order in group.orders:
                 last = order is group.orders[-1]
                 _inserted(group.task, sampler, partial(_write, order), tilts=order.tilts, last=last)
+
+
+def _iterate_order(order: VolumeOrder, weighting: Iterative, settings: Settings) -> None:
+    """Make one volume by an iteration, in memory, and write it."""
+    series = order.series if order.tilts is None else order.series.select(order.tilts)
+    region = Region.of(series) if order.region is None else order.region
+    known = with_snr(
+        weighting, order.series, region.binning, correction=settings.correction, n_threads=settings.n_threads
+    )
+    data = _iterated(series, region, known, settings)  # type: ignore[arg-type]
+    with order.open() as write:
+        for z, section in enumerate(data):
+            write(z, section)
+    tidy()
 
 
 @contextmanager
@@ -253,6 +298,7 @@ def reconstruct_to_file(
     """
     check_type("path", path, (str, os.PathLike), "the name of a file; the tilt series comes after it")
     path, settings = Path(path), Settings.of(options)
+    series = repaired(series, settings.repairs)
     region = _region(series, region, binning)
     _keep_inputs(path, series)
     check_volume_writable(path, region.shape, dtype, settings.scratch)
@@ -280,6 +326,19 @@ def describe(
     transfer = Transfer.of(series, correction, divides=weighting.divides)
     label = f"fourierrecon {weighting.words}, {transfer.words}, {series.n_tilts} tilts of {series.name}"
     return series.pixel_size * region.binning, (x, y, z), label
+
+
+def _with_repairs(orders: Sequence[VolumeOrder], settings: Settings) -> list[VolumeOrder]:
+    """Let all orders have repaired images; the images of one stack are repaired once."""
+    stacks: dict[int, ImageStack] = {}
+    made: dict[int, TiltSeries] = {}
+    for order in orders:
+        series = order.series
+        whole = repaired(series, settings.repairs)
+        if whole is not series:
+            whole = replace(series, images=stacks.setdefault(id(series.images), whole.images))
+        made.setdefault(id(series), whole)
+    return [replace(order, series=made[id(order.series)]) for order in orders]
 
 
 def _region(series: TiltSeries, region: Region | None, binning: float | None) -> Region:

@@ -253,7 +253,22 @@ def settings_of(options: TomogramOptions) -> Settings:
         ctf_mode=correction.ctf_mode,
         exposure=correction.exposure,
         tilt_weight=correction.tilt_weight,
+        hot_pixels=read_switch("--hot_pixels", options.repairs.hot_pixels),
+        intensities=read_switch("--intensities", options.repairs.intensities),
+        erase_beads=options.repairs.erase_beads,
     )
+
+
+def read_switch(name: str, text: str) -> bool:
+    """Read the value of an option that is ``on`` or ``off``.
+
+    Raises
+    ------
+    UsageError
+        If it is something else.
+    """
+    check_known(name, text, ("on", "off"))
+    return text == "on"
 
 
 def check_binning(region: RegionOptions) -> None:

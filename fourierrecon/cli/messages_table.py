@@ -45,6 +45,9 @@ OPTIONS = {
     "viewing_copy": "--viewing_copy",
     "ome_version": "--ome_version",
     "aligned_stack": "--aligned_stack",
+    "hot_pixels": "--hot_pixels",
+    "intensities": "--intensities",
+    "erase_beads": "--erase_beads",
     # region
     "origin": "--x0 --y0 --z0",
     "size": "--w --h --d",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+from fourierrecon.cli.option_groups_images import RepairOptions
 from fourierrecon.cli.option_groups_output import FinishOptions
 from fourierrecon.cli.options import (
     FLAG,
@@ -183,7 +184,8 @@ class WeightingOptions:
         weighting_option(
             "NAME",
             "Choose a weighting by name, with parameters: none, preweight:snr=5, ramp:hamming=0, "
-            "sirtlike:n_iterations=10, exact, or one of a plug-in; may be repeated for a set",
+            "sirtlike:n_iterations=10, exact, iterative ones (cg:20, sirt:30, tv:0.03), or one of a plug-in; may be "
+            "repeated for a set",
             "--weighting",
             autocompletion=one_of(weightings),
         ),
@@ -254,7 +256,8 @@ class ImageOptions:
         bool,
         images_option(
             FLAG,
-            "Leave out images that are blank, not finite or without CTF, with a warning. Default: they are an error",
+            "Leave out images that are blank, not finite, dark, blocked or without CTF, with a warning. Default: those "
+            "that are dark or blocked are used, the others are an error",
             "--skip_bad_images",
         ),
     ] = False
@@ -336,6 +339,7 @@ class TomogramOptions:
     volume: VolumeOptions
     weighting_and_ctf: WeightingOptions
     images: ImageOptions
+    repairs: RepairOptions
     region: RegionOptions
     finish: FinishOptions
     running: RunningOptions

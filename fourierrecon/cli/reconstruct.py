@@ -156,12 +156,13 @@ def _measure(
     """Give the weighting with its SNR measured, where this is asked for, and print the SNR."""
     from fourierrecon.cli.console import say
     from fourierrecon.engine.signal_to_noise import with_snr
+    from fourierrecon.images.repair import alike
     from fourierrecon.tomogram.halves import halves_for_snr
     from fourierrecon.weighting.snr import SnrCurve, snr_words
 
     weighting = with_snr(
         request.weighting, series, request.region.binning, correction=settings.correction,
-        halves=halves_for_snr(request.source, series.name, kept), n_threads=settings.n_threads,
+        halves=alike(series, halves_for_snr(request.source, series.name, kept)), n_threads=settings.n_threads,
     )  # fmt: skip
     curve = getattr(weighting, "snr", None)
     if isinstance(curve, SnrCurve):
@@ -194,6 +195,7 @@ def _reconstruct_one(
     from fourierrecon.cli.messages import describe_region, describe_request, print_warnings
     from fourierrecon.display.preview import preview_memory
     from fourierrecon.engine.storage import check_room
+    from fourierrecon.images.repair import lines_on, look, repaired
     from fourierrecon.report.assessment import report_memory
     from fourierrecon.runtime.memory import release
     from fourierrecon.runtime.threads import available_cores
@@ -230,8 +232,10 @@ def _reconstruct_one(
         before = request.kept or list(range(request.series.n_tilts))
         sound, rest = without_bad_images(request.series, ctf=corrected, n_threads=settings.n_threads)
         request = replace(request, series=sound, kept=[before[i] for i in rest])
-    fitted = fit(request.series, request.to_fit, request.size, n_threads=settings.n_threads, memory=settings.memory)
-    unfitted = request.series
+    unfitted = repaired(request.series, settings.repairs)
+    look(unfitted, settings.threads)
+    request = replace(request, series=unfitted)
+    fitted = fit(unfitted, request.to_fit, request.size, n_threads=settings.n_threads, memory=settings.memory)
     if fitted.words:
         say(console, "specimen", fitted.words)
         request = request.fitted(fitted)
@@ -271,6 +275,8 @@ def _reconstruct_one(
             write_aligned_stack(o, series, region, n_threads=settings.n_threads)
     if written is not None:
         say(console, "passport", str(written))
+    for line in lines_on(series):
+        say(console, "images", line)
     seconds = time.perf_counter() - started
     say(console, "wrote", f"{o} ({size_of(o)}) after {seconds:.1f} s")
     for name in companions:
@@ -290,8 +296,9 @@ def _reconstruct_one(
         from fourierrecon.cli.report import report_one
 
         report_one(
-            console, page, o, replace(request, series=fitted.apply(whole, unfitted)), correction=settings.correction,
-            like=like, seconds=seconds, skipped=skip_bad_images, notes=found, n_threads=settings.n_threads,
+            console, page, o, replace(request, series=repaired(fitted.apply(whole, unfitted), settings.repairs)),
+            repairs=lines_on(series), correction=settings.correction, like=like, seconds=seconds,
+            skipped=skip_bad_images, notes=found, n_threads=settings.n_threads,
         )  # fmt: skip
     finer = max(1.0, region.binning / 2)
     hint = f"; finer: --bin {finer:g}" if finer < region.binning else ""

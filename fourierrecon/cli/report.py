@@ -204,6 +204,7 @@ def report_one(
     seconds: float,
     skipped: bool = False,
     notes: Sequence[str] = (),
+    repairs: Sequence[str] = (),
     n_threads: int | None = None,
 ) -> None:
     """Write the report on one tomogram that was just made, and say what was found.
@@ -226,6 +227,8 @@ def report_one(
         Whether images that are blank or not finite were left out.
     notes
         Warnings that were given.
+    repairs
+        What was repaired in its images, in lines.
     n_threads
         Default: the cores available to the process.
 
@@ -244,6 +247,7 @@ def report_one(
     facts = (
         ("weighting", request.weighting.words),
         ("CTF", Transfer.of(series, correction, divides=request.weighting.divides).words),
+        *(("images", line) for line in repairs),
         ("source", str(request.source.absolute())),
     )
     subject = Subject(

@@ -180,6 +180,8 @@ class SetScreen(Follower):
         assumed = [f"SNR {line.rpartition(': ')[0]}" for line in outcome.snr if STATED.origin in line]
         for note in (*outcome.notes, *assumed):
             self.messages.show("warning", outcome.name, note)
+        for line in () if self._quiet else outcome.images:
+            self.messages.show("images", outcome.name, line)
 
     def problem(self, outcome: Outcome) -> None:
         """Show why a tomogram failed, or was left as it is."""

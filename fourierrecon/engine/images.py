@@ -104,6 +104,7 @@ class Sampler:
             workspace,
             shared=shared,
             share=self._share,
+            odd=weighting.divides_by_count,
         )
         start, stop = plan.windows[i]
         a_is_x = bool(plan.along[i] == 0)

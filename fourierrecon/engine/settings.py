@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from fourierrecon.errors import UsageError, check_type
+from fourierrecon.images.repairs import Repairs
 from fourierrecon.runtime.sizes import parse_memory
 from fourierrecon.runtime.threads import Progress, available_cores
 from fourierrecon.text import short_repr
@@ -54,6 +55,11 @@ class Settings:
         Names, as for :class:`~fourierrecon.transfer.Correction`: what is done with the CTF, with the damage by
         exposure and with the lesser signal of steep images.
 
+    hot_pixels, intensities, erase_beads
+        What is repaired in the images as they are read, as for :class:`~fourierrecon.images.Repairs`: hot pixels are
+        replaced, images whose intensity steps out of that of their neighbours are scaled, gold beads of a diameter
+        (nm) are erased.
+
     Raises
     ------
     UsageError
@@ -81,6 +87,9 @@ class Settings:
     ctf_mode: str | None = None
     exposure: str | None = None
     tilt_weight: str | None = None
+    hot_pixels: bool = True
+    intensities: bool = True
+    erase_beads: float | None = None
 
     __repr__ = short_repr
 
@@ -116,6 +125,17 @@ class Settings:
         return available_cores() if self.n_threads is None else self.n_threads
 
     @cached_property
+    def repairs(self) -> Repairs:
+        """What is repaired in the images.
+
+        Raises
+        ------
+        UsageError
+            If the diameter of beads makes no sense.
+        """
+        return Repairs(hot_pixels=self.hot_pixels, intensities=self.intensities, erase_beads=self.erase_beads)
+
+    @cached_property
     def correction(self) -> Correction:
         """What is done about all that acts on the signal in the images.
 
@@ -144,3 +164,6 @@ class SettingsOptions(TypedDict, total=False):
     ctf_mode: str | None
     exposure: str | None
     tilt_weight: str | None
+    hot_pixels: bool
+    intensities: bool
+    erase_beads: float | None

@@ -306,6 +306,11 @@ class SampleStore:
         turned = [np.ascontiguousarray(values.transpose(1, 0, 2)) if values.size else values for values in read]
         return turned[0], turned[1]
 
+    def put_block(self, number: int, samples: Complex) -> None:
+        """Keep the samples of a block of planes, as :meth:`block` gave them, after they were changed."""
+        if self._files:
+            self._files[0].write(number, 0, np.ascontiguousarray(samples.transpose(1, 0, 2)))
+
     def close(self) -> None:
         """Give scratch space and memory back."""
         for file in self._files:

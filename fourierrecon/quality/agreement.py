@@ -114,8 +114,8 @@ def tilt_agreement(
 
     check_type("series", series, (TiltSeries,), "a TiltSeries; read_tilt_series reads one from a file")
     check_type("volume", volume, (Volume,), "a Volume; read_volume reads one from a file")
-    matcher = Matcher(series, volume, finest)
     threads = available_cores() if n_threads is None else max(1, n_threads)
+    matcher = Matcher(series, volume, finest, threads)
     n = series.n_tilts
     images: list[NDArray[np.float32] | None] = [None] * n
     spread = np.zeros(n)

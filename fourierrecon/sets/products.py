@@ -14,6 +14,7 @@ import numpy as np
 from fourierrecon.engine.storage import check_room
 from fourierrecon.errors import DataError, FourierReconError
 from fourierrecon.geometry.region import Region, default_binning
+from fourierrecon.images.repair import alike, repaired
 from fourierrecon.io import read_tilt_series
 from fourierrecon.quality.bad_images import without_bad_images
 from fourierrecon.runtime.threads import available_cores
@@ -94,12 +95,14 @@ def products_of(recipe: Recipe, name: str | None) -> list[Product]:
         series, rest = without_bad_images(series, halves.values(), ctf=corrected, n_threads=n_threads)
         kept = [before[i] for i in rest]
         halves = _of_kept(halves, series, rest)
+    series = repaired(series, recipe.settings.repairs)
     fitted = fit_of(recipe, series)
     series = fitted.apply(series)
-    halves = {half: replace(series, images=own.images) for half, own in halves.items()}
+    stacks = alike(series, {half: own.images for half, own in halves.items()})
+    halves = {half: replace(series, images=stack) for half, stack in stacks.items()}
     parts = _parts(recipe.halves, series, halves)
     measures = any(weighting.measures for weighting in recipe.weightings)
-    frames = halves_for_snr(recipe.source, series.name, kept) if measures else {}
+    frames = alike(series, halves_for_snr(recipe.source, series.name, kept)) if measures else {}
     # keys hold what was made, whichever way it was asked for
     recipe = replace(recipe, binnings=tuple(_factor(binning, series.pixel_size) for binning in recipe.binnings))
     pairs = product(recipe.weightings, recipe.binnings)
@@ -189,7 +192,16 @@ def _key(recipe: Recipe, product: Product) -> str:
     """Make the key of a product: of its tilt series, and of everything else that the volume depends on."""
     s, region, weighting = recipe.settings, product.region, product.weighting
     # images that are prepared for several binnings depend on all of them near their borders
-    how = recipe.binnings, s.correction, s.keep_mean, s.flatten, s.taper_distance, s.taper_falloff, s.precision
+    how = (
+        recipe.binnings,
+        s.correction,
+        s.keep_mean,
+        s.flatten,
+        s.taper_distance,
+        s.taper_falloff,
+        s.precision,
+        s.repairs,
+    )
     measured = measured_from(product.whole, product.frames, s.correction) if weighting.measures else []
     options = [
         region.origin, region.shape, region.binning, weighting, product.tilts, *how, recipe.dtype, recipe.like,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fourierrecon.errors import DataError
 from fourierrecon.geometry.corrections import AlignmentCorrections
+from fourierrecon.images import Repairs
 from fourierrecon.io import Supplement
 from fourierrecon.io.files import replacing
 from fourierrecon.io.json_text import brief, fits, read_object
@@ -98,6 +99,7 @@ class Record:
     skipped: bool = False
     tilts: TiltChoice = field(default_factory=TiltChoice)
     fit: Fit = field(default_factory=Fit)
+    repairs: Repairs | None = None
     how: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -141,7 +143,7 @@ def keep_outcomes(recipe: Recipe, outcomes: Iterable[Outcome], part: str | None 
         if outcome.status == "there" and before.get("volumes") == entry["volumes"]:
             # nothing was made now: time, warnings and SNR are those of the run that made the volumes
             entry |= {key: before[key] for key in ("seconds", "finished") if key in before}
-            entry["how"] |= {key: before["how"][key] for key in ("SNR",) if key in before.get("how", {})}
+            entry["how"] |= {key: before["how"][key] for key in ("SNR", "images") if key in before.get("how", {})}
             entry["notes"] = list(dict.fromkeys([*before.get("notes", []), *entry["notes"]]))
         found[outcome.name] = entry
     with replacing(path) as file:
@@ -186,6 +188,7 @@ def _entry(recipe: Recipe, outcome: Outcome) -> dict[str, Any]:
             dict.fromkeys(settings.correction.words(weighting.divides) for weighting in recipe.weightings)
         ),
         "SNR": "; ".join(outcome.snr),
+        "images": "; ".join(outcome.images),
         "threads": str(settings.n_threads or "all cores"),
         "corrections": str(recipe.corrections),
         "grey values": recipe.finish.all_words + " (viewing copy)" * recipe.finish.viewing_copy,
@@ -213,6 +216,7 @@ def _entry(recipe: Recipe, outcome: Outcome) -> dict[str, Any]:
         "skip_bad_images": recipe.skip_bad_images,
         "tilts": asdict(recipe.tilts),
         "fit": plain(asdict(first.fit if first else Fit())),
+        "repairs": asdict(settings.repairs),
         "how": {label: value for label, value in how.items() if value},
     }
 
@@ -247,6 +251,7 @@ def _record(folder: Path, name: str, entry: Mapping[str, Any]) -> Record:
         skipped=bool(entry["skip_bad_images"]),
         tilts=TiltChoice(tuple(int(n) for n in entry["tilts"]["exclude"]), entry["tilts"]["max_tilt"]),
         fit=Fit.from_record(entry["fit"]),
+        repairs=Repairs(**entry["repairs"]) if "repairs" in entry else None,
         how={str(label): str(value) for label, value in entry["how"].items()},
     )
 

@@ -15,7 +15,7 @@ from fourierrecon.tilt_series.ctf_parameters import (
     MOST_VOLTAGE,
     CtfParameters,
 )
-from fourierrecon.tilt_series.images import ImageFile, ImagesInFiles, ImageStack, chosen_images, source_of
+from fourierrecon.tilt_series.images import ImageFile, ImagesInFiles, ImageStack, chosen_images, root_of, source_of
 from fourierrecon.tilt_series.series import MOST_TILT, USUAL_HAND, TiltSeries
 
 __all__ = [
@@ -34,5 +34,6 @@ __all__ = [
     "ImagesInFiles",
     "TiltSeries",
     "chosen_images",
+    "root_of",
     "source_of",
 ]

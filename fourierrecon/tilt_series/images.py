@@ -74,6 +74,11 @@ def chosen_images(images: ImageStack, tilts: Sequence[int]) -> ImageStack:
     return _FileSelection(images, index) if isinstance(images, ImagesInFiles) else _Selection(images, index)
 
 
+def root_of(images: ImageStack) -> ImageStack:
+    """Give the stack that a selection, or a selection of one, is taken from; others come back."""
+    return root_of(images.images) if isinstance(images, _Selection) else images
+
+
 def source_of(images: ImageStack, i: int) -> tuple[int, int]:
     """Tell images apart: the same for image ``i`` of two stacks if one is a selection of the other."""
     if isinstance(images, _Selection):
