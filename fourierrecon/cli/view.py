@@ -53,7 +53,8 @@ def view(
         input_option("Å", "Diameter of the circles around points. Default: 300", "--diameter", least=0),
     ] = None,
     binning: Annotated[
-        float | None, input_option("N", "Binning of a tomogram that is computed. Default: 8", "--bin", least=1)
+        float | None,
+        input_option("N", "Binning of a tomogram that is computed. Default: about 10 Å voxels", "--bin", least=1),
     ] = None,
     weighting: Annotated[
         str | None, input_option("NAME", "Its weighting, as for reconstruct. Default: wiener", "--weighting")
