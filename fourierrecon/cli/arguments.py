@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fourierrecon.cli.option_groups_output import choice_of, finish_of, fit_of, ome_version_of
 from fourierrecon.cli.values import (
     check_known,
     choose_binning,
@@ -21,6 +22,7 @@ from fourierrecon.geometry.corrections import AlignmentCorrections
 from fourierrecon.geometry.region import DEFAULT_VOXEL, Length, Region
 from fourierrecon.io import Supplement, read_tilt_series
 from fourierrecon.text import quoted
+from fourierrecon.tomogram.fitting import check_depth
 from fourierrecon.tomogram.request import Request
 
 if TYPE_CHECKING:
@@ -70,9 +72,12 @@ def read_request(
     check_pixel_size(path, supplement)
     weighting = choose_weighting(chosen, text)
     size = read_size(region)
+    finish, choice, origin = finish_of(options.finish), choice_of(options.finish), (region.x0, region.y0, region.z0)
+    to_fit = fit_of(options.finish, finish, depth=check_depth(size, origin))
     series = alignment.apply(read_tilt_series(path, name, supplement))
+    series, kept = choice.apply(series)
     factor = choose_binning(binning, region.binned_angpix, series)
-    voxels = Region.of(series, binning=factor, origin=(region.x0, region.y0, region.z0), size=size)
+    voxels = Region.of(series, binning=factor, origin=origin, size=size)
     if binning is None and region.binned_angpix is None:
         by_default = f"voxels of about {DEFAULT_VOXEL:g} Å by default (--bin, --binned_angpix)"
         voxels = replace(voxels, note="; ".join(filter(None, [voxels.note, by_default])))
@@ -83,6 +88,10 @@ def read_request(
         series=series,
         region=voxels,
         weighting=weighting,
+        kept=kept if choice else None,
+        origin=origin,
+        size=size,
+        to_fit=to_fit,
     )
 
 
@@ -137,6 +146,8 @@ def read_recipe(
     texts: Sequence[str | None] = chosen.weighting or [None]
     weightings = [choose_weighting(chosen, text) for text in texts]
     binnings = region.binning or [0.0]
+    finish, size = finish_of(options.finish), read_size(region)
+    origin = (region.x0, region.y0, region.z0)
     return Recipe(
         source=source,
         extras=supplement,
@@ -144,8 +155,8 @@ def read_recipe(
         folder=folder,
         weightings=tuple(dict.fromkeys(weightings)),
         binnings=tuple(dict.fromkeys(binnings)) if region.binned_angpix is None else (-region.binned_angpix,),
-        origin=(region.x0, region.y0, region.z0),
-        size=read_size(region),
+        origin=origin,
+        size=size,
         settings=settings_of(options),
         halves="frames" if halves == "frames" else "tilts" if halves == "tilts" else None,
         projection=Projection(whole.centre_proj, whole.thickness_proj) if whole.do_proj else None,
@@ -158,6 +169,10 @@ def read_recipe(
         skip_bad_images=options.images.skip_bad_images,
         thumbnails=whole.thumbnails,
         companions=companions,
+        tilts=choice_of(options.finish),
+        fit=fit_of(options.finish, finish, depth=check_depth(size, origin)),
+        finish=finish,
+        ome_version=ome_version_of(options.finish, zarr=whole.ending == "zarr"),
         report_memory=_report_memory() if report else None,
     )
 
@@ -170,10 +185,11 @@ def companions_of(names: Sequence[str] | None) -> tuple[str, ...]:
     UsageError
         If there is no such companion.
     """
+    from fourierrecon.sets.hand_over import HAND_OVER
     from fourierrecon.tomogram.companions import VOLUMES
 
     for name in names or ():
-        check_known("--companions", name, (*VOLUMES, "denoising"))
+        check_known("--companions", name, (*VOLUMES, *HAND_OVER))
     return tuple(dict.fromkeys(names or ()))
 
 

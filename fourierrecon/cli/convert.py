@@ -34,6 +34,12 @@ def convert(
     level: Annotated[
         int, input_option("N", "Level of an OME-Zarr folder, 0 is the finest. Default: 0", "--level", least=0)
     ] = 0,
+    ome_version: Annotated[
+        str | None,
+        output_option(
+            "VERSION", "OME-Zarr 0.5, or 0.4 for copick and the CryoET data portal. Default: 0.5", "--ome_version"
+        ),
+    ] = None,
     overwrite: Annotated[bool, output_option(FLAG, "Replace a volume that exists", "--overwrite")] = False,
     j: Threads = None,
 ) -> None:
@@ -42,13 +48,15 @@ def convert(
     Voxel size, origin (Å) and labels are kept. Integers keep their numbers where the new type has them.
     """
     from fourierrecon.cli.console import ProgressBars, say, screen, size_of
+    from fourierrecon.cli.option_groups_output import check_ome_version
     from fourierrecon.io.volumes.convert import convert_volume, kept_type, voxel_size_for
-    from fourierrecon.io.volumes.formats import VOLUME_TYPES, check_volume_writable, open_volume
+    from fourierrecon.io.volumes.formats import VOLUME_TYPES, check_volume_writable, is_zarr, open_volume
     from fourierrecon.tomogram.output_paths import folders_of
 
     started = time.perf_counter()
     if dtype is not None and dtype not in VOLUME_TYPES:
         raise UsageError(f"--dtype {dtype}: unknown; available: {', '.join(VOLUME_TYPES)}")
+    version = check_ome_version(ome_version, zarr=is_zarr(target))
     if os.path.lexists(target) and not overwrite:
         raise UsageError(f"{target} exists; give --overwrite to replace it, or another name")
     volume = open_volume(source, level)
@@ -66,5 +74,7 @@ def convert(
     with folders_of(target):
         check_volume_writable(target, volume.shape, kind)
         with ProgressBars(console) as stages:
-            convert_volume(volume, target, kind, voxel_size=voxel_size, n_threads=j, progress=stages)
+            convert_volume(
+                volume, target, kind, voxel_size=voxel_size, n_threads=j, progress=stages, ome_version=version
+            )
     say(console, "wrote", f"{target} ({kind}, {size_of(target)}) after {time.perf_counter() - started:.1f} s")

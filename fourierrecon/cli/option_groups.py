@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fourierrecon.cli.option_groups_images import RepairOptions
+from fourierrecon.cli.option_groups_output import FinishOptions
 from fourierrecon.cli.options import (
     FLAG,
     Memory,
@@ -292,7 +293,10 @@ class RegionOptions:
     d: Annotated[
         str | None,
         region_option(
-            "PX", "Depth of the tomogram (z), unbinned pixels; auto: 300 nm. Default: from the set, else auto", "--d"
+            "PX",
+            "Depth of the tomogram (z), unbinned pixels; auto: that of the specimen, which is measured. Default: from "
+            "the set, else 300 nm",
+            "--d",
         ),
     ] = None
     binning: Annotated[
@@ -337,4 +341,5 @@ class TomogramOptions:
     images: ImageOptions
     repairs: RepairOptions
     region: RegionOptions
+    finish: FinishOptions
     running: RunningOptions

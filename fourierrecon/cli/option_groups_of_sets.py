@@ -68,10 +68,13 @@ class SetOptions(ProductOptions):
             "NAME",
             "Volume to write beside each tomogram; may be repeated: coverage (images that see a voxel), weight (of "
             "Fourier points), wedge (Fourier points that the tilts measured), transfer (what the tomogram holds of "
-            "each Fourier component, for matching templates); or denoising (lists of half volumes for cryoCARE, "
-            "IsoNet, DeepDeWedge)",
+            "each Fourier component, for matching templates); or files for other programs: denoising (half volumes for "
+            "cryoCARE, IsoNet, IsoNet2, DeepDeWedge, Icecream), pytom (angles, exposures and defocus for "
+            "pytom-match-pick), aligned_stack (aligned images for CryoLithe)",
             "--companions",
-            autocompletion=one_of(lambda: ("coverage", "weight", "wedge", "denoising")),
+            autocompletion=one_of(
+                lambda: ("coverage", "weight", "wedge", "transfer", "denoising", "pytom", "aligned_stack")
+            ),
         ),
     ] = None
     resume: Annotated[

@@ -11,7 +11,7 @@ _DEPTH = "the depth of the tomogram is --d, in unbinned pixels"
 _BINNING = "use --bin, or --binned_angpix for a voxel size in Å"
 _INPUT = "use --t, for sets of RELION as for tilt series of IMOD, AreTomo, Warp or EMAN2"
 _OUTPUT = "use --o"
-_CONTRAST = "grey values keep the contrast of the images: leave it out"
+_CONTRAST = "grey values keep the contrast of the images unless --invert is given: leave it out"
 _HALVES = "use --halves frames or --halves tilts, with a folder: --o FOLDER/"
 #: Remedy by option, in small letters and without its first hyphens.
 INSTEAD = {
@@ -59,8 +59,16 @@ INSTEAD = {
     "shift": "use --z_shift",
     "fullimage": "use --w and --h",
     # Warp
-    "invert": _CONTRAST,
     "dont_invert": _CONTRAST,
+    "normalized": "use --normalise",
+    "dont_normalize": "leave it out: grey values stay as they are unless --normalise is given",
+    "deconv": "use --deconvolve",
+    "deconv_strength": "use --deconvolve_strength",
+    "deconv_falloff": "use --deconvolve_falloff",
+    "excludelist": "use --exclude, with the same numbers",
+    "excludelist2": "use --exclude, with the same numbers",
+    "darktol": "use --skip_bad_images, or --exclude with the numbers of the images",
+    "corrctf": "the CTF is corrected by default; Warp's and IsoNet's filter is --deconvolve",
     "settings": _INPUT,
     "input_processing": _INPUT,
     "output_processing": _OUTPUT,

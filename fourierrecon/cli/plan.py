@@ -62,6 +62,8 @@ def plan(
             protect([path], input_files(request.source, request.extras), argument)
     console = screen()
     describe_request(console, request, correction)
+    if request.to_fit:
+        say(console, "specimen", "reconstruct will measure it; until then the size is the one above")
     sees = checks.visibility(series, region)
     print_coverage(console, series, sees)
     print_warnings(console, checks.warnings_of(series, region, sees, ctf=options.weighting_and_ctf.ctf))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from fourierrecon.engine.settings import Settings
     from fourierrecon.sets.cluster import Cluster
     from fourierrecon.tilt_series import TiltSeries
+    from fourierrecon.tomogram.finish import Finish
     from fourierrecon.tomogram.request import Request
     from fourierrecon.weighting import Weighting
 
@@ -54,6 +56,15 @@ def reconstruct(
             "--report",
         ),
     ] = False,
+    aligned_stack: Annotated[
+        bool,
+        output_option(
+            FLAG,
+            "Write the aligned images as well, binned, the tilt axis upright, with their angles: NAME_aligned.mrc and "
+            ".tlt, for CryoLithe and others (for sets: --companions aligned_stack)",
+            "--aligned_stack",
+        ),
+    ] = False,
     options: TomogramOptions,
     products: SetOptions,
     workers: ClusterOptions,
@@ -70,7 +81,9 @@ def reconstruct(
     """  # noqa: D301 (the help needs the control character itself)
     from fourierrecon.cli import arguments
     from fourierrecon.cli.console import screen
+    from fourierrecon.cli.option_groups_output import finish_of, ome_version_of
     from fourierrecon.cli.values import choose_dtype, refuse_for_one
+    from fourierrecon.io.volumes.formats import is_zarr
     from fourierrecon.tomogram.output_paths import is_folder
 
     dtype = choose_dtype(options.volume)
@@ -80,6 +93,8 @@ def reconstruct(
         from fourierrecon.cli.set_progress import show_set
 
         path = arguments.choose_source(source)
+        if aligned_stack:
+            products = replace(products, companions=[*(products.companions or []), "aligned_stack"])
         recipe = arguments.read_recipe(path, Path(output), extras, offsets, options, products, report=report)
         if preview:
             raise UsageError("--preview: for one tomogram; a set has thumbnails, and fourierrecon preview draws sheets")
@@ -99,6 +114,7 @@ def reconstruct(
             "--generate_split_tomograms": products.generate_split_tomograms,
             "--do_proj": products.do_proj,
             "--companions denoising": "denoising" in (products.companions or []),
+            "--companions pytom": "pytom" in (products.companions or []),
             "--redo": products.redo,
             "--shard": products.part,
             **{f"--{name}": value for name, value in vars(workers).items()},
@@ -107,6 +123,8 @@ def reconstruct(
     )
     arguments.check_one(arguments.choose_source(source), source.tn, output)
     settings = arguments.settings_of(options)
+    finish, companions = finish_of(options.finish), arguments.companions_of(products.companions)
+    ome_version = ome_version_of(options.finish, zarr=is_zarr(output))
     request = arguments.read_request(source, extras, offsets, options)
     if quiet:
         console.quiet = True
@@ -114,7 +132,9 @@ def reconstruct(
     _reconstruct_one(
         console, request, Path(output), settings, like=options.volume.like, dtype=dtype,
         passport=given if options.volume.passport else None, preview=preview, report=report,
-        skip_bad_images=options.images.skip_bad_images, companions=arguments.companions_of(products.companions),
+        skip_bad_images=options.images.skip_bad_images,
+        companions=tuple(name for name in companions if name != "aligned_stack"), finish=finish,
+        ome_version=ome_version, aligned_stack=aligned_stack or "aligned_stack" in companions,
     )  # fmt: skip
 
 
@@ -163,15 +183,16 @@ def _reconstruct_one(
     report: bool,
     skip_bad_images: bool,
     companions: tuple[str, ...] = (),
+    finish: Finish,
+    ome_version: str,
+    aligned_stack: bool,
 ) -> None:
     """Reconstruct one tomogram into a file, say what goes on, and make what goes with it.
 
     ``passport`` are the options to be written into it; None: there is to be none.
     """
-    from dataclasses import replace
-
     from fourierrecon.cli.console import ProgressBars, program, say, screen, size_of
-    from fourierrecon.cli.messages import describe_request, print_warnings
+    from fourierrecon.cli.messages import describe_region, describe_request, print_warnings
     from fourierrecon.display.preview import preview_memory
     from fourierrecon.engine.storage import check_room
     from fourierrecon.images.repair import lines_on, look, repaired
@@ -179,18 +200,22 @@ def _reconstruct_one(
     from fourierrecon.runtime.memory import release
     from fourierrecon.runtime.threads import available_cores
     from fourierrecon.tomogram import checks
+    from fourierrecon.tomogram.aligned_stack import aligned_paths, write_aligned_stack
     from fourierrecon.tomogram.companions import companion_memory, companion_path, write_companion
-    from fourierrecon.tomogram.file import TomogramFile
+    from fourierrecon.tomogram.file import TomogramFile, grouped, order_for, with_copy
+    from fourierrecon.tomogram.finish import view_path
+    from fourierrecon.tomogram.fitting import fit
     from fourierrecon.tomogram.inputs import input_files, protect
     from fourierrecon.tomogram.output_paths import beside, folders_of
     from fourierrecon.tomogram.provenance import passport_path
 
     started = time.perf_counter()
-    series, region, kept = request.series, request.region, None
     picture = beside(o, ".png", "preview") if preview else None
     page = beside(o, ".html", "report") if report else None
     record = passport_path(o) if passport is not None else None
-    for argument, path in (("output", o), ("preview", picture), ("report", page), ("passport", record)):
+    stack = aligned_paths(o) if aligned_stack else ()
+    others = [("viewing_copy", view_path(o) if finish.viewing_copy else None), *(("aligned_stack", p) for p in stack)]
+    for argument, path in (("output", o), ("preview", picture), ("report", page), ("passport", record), *others):
         if path is not None:
             protect([path], input_files(request.source, request.extras), argument)
     if page is not None:
@@ -200,22 +225,36 @@ def _reconstruct_one(
     protect([companion_path(o, name) for name in companions], input_files(request.source, request.extras), "companions")
     describe_request(console, request, settings.correction)
     corrected = settings.correction.ctf_mode != "none"
-    found = [*checks.warnings_of(series, region, ctf=corrected), *checks.shared_warnings(request.source, series)]
-    print_warnings(screen() if console.quiet else console, found)
+    shared, whole = checks.shared_warnings(request.source, request.series), request.series
     if skip_bad_images:
         from fourierrecon.quality.bad_images import without_bad_images
 
-        series, kept = without_bad_images(series, ctf=corrected, n_threads=settings.n_threads)
-    whole = request
-    series = repaired(series, settings.repairs)
-    look(series, settings.threads)
+        before = request.kept or list(range(request.series.n_tilts))
+        sound, rest = without_bad_images(request.series, ctf=corrected, n_threads=settings.n_threads)
+        request = replace(request, series=sound, kept=[before[i] for i in rest])
+    unfitted = repaired(request.series, settings.repairs)
+    look(unfitted, settings.threads)
+    request = replace(request, series=unfitted)
+    fitted = fit(unfitted, request.to_fit, request.size, n_threads=settings.n_threads, memory=settings.memory)
+    if fitted.words:
+        say(console, "specimen", fitted.words)
+        request = request.fitted(fitted)
+        if str(fitted.level) or fitted.size is not None:
+            say(console, "region", describe_region(request.region, request.series.pixel_size))
+    series, region, kept = request.series, request.region, request.kept
+    found = [*checks.warnings_of(series, region, ctf=corrected), *shared]
+    print_warnings(screen() if console.quiet else console, found)
     request = replace(request, weighting=_measure(console, request, series, kept, settings))
     with folders_of(o), ProgressBars(console) as stages:
         file = TomogramFile(
             path=o, series=series, region=region, weighting=request.weighting,
-            settings=replace(settings, progress=stages), like=like, dtype=dtype,
+            settings=replace(settings, progress=stages), like=like, dtype=dtype, finish=finish, fit=fitted,
+            ome_version=ome_version,
         )  # fmt: skip
-        file.check()
+        files = with_copy(file)
+        file = files[0]
+        for each in files:
+            each.check()
         if preview:
             check_room("--preview", file.memory_after(preview_memory(region.shape)), settings.memory)
         if report:
@@ -223,16 +262,17 @@ def _reconstruct_one(
             check_room("--report", file.memory_after(needed), settings.memory)
         for name in companions:
             check_room("--companions", file.memory_after(companion_memory(region, name)), settings.memory)
-        from fourierrecon.engine.several_volumes import VolumeOrder
         from fourierrecon.reconstruction import reconstruct_many
 
-        order = VolumeOrder(
-            series=series, open=file.writing, region=region, weighting=request.weighting, beside=file.beside
-        )
-        reconstruct_many([order], replace(settings, progress=stages, scratch=file.scratch))
+        orders = [order_for(group) for group in grouped(files)]
+        reconstruct_many(orders, replace(settings, progress=stages, scratch=file.scratch))
         for name in companions:
             write_companion(name, o, series, region, request.weighting, settings, file.header[2])
-        written = file.finish_passport(passport is not None, request.source, passport)
+        for each in files:
+            each.finish_passport(passport is not None, request.source, passport)
+        written = passport_path(o) if passport is not None else None
+        if aligned_stack:
+            write_aligned_stack(o, series, region, n_threads=settings.n_threads)
     if written is not None:
         say(console, "passport", str(written))
     for line in lines_on(series):
@@ -241,6 +281,10 @@ def _reconstruct_one(
     say(console, "wrote", f"{o} ({size_of(o)}) after {seconds:.1f} s")
     for name in companions:
         say(console, name, str(companion_path(o, name)))
+    for each in files[1:]:
+        say(console, "copy", f"{each.path} ({size_of(each.path)}) for eyes: {each.finish.all_words}")
+    for path in stack:
+        say(console, "aligned", f"{path} ({size_of(path)})")
     release()
     if picture is not None:
         from fourierrecon.display.preview import preview_png
@@ -252,7 +296,7 @@ def _reconstruct_one(
         from fourierrecon.cli.report import report_one
 
         report_one(
-            console, page, o, replace(request, series=repaired(whole.series, settings.repairs)),
+            console, page, o, replace(request, series=repaired(fitted.apply(whole, unfitted), settings.repairs)),
             repairs=lines_on(series), correction=settings.correction, like=like, seconds=seconds,
             skipped=skip_bad_images, notes=found, n_threads=settings.n_threads,
         )  # fmt: skip

@@ -248,4 +248,5 @@ def line_of(outcome: Outcome) -> str:
     files = f"{first.path}{f' and {len(others)} more' * bool(others)}"
     reasons = ", ".join(dict.fromkeys(made.reason for made in outcome.made if made.reason is not None))
     how = f"made in {outcome.seconds:.1f} s: {reasons}" if reasons else "there already"
-    return f"{outcome.name}: {files} ({'; '.join([how, *outcome.images])})"
+    specimen = f"; specimen {outcome.specimen}" if outcome.specimen else ""
+    return f"{outcome.name}: {files} ({'; '.join([how, *outcome.images])}){specimen}"

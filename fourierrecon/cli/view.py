@@ -54,9 +54,7 @@ def view(
     ] = None,
     binning: Annotated[
         float | None,
-        input_option(
-            "N", "Binning of a tomogram that is computed. Default: that of voxels of about 10 Å", "--bin", least=1
-        ),
+        input_option("N", "Binning of a tomogram that is computed. Default: about 10 Å voxels", "--bin", least=1),
     ] = None,
     weighting: Annotated[
         str | None, input_option("NAME", "Its weighting, as for reconstruct. Default: wiener", "--weighting")

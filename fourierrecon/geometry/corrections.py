@@ -56,28 +56,25 @@ class AlignmentCorrections:
         ]
         return ", ".join(filter(None, parts))
 
-    def apply(self, series: TiltSeries) -> TiltSeries:
-        """Give the tilt series with these corrections; its ``coordinate_frame`` reports them."""
+    def apply(self, series: TiltSeries, reference: TiltSeries | None = None) -> TiltSeries:
+        """Give the tilt series with these corrections; its ``coordinate_frame`` reports them.
+
+        Parameters
+        ----------
+        series
+            The tilt series.
+        reference
+            Series whose tilt axis and rotation centre count: the same with fewer images.
+        """
         text = str(self)
         if not text:
             return series
-        centre = rotation_centre(series)
         angles = series.tilt_angles + self.tilt_angle
-        turn = np.eye(4)
         if self.flip_hand:
             # angles are corrected first, then change their signs
-            turn[2, 2] = -1
             angles = -angles
-        axis = tilt_axis(series)
-        across = np.cross(axis, [0.0, 0.0, 1.0])
-        turn[:3, :3] = _about(axis, self.tilt_angle) @ _about(across, -self.x_tilt) @ turn[:3, :3]
-        moved = np.eye(4)
-        moved[:3, 3] = centre
-        back = np.eye(4)
-        back[:3, 3] = -centre
-        back[2, 3] += self.z_shift
         x, y, z = series.pivot or (0.0, 0.0, 0.0)
-        projections = series.projections @ moved @ turn @ back
+        projections = series.projections @ self.motion(reference or series)
         if self.flip_hand:
             projections[:, 2] *= -1  # the depth goes with the images' x and y again: the matrices are rotations
         return replace(
@@ -88,6 +85,43 @@ class AlignmentCorrections:
             hand=-(series.hand or USUAL_HAND) if self.flip_hand else series.hand,
             coordinate_frame=f"{series.coordinate_frame}; {text}",
         )
+
+    def motion(self, series: TiltSeries) -> NDArray[np.float64]:
+        """Give the matrix ``(4, 4)`` from the world after the corrections to the world of a tilt series before them."""
+        centre = rotation_centre(series)
+        turn = np.eye(4)
+        if self.flip_hand:
+            turn[2, 2] = -1
+        axis = tilt_axis(series)
+        across = np.cross(axis, [0.0, 0.0, 1.0])
+        turn[:3, :3] = _about(axis, self.tilt_angle) @ _about(across, -self.x_tilt) @ turn[:3, :3]
+        moved, back = np.eye(4), np.eye(4)
+        moved[:3, 3] = centre
+        back[:3, 3] = -centre
+        back[2, 3] += self.z_shift
+        return moved @ turn @ back
+
+
+def levelling(series: TiltSeries, normal: NDArray[np.float64]) -> AlignmentCorrections:
+    """Give the turns that bring the normal of a slab to z: a tilt angle offset and an x tilt.
+
+    The x tilt ``x`` turns z to ``v = cos(x) z + sin(x) h`` with the horizontal direction ``h`` of the axis ``a``; the
+    offset turns that about the axis, so ``v . a = n . a`` gives the one and the angle between both the other.
+
+    Parameters
+    ----------
+    series
+        Tilt series, for its axis.
+    normal
+        Direction in its world, any length.
+    """
+    axis = tilt_axis(series)
+    along = np.array([axis[0], axis[1], 0.0]) / np.hypot(axis[0], axis[1])
+    n = normal * np.sign(normal[2]) / np.linalg.norm(normal)
+    x = np.arcsin(np.clip(n @ axis, -1, 1)) - np.arcsin(np.clip(axis[2], -1, 1))
+    v = np.array([0.0, 0.0, np.cos(x)]) + np.sin(x) * along
+    turn = np.arctan2(axis @ np.cross(v, n), v @ n - (v @ axis) * (n @ axis))
+    return AlignmentCorrections(tilt_angle=float(np.degrees(turn)), x_tilt=float(np.degrees(x)))
 
 
 def tilt_axis(series: TiltSeries) -> NDArray[np.float64]:

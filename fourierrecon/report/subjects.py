@@ -20,6 +20,7 @@ from fourierrecon.sets.records import Record, read_outcomes
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.tomogram import checks
 from fourierrecon.tomogram.provenance import ctf_words, passport_path, read_passport, weighting_words
+from fourierrecon.tomogram.request import fitted_region
 from fourierrecon.volume import Volume
 from fourierrecon.weighting.snr import SnrCurve
 
@@ -238,6 +239,7 @@ def _series(folder: Path, name: str, record: Record | None) -> TiltSeries:
         # a file of one tilt series may call it otherwise
         named = name if record.source.suffix.lower() == ".star" else None
         series = record.corrections.apply(read_tilt_series(record.source, named, record.extras))
+        series = record.fit.apply(record.tilts.apply(series)[0])
         return series if record.repairs is None else repaired(series, record.repairs)
     return read_tilt_series(star, name)
 
@@ -249,11 +251,11 @@ def _region(subject: Subject, path: Path, record: Record | None) -> Region | Non
         return None
     header = open_volume(path)
     binning = max(header.voxel_size / series.pixel_size, 1.0)
-    asked: dict[str, Any] = {}
-    if record is not None:
-        asked = {"origin": record.origin, "size": record.size}
+    if record is None:
+        region = Region.of(series, binning=binning)
+    else:
         binning = record.binning or binning
-    region = Region.of(series, binning=binning, **asked)
+        region = fitted_region(series, record.fit, binning, record.origin, record.size)
     fits = Orientation.like(subject.like, series).shape(region.shape) == header.shape
     return region if fits and abs(header.voxel_size / (binning * series.pixel_size) - 1) < SAME else None
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from fourierrecon.errors import UsageError
 from fourierrecon.sets.recipe import Recipe
 from fourierrecon.tomogram.companions import VOLUMES, companion_path
+from fourierrecon.tomogram.finish import view_path
 from fourierrecon.tomogram.provenance import passport_path
 from fourierrecon.weighting import Weighting
 
@@ -52,7 +53,10 @@ def all_files_of(recipe: Recipe, name: str) -> Iterator[Path]:
                 yield picture_path(recipe, path)
             if recipe.passport:
                 yield passport_path(path)
+            if part == "" and recipe.finish.viewing_copy:
+                yield view_path(path)
             if part == "":
+                yield from stack_paths(recipe, path) or ()
                 if recipe.thumbnails:
                     yield thumbnail_path(recipe, path)
                 yield from (companion_path(path, companion) for companion in companions_of(recipe))
@@ -61,6 +65,14 @@ def all_files_of(recipe: Recipe, name: str) -> Iterator[Path]:
 def picture_path(recipe: Recipe, volume: Path) -> Path:
     """Give the file of a volume's 2D picture."""
     return recipe.folder / "projections" / f"{volume.stem}.mrc"
+
+
+def stack_paths(recipe: Recipe, volume: Path) -> tuple[Path, Path] | None:
+    """Give the files of a volume's aligned stack, images and angles; None if there is to be none."""
+    if "aligned_stack" not in recipe.companions:
+        return None
+    stem = recipe.folder / "aligned" / volume.stem.removeprefix("rec_")
+    return stem.with_name(f"{stem.name}.mrc"), stem.with_name(f"{stem.name}.tlt")
 
 
 def thumbnail_path(recipe: Recipe, volume: Path) -> Path:

@@ -113,7 +113,8 @@ def fault_of(path: Path, key: str, shape: tuple[int, int, int] | None, line: str
 def _broken(path: Path) -> Fault:
     """Say of a file that is no whole volume whether it is one of ours, or empty: nothing would be lost with it."""
     try:
-        with (path / "zarr.json" if path.is_dir() else path).open("rb") as file:
+        inner = path / ("zarr.json" if (path / "zarr.json").exists() else ".zattrs")
+        with (inner if path.is_dir() else path).open("rb") as file:
             start = file.read(4096)
     except OSError as error:
         return Fault("foreign", f"it cannot be read: {error.strerror or error}")

@@ -40,14 +40,14 @@ class Listed:
             bool(str(recipe.corrections)) or any(x is not None for x in recipe.origin) or recipe.extras.mdoc is not None
         )
         return {
-            name: _place(recipe, name, made)
+            name: place(recipe, name, made)
             for name, made in self.made.items()
-            if moved or made.excluded or made.origin not in ((0, 0, 0), (1, 1, 1))
+            if moved or made.excluded or made.fit.words or made.origin not in ((0, 0, 0), (1, 1, 1))
         }
 
     def entries(self, folder: Path) -> list[Entry]:
         """Give entries of RELION 5 where the source is no set of RELION; tomograms that cannot be named stay out."""
-        placed = [_place(self.recipe, None, made) for made in self.made.values()]
+        placed = [place(self.recipe, name, made) for name, made in self.made.items()]
         found = [entry_of(folder, place.series.select(place.kept), place.region) for place in placed]
         return [entry for entry in found if entry is not None]
 
@@ -72,12 +72,14 @@ class Listed:
             )
 
 
-def _place(recipe: Recipe, name: str | None, made: Made) -> Placed:
+def place(recipe: Recipe, name: str | None, made: Made) -> Placed:
     """Give the tilt series and the region of a tomogram as it was made."""
-    read = read_tilt_series(recipe.source, name, recipe.extras)
+    named = name if recipe.source.suffix.lower() == ".star" else None  # a file of one may call it otherwise
+    read = read_tilt_series(recipe.source, named, recipe.extras)
     series = recipe.corrections.apply(read)
     numbers = numbers_in_source(series)
     kept = [i for i, number in enumerate(numbers) if number not in made.excluded]
+    series = made.fit.apply(series, series.select(kept))
     width, height, depth = made.size
     b = made.binning
     shape = int(depth / b), int(height / b + 0.5), int(width / b + 0.5)

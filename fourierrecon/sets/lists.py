@@ -7,18 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from fourierrecon.errors import FourierReconError, UsageError
-from fourierrecon.io import read_tilt_series
-from fourierrecon.io.denoising import Pair, check_lists, write_lists
 from fourierrecon.io.relion.entries import Entry
 from fourierrecon.io.relion.own_list import LIST, check_replaceable, read_own_list
 from fourierrecon.io.relion.read import find_set
 from fourierrecon.io.relion.tomogram_list import BINNING, PICTURES, SIZES, VOLUMES, write_set_list
 from fourierrecon.io.star.text import write_word
 from fourierrecon.io.tilt_series import list_tomograms
-from fourierrecon.sets.file_names import PARTS
+from fourierrecon.sets.hand_over import check_hand_over
 from fourierrecon.sets.keys import has_inputs
 from fourierrecon.sets.listing import Listed
 from fourierrecon.sets.one import made_of
@@ -27,11 +23,8 @@ from fourierrecon.sets.products import products_of
 from fourierrecon.sets.recipe import Recipe
 from fourierrecon.sets.records import read_outcomes
 
-#: Folder of the lists for programs that denoise, beside the list of tomograms.
-DENOISING = "denoising"
 
-
-def protect_set(recipe: Recipe) -> None:
+def protect_set(recipe: Recipe, names: Sequence[str] = ()) -> None:
     """Refuse a folder where a list would replace a file that no run on a set wrote, or a file that is read.
 
     Raises
@@ -49,8 +42,7 @@ def protect_set(recipe: Recipe) -> None:
         if any(path.exists() and target.samefile(path) for path in read):
             raise UsageError(f"folder={recipe.folder}: {target} is the set that is read; give another folder")
     check_replaceable([target])
-    if "denoising" in recipe.companions:
-        check_lists(recipe.folder / DENOISING)
+    check_hand_over(recipe, names)
     read_outcomes(recipe.folder)
 
 
@@ -104,37 +96,25 @@ def write_tomograms(
     words = {name: words_of(outcome) for _, results in groups for name, outcome in results.items()}
     listed = [Listed(recipe, {name: o.made[0] for name, o in results.items()}) for recipe, results in groups]
     recipe = groups[0][0]
+    done = recipe.finish.of_tomogram.all_words
+    remark = f"volumes: {done}" if done else ""
     for one in listed:
         one.check()
-    if recipe.source.suffix.lower() == ".star":
+    if recipe.source.suffix.lower() == ".star" and not _leaves_out_of_stacks(groups):
         placed = {name: place for one in listed for name, place in one.placed().items()}
-        return write_set_list(folder, recipe.source, words, placed=placed, carried=carried)
+        return write_set_list(folder, recipe.source, words, placed=placed, carried=carried, remark=remark)
     entries = [entry for one in listed for entry in one.entries(folder)]
-    return write_set_list(folder, recipe.source, words, entries, carried=carried) if entries or carried else None
+    if not (entries or carried):
+        return None
+    return write_set_list(folder, recipe.source, words, entries, carried=carried, remark=remark)
 
 
-def write_denoising_lists(recipe: Recipe, outcomes: Sequence[Outcome]) -> list[Path]:
-    """List the half volumes for programs that denoise; of several binnings and weightings the first counts.
-
-    Raises
-    ------
-    DataError
-        If a list cannot be written.
-    """
-    pairs = []
-    for outcome in outcomes:
-        files: dict[str, Path] = {}
-        for product in outcome.made:
-            files.setdefault(product.part, product.path)
-        if files.keys() >= PARTS.keys():
-            series = read_tilt_series(recipe.source, outcome.name, recipe.extras)
-            least = int(np.argmin(np.abs(series.tilt_angles)))
-            defocus = (
-                0.0 if series.ctf is None else float(series.ctf.defocus_u[least] + series.ctf.defocus_v[least]) / 2
-            )
-            voxel_size = series.pixel_size * outcome.made[0].binning
-            pairs.append(Pair(outcome.name, files[""], files["Even"], files["Odd"], voxel_size, defocus))
-    return write_lists(recipe.folder / DENOISING, pairs) if pairs else []
+def _leaves_out_of_stacks(groups: Sequence[tuple[Recipe, Mapping[str, Outcome]]]) -> bool:
+    """Tell whether images were left out on request of a set that names a stack: RELION 5 alone can name the others."""
+    recipe = groups[0][0]
+    if not any(made.excluded for _, results in groups for outcome in results.values() for made in outcome.made):
+        return False
+    return bool(recipe.tilts) and find_set(recipe.source)[1].has("rlnTomoTiltSeriesName")
 
 
 def _found(recipe: Recipe, name: str, earlier: Entry | None) -> Outcome | Entry | None:

@@ -15,7 +15,7 @@ from fourierrecon.images.repair import lines_on, look
 from fourierrecon.reconstruction import reconstruct_many
 from fourierrecon.runtime.threads import Progress
 from fourierrecon.sets.file_names import thumbnail_path
-from fourierrecon.sets.orders import measured, order_of, snr_lines
+from fourierrecon.sets.orders import measured, orders_of, snr_lines
 from fourierrecon.sets.outcomes import Made, Outcome
 from fourierrecon.sets.products import Product, products_of
 from fourierrecon.sets.recipe import Recipe
@@ -54,6 +54,7 @@ def made_of(product: Product) -> Made:
         reason=product.reason,
         origin=region.origin,
         excluded=product.series.excluded,
+        fit=product.fit,
     )
 
 
@@ -66,7 +67,7 @@ def _make(
     ready = measured(recipe, missing)
     # a volume must not depend on which others are there already, so all binnings count
     binnings = tuple(dict.fromkeys(product.region.binning for product in products))
-    orders = [order_of(recipe, product) for product in ready]
+    orders = [order for product in ready for order in orders_of(recipe, product)]
     reconstruct_many(orders, replace(recipe.settings, binnings=binnings))
     return snr_lines(missing, ready), lines_on(missing[0].whole)
 
@@ -107,5 +108,6 @@ def _process(recipe: Recipe, name: str) -> Outcome:
         seconds=time.perf_counter() - started,
         stale="" if error else stale,
         snr=snr,
+        specimen=products[0].fit.words if products and not error else "",
         images=images,
     )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -15,11 +14,12 @@ from fourierrecon.errors import UsageError
 from fourierrecon.geometry.region import Region
 from fourierrecon.io.volumes.mrc import writing_mrc
 from fourierrecon.runtime.arrays import Real
-from fourierrecon.sets.file_names import companions_of
+from fourierrecon.sets.file_names import companions_of, stack_paths
 from fourierrecon.sets.products import Product
 from fourierrecon.sets.recipe import Projection, Recipe
+from fourierrecon.tomogram.aligned_stack import write_aligned_stack
 from fourierrecon.tomogram.companions import companion_memory, write_companion
-from fourierrecon.tomogram.file import TomogramFile
+from fourierrecon.tomogram.file import TomogramFile, grouped, order_for, with_copy
 from fourierrecon.volume import SlabWriter
 from fourierrecon.weighting import SnrCurve
 
@@ -57,50 +57,74 @@ def snr_lines(before: Sequence[Product], after: Sequence[Product]) -> tuple[str,
     return tuple(dict.fromkeys(lines))
 
 
-def order_of(recipe: Recipe, product: Product) -> VolumeOrder:
-    """Give the order for a product, which writes the volume and what goes with it."""
+def orders_of(recipe: Recipe, product: Product) -> list[VolumeOrder]:
+    """Give the orders for a product: the volume and what goes with it, and its viewing copy if that is filtered."""
     series, region, settings = product.series, product.region, recipe.settings
-    file = TomogramFile(
-        path=product.path,
-        series=series,
-        region=region,
-        weighting=product.weighting,
-        settings=settings,
-        like=recipe.like,
-        dtype=recipe.dtype,
-        tilts=product.tilts,
-        part=HALF_NAMES[product.part],
-        key=product.key,
+    files = with_copy(
+        TomogramFile(
+            path=product.path,
+            series=series,
+            region=region,
+            weighting=product.weighting,
+            settings=settings,
+            like=recipe.like,
+            dtype=recipe.dtype,
+            tilts=product.tilts,
+            part=HALF_NAMES[product.part],
+            key=product.key,
+            finish=recipe.finish,
+            fit=product.fit,
+            ome_version=recipe.ome_version,
+        )
     )
-
-    @contextmanager
-    def open_volume() -> Iterator[SlabWriter]:
+    for file in files:
         file.check()
-        picture = _Picture(recipe.projection, region) if recipe.projection else None
-        with file.writing() as write:
-            yield write if picture is None else picture.watching(write)
-        voxel_size, origin, label = file.header
-        if picture is not None and product.picture is not None and recipe.projection is not None:
-            label_2d = f"{label}\n{recipe.projection.line(region)}"
-            with writing_mrc(product.picture, (1, *region.shape[1:]), voxel_size, origin, label_2d) as write_picture:
-                write_picture(0, picture.total)
-        if product.part == "":
-            for name in companions_of(recipe):
-                write_companion(name, product.path, series, region, product.weighting, settings, label)
-        file.finish_passport(recipe.passport, recipe.source)
+    first, *others = grouped(files)
+    picture = _Picture(recipe.projection, region) if recipe.projection else None
+
+    def finished() -> None:
+        _write_rest(recipe, product, files[0], picture)
+        for file in first:
+            file.finish_passport(recipe.passport, recipe.source)
 
     # the picture keeps slabs while the volume is written; companions are made after it
-    picture = 4 * region.shape[1] * region.shape[2] * (recipe.projection.thickness + 1 if recipe.projection else 0)
+    kept = 4 * region.shape[1] * region.shape[2] * (recipe.projection.thickness + 1 if recipe.projection else 0)
     companions = [companion_memory(region, name) for name in (companions_of(recipe) if product.part == "" else ())]
-    end = picture + max(file.beside.end, *companions, 0)
-    return VolumeOrder(
-        series=series,
-        open=open_volume,
-        region=region,
-        weighting=product.weighting,
-        tilts=product.tilts,
-        beside=replace(file.beside, slabs=picture, end=end),
-    )
+    orders = [
+        order_for(
+            first,
+            picture.watching if picture is not None else lambda write: write,
+            finished,
+            slabs=kept,
+            end=kept + max(companions, default=0),
+        )
+    ]
+    for group in others:
+        passports = [partial(file.finish_passport, recipe.passport, recipe.source) for file in group]
+        orders.append(order_for(group, finished=partial(_call_all, passports)))
+    return orders
+
+
+def _call_all(calls: Sequence[Callable[[], object]]) -> None:
+    for call in calls:
+        call()
+
+
+def _write_rest(recipe: Recipe, product: Product, file: TomogramFile, picture: _Picture | None) -> None:
+    """Write what goes with a volume once that is written: its picture, companions and aligned stack."""
+    series, region = product.series, product.region
+    voxel_size, origin, label = file.header
+    if picture is not None and product.picture is not None and recipe.projection is not None:
+        label_2d = f"{label}\n{recipe.projection.line(region)}"
+        with writing_mrc(product.picture, (1, *region.shape[1:]), voxel_size, origin, label_2d) as write_picture:
+            write_picture(0, picture.total)
+    if product.part == "":
+        for name in companions_of(recipe):
+            write_companion(name, product.path, series, region, product.weighting, recipe.settings, label)
+        paths = stack_paths(recipe, product.path)
+        if paths is not None:
+            threads = recipe.settings.n_threads
+            write_aligned_stack(product.path, series, region, label=product.key, paths=paths, n_threads=threads)
 
 
 class _Picture:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from fourierrecon.tomogram.fitting import Fit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,8 @@ class Made:
         World coordinates ``(x, y, z)`` of the first voxel, bin-1 px.
     excluded
         1-based numbers of the images that were left out.
+    fit
+        How the tomogram was fitted to its specimen.
     """
 
     path: Path
@@ -38,6 +42,7 @@ class Made:
     reason: str | None
     origin: tuple[float, float, float]
     excluded: tuple[int, ...] = ()
+    fit: Fit = field(default_factory=Fit)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +70,8 @@ class Outcome:
     transient
         Whether the error may not come again: the tomogram was lost with a scheduler, for example, and nothing is wrong
         with its files.
+    specimen
+        How its specimen was found and the tomogram fitted to it, in words.
     """
 
     name: str
@@ -76,6 +83,7 @@ class Outcome:
     snr: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
     transient: bool = False
+    specimen: str = ""
 
     @property
     def status(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -19,12 +19,16 @@ from fourierrecon.io import read_tilt_series
 from fourierrecon.quality.bad_images import without_bad_images
 from fourierrecon.runtime.threads import available_cores
 from fourierrecon.sets.file_names import PARTS, files_of, picture_path
+from fourierrecon.sets.fits import fit_of
 from fourierrecon.sets.keys import facts_of, make_key
 from fourierrecon.sets.recipe import Halves, Recipe
 from fourierrecon.sets.upkeep import Half, what_to_do
 from fourierrecon.tilt_series import ImageStack, TiltSeries, chosen_images
 from fourierrecon.tomogram.file import TomogramFile
+from fourierrecon.tomogram.finish import Finish
+from fourierrecon.tomogram.fitting import Fit
 from fourierrecon.tomogram.halves import half_series, halves_for_snr
+from fourierrecon.tomogram.request import fitted_region
 from fourierrecon.transfer import Correction
 from fourierrecon.weighting import Weighting
 
@@ -52,6 +56,8 @@ class Product:
         Why the volume must be made; None if it is there already.
     kept
         Why neither the volume nor what goes with it may be made: something that is there would be lost.
+    fit
+        How the tomogram was fitted to its specimen.
     """
 
     path: Path
@@ -66,6 +72,7 @@ class Product:
     key: str
     reason: str | None = None
     kept: str = ""
+    fit: Fit = field(default_factory=Fit)
 
 
 def products_of(recipe: Recipe, name: str | None) -> list[Product]:
@@ -79,11 +86,18 @@ def products_of(recipe: Recipe, name: str | None) -> list[Product]:
     whole = series = recipe.corrections.apply(read_tilt_series(recipe.source, name, recipe.extras))
     halves = half_series(recipe.source, series) if recipe.halves == "frames" else {}
     kept: list[int] | None = None
+    if recipe.tilts:
+        series, kept = recipe.tilts.apply(series)
+        halves = _of_kept(halves, series, kept)
     if recipe.skip_bad_images:
         corrected, n_threads = recipe.settings.correction.ctf_mode != "none", recipe.settings.n_threads
-        series, kept = without_bad_images(series, halves.values(), ctf=corrected, n_threads=n_threads)
-        halves = _of_kept(halves, series, kept)
+        before = kept or list(range(series.n_tilts))
+        series, rest = without_bad_images(series, halves.values(), ctf=corrected, n_threads=n_threads)
+        kept = [before[i] for i in rest]
+        halves = _of_kept(halves, series, rest)
     series = repaired(series, recipe.settings.repairs)
+    fitted = fit_of(recipe, series)
+    series = fitted.apply(series)
     stacks = alike(series, {half: own.images for half, own in halves.items()})
     halves = {half: replace(series, images=stack) for half, stack in stacks.items()}
     parts = _parts(recipe.halves, series, halves)
@@ -94,7 +108,7 @@ def products_of(recipe: Recipe, name: str | None) -> list[Product]:
     pairs = product(recipe.weightings, recipe.binnings)
     found = []
     for (weighting, binning), files in zip(pairs, files_of(recipe, series.name), strict=True):
-        region = Region.of(series, binning=binning, origin=recipe.origin, size=recipe.size)
+        region = fitted_region(series, fitted, binning, recipe.origin, recipe.size)
         for part, (own, tilts) in parts.items():
             wanted = Product(
                 path=files[part],
@@ -107,6 +121,7 @@ def products_of(recipe: Recipe, name: str | None) -> list[Product]:
                 whole=series,
                 frames=frames,
                 key="",
+                fit=fitted,
             )
             wanted = replace(wanted, key=_key(recipe, wanted))
             if part == "":
@@ -152,7 +167,8 @@ def _halves_of(recipe: Recipe, whole: Product, series: TiltSeries, kept: list[in
         for kind in HALVES:
             with suppress(FourierReconError):  # the set has no halves of this kind
                 halves = half_series(recipe.source, series) if kind == "frames" else {}
-                halves = halves if kept is None else _of_kept(halves, whole.series, kept)
+                kept = list(range(series.n_tilts)) if kept is None else kept
+                halves = _of_kept(halves, whole.series, kept)
                 own, tilts = _parts(kind, whole.series, halves)[half]
                 keys.append(_key(recipe, replace(whole, series=own, tilts=tilts)))
     return list(found.items())
@@ -182,9 +198,20 @@ def _key(recipe: Recipe, product: Product) -> str:
     measured = measured_from(product.whole, product.frames, s.correction) if weighting.measures else []
     options = [
         region.origin, region.shape, region.binning, weighting, product.tilts, *how, recipe.dtype, recipe.like,
-        *measured,
+        *measured, *_finish_facts(recipe, product),
     ]  # fmt: skip
     return make_key(product.series, options, s.correction)
+
+
+def _finish_facts(recipe: Recipe, product: Product) -> list[object]:
+    """List what a volume depends on of the finish; nothing where there is none, as keys of before had it."""
+    finish = recipe.finish.of_tomogram
+    facts: list[object] = [] if finish == Finish() else [finish]
+    if recipe.finish.of_copy is not None and product.part == "":
+        facts.append(recipe.finish)
+    if recipe.finish.needs_slab:
+        facts.append(product.fit.specimen)
+    return facts + ([recipe.ome_version] if recipe.ome_version != "0.5" else [])
 
 
 def measured_from(whole: TiltSeries, frames: Mapping[str, ImageStack], correction: Correction) -> list[object]:

@@ -18,6 +18,9 @@ from fourierrecon.io import Supplement
 from fourierrecon.sets.keys import Kind
 from fourierrecon.text import short_repr
 from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.tomogram.finish import Finish
+from fourierrecon.tomogram.fitting import FitRequest
+from fourierrecon.tomogram.tilt_choice import TiltChoice
 from fourierrecon.weighting import Weighting, Wiener, read_weighting
 
 Halves = Literal["frames", "tilts"]
@@ -85,6 +88,14 @@ class Recipe:
     companions
         What goes with each whole volume: :data:`fourierrecon.tomogram.companions.VOLUMES`; and ``denoising``, lists of
         the half volumes.
+    tilts
+        Images to leave out of each tilt series.
+    fit
+        What is fitted to the specimen of each tomogram.
+    finish
+        What is done to the numbers of each volume.
+    ome_version
+        Version of OME-Zarr.
     report_memory
         Gives the bytes of memory that a report will take, from tilt series, shape and number of threads, where a report
         is to follow: that it can be made is checked first. Other processes must be able to import the function.
@@ -110,6 +121,10 @@ class Recipe:
     skip_bad_images: bool = False
     thumbnails: bool = True
     companions: tuple[str, ...] = ()
+    tilts: TiltChoice = field(default_factory=TiltChoice)
+    fit: FitRequest = field(default_factory=FitRequest)
+    finish: Finish = field(default_factory=Finish)
+    ome_version: str = "0.5"
     report_memory: Callable[[TiltSeries, tuple[int, int, int], int], int] | None = None
 
     __repr__ = short_repr

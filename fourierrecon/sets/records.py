@@ -19,6 +19,9 @@ from fourierrecon.images import Repairs
 from fourierrecon.io import Supplement
 from fourierrecon.io.files import replacing
 from fourierrecon.io.json_text import brief, fits, read_object
+from fourierrecon.sets.fits import plain
+from fourierrecon.tomogram.fitting import Fit
+from fourierrecon.tomogram.tilt_choice import TiltChoice
 
 if TYPE_CHECKING:
     from fourierrecon.sets.outcomes import Outcome
@@ -37,6 +40,8 @@ FIELDS: dict[str, object] = {
     "size": [(float, "auto", None)] * 3,
     "like": (str, None),
     "skip_bad_images": bool,
+    "tilts": {"exclude": [float], "max_tilt": (float, None)},
+    "fit": dict,
     "how": {...: str},
 }
 
@@ -70,6 +75,8 @@ class Record:
         Kind of the half volumes, ``tilts`` or ``frames``; empty if there are none.
     skipped
         Whether images that are blank or not finite were left out.
+    tilts, fit
+        Images that were left out on request, and how the tomogram was fitted to its specimen.
     how
         Other facts for people, by label.
     """
@@ -90,6 +97,8 @@ class Record:
     like: str | None = None
     halves: str = ""
     skipped: bool = False
+    tilts: TiltChoice = field(default_factory=TiltChoice)
+    fit: Fit = field(default_factory=Fit)
     repairs: Repairs | None = None
     how: Mapping[str, str] = field(default_factory=dict)
 
@@ -182,6 +191,8 @@ def _entry(recipe: Recipe, outcome: Outcome) -> dict[str, Any]:
         "images": "; ".join(outcome.images),
         "threads": str(settings.n_threads or "all cores"),
         "corrections": str(recipe.corrections),
+        "grey values": recipe.finish.all_words + " (viewing copy)" * recipe.finish.viewing_copy,
+        "specimen": first.fit.words if first else "",
         "other volumes": ", ".join(
             product.path.name for product in outcome.made if str(product.path.relative_to(recipe.folder)) not in
             volumes.values()
@@ -203,12 +214,16 @@ def _entry(recipe: Recipe, outcome: Outcome) -> dict[str, Any]:
         "like": recipe.like,
         "halves": recipe.halves or "",
         "skip_bad_images": recipe.skip_bad_images,
+        "tilts": asdict(recipe.tilts),
+        "fit": plain(asdict(first.fit if first else Fit())),
         "repairs": asdict(settings.repairs),
         "how": {label: value for label, value in how.items() if value},
     }
 
 
 def _record(folder: Path, name: str, entry: Mapping[str, Any]) -> Record:
+    # of runs before there were such options
+    entry = {"tilts": {"exclude": [], "max_tilt": None}, "fit": plain(asdict(Fit())), **entry}
     wrong = [field for field, kind in FIELDS.items() if not fits(entry[field], kind)]
     if wrong:
         raise TypeError(f"{wrong[0]} is {brief(entry[wrong[0]])}")
@@ -234,6 +249,8 @@ def _record(folder: Path, name: str, entry: Mapping[str, Any]) -> Record:
         like=entry["like"],
         halves=str(entry["halves"]),
         skipped=bool(entry["skip_bad_images"]),
+        tilts=TiltChoice(tuple(int(n) for n in entry["tilts"]["exclude"]), entry["tilts"]["max_tilt"]),
+        fit=Fit.from_record(entry["fit"]),
         repairs=Repairs(**entry["repairs"]) if "repairs" in entry else None,
         how={str(label): str(value) for label, value in entry["how"].items()},
     )

@@ -16,7 +16,8 @@ from fourierrecon.io.shared_images import shared_images
 from fourierrecon.io.tilt_series import check_single, check_supplement, list_tomograms
 from fourierrecon.sets.file_names import check_names
 from fourierrecon.sets.follower import Follower
-from fourierrecon.sets.lists import protect_set, write_denoising_lists, write_list
+from fourierrecon.sets.hand_over import write_hand_over
+from fourierrecon.sets.lists import protect_set, write_list
 from fourierrecon.sets.lock import locked, taking_turns
 from fourierrecon.sets.one import process
 from fourierrecon.sets.outcomes import Outcome
@@ -69,7 +70,7 @@ def reconstruct_set(
     check_single(recipe.extras, chosen)
     check_names(recipe, chosen)
     mine = choose_part(chosen, part)
-    protect_set(recipe)
+    protect_set(recipe, chosen)
     return _outcomes(recipe, mine, part, cluster, follower or Follower())
 
 
@@ -154,11 +155,11 @@ def _write_lists(recipe: Recipe, outcomes: Sequence[Outcome], follower: Follower
         # a list of before is right as long as none of its volumes was made anew
         if path is None and not (problem and _is_right(recipe.folder, outcomes)) and remove_own_list(recipe.folder):
             problem = problem or "nothing that it listed is as it was"
-        if "denoising" in recipe.companions:
-            write_denoising_lists(recipe, outcomes)
+        write_hand_over(recipe, outcomes)
     if problem:
         follower.notes("note", f"no {recipe.folder / LIST}: {problem}")
-    if path is not None and any(side is not None for side in recipe.size):
+    asked = recipe.size[:2] if recipe.fit.depth else recipe.size
+    if path is not None and any(side is not None for side in asked):
         follower.notes(
             "note",
             f"{path} describes a part of a tomogram as a tomogram of its own: made again from this list, its borders "

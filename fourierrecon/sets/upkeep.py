@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from fourierrecon.errors import DataError
 from fourierrecon.geometry.axis_order import Orientation
-from fourierrecon.sets.file_names import companions_of, picture_path
+from fourierrecon.sets.file_names import companions_of, picture_path, stack_paths
 from fourierrecon.sets.keys import Fault, fault_of
+from fourierrecon.tomogram.aligned_stack import aligned_shape
 from fourierrecon.tomogram.companions import VOLUMES, companion_path, companion_shape
+from fourierrecon.tomogram.finish import view_path
 from fourierrecon.tomogram.provenance import read_passport
 
 if TYPE_CHECKING:
@@ -70,6 +72,11 @@ def _faults(recipe: Recipe, product: Product) -> Iterator[Fault]:
         files.append(("its projection: ", product.picture, (1, *region.shape[1:]), recipe.projection.line(region)))
     for name in companions_of(recipe) if product.part == "" else ():
         files.append((f"its {name}: ", companion_path(path, name), companion_shape(region, name), ""))
+    if product.part == "" and recipe.finish.viewing_copy:
+        files.append(("its viewing copy: ", view_path(path), files[0][2], ""))
+    stack = stack_paths(recipe, path) if product.part == "" else None
+    if stack is not None:
+        files.append(("its aligned stack: ", stack[0], aligned_shape(product.series, region), ""))
     for what, file, shape, line in files:
         fault = fault_of(file, key, shape, line)
         if fault is not None:
@@ -92,6 +99,8 @@ def _older(recipe: Recipe, product: Product, halves: Callable[[], list[Half]]) -
     if product.part == "":
         names = [name for name in VOLUMES if name not in recipe.companions]
         others += [(companion_path(product.path, name), [product.key]) for name in names]
+        if not recipe.finish.viewing_copy:
+            others.append((view_path(product.path), [product.key]))
     if product.part == "" and recipe.halves is None:
         others += halves()
     for path, keys in others:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from fourierrecon.engine.settings import Settings
+from fourierrecon.engine.several_volumes import VolumeOrder
 from fourierrecon.engine.storage import Beside
 from fourierrecon.geometry.axis_order import Orientation
 from fourierrecon.geometry.coordinate_frames import Box
@@ -17,8 +18,11 @@ from fourierrecon.io.volumes.formats import check_volume_writable, end_bytes, is
 from fourierrecon.io.volumes.reorder import reorder_bytes, reordering
 from fourierrecon.io.volumes.zarr import require_zarr
 from fourierrecon.reconstruction import describe
+from fourierrecon.runtime.arrays import Real
 from fourierrecon.runtime.threads import available_cores
 from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.tomogram.finish import VIEW_DTYPE, Change, Finish, Slab, finishing, view_path
+from fourierrecon.tomogram.fitting import Fit
 from fourierrecon.tomogram.provenance import label_of, make_passport, remove_passport, write_passport
 from fourierrecon.volume import SlabWriter
 from fourierrecon.weighting import Weighting
@@ -46,6 +50,14 @@ class TomogramFile:
         Name of the half, for the label; empty for the whole.
     key
         A line for the label that says what the file was made from, see :mod:`fourierrecon.sets.keys`.
+    finish
+        What is done to the numbers; its filters are part of the weighting.
+    fit
+        How the tomogram was fitted to its specimen.
+    ome_version
+        Version of OME-Zarr.
+    change
+        Told what the finish did in numbers.
     """
 
     path: Path
@@ -58,6 +70,10 @@ class TomogramFile:
     tilts: tuple[int, ...] | None = None
     part: str = ""
     key: str = ""
+    finish: Finish = field(default_factory=Finish)
+    fit: Fit = field(default_factory=Fit)
+    ome_version: str = "0.5"
+    change: Change = field(default_factory=Change)
 
     @cached_property
     def orientation(self) -> Orientation:
@@ -69,7 +85,8 @@ class TomogramFile:
         """Voxel size and place of the first voxel, Å, and the lines of its label."""
         taken = self.series if self.tilts is None else self.series.select(self.tilts)
         voxel_size, _, making = describe(taken, self.region, self.weighting, self.settings.correction)
-        label = label_of(f"{making}, {self.part}" if self.part else making, self.series, self.region, self.like)
+        making = ", ".join(filter(None, [making, self.part, self.finish.words]))
+        label = label_of(making, self.series, self.region, self.like)
         origin = self.orientation.origin(self.region, Box.of(self.series, self.region))
         return voxel_size, origin, f"{label}\n{self.key}" if self.key else label
 
@@ -117,18 +134,25 @@ class TomogramFile:
         check_volume_writable(self.path, shape, self.dtype, self.settings.scratch)
 
     @contextmanager
-    def writing(self) -> Iterator[SlabWriter]:
+    def writing(self, watching: Callable[[SlabWriter], SlabWriter] = lambda write: write) -> Iterator[SlabWriter]:
         """Write the file, all of it or nothing.
 
         The context gives a function that takes sections ``(y, x)`` of the region, in any order and from any thread.
+
+        Parameters
+        ----------
+        watching
+            Makes of the function that takes finished sections another one, which may look at them.
         """
         s, shape = self.settings, self.region.shape
+        slab = Slab(self.region, self.fit.specimen, self.series.pixel_size)
         with (
             writing_volume(
                 self.path, self.orientation.shape(shape), *self.header, self.dtype, scratch=s.scratch,
-                n_threads=s.n_threads, memory=s.memory, progress=s.progress,
+                n_threads=s.n_threads, memory=s.memory, progress=s.progress, ome_version=self.ome_version,
             ) as write,
-            reordering(write, self.orientation, shape, self.scratch) as write_slab,
+            reordering(write, self.orientation, shape, self.scratch) as reordered,
+            finishing(watching(reordered), self.finish, slab, self.scratch, self.change) as write_slab,
         ):  # fmt: skip
             yield write_slab
 
@@ -156,4 +180,76 @@ class TomogramFile:
             self.path, self.series, self.region, self.weighting, correction=self.settings.correction, like=self.like,
             source=source, options=options,
         )  # fmt: skip
-        return write_passport(self.path, made | ({"key": self.key} if self.key else {}))
+        made |= {"key": self.key} if self.key else {}
+        made |= {"fit": asdict(self.fit)} if self.fit.words else {}
+        if self.finish != Finish():
+            made["finish"] = asdict(self.finish) | {"value": "factor * density + offset", **vars(self.change)}
+        return write_passport(self.path, made)
+
+
+def with_copy(file: TomogramFile) -> list[TomogramFile]:
+    """Give a tomogram's file, and its viewing copy if there is to be one, each with its filters in the weighting."""
+    finish = file.finish
+    found = [replace(file, finish=finish.of_tomogram, change=Change())]
+    if finish.of_copy is not None and file.part == "":
+        path = view_path(file.path)
+        found.append(replace(file, path=path, finish=finish.of_copy, dtype=VIEW_DTYPE, change=Change()))
+    correction = file.settings.correction
+    return [
+        replace(each, weighting=each.finish.weighting(file.weighting, file.series, file.region, correction))
+        for each in found
+    ]
+
+
+def grouped(files: Sequence[TomogramFile]) -> list[list[TomogramFile]]:
+    """Group files that hold the same reconstruction, with other numbers."""
+    groups: dict[Weighting, list[TomogramFile]] = {}
+    for file in files:
+        groups.setdefault(file.weighting, []).append(file)
+    return list(groups.values())
+
+
+def order_for(
+    files: Sequence[TomogramFile],
+    watching: Callable[[SlabWriter], SlabWriter] = lambda write: write,
+    finished: Callable[[], object] = lambda: None,
+    *,
+    slabs: int = 0,
+    end: int = 0,
+) -> VolumeOrder:
+    """Give the order for files of one reconstruction, which are written side by side.
+
+    Parameters
+    ----------
+    files
+        Files that differ in what is done to the numbers.
+    watching
+        As for :meth:`TomogramFile.writing`, for the first file.
+    finished
+        Called when all are written.
+    slabs, end
+        Memory that goes with them, bytes, see :class:`~fourierrecon.engine.storage.Beside`.
+    """
+    first = files[0]
+
+    @contextmanager
+    def open_files() -> Iterator[SlabWriter]:
+        with ExitStack() as stack:
+            writers = [stack.enter_context(first.writing(watching))]
+            writers += [stack.enter_context(file.writing()) for file in files[1:]]
+
+            def write(z: int, section: Real) -> None:
+                for each in writers:
+                    each(z, section)
+
+            yield writers[0] if len(writers) == 1 else write
+        finished()
+
+    beside = [file.beside for file in files]
+    return VolumeOrder(
+        series=first.series, open=open_files, region=first.region, weighting=first.weighting, tilts=first.tilts,
+        beside=Beside(
+            always=sum(each.always for each in beside), slabs=slabs + sum(each.slabs for each in beside),
+            end=end + max(each.end for each in beside),
+        ),
+    )  # fmt: skip

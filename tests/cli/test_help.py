@@ -84,7 +84,8 @@ def test_options_of_reconstruct_have_one_help(command: str) -> None:
     ("words", "answer"),
     [
         ("--gpu 0", "no option --gpu; everything runs on the CPU"),
-        ("--invert", "no option --invert; grey values keep"),
+        ("--dont_invert", "no option --dont_invert; grey values keep"),
+        ("-EXCLUDELIST 3", "no option -EXCLUDELIST; use --exclude"),
         ("--OutBin 4", "no option --OutBin; use --bin"),
         ("-OutBin 4", "no option -OutBin; use --bin"),
         ("-VolZ 1200", "no option -VolZ; the depth of the tomogram is --d"),

@@ -87,16 +87,17 @@ def test_the_wedge() -> None:
 def test_lists_for_denoising(tmp_path: Path) -> None:
     pairs = [
         Pair(
-            name,
-            tmp_path / f"{name}.mrc",
-            tmp_path / f"{name}_half1.mrc",
-            tmp_path / f"{name}_half2.mrc",
-            12.5,
-            25000.0,
+            name=name,
+            full=tmp_path / f"{name}.mrc",
+            half1=tmp_path / f"{name}_half1.mrc",
+            half2=tmp_path / f"{name}_half2.mrc",
+            voxel_size=12.5,
+            defocus=25000.0,
         )
         for name in ("TS_1", "TS_2")
     ]
-    cryocare, isonet, dewedge = write_lists(tmp_path / "lists", pairs)
+    written = {path.name: path for path in write_lists(tmp_path / "lists", pairs, "inverted")}
+    cryocare, isonet, dewedge = (written[name] for name in ("cryocare.json", "isonet.star", "deepdewedge.yaml"))
     read = json.loads(cryocare.read_text())
     assert read["even"] == [str(pair.half1) for pair in pairs]
     assert read["odd"] == [str(pair.half2) for pair in pairs]
@@ -106,7 +107,43 @@ def test_lists_for_denoising(tmp_path: Path) -> None:
     lines = dewedge.read_text().splitlines()
     first, second = lines.index("  tomo0_files:"), lines.index("  tomo1_files:")
     assert lines[first + 1 : second] == [f'    - "{pair.half1}"' for pair in pairs]
-    assert lines[second + 1 :] == [f'    - "{pair.half2}"' for pair in pairs]
+    assert lines[second + 1 : second + 3] == [f'    - "{pair.half2}"' for pair in pairs]
+    assert all("inverted" in path.read_text() for path in written.values() if path.suffix != ".tlt")
+
+
+def test_lists_have_what_the_programs_read(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("a.mrc", "a_half1.mrc", "a_half2.mrc")]
+    pair = Pair(
+        name="a", full=files[0], half1=files[1], half2=files[2], voxel_size=10.0, defocus=31234.0, voltage=200.0,
+        angles=(-52.5, 0.5, 66.0),
+    )  # fmt: skip
+    write_lists(tmp_path, [pair])
+    (table,) = read_tables(tmp_path / "isonet2.star").values()
+    # the columns of IsoNet2's tutorial, in its order
+    assert [label.removeprefix("rln") for label in table.columns] == [
+        "Index", "TomoName", "TomoReconstructedTomogramHalf1", "TomoReconstructedTomogramHalf2", "PixelSize", "Defocus",
+        "Voltage", "SphericalAberration", "AmplitudeContrast", "MaskBoundary", "MaskName", "TiltMin", "TiltMax",
+        "BoxFile", "NumberSubtomo", "CorrectedTomoName",
+    ]  # fmt: skip
+    assert (table.numbers("rlnTiltMin")[0], table.numbers("rlnTiltMax")[0]) == (-52.5, 66.0)
+    assert (table.numbers("rlnDefocus")[0], table.numbers("rlnVoltage")[0]) == (31234.0, 200.0)
+    # what cryoCARE's three scripts look up in their configurations
+    train, predict = (json.loads((tmp_path / f"cryocare_{step}.json").read_text()) for step in ("train", "predict"))
+    wanted = {
+        "train_data", "epochs", "steps_per_epoch", "batch_size", "unet_kern_size", "unet_n_depth", "unet_n_first",
+        "learning_rate", "model_name", "path",
+    }  # fmt: skip
+    assert wanted <= train.keys()
+    assert {"path", "even", "odd", "n_tiles", "output"} <= predict.keys()
+    assert train["train_data"] == json.loads((tmp_path / "cryocare.json").read_text())["path"]
+    assert Path(predict["path"]) == Path(train["path"]) / f"{train['model_name']}.tar.gz"
+    # DeepDeWedge refuses a step without a field; the wedge is what the tilts leave
+    text = (tmp_path / "deepdewedge.yaml").read_text()
+    assert all(f"\n{step}:" in text for step in ("prepare_data", "fit_model", "refine_tomogram"))
+    assert "mw_angle: 62" in text
+    angles = tmp_path / "icecream" / "a.tlt"
+    assert np.loadtxt(angles).tolist() == [-52.5, 0.5, 66.0]
+    assert f'angle_file: "{angles}"' in (tmp_path / "icecream" / "a.yaml").read_text()
 
 
 def test_a_set_with_companions(run: Run, two_sets: Path) -> None:

@@ -68,6 +68,8 @@ def write_set_list(
     entries: Sequence[Entry] = (),
     placed: Mapping[str, Placed] | None = None,
     carried: Sequence[Entry] = (),
+    *,
+    remark: str = "",
 ) -> Path:
     """Write the list of tomograms, with those that there are results of.
 
@@ -80,12 +82,14 @@ def write_set_list(
     results
         Words of columns by label (:data:`SIZES`, :data:`VOLUMES` ...), by the name of the tomogram.
     entries
-        Entries in place of what the source has, where it is no set of RELION.
+        Entries in place of what the source has, where it is no set of RELION, or cannot leave images out.
     placed
         Tomograms that the source may describe otherwise than they were made. Where it does, the list has the alignment
         of the volume: in tables of its own, as RELION 5 itself copies those of which it has changed the angles.
     carried
         Tomograms of the list that is there, which stay in it as they are.
+    remark
+        A line for the head of the list, on what was done to the numbers of the volumes.
 
     Raises
     ------
@@ -94,13 +98,13 @@ def write_set_list(
     DataError
         If a file cannot be read or written.
     """
-    path = folder / LIST
-    if source.suffix.lower() != ".star":
+    path, title = folder / LIST, f"{OWN}\n# {remark}" if remark else OWN
+    if entries or source.suffix.lower() != ".star":
         own = [folder / words[0] for entry in entries if (words := entry.overview.get(FILES[0]))]
         check_replaceable([path, folder / "optimisation_set.star", *own])
         for entry in entries:
             entry.overview.update({label: [word] for label, word in results[entry.name].items()})
-        return write_entries(folder, [*entries, *carried], title=OWN)
+        return write_entries(folder, [*entries, *carried], title=title)
     check_replaceable([path])
     _, overview, tables = find_set(source)
     names = overview.words("rlnTomoName")
@@ -142,7 +146,7 @@ def write_set_list(
             kept[entry.name] = entry.tilts
     order = sorted(range(len(columns["rlnTomoName"])), key=lambda row: names.index(columns["rlnTomoName"][row]))
     columns = {label: [words[row] for row in order] for label, words in columns.items()}
-    write_tables(path, {"global": columns, **kept}, OWN)
+    write_tables(path, {"global": columns, **kept}, title)
     return path
 
 

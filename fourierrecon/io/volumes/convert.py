@@ -22,6 +22,7 @@ def convert_volume(
     voxel_size: float | None = None,
     n_threads: int | None = None,
     progress: Progress | None = None,
+    ome_version: str = "0.5",
 ) -> None:
     """Write a volume anew, a block of it at a time.
 
@@ -39,6 +40,8 @@ def convert_volume(
         Default: the cores available to the process.
     progress
         Called as ``progress(stage, done, total)``, from any thread.
+    ome_version
+        As for :func:`fourierrecon.io.writing_volume`.
 
     Raises
     ------
@@ -50,7 +53,14 @@ def convert_volume(
     header = voxel_size or volume.voxel_size or None, volume.origin, volume.label
     tiles = volume.tiles()
     with writing_volume(
-        target, volume.shape, *header, dtype, scale=volume.scale if kept else None, n_threads=threads, progress=progress
+        target,
+        volume.shape,
+        *header,
+        dtype,
+        scale=volume.scale if kept else None,
+        n_threads=threads,
+        progress=progress,
+        ome_version=ome_version,
     ) as write:
 
         def copy(_: None, i: int) -> None:

@@ -136,6 +136,7 @@ def writing_volume(
     n_threads: int | None = None,
     memory: int | None = None,
     progress: Progress | None = None,
+    ome_version: str = "0.5",
 ) -> AbstractContextManager[SectionWriter]:
     """Write a volume section by section, in the format of its ending: all of it or nothing.
 
@@ -162,6 +163,9 @@ def writing_volume(
         Largest resident memory of the process at the end, bytes; limits the threads that make Zarr's chunks.
     progress
         Called as ``progress(stage, done, total)`` at the end, from any thread.
+    ome_version
+        Version of OME-Zarr, one of :data:`~fourierrecon.io.volumes.zarr_write.OME_VERSIONS`: copick and the CryoET data
+        portal read 0.4.
 
     Returns
     -------
@@ -183,7 +187,7 @@ def writing_volume(
         raise DataError(f"cannot write {path}: the voxel size is unknown, which OME-Zarr needs")
     return writing_zarr(
         path, shape, voxel_size, *header, scale=scale, scratch=scratch, n_threads=n_threads, memory=memory,
-        progress=progress,
+        progress=progress, ome_version=ome_version,
     )  # fmt: skip
 
 
@@ -243,6 +247,7 @@ def write_volume(
     *,
     n_threads: int | None = None,
     progress: Progress | None = None,
+    ome_version: str = "0.5",
 ) -> None:
     """Write a volume in the format of its ending, with voxel size, origin and label; all of it or nothing.
 
@@ -254,7 +259,7 @@ def write_volume(
         Its data are ``(z, y, x)``; a voxel size of 0 stands for an unknown one, which MRC alone allows.
     dtype
         One of :data:`VOLUME_TYPES`.
-    n_threads, progress
+    n_threads, progress, ome_version
         As for :func:`writing_volume`.
 
     Raises
@@ -276,7 +281,9 @@ def write_volume(
     depth, height, width = data.shape
     header = volume.voxel_size or None, volume.origin, volume.label or "fourierrecon"
     shape = depth, height, width
-    with writing_volume(path, shape, *header, dtype, n_threads=n_threads, progress=progress) as write:
+    with writing_volume(
+        path, shape, *header, dtype, n_threads=n_threads, progress=progress, ome_version=ome_version
+    ) as write:
         for z, section in enumerate(data):
             write(z, section)
 

@@ -1,4 +1,4 @@
-"""Writes volumes as OME-Zarr 0.5: compressed chunks at several resolutions."""
+"""Writes volumes as OME-Zarr 0.5 or 0.4: compressed chunks at several resolutions."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from functools import partial
 from itertools import product
 from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fourierrecon.errors import DataError
+from fourierrecon.errors import DataError, UsageError
 from fourierrecon.io.files import replacing_folder
 from fourierrecon.io.volumes.base import SectionWriter
 from fourierrecon.io.volumes.quantise import HeldVolume, Scale, check_densities
@@ -28,6 +28,8 @@ CHUNK, SHARD = 64, 128
 BLOCK_BYTES, COPIES = 1 << 25, 7
 #: Level of zstd: tomograms are noise, which higher levels compress no better.
 LEVEL = 1
+#: Versions of OME-Zarr, and those of Zarr that they are stored as. Version 2 has no shards: each chunk is a file.
+OME_VERSIONS: dict[str, Literal[2, 3]] = {"0.5": 3, "0.4": 2}
 Triple = tuple[int, int, int]
 #: Gives a block of densities ``(z, y, x)``.
 Read = Callable[[slice, slice, slice], NDArray[np.float32]]
@@ -90,6 +92,7 @@ def writing_zarr(
     n_threads: int | None = None,
     memory: int | None = None,
     progress: Progress | None = None,
+    ome_version: str = "0.5",
 ) -> Iterator[SectionWriter]:
     """Write an OME-Zarr folder section by section: all of it or nothing.
 
@@ -113,6 +116,8 @@ def writing_zarr(
         Largest resident memory of the process, bytes; with little of it there are fewer threads, but one.
     progress
         Called as ``progress(stage, done, total)`` while chunks are made, from any thread.
+    ome_version
+        One of :data:`OME_VERSIONS`.
 
     Yields
     ------
@@ -125,9 +130,11 @@ def writing_zarr(
     DataError
         If the folder cannot be written, or its type does not hold the densities.
     UsageError
-        If zarr is not installed.
+        If zarr is not installed, or there is no such version.
     """
     require_zarr()
+    if ome_version not in OME_VERSIONS:
+        raise UsageError(f'ome_version="{ome_version}" is unknown; available: {", ".join(OME_VERSIONS)}')
     if not (np.isfinite(voxel_size) and voxel_size > 0):
         raise DataError(f"cannot write {path}: voxel size {voxel_size:g} Å must be positive")
     kind = np.dtype(dtype)
@@ -142,8 +149,9 @@ def writing_zarr(
         check_densities(path, held.statistics, kind)
         if kind.kind in "iu" and scale is None:
             scale = Scale.of(held.statistics, kind)
-        attributes = _attributes(Path(path).name.removesuffix(".zarr").removesuffix(".ome"), levels, label, scale)
-        group = zarr.open_group(part, mode="w", zarr_format=3, attributes=attributes)
+        name = Path(path).name.removesuffix(".zarr").removesuffix(".ome")
+        attributes = _attributes(name, levels, label, scale, ome_version)
+        group = zarr.open_group(part, mode="w", zarr_format=OME_VERSIONS[ome_version], attributes=attributes)
         read: Read = held.read
         for number, level in enumerate(levels):
             array = _new_array(group, str(number), level.shape, kind)
@@ -162,6 +170,13 @@ def _new_array(group: Any, name: str, shape: Triple, kind: np.dtype[Any]) -> Any
     from zarr.codecs import ZstdCodec
 
     chunks, shards = _pieces(shape)
+    if group.metadata.zarr_format == 2:
+        from numcodecs import Blosc  # type: ignore[import-untyped]
+
+        return group.create_array(
+            name, shape=shape, dtype=kind, chunks=chunks, compressors=Blosc("zstd", LEVEL, Blosc.SHUFFLE), fill_value=0,
+            chunk_key_encoding={"name": "v2", "separator": "/"},
+        )  # fmt: skip
     return group.create_array(
         name, shape=shape, dtype=kind, chunks=chunks, shards=shards,
         compressors=ZstdCodec(level=LEVEL), fill_value=0, dimension_names=AXES,
@@ -184,7 +199,7 @@ def _fill(
     progress: Progress | None,
 ) -> None:  # fmt: skip
     """Write an array; each thread some shards of a row at a time, as a shard cannot be written in parts."""
-    shards = array.shards
+    shards = array.shards or _pieces(array.shape)[1]
     # read several shards at once: the columns of one lie far apart in the scratch file
     n_columns = max(1, BLOCK_BYTES // (4 * prod(shards)))
     if memory is not None:
@@ -231,7 +246,7 @@ def _halved(finer: Any, scale: Scale | None, z: slice, y: slice, x: slice) -> ND
     return coarse
 
 
-def _attributes(name: str, levels: list[Level], label: str, scale: Scale | None) -> dict[str, Any]:
+def _attributes(name: str, levels: list[Level], label: str, scale: Scale | None, ome_version: str) -> dict[str, Any]:
     """Give the attributes of the group: those of OME-Zarr, and our own."""
     datasets = [
         {
@@ -248,4 +263,6 @@ def _attributes(name: str, levels: list[Level], label: str, scale: Scale | None)
     if scale is not None:
         ours |= {"value": "stored * scale + offset", "scale": scale.scale, "offset": scale.offset}
     multiscale = {"name": name, "type": "mean", "axes": axes, "datasets": datasets}
-    return {"ome": {"version": "0.5", "multiscales": [multiscale]}, "fourierrecon": ours}
+    if ome_version == "0.4":
+        return {"multiscales": [{"version": "0.4", **multiscale}], "fourierrecon": ours}
+    return {"ome": {"version": ome_version, "multiscales": [multiscale]}, "fourierrecon": ours}
