@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fourierrecon.engine import preprocess
 from fourierrecon.engine.coverage import Mask
 from fourierrecon.engine.fft import fast_length
+from fourierrecon.engine.grey_ramp import without_ramp
 from fourierrecon.engine.preprocess import CONTINUATION, ImageGrid
 from fourierrecon.geometry.region import Region
 from fourierrecon.runtime.arrays import Complex
@@ -19,7 +20,7 @@ from fourierrecon.tilt_series import TiltSeries
 
 
 def in_memory(
-    series: TiltSeries, region: Region, *, keep_mean: bool, n_threads: int
+    series: TiltSeries, region: Region, *, keep_mean: bool, flatten: bool = False, n_threads: int
 ) -> tuple[TiltSeries, Region, NDArray[np.float32]]:
     """Load the images without their means, and bin them by the whole part of the region's binning.
 
@@ -29,6 +30,8 @@ def in_memory(
         Tilt series and region.
     keep_mean
         Leave the means.
+    flatten
+        Take a grey ramp off each image.
     n_threads
         Number of threads.
 
@@ -48,6 +51,7 @@ def in_memory(
 
     def load(workspace: Workspace, tilt: int) -> None:
         image = preprocess.load_image(series, tilt, keep_mean=keep_mean)
+        image = without_ramp(image) if flatten else image
         level = 0.0 if keep_mean else preprocess.mean_level(image, None)
         if step == 1:
             np.subtract(image, np.float32(level), out=images[tilt])

@@ -77,7 +77,7 @@ class LeastSquares:
 
     def __init__(self, series: TiltSeries, region: Region, weighting: Iterative, settings: Settings) -> None:
         correction = settings.correction
-        if correction.ctf_mode in ("multiply", "first-peak"):
+        if correction.ctf_mode in ("multiply", "first-peak", "absolute"):
             raise UsageError(
                 f'{weighting.name} fits projections that hold the CTF, which ctf_mode="{correction.ctf_mode}" does '
                 f"not do; leave it out, or choose phase-flip or none"
@@ -85,7 +85,13 @@ class LeastSquares:
         if correction.ctf_mode == "wiener":
             settings = replace(settings, ctf_mode=None)
         self.settings, self.n_tilts = settings, series.n_tilts
-        small, self.region, images = in_memory(series, region, keep_mean=settings.keep_mean, n_threads=settings.threads)
+        small, self.region, images = in_memory(
+            series,
+            region,
+            keep_mean=settings.keep_mean,
+            flatten=settings.flatten,
+            n_threads=settings.threads,
+        )
         beside = beside_projections(weighting, region, images.size)
         options = {"memory": settings.memory, "n_threads": settings.n_threads, "precision": settings.precision}
         try:

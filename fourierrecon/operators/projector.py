@@ -41,7 +41,7 @@ from fourierrecon.runtime.arrays import Complex, Real
 from fourierrecon.runtime.memory import Workspace
 from fourierrecon.runtime.threads import for_each
 from fourierrecon.tilt_series import TiltSeries
-from fourierrecon.transfer import PER_CYCLE
+from fourierrecon.transfer import PER_CYCLE, WEIGHED
 from fourierrecon.weighting import Weighting
 
 State = TypeVar("State")
@@ -121,7 +121,7 @@ class TomographicProjector(LinearOperator):
         region = Region.of(series) if region is None else region
         # a volume may be flat here, and images keep their means
         settings = replace(Settings.of(options), keep_mean=True)
-        if settings.ctf_mode in ("wiener", "first-peak"):
+        if settings.ctf_mode in WEIGHED:
             raise UsageError(
                 f'ctf_mode="{settings.ctf_mode}" is no projection, since it says what the weights hold; leave it out, '
                 f"or choose multiply, phase-flip or none"
