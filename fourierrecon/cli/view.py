@@ -92,18 +92,16 @@ def view(
 
 def _open(path: Path, name: str | None, binning: float | None, weighting: str | None) -> VolumePlanes:
     """Open a volume, or the tomogram of a tilt series as a virtual one."""
+    from fourierrecon.cli.values import choose_binning
     from fourierrecon.display.planes import VirtualPlanes, open_volume
     from fourierrecon.errors import UsageError
 
     if path.suffix.lower() in TILT_SERIES:
-        from fourierrecon.geometry.region import default_binning
         from fourierrecon.io import read_tilt_series
         from fourierrecon.operators.virtual import open_virtual
 
         series = read_tilt_series(path, name)
-        return VirtualPlanes(
-            open_virtual(series, weighting=weighting, binning=binning or default_binning(series.pixel_size))
-        )
+        return VirtualPlanes(open_virtual(series, weighting=weighting, binning=choose_binning(binning, None, series)))
     if binning is not None or weighting is not None:
         raise UsageError(f"--bin and --weighting are for tilt series, and {path} is a volume; leave them out")
     return open_volume(path)
