@@ -68,7 +68,7 @@ def reconstruct(
     **options
         Fields of :class:`~fourierrecon.engine.settings.Settings`: ``ctf``, ``n_threads``, ``keep_mean``,
         ``taper_distance``, ``taper_falloff``, ``precision``, ``memory``, ``scratch``, ``progress``, ``ctf_mode``,
-        ``exposure``, ``tilt_weight``.
+        ``exposure``, ``tilt_weight``, ``ctf_depth``.
 
     Returns
     -------
@@ -269,7 +269,7 @@ def describe(
 ) -> tuple[float, tuple[float, float, float], str]:
     """Give what goes into a volume's header: voxel size (Å), world position of voxel 0 (Å), one line on its making."""
     x, y, z = (float(c * series.pixel_size) for c in region.origin)
-    transfer = Transfer.of(series, correction, divides=weighting.divides)
+    transfer = Transfer.of(series, correction, divides=weighting.divides, region=region)
     label = f"fourierrecon {weighting.words}, {transfer.words}, {series.n_tilts} tilts of {series.name}"
     return series.pixel_size * region.binning, (x, y, z), label
 

@@ -45,9 +45,9 @@ class Settings:
     binnings
         All binnings that volumes are wanted in, at once or later. A volume does not depend on which others are made
         along with it.
-    ctf_mode, exposure, tilt_weight
+    ctf_mode, exposure, tilt_weight, ctf_depth
         Names, as for :class:`~fourierrecon.transfer.Correction`: what is done with the CTF, with the damage by
-        exposure and with the lesser signal of steep images.
+        exposure and with the lesser signal of steep images, and whether each point has the CTF of its own depth.
 
     Raises
     ------
@@ -75,6 +75,7 @@ class Settings:
     ctf_mode: str | None = None
     exposure: str | None = None
     tilt_weight: str | None = None
+    ctf_depth: str | None = None
 
     def __post_init__(self) -> None:
         if self.n_threads is not None and self.n_threads < 1:
@@ -107,7 +108,7 @@ class Settings:
         UsageError
             If a name is unknown, or two contradict each other.
         """
-        return Correction.of(self.ctf, self.ctf_mode, self.exposure, self.tilt_weight)
+        return Correction.of(self.ctf, self.ctf_mode, self.exposure, self.tilt_weight, self.ctf_depth)
 
 
 class SettingsOptions(TypedDict, total=False):
@@ -126,3 +127,4 @@ class SettingsOptions(TypedDict, total=False):
     ctf_mode: str | None
     exposure: str | None
     tilt_weight: str | None
+    ctf_depth: str | None

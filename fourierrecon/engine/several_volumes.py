@@ -177,5 +177,6 @@ def part_of(task: Task, tilts: tuple[int, ...] | None) -> tuple[Task, NDArray[np
         windows=plan.windows[chosen],
         along=plan.along[chosen],
         borders=plan.borders[chosen],
+        curved=None if plan.curved is None else plan.curved.select(chosen),
     )
     return replace(task, plan=part), chosen

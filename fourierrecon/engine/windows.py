@@ -86,8 +86,12 @@ class Windows:
     reach: NDArray[np.float64]
 
     @classmethod
-    def of(cls, series: TiltSeries, region: Region, view: View, grid: ImageGrid, padded: bool) -> Windows:
+    def of(
+        cls, series: TiltSeries, region: Region, view: View, grid: ImageGrid, padded: bool, moved: float = 0.0
+    ) -> Windows:
         """Find the windows of a region, or of the box about it (``padded``), in the images of a tilt series.
+
+        Signal that is moved as far as ``moved`` (bin-1 px) outside of its place lies within them as well.
 
         Raises
         ------
@@ -106,7 +110,7 @@ class Windows:
             reach = np.abs(matrices) @ (last / 2)
             if view.part:
                 reach = reach + n_z  # what is divided by weights reaches as far along the planes' axis, too
-        parts = _parts(middle[used], reach[used], grid)
+        parts = _parts(middle[used], reach[used] + moved / grid.step, grid)
         return cls(
             grid=grid,
             used=used,

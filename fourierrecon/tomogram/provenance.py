@@ -90,7 +90,7 @@ def make_passport(
     to_world = affine(binning, region.origin) @ orientation.matrix(region.shape)
     from_angstrom = affine(1 / p, 0)
     centre = rotation_centre(series)
-    transfer = Transfer.of(series, correction or Correction.of(ctf), divides=weighting.divides)
+    transfer = Transfer.of(series, correction or Correction.of(ctf), divides=weighting.divides, region=region)
     return {
         "format": FORMAT,
         "program": f"fourierrecon {version('fourierrecon')}",
