@@ -302,7 +302,10 @@ def _evaluate(
                 qa += lean * delta
                 turns = aa * qa * qa + ab * qa * qb + bb * qb * qb + quartic * square * square + constant
                 sine, cosine = _wave(turns)
-                factor[i] = complex(half * scale * sine, half * scale * cosine)
+                size = half * scale
+                if not weigh:  # samples of a curved line stand for more or less of the image; weights cancel that
+                    size *= np.float32(1 + 2 * lean * bend * ta * qa)
+                factor[i] = complex(size * sine, size * cosine)
                 shift[i] = np.float32(delta)
                 if weigh:
                     middle, _ = _wave(turns + to_middle * square)
