@@ -44,7 +44,7 @@ class Sampler:
         self._rows = np.arange(-s.half_rows, s.half_rows + 1)
         self.levels = np.zeros(len(plan.used) if settings.keep_mean and weighting.divides_by_count else 0, np.float32)
         # without a taper, border and mask are the same for all binnings and weightings
-        self._share = plan.sampling.border if plan.mask.start < 0 else self
+        self._share: object = (plan.sampling.border, plan.sampling.empty) if plan.mask.start < 0 else self
         self._transfer_last = plan.curved is not None or (plan.late and plan.filter_length == 0)
         if weighting.uses_weights:
             # a grid point gets the spectra, in voxels instead of pixels, where slices are just close enough

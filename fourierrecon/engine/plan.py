@@ -248,14 +248,15 @@ def _choose_windows(
     binning, shape = region.binning, series.image_shape
     by_depth = transfer.depth is not None
     moved = spread if by_depth else 0.0
+    empty = spread if by_depth and weighting.has_filter else 0.0
     filtered = (transfer.applies and not by_depth) or weighting.has_filter
     coarsest = max([binning, *_others(binning, settings.binnings)])
     if (filtered or by_depth) and binning < 1.01 and not weighting.divides_by_count:
-        grid = preprocess.sampling(shape, binning, mask, spread, True, True, coarsest)
+        grid = preprocess.sampling(shape, binning, mask, spread, True, True, coarsest, empty)
         windows = Windows.of(series, region, view, grid, weighting.uses_weights, moved)
         if windows.whole or not filtered:
             return True, windows
-    grid = preprocess.sampling(shape, binning, mask, spread, filtered, False, coarsest)
+    grid = preprocess.sampling(shape, binning, mask, spread, filtered, False, coarsest, empty)
     return False, Windows.of(series, region, view, grid, weighting.uses_weights, moved)
 
 

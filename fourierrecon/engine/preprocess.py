@@ -54,12 +54,15 @@ class ImageGrid:
         ``(height, width)`` after binning.
     filters
         Whether images go through a Fourier transform, to be filtered or binned.
+    empty
+        Outer part of the border that the image is not continued into: room for what filters move, bin-1 px.
     """
 
     border: int
     padded: tuple[int, int]
     sampled: tuple[int, int]
     filters: bool
+    empty: int = 0
 
     @property
     def step(self) -> NDArray[np.float64]:
@@ -75,6 +78,7 @@ def sampling(
     filtered: bool,
     late: bool,
     coarsest: float | None = None,
+    empty: float = 0.0,
 ) -> ImageGrid:
     """Choose the grid of the prepared images.
 
@@ -94,19 +98,24 @@ def sampling(
         Filters are left to :func:`fourierrecon.engine.central_slices.spectrum`, which transforms the images anyway.
     coarsest
         Binning that the border is made for, where images are prepared for several.
+    empty
+        Distance by which signal that the filters move has to be kept, since the transfer function moves it back.
     """
     reworked = filtered or binning >= 1.01
     # a taper ends inside the image: nothing to continue
     continued = CONTINUATION * max(binning, coarsest or 0)
     border = int(np.ceil(continued if reworked else -mask.start)) if mask.start < 0 else 0
+    around = int(np.ceil(empty))
+    border += around
     room = int(np.ceil(spread)) if filtered else 0
     if late or not reworked:
         padded = image_shape[0] + 2 * border, image_shape[1] + 2 * border
-        return ImageGrid(border, padded, padded, False)
+        return ImageGrid(border, padded, padded, False, around)
     height, width = (fast_length(n + 2 * border + room) for n in image_shape)
     if binning < 1.01:
-        return ImageGrid(border, (height, width), (height, width), True)
-    return ImageGrid(border, (height, width), (fast_length(height / binning), fast_length(width / binning)), True)
+        return ImageGrid(border, (height, width), (height, width), True, around)
+    binned = fast_length(height / binning), fast_length(width / binning)
+    return ImageGrid(border, (height, width), binned, True, around)
 
 
 def load_image(series: TiltSeries, tilt: int, *, keep_mean: bool = False) -> Real:
@@ -255,8 +264,9 @@ def image_masks(image_shape: tuple[int, int], grid: ImageGrid, mask: Mask, count
     Where voxels are not counted, what filters spread over the border may stay: cutting it off would lose signal.
     """
     height, width = image_shape
-    continued = Mask(-float(grid.border), float(grid.border))
-    first = (continued if mask.start < 0 and grid.border > np.ceil(-mask.start) else mask).weights(
+    reach = grid.border - grid.empty
+    continued = Mask(-float(reach), float(reach))
+    first = (continued if mask.start < 0 and reach > np.ceil(-mask.start) else mask).weights(
         np.arange(-grid.border, height + grid.border, dtype=float),
         np.arange(-grid.border, width + grid.border, dtype=float),
         image_shape,
