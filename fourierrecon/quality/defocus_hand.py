@@ -2,7 +2,7 @@
 
 The power spectra of patches show it (Thon rings). In an image of a tilted specimen the patch at depth ``d`` has the
 defocus ``z + h d``, so its power goes with ``CTF²(z + d)`` if the hand ``h`` is 1, and with ``CTF²(z - d)`` if it is
--1. How strongly power follows the CTF at each frequency is measured first, with the mean of the two, which favours
+-1. How strongly power follows CTF² at each frequency is measured first, in the mean over all patches, which favours
 neither. Both hands are then judged by their difference, where nothing but the hand counts: what all patches of an image
 share, and what changes smoothly with the frequency, drops out.
 """
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from fourierrecon.ctf import electron_wavelength, phase_coefficients
 from fourierrecon.ctf_depth import depth_rows
@@ -24,13 +25,15 @@ from fourierrecon.runtime.threads import available_cores, for_each
 from fourierrecon.tilt_series import CtfParameters, TiltSeries
 
 #: Patches: their largest and smallest side, px, and how many fit across an image at the least.
-LARGEST, SMALLEST, ACROSS = 256, 48, 4
+LARGEST, SMALLEST, ACROSS = 256, 48, 3
 #: Images are averaged over squares of pixels up to this size, Å: finer rings are hardly seen.
 FINEST = 2.5
-#: Frequencies that are looked at: from this one, 1/Å, to this part of Nyquist's.
-LOWEST, HIGHEST = 0.01, 0.9
+#: Frequencies that are looked at: from the first zero of the CTF to this part of Nyquist's; and rings that there must be.
+HIGHEST, RINGS = 0.9, 2
 #: Number of shells in which the strength of the rings is measured.
 SHELLS = 24
+#: Images that count together, as a Gaussian over images by their tilt.
+NEIGHBOURS = 1.5
 #: How much a window makes neighbouring coefficients alike: fewer of them are independent.
 ALIKE = 1.5
 #: Standard deviations below which images do not tell.
@@ -69,6 +72,56 @@ class HandCheck:
         return f"{text}, as the source says" if known == self.hand else f"{text}, but the source says {known:+d}"
 
 
+def compare_halves(
+    halves: dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]], plane_axis: int
+) -> tuple[float, dict[int, NDArray[np.float64]]]:
+    """Compare the Fourier shell correlations of half volumes that were made with either hand.
+
+    With the wrong hand slices that cross near the tilt axis contradict each other, so that halves agree less. The
+    noise of the difference is that among planes of Fourier space across the tilt axis, which are independent.
+
+    Parameters
+    ----------
+    halves
+        For the hands 1 and -1 two volumes ``(z, y, x)`` of different images.
+    plane_axis
+        Axis of the arrays along the tilt axis.
+
+    Returns
+    -------
+    sigma, curves
+        Standard deviations by which hand 1 is better; the correlations in :data:`SHELLS` shells up to Nyquist's.
+    """
+    shape = halves[1][0].shape
+    squared = sum(
+        (f.reshape([-1 if axis == i else 1 for i in range(3)])) ** 2
+        for axis, f in enumerate((np.fft.fftfreq(shape[0]), np.fft.fftfreq(shape[1]), np.fft.rfftfreq(shape[2])))
+    )
+    shell = np.minimum(np.sqrt(squared) * 2 * SHELLS, SHELLS).astype(np.int64).ravel()
+    taper = np.ones((1, 1, 1), np.float32)
+    for axis in (1, 2):
+        window = np.hanning(shape[axis] + 2)[1:-1] ** 0.5
+        taper = taper * window.reshape([-1 if axis == i else 1 for i in range(3)]).astype(np.float32)
+    curves, kept = {}, {}
+    for hand, volumes in halves.items():
+        one, two = (scipy.fft.rfftn(volume * taper) for volume in volumes)
+        norm = np.sqrt(
+            np.bincount(shell, np.abs(one).ravel() ** 2.0, SHELLS + 1)
+            * np.bincount(shell, np.abs(two).ravel() ** 2.0, SHELLS + 1)
+        )
+        alike = (one * two.conj()).real.ravel() / np.maximum(norm, 1e-30)[shell]
+        alike[shell == SHELLS] = 0
+        curves[hand] = np.bincount(shell, alike, SHELLS + 1)[:SHELLS]
+        kept[hand] = alike.reshape(one.shape)
+    others = tuple(axis for axis in range(3) if axis != plane_axis)
+    planes = (kept[1] - kept[-1]).sum(others)
+    if plane_axis < 2:  # planes j and -j hold conjugate numbers
+        half = len(planes) // 2
+        planes = planes[1:half] + planes[: -half:-1]
+    noise = float(planes.std(ddof=1) * np.sqrt(len(planes)))
+    return float(planes.sum()) / max(noise, 1e-30), curves
+
+
 def check_hand(series: TiltSeries, *, n_threads: int | None = None) -> HandCheck:
     """Find out the hand of the defocus from the images of a tilt series.
 
@@ -89,7 +142,7 @@ def check_hand(series: TiltSeries, *, n_threads: int | None = None) -> HandCheck
     Raises
     ------
     DataError
-        If the CTF is not known, images are too small, or none can be used.
+        If the CTF is not known, or images are too small or too coarse.
 
     Examples
     --------
@@ -111,11 +164,17 @@ def check_hand(series: TiltSeries, *, n_threads: int | None = None) -> HandCheck
     pixel = series.pixel_size * factor
     fy, fx = np.fft.fftfreq(side, pixel)[:, None], np.fft.rfftfreq(side, pixel)[None]
     radius = np.hypot(fx, fy)
-    inside = (radius > max(LOWEST, 3 / (side * pixel))) & (radius < HIGHEST / 2 / pixel) & (fx > 0)
+    lowest = max(first_zero(ctf), 3 / (side * pixel))
+    if lowest * RINGS**0.5 > HIGHEST / 2 / pixel:
+        raise DataError(
+            f"{series.source or series.name}: pixels of {pixel:g} Å are too coarse to find the hand of the defocus in "
+            f"the rings of power spectra; {RINGS} of them are needed"
+        )
+    inside = (radius > lowest) & (radius < HIGHEST / 2 / pixel) & (fx > 0)
     grid = _Grid(np.broadcast_to(fx, radius.shape)[inside], np.broadcast_to(fy, radius.shape)[inside], pixel)
     rows, height = depth_rows(series), rotation_centre(series)[2]
-    sums = np.zeros((series.n_tilts, 2, SHELLS))
-    likely = np.zeros((series.n_tilts, 2, SHELLS))
+    strength = np.zeros((series.n_tilts, 2, SHELLS))
+    gained, noise = np.zeros((2, series.n_tilts, SHELLS))
 
     def look(_: None, tilt: int) -> None:
         image = np.asarray(series.images[tilt])
@@ -123,25 +182,30 @@ def check_hand(series: TiltSeries, *, n_threads: int | None = None) -> HandCheck
             return  # nothing to be seen there
         corners, depths = _patches(series, tilt, side, factor, rows[tilt], height)
         power = _power(_binned(image, factor), corners, side)[:, inside]
-        power = power / np.maximum(power.mean(0), 1e-30) - 1
+        usual = power.mean(0)
+        trend = grid.trend(usual)
         plus, minus = (grid.squared_ctf(ctf, tilt, sign * depths) for sign in (1, -1))
-        # of the mean of both, what is the same in all patches was taken off the power as well
-        shared, apart = (plus + minus) / 2, (plus - minus) / 2
-        shared -= shared.mean(0)
-        for which, template in enumerate((shared, apart)):
-            rest = grid.without_trend(template)
-            sums[tilt, which] = grid.by_shell((rest * power).sum(0))
-            likely[tilt, which] = grid.by_shell((rest * rest).sum(0))
+        shared = grid.without_trend((plus + minus).mean(0) / 2)
+        strength[tilt] = grid.by_shell(shared * (usual / trend - 1)), grid.by_shell(shared * shared)
+        apart = grid.without_trend((plus - minus) / 2)
+        gained[tilt] = grid.by_shell((apart * (power / np.maximum(usual, 1e-30) - 1)).sum(0))
+        noise[tilt] = grid.by_shell((apart**2).sum(0))
 
     for_each(
         series.n_tilts, look, state=lambda: None, n_threads=n_threads or available_cores(), stage="hand", progress=None
     )
-    strength = _strength(sums[:, 0].sum(0), likely[:, 0].sum(0), sums[:, 1].sum(0), likely[:, 1].sum(0))
-    noise = ALIKE * np.sqrt(np.maximum((likely[:, 1] * strength**2).sum(1), 1e-30))
-    gained = (sums[:, 1] * strength).sum(1)
-    sigma = float(gained.sum() / np.sqrt((noise**2).sum()))
+    weights = _strength(strength, np.argsort(np.hypot(rows[:, 0], rows[:, 1])))
+    spread = ALIKE * np.sqrt((noise * weights**2).sum(1))
+    scores = (gained * weights).sum(1)
+    sigma = float(scores.sum() / max(np.sqrt((spread**2).sum()), 1e-30))
     hand = None if abs(sigma) < SURE else int(np.sign(sigma))
-    return HandCheck(hand, sigma, tuple(float(s) for s in gained / noise))
+    return HandCheck(hand, sigma, tuple(float(s) for s in scores / np.maximum(spread, 1e-30)))
+
+
+def first_zero(ctf: CtfParameters) -> float:
+    """Give the first zero of the CTF of most images, 1/Å, without the spherical aberration."""
+    defocus = float(np.median(np.abs(ctf.defocus_u + ctf.defocus_v))) / 2
+    return float(1 / np.sqrt(electron_wavelength(ctf.voltage) * max(defocus, 1.0)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,6 +233,13 @@ class _Grid:
         """Add values up in shells."""
         return np.asarray(np.bincount(self.shells, values, SHELLS))
 
+    def trend(self, power: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give the smooth course of a power spectrum: the exponential of a cubic in ``q²``."""
+        logarithm = np.log(np.maximum(power, 1e-12 * power.max()))
+        # the mean of logarithms is below the logarithm of the mean, by as much everywhere
+        course = np.exp(logarithm - self.without_trend(logarithm))
+        return np.asarray(course * (power.sum() / course.sum()))
+
     def without_trend(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Take off what is smooth in the frequency, so that backgrounds do not count: a cubic in ``q²``."""
         squared = self.fx**2 + self.fy**2
@@ -176,12 +247,25 @@ class _Grid:
         return np.asarray(values - (values @ basis) @ basis.T)
 
 
-def _strength(*sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give how strongly power goes with CTF² in each shell, smoothed; neither hand is favoured."""
-    shared, likely = sums[0], np.maximum(sums[1], 1e-30)
-    kernel = np.array([1.0, 2.0, 1.0])
-    smooth = np.convolve(shared, kernel, "same") / np.convolve(likely, kernel, "same")
-    return np.asarray(np.maximum(smooth, 0.02 * max(float(smooth.max()), 1e-9)))
+def _strength(sums: NDArray[np.float64], order: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Give how strongly power goes with CTF² in each image and shell, ``(n_tilts, SHELLS)``.
+
+    In a thick specimen it may go against it, where the defocus of its faces differs by more than a ring. So images
+    count together with those that are as steep, but not with all.
+
+    Parameters
+    ----------
+    sums
+        ``(n_tilts, 2, SHELLS)``: what was found, and what would be found if power were CTF².
+    order
+        Images by their tilt.
+    """
+    sums = sums[order]
+    smooth = gaussian_filter(sums, (NEIGHBOURS, 0, 1), mode="nearest")
+    found = smooth[:, 0] / np.maximum(smooth[:, 1], 1e-30)
+    result = np.empty_like(found)
+    result[order] = np.where(smooth[:, 1] > 0, found, 0)
+    return result
 
 
 def _binned(image: NDArray[np.generic], factor: int) -> NDArray[np.float32]:
