@@ -167,7 +167,7 @@ def phase_error(series: TiltSeries, region: Region) -> float:
 
 
 def choose_depth(
-    series: TiltSeries, region: Region, asked: str | None, *, possible: bool
+    series: TiltSeries, region: Region, asked: str | None, *, possible: bool, hand: int | None = None
 ) -> tuple[DepthCtf | None, str]:
     """Choose between the CTF at each depth and one CTF an image.
 
@@ -180,6 +180,8 @@ def choose_depth(
         the defocus is known.
     possible
         Whether what is done with the CTF has a form at each depth; a phase flip has none.
+    hand
+        1 or -1, in place of the hand that the series tells.
 
     Returns
     -------
@@ -204,15 +206,17 @@ def choose_depth(
         return None, f"one an image, as asked for ({error})"
     if asked != "on" and bound <= FLAT:
         return None, f"one an image: {error}, at most {FLAT:g} do not matter"
-    if asked != "on" and series.hand is None:
+    told = series.hand if hand is None else hand
+    if asked != "on" and told is None:
         return None, (
             f"one an image: the source does not tell the hand of the defocus, which the CTF at each depth needs "
-            f'({error}); find it out (fourierrecon check-hand) and give hand=..., or ctf_depth="on"'
+            f'({error}); find it out (fourierrecon check-hand) and give defocus_hand=..., or ctf_depth="on"'
         )
-    hand = USUAL_HAND if series.hand is None else series.hand
-    known = f"{hand:+d}" if series.hand is not None else f"{hand:+d}, assumed, since the source does not tell it"
-    words = f"at each depth: hand {known}; defocus that of {defocus_point(series)} ({error})"
-    return DepthCtf.of(series, region, hand), words
+    used = USUAL_HAND if told is None else told
+    origin = "as given" if hand is not None else "as the source tells"
+    origin = "assumed, since the source does not tell it" if told is None else origin
+    words = f"at each depth: hand {used:+d}, {origin}; defocus that of {defocus_point(series)} ({error})"
+    return DepthCtf.of(series, region, used), words
 
 
 def _specimen(series: TiltSeries, region: Region) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

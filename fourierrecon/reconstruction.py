@@ -68,7 +68,7 @@ def reconstruct(
     **options
         Fields of :class:`~fourierrecon.engine.settings.Settings`: ``ctf``, ``n_threads``, ``keep_mean``,
         ``taper_distance``, ``taper_falloff``, ``precision``, ``memory``, ``scratch``, ``progress``, ``ctf_mode``,
-        ``exposure``, ``tilt_weight``, ``ctf_depth``.
+        ``exposure``, ``tilt_weight``, ``ctf_depth``, ``defocus_hand``.
 
     Returns
     -------

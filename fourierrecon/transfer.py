@@ -64,17 +64,20 @@ class Correction:
     ctf_depth
         One of :data:`~fourierrecon.ctf_depth.CTF_DEPTHS`: the CTF at the depth of each point, or one an image. None:
         ``auto``, as it matters.
+    defocus_hand
+        1 or -1, in place of the hand that the tilt series tells; None: that one.
 
     Raises
     ------
     UsageError
-        If a name is unknown.
+        If a name is unknown, or the hand is no hand.
     """
 
     ctf_mode: str | None = None
     exposure: str | None = None
     tilt_weight: str | None = None
     ctf_depth: str | None = None
+    defocus_hand: int | None = None
 
     def __post_init__(self) -> None:
         for argument, value, known in (
@@ -85,6 +88,9 @@ class Correction:
         ):
             if value is not None and value not in known:
                 raise UsageError(f'{argument}="{value}": unknown; available: {", ".join(known)}')
+
+        if self.defocus_hand not in (None, 1, -1):
+            raise UsageError(f"defocus_hand={self.defocus_hand} is no hand; give 1 or -1")
 
     def words(self, divides: bool) -> str:
         """What is asked for, in words, with a weighting that divides by something or not."""
@@ -110,6 +116,7 @@ class Correction:
         exposure: str | None = None,
         tilt_weight: str | None = None,
         ctf_depth: str | None = None,
+        defocus_hand: int | None = None,
     ) -> Correction:
         """Combine the switch ``ctf`` with the modes by name.
 
@@ -122,7 +129,7 @@ class Correction:
             raise UsageError(f'ctf=False and ctf_mode="{ctf_mode}" exclude each other; give one of them')
         if not ctf and ctf_depth == "on":
             raise UsageError('ctf=False and ctf_depth="on" exclude each other; give one of them')
-        return cls(ctf_mode if ctf else "none", exposure, tilt_weight, ctf_depth)
+        return cls(ctf_mode if ctf else "none", exposure, tilt_weight, ctf_depth, defocus_hand)
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,7 +220,8 @@ class Transfer:
         depth, words = None, ""
         if ctf is not None and region is not None:
             possible = mode in ("wiener", "multiply")
-            depth, words = choose_depth(series, region, correction.ctf_depth, possible=possible)
+            given = correction.defocus_hand
+            depth, words = choose_depth(series, region, correction.ctf_depth, possible=possible, hand=given)
         return cls(
             mode, ctf, scale, damping, exposure=exposure, tilt_weight=weight, depth=depth, depth_words=words
         )
@@ -313,7 +321,7 @@ class Transfer:
     @property
     def words(self) -> str:
         """What is done, in words."""
-        by_depth = " at each depth" if self.depth is not None else ""
+        by_depth = " at each depth" if self.depth is not None else ", one CTF an image" if self.depth_words else ""
         parts = ["CTF not corrected" if self.mode == "none" else f"CTF {self.mode}{by_depth}"]
         if self.exposure != "none":
             parts.append(f"exposure {self.exposure}")

@@ -219,6 +219,8 @@ def settings_of(options: TomogramOptions) -> Settings:
         ctf_mode=correction.ctf_mode,
         exposure=correction.exposure,
         tilt_weight=correction.tilt_weight,
+        ctf_depth=correction.ctf_depth,
+        defocus_hand=correction.defocus_hand,
     )
 
 

@@ -49,6 +49,9 @@ class Settings:
         Names, as for :class:`~fourierrecon.transfer.Correction`: what is done with the CTF, with the damage by
         exposure and with the lesser signal of steep images, and whether each point has the CTF of its own depth.
 
+    defocus_hand
+        1 or -1, in place of the hand of the defocus that the tilt series tells, for the CTF at each depth.
+
     Raises
     ------
     UsageError
@@ -76,6 +79,7 @@ class Settings:
     exposure: str | None = None
     tilt_weight: str | None = None
     ctf_depth: str | None = None
+    defocus_hand: int | None = None
 
     def __post_init__(self) -> None:
         if self.n_threads is not None and self.n_threads < 1:
@@ -108,7 +112,9 @@ class Settings:
         UsageError
             If a name is unknown, or two contradict each other.
         """
-        return Correction.of(self.ctf, self.ctf_mode, self.exposure, self.tilt_weight, self.ctf_depth)
+        return Correction.of(
+            self.ctf, self.ctf_mode, self.exposure, self.tilt_weight, self.ctf_depth, self.defocus_hand
+        )
 
 
 class SettingsOptions(TypedDict, total=False):
@@ -128,3 +134,4 @@ class SettingsOptions(TypedDict, total=False):
     exposure: str | None
     tilt_weight: str | None
     ctf_depth: str | None
+    defocus_hand: int | None

@@ -144,7 +144,7 @@ def forecast(
     settings = Settings(
         n_threads=n_threads, taper_distance=taper[0], taper_falloff=taper[1], memory=memory, scratch=scratch,
         ctf_mode=correction.ctf_mode, exposure=correction.exposure, tilt_weight=correction.tilt_weight,
-        ctf_depth=correction.ctf_depth,
+        ctf_depth=correction.ctf_depth, defocus_hand=correction.defocus_hand,
     )  # fmt: skip
     plan = Plan.of(series, region, weighting, settings)
     # first, as memory that the pieces leave behind would count as memory of the reconstruction

@@ -10,7 +10,7 @@ from fourierrecon.ctf_depth import FLAT, phase_error
 from fourierrecon.engine.windows import View
 from fourierrecon.errors import DataError
 from fourierrecon.geometry.region import Region
-from fourierrecon.quality.defocus_hand import SHELLS, SURE, HandCheck, check_hand, compare_halves
+from fourierrecon.quality.defocus_hand import SHELLS, HandCheck, check_hand, compare_halves
 from fourierrecon.reconstruction import reconstruct
 from fourierrecon.tilt_series import TiltSeries
 
@@ -18,6 +18,8 @@ from fourierrecon.tilt_series import TiltSeries
 ROWS, VOXELS = 96, 60e6
 #: Rings show the depth of a slab: images that are broader than that many times the depth of the region.
 SLAB = 1.5
+#: Standard deviations from which half volumes tell.
+AGREED = 3.0
 #: Weighting of the half volumes.
 WEIGHTING = "wiener:snr=10"
 
@@ -47,7 +49,7 @@ class HandEvidence:
     def hand(self) -> int | None:
         """1 or -1; None where the images do not tell, or both ways contradict each other."""
         found = {self.rings.hand} if self.rings is not None and self.rings.hand is not None else set()
-        if self.halves_sigma is not None and abs(self.halves_sigma) >= SURE:
+        if self.halves_sigma is not None and abs(self.halves_sigma) >= AGREED:
             found.add(1 if self.halves_sigma > 0 else -1)
         return found.pop() if len(found) == 1 else None
 
@@ -109,7 +111,7 @@ def _by_halves(
     sigma, curves = compare_halves(made, 1 if View.of(series, region).plane_axis == 1 else 2)
     high = slice(SHELLS // 2, None)
     better = f"hand {'+1' if sigma > 0 else '-1'} fits better by {abs(sigma):.1f} standard deviations"
-    told = better if abs(sigma) >= SURE else f"they do not tell ({abs(sigma):.1f} standard deviations)"
+    told = better if abs(sigma) >= AGREED else f"they do not tell ({abs(sigma):.1f} standard deviations)"
     means = ", ".join(f"{float(curves[hand][high].mean()):.4f} with {hand:+d}" for hand in (1, -1))
     return sigma, f"{told}; Fourier shell correlation at half of Nyquist's frequency and above {means}"
 

@@ -181,6 +181,12 @@ def ctf_words(passport: Mapping[str, Any]) -> str:
     return {"True": "corrected", "False": "not corrected"}.get(str(passport.get("ctf_corrected")), "")
 
 
+def depth_words(passport: Mapping[str, Any]) -> str:
+    """Say from a passport whether points have the CTF of their own depth, and why; an empty text if it lacks that."""
+    transfer = passport.get("transfer")
+    return str(transfer.get("ctf_depth") or "") if isinstance(transfer, Mapping) else ""
+
+
 def write_passport(volume: Path, passport: Mapping[str, Any]) -> Path:
     """Write a passport beside its volume, and give its name.
 
@@ -254,7 +260,8 @@ def _handedness(series: TiltSeries, orientation: Orientation) -> dict[str, Any]:
         "none in the source: the hand is that of its tilt angles; if it is wrong, mirror the tomogram (flip_hand=True)"
         if series.hand is None
         else f"rlnTomoHand {series.hand:+d} (turned if flip_hand=True was given): how the defocus grows with depth. It "
-        f"does not show whether that was checked; if it is wrong, mirror the tomogram (flip_hand=True)"
+        f"does not show whether that was checked (fourierrecon check-hand does); if it is wrong, give defocus_hand=..., "
+        f"or mirror the tomogram (flip_hand=True)"
     )
     return {
         "relion_hand": series.hand,
