@@ -220,11 +220,10 @@ class Transfer:
         depth, words = None, ""
         if ctf is not None and region is not None:
             possible = mode in ("wiener", "multiply")
-            given = correction.defocus_hand
-            depth, words = choose_depth(series, region, correction.ctf_depth, possible=possible, hand=given)
-        return cls(
-            mode, ctf, scale, damping, exposure=exposure, tilt_weight=weight, depth=depth, depth_words=words
-        )
+            depth, words = choose_depth(
+                series, region, correction.ctf_depth, possible=possible, hand=correction.defocus_hand
+            )
+        return cls(mode, ctf, scale, damping, exposure=exposure, tilt_weight=weight, depth=depth, depth_words=words)
 
     @classmethod
     def plain(cls, n_tilts: int, ctf: CtfParameters | None = None) -> Transfer:

@@ -32,7 +32,9 @@ def check_hand(
 
     path, extras = arguments.choose_source(source), arguments.supplement_of(supplement)
     console, differs = screen(), False
-    names = source.tn or (list_tomograms(path, extras) if path.suffix.lower() == ".star" else [None])
+    names: list[str | None] = [*(source.tn or [])] or (
+        [*list_tomograms(path, extras)] if path.suffix.lower() == ".star" else [None]
+    )
     for name in names:
         series = arguments.corrections_of(alignment).apply(read_tilt_series(path, name, extras))
         told = "unknown" if series.hand is None else f"{series.hand:+d}"

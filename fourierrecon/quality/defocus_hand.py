@@ -28,7 +28,7 @@ from fourierrecon.tilt_series import CtfParameters, TiltSeries
 LARGEST, SMALLEST, ACROSS = 256, 48, 3
 #: Images are averaged over squares of pixels up to this size, Å: finer rings are hardly seen.
 FINEST = 2.5
-#: Frequencies that are looked at: from the first zero of the CTF to this part of Nyquist's; and rings that there must be.
+#: Frequencies that are looked at: from the first zero of the CTF to this part of Nyquist's; rings that there must be.
 HIGHEST, RINGS = 0.9, 2
 #: Number of shells in which the strength of the rings is measured.
 SHELLS = 24
@@ -102,7 +102,8 @@ def compare_halves(
     for axis in (1, 2):
         window = np.hanning(shape[axis] + 2)[1:-1] ** 0.5
         taper = taper * window.reshape([-1 if axis == i else 1 for i in range(3)]).astype(np.float32)
-    curves, kept = {}, {}
+    curves: dict[int, NDArray[np.float64]] = {}
+    kept: dict[int, NDArray[np.float64]] = {}
     for hand, volumes in halves.items():
         one, two = (scipy.fft.rfftn(volume * taper) for volume in volumes)
         norm = np.sqrt(
@@ -111,13 +112,13 @@ def compare_halves(
         )
         alike = (one * two.conj()).real.ravel() / np.maximum(norm, 1e-30)[shell]
         alike[shell == SHELLS] = 0
-        curves[hand] = np.bincount(shell, alike, SHELLS + 1)[:SHELLS]
+        curves[hand] = np.asarray(np.bincount(shell, alike, SHELLS + 1)[:SHELLS], np.float64)
         kept[hand] = alike.reshape(one.shape)
     others = tuple(axis for axis in range(3) if axis != plane_axis)
     planes = (kept[1] - kept[-1]).sum(others)
     if plane_axis < 2:  # planes j and -j hold conjugate numbers
         half = len(planes) // 2
-        planes = planes[1:half] + planes[: -half:-1]
+        planes = planes[1:half] + planes[:-half:-1]
     noise = float(planes.std(ddof=1) * np.sqrt(len(planes)))
     return float(planes.sum()) / max(noise, 1e-30), curves
 

@@ -93,12 +93,12 @@ def _shares(
             share = np.prod([(x - k) / (i - k) for k in range(4) if k != i], axis=0)
             entries.append((first + i, weight * share))
     numbers = np.concatenate([number for number, _ in entries])
-    shares = np.concatenate([share for _, share in entries])
+    shares: NDArray[np.float64] = np.concatenate([share for _, share in entries])
     which = np.tile(np.arange(len(depths)), len(entries))
-    result = {}
+    result: dict[int, tuple[NDArray[np.intp], NDArray[np.float64]]] = {}
     for number in np.unique(numbers):
         here = numbers == number
-        total = np.bincount(which[here], shares[here], len(depths))
+        total = np.asarray(np.bincount(which[here], shares[here], len(depths)), np.float64)
         chosen = np.flatnonzero(total)
         result[int(number)] = chosen, total[chosen]
     return result

@@ -128,4 +128,3 @@ def _strip(series: TiltSeries, region: Region) -> Region:
         binning *= 1.25
     x, y, z = region.centre - binning * (shape - 1) / 2
     return Region((float(x), float(y), float(z)), (int(shape[2]), int(shape[1]), int(shape[0])), binning)
-

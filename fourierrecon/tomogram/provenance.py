@@ -260,8 +260,8 @@ def _handedness(series: TiltSeries, orientation: Orientation) -> dict[str, Any]:
         "none in the source: the hand is that of its tilt angles; if it is wrong, mirror the tomogram (flip_hand=True)"
         if series.hand is None
         else f"rlnTomoHand {series.hand:+d} (turned if flip_hand=True was given): how the defocus grows with depth. It "
-        f"does not show whether that was checked (fourierrecon check-hand does); if it is wrong, give defocus_hand=..., "
-        f"or mirror the tomogram (flip_hand=True)"
+        f"does not show whether that was checked (fourierrecon check-hand does that); if it is wrong, give "
+        f"defocus_hand=..., or mirror the tomogram (flip_hand=True)"
     )
     return {
         "relion_hand": series.hand,
