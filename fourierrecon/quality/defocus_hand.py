@@ -73,7 +73,7 @@ class HandCheck:
 
 
 def compare_halves(
-    halves: dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]], plane_axis: int
+    halves: dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]], plane_axis: int, reach: float = np.inf
 ) -> tuple[float, dict[int, NDArray[np.float64]]]:
     """Compare the Fourier shell correlations of half volumes that were made with either hand.
 
@@ -86,6 +86,8 @@ def compare_halves(
         For the hands 1 and -1 two volumes ``(z, y, x)`` of different images.
     plane_axis
         Axis of the arrays along the tilt axis.
+    reach
+        Distance from the tilt axis in Fourier space up to which slices of both halves overlap, cycles per voxel.
 
     Returns
     -------
@@ -93,11 +95,12 @@ def compare_halves(
         Standard deviations by which hand 1 is better; the correlations in :data:`SHELLS` shells up to Nyquist's.
     """
     shape = halves[1][0].shape
-    squared = sum(
-        (f.reshape([-1 if axis == i else 1 for i in range(3)])) ** 2
-        for axis, f in enumerate((np.fft.fftfreq(shape[0]), np.fft.fftfreq(shape[1]), np.fft.rfftfreq(shape[2])))
-    )
-    shell = np.minimum(np.sqrt(squared) * 2 * SHELLS, SHELLS).astype(np.int64).ravel()
+    along = np.fft.fftfreq(shape[0]), np.fft.fftfreq(shape[1]), np.fft.rfftfreq(shape[2])
+    squares = [f.reshape([-1 if axis == i else 1 for i in range(3)]) ** 2 for axis, f in enumerate(along)]
+    squared = squares[0] + squares[1] + squares[2]
+    shell = np.where(
+        squared - squares[plane_axis] < reach**2, np.minimum(np.sqrt(squared) * 2 * SHELLS, SHELLS), SHELLS
+    ).astype(np.int64).ravel()
     taper = np.ones((1, 1, 1), np.float32)
     for axis in (1, 2):
         window = np.hanning(shape[axis] + 2)[1:-1] ** 0.5

@@ -20,6 +20,8 @@ ROWS, VOXELS = 96, 60e6
 SLAB = 1.5
 #: Standard deviations from which half volumes tell.
 AGREED = 3.0
+#: Slices of both halves overlap where they are nearer than that over the depth of the region.
+OVERLAP = 1.0
 #: Weighting of the half volumes.
 WEIGHTING = "wiener:snr=10"
 
@@ -108,7 +110,10 @@ def _by_halves(
         turned = replace(series, hand=hand)
         one, two = (reconstruct(turned.select(group), region, WEIGHTING, **settings).data for group in groups)  # type: ignore[arg-type]
         made[hand] = one, two
-    sigma, curves = compare_halves(made, 1 if View.of(series, region).plane_axis == 1 else 2)
+    angles = np.sort(series.tilt_angles)
+    step = max(float(np.radians(np.ptp(angles) / max(len(angles) - 1, 1))), 1e-3)
+    plane_axis = 1 if View.of(series, region).plane_axis == 1 else 2
+    sigma, curves = compare_halves(made, plane_axis, OVERLAP / (region.shape[0] * step))
     high = slice(SHELLS // 2, None)
     better = f"hand {'+1' if sigma > 0 else '-1'} fits better by {abs(sigma):.1f} standard deviations"
     told = better if abs(sigma) >= AGREED else f"they do not tell ({abs(sigma):.1f} standard deviations)"
