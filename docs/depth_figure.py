@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fourierrecon import CtfParameters, Region, TiltSeries, reconstruct
 from fourierrecon.ctf import electron_wavelength
-from fourierrecon.ctf_depth import phase_error
+from fourierrecon.geometry.ctf_depth import phase_error
 from fourierrecon.geometry.projection import projection_matrices
 from fourierrecon.simulation.depth import project_with_ctf
 from fourierrecon.simulation.gaussians import Gaussians

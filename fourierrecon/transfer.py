@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fourierrecon.ctf import kernel_coefficients, phase_coefficients
-from fourierrecon.ctf_depth import CTF_DEPTHS, DepthCtf, choose_depth
 from fourierrecon.errors import DataError, UsageError
+from fourierrecon.geometry.ctf_depth import CTF_DEPTHS, DepthCtf, choose_depth
 from fourierrecon.geometry.region import Region
 from fourierrecon.tilt_series import CtfParameters, TiltSeries
 
@@ -62,7 +62,7 @@ class Correction:
     tilt_weight
         ``cos``: images without scale factors (``rlnCtfScalefactor``) count by the cosine of their tilt; None: ``none``.
     ctf_depth
-        One of :data:`~fourierrecon.ctf_depth.CTF_DEPTHS`: the CTF at the depth of each point, or one an image. None:
+        One of :data:`~fourierrecon.geometry.ctf_depth.CTF_DEPTHS`: the CTF at the depth of each point, or one an image. None:
         ``auto``, as it matters.
     defocus_hand
         1 or -1, in place of the hand that the tilt series tells; None: that one.

@@ -1,6 +1,6 @@
 """Curved slices: each sample is inserted twice, on two parabolas, so that every point has the CTF of its own depth.
 
-The image of a specimen whose defocus changes with the depth along the beam is (:mod:`fourierrecon.ctf_depth`)
+The image of a specimen whose defocus changes with the depth along the beam is (:mod:`fourierrecon.geometry.ctf_depth`)
 
 ``Y(q) = conj(p) V(k - delta n) + p V(k + delta n)``,  ``p = i/2 e^{-i chi} s E``,  ``delta = h lambda q² / 2``
 
@@ -27,9 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.ctf import damp_row
-from fourierrecon.ctf_depth import PER_SQUARE
 from fourierrecon.engine import insertion, simd
 from fourierrecon.engine.central_slices import PAD, STOP, Slices
+from fourierrecon.geometry.ctf_depth import PER_SQUARE
 from fourierrecon.geometry.region import Region
 from fourierrecon.runtime.arrays import Complex, Real
 from fourierrecon.runtime.compiled import compiled

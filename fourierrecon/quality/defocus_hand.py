@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from fourierrecon.ctf import electron_wavelength, phase_coefficients
-from fourierrecon.ctf_depth import depth_rows
 from fourierrecon.errors import DataError
+from fourierrecon.geometry.ctf_depth import depth_rows
 from fourierrecon.geometry.projection import rotation_centre
 from fourierrecon.geometry.sound_images import sound_pixels
 from fourierrecon.runtime.threads import available_cores, for_each
@@ -98,9 +98,11 @@ def compare_halves(
     along = np.fft.fftfreq(shape[0]), np.fft.fftfreq(shape[1]), np.fft.rfftfreq(shape[2])
     squares = [f.reshape([-1 if axis == i else 1 for i in range(3)]) ** 2 for axis, f in enumerate(along)]
     squared = squares[0] + squares[1] + squares[2]
-    shell = np.where(
-        squared - squares[plane_axis] < reach**2, np.minimum(np.sqrt(squared) * 2 * SHELLS, SHELLS), SHELLS
-    ).astype(np.int64).ravel()
+    shell = (
+        np.where(squared - squares[plane_axis] < reach**2, np.minimum(np.sqrt(squared) * 2 * SHELLS, SHELLS), SHELLS)
+        .astype(np.int64)
+        .ravel()
+    )
     taper = np.ones((1, 1, 1), np.float32)
     for axis in (1, 2):
         window = np.hanning(shape[axis] + 2)[1:-1] ** 0.5

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fourierrecon.ctf_depth import FLAT, phase_error
 from fourierrecon.engine.windows import View
 from fourierrecon.errors import DataError
+from fourierrecon.geometry.ctf_depth import FLAT, phase_error
 from fourierrecon.geometry.region import Region
 from fourierrecon.quality.defocus_hand import SHELLS, HandCheck, check_hand, compare_halves
 from fourierrecon.reconstruction import reconstruct

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.ctf import damp_row, transfer
-from fourierrecon.ctf_depth import PER_SQUARE
+from fourierrecon.geometry.ctf_depth import PER_SQUARE
 from fourierrecon.runtime.compiled import compiled
 from fourierrecon.transfer import PER_CYCLE
 from fourierrecon.weighting.base import TiltViews

@@ -15,7 +15,6 @@ from scipy.ndimage import gaussian_filter
 
 from fourierrecon import CtfParameters, Region, TiltSeries, reconstruct
 from fourierrecon.ctf import electron_wavelength, phase_coefficients
-from fourierrecon.ctf_depth import FLAT, phase_error
 from fourierrecon.engine import task
 from fourierrecon.engine.central_slices import PASS, STOP
 from fourierrecon.engine.plan import Plan
@@ -23,6 +22,7 @@ from fourierrecon.engine.settings import Settings
 from fourierrecon.engine.several_volumes import VolumeOrder
 from fourierrecon.engine.storage import Storage
 from fourierrecon.errors import UsageError
+from fourierrecon.geometry.ctf_depth import FLAT, phase_error
 from fourierrecon.geometry.projection import projection_matrices
 from fourierrecon.reconstruction import reconstruct_many
 from fourierrecon.simulation.depth import project_with_ctf

@@ -28,9 +28,7 @@ def slab(hand: int, size: tuple[int, int, int], n: int, tilts: tuple[float, ...]
     ctf = CtfParameters.of(len(tilts), voltage=300, spherical_aberration=2.7, amplitude_contrast=0.07, defocus_u=15000)
     centre = (width / 2, height / 2, depth / 2)
     matrices = projection_matrices((height, width), centre, tilts, 3.0)
-    images = project_with_ctf(
-        specimen, matrices, (height, width), ctf, PIXEL, hand=hand, margin=ctf_margin(ctf, PIXEL)
-    )
+    images = project_with_ctf(specimen, matrices, (height, width), ctf, PIXEL, hand=hand, margin=ctf_margin(ctf, PIXEL))
     images += rng.normal(0, noise * images.std() + 1e-9, images.shape).astype(np.float32)
     floats = (float(width), float(height), float(depth))
     return TiltSeries(images, matrices, PIXEL, ctf=ctf, hand=hand, size=floats, rotation_centre=centre)
