@@ -62,8 +62,8 @@ class Correction:
     tilt_weight
         ``cos``: images without scale factors (``rlnCtfScalefactor``) count by the cosine of their tilt; None: ``none``.
     ctf_depth
-        One of :data:`~fourierrecon.geometry.ctf_depth.CTF_DEPTHS`: the CTF at the depth of each point, or one an image. None:
-        ``auto``, as it matters.
+        One of :data:`~fourierrecon.geometry.ctf_depth.CTF_DEPTHS`: the CTF at the depth of each point, or one an image.
+        None: ``auto``, as it matters.
     defocus_hand
         1 or -1, in place of the hand that the tilt series tells; None: that one.
 

@@ -22,12 +22,14 @@ from fourierrecon.engine.settings import Settings
 from fourierrecon.engine.several_volumes import VolumeOrder
 from fourierrecon.engine.storage import Storage
 from fourierrecon.errors import UsageError
+from fourierrecon.geometry.corrections import AlignmentCorrections
 from fourierrecon.geometry.ctf_depth import FLAT, phase_error
 from fourierrecon.geometry.projection import projection_matrices
 from fourierrecon.reconstruction import reconstruct_many
 from fourierrecon.simulation.depth import project_with_ctf
 from fourierrecon.simulation.gaussians import Gaussians
 from fourierrecon.simulation.microscope import ctf_margin
+from fourierrecon.transfer import Correction, Transfer
 from fourierrecon.volume import SlabWriter
 from fourierrecon.weighting import Weighting, Wiener, read_weighting
 
@@ -176,6 +178,51 @@ def test_a_constant_ctf_loses_what_both_sheets_keep() -> None:
     right, flat, wrong = correlation(-1, "on"), correlation(-1, "off"), correlation(1, "on")
     assert right > 1.2 * flat
     assert flat > 1.2 * wrong
+
+
+def test_corrections_of_the_alignment_keep_the_defocus_of_each_point() -> None:
+    """A flipped hand gives the mirror image, a shift along z the same specimen in another place."""
+    series, region = series_of(), Region((0.0, 0, 0), (25, 36, 40))
+    made = reconstruct(series, region, "wiener:snr=10", ctf_depth="on").data
+    flipped = AlignmentCorrections(flip_hand=True).apply(series)
+    assert flipped.hand == -1
+    mirrored = reconstruct(flipped, region, "wiener:snr=10", ctf_depth="on").data
+    assert np.abs(mirrored - made[::-1]).max() < 1e-3 * np.abs(made).max()
+    shifted = AlignmentCorrections(z_shift=3).apply(series)
+    moved = reconstruct(shifted, Region((0.0, 0, -3), (25, 36, 40)), "wiener:snr=10", ctf_depth="on").data
+    assert np.abs(moved - made).max() < 1e-3 * np.abs(made).max()
+
+
+def test_parts_are_weighted_as_in_the_whole() -> None:
+    size = (40.0, 36.0, 24.0)
+    series = replace(series_of(), size=size)
+    whole = reconstruct(series, Region((0.0, 0, 0), SHAPE), "preweight:snr=10,thickness=48", ctf_depth="on").data
+    part = reconstruct(series, Region((8.0, 10, 4), (10, 12, 14)), "preweight:snr=10,thickness=48", ctf_depth="on").data
+    cut = whole[4:14, 10:22, 8:22]
+    assert np.linalg.norm(part - cut) < 0.01 * np.linalg.norm(cut)
+
+
+def test_what_weights_hold_is_the_mean_over_the_specimen() -> None:
+    """The closed form against a mean over points of the box; compiled tables against both."""
+    region = Region((-900.0, -700, -300), (600, 1400, 1800))
+    series = series_of(-1, x_tilt=4.0)
+    transfer = Transfer.of(series, Correction(ctf_depth="on"), region=region)
+    assert transfer.depth is not None
+    fx, fy = np.linspace(0, 0.24, 40), np.linspace(-0.1, 0.08, 40)
+    points = np.stack(
+        np.meshgrid(
+            *((np.arange(n) + 0.5) / n * side for n, side in zip((60, 50, 30), region.shape[::-1], strict=True))
+        ),
+        axis=-1,
+    ).reshape(-1, 3) + (np.asarray(region.origin) - 0.5)
+    assert series.ctf is not None
+    for tilt in (0, 3):
+        xx, xy, yy, quartic, constant = phase_coefficients(series.ctf, tilt)
+        squared = fx**2 + fy**2
+        chi = xx * fx * fx + xy * fx * fy + yy * fy * fy + quartic * squared**2 + constant
+        depths = (points @ series.projections[tilt, 2, :3] + series.projections[tilt, 2, 3]) * PIXEL
+        waves = np.sin(chi - np.pi * electron_wavelength(300) * squared * depths[:, None])
+        np.testing.assert_allclose(transfer.power(tilt, fx, fy), (waves**2).mean(0), atol=2e-3)
 
 
 def test_modes_that_know_no_depth() -> None:
