@@ -206,13 +206,13 @@ def choose_depth(
         return None, f"one an image, as asked for ({error})"
     if asked != "on" and bound <= FLAT:
         return None, f"one an image: {error}, at most {FLAT:g} do not matter"
-    told = series.hand if hand is None else hand
+    told = hand if hand is not None else None if series.hand_assumed else series.hand
     if asked != "on" and told is None:
         return None, (
             f"one an image: the source does not tell the hand of the defocus, which the CTF at each depth needs "
             f'({error}); find it out (fourierrecon check-hand) and give defocus_hand=..., or ctf_depth="on"'
         )
-    used = USUAL_HAND if told is None else told
+    used = told or series.hand or USUAL_HAND
     origin = "as given" if hand is not None else "as the source tells"
     origin = "assumed, since the source does not tell it" if told is None else origin
     words = f"at each depth: hand {used:+d}, {origin}; defocus that of {defocus_point(series)} ({error})"

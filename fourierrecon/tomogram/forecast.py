@@ -152,6 +152,8 @@ def forecast(
     temporary = Path(tempfile.gettempdir())
     folder = temporary if output is None else next(path for path in output.absolute().parents if path.is_dir())
     without_taper = replace(settings, taper_distance=0.0, taper_falloff=0.0, memory=None, scratch=None)
+    # pieces are treated as the whole is, though they are smaller
+    without_taper = replace(without_taper, ctf_depth="off" if plan.curved is None else "on")
     seconds = measure(series, region, weighting, plan, without_taper)
     seconds += max(_writing(region.shape, folder, target.suffix, dtype, threads), (file_size + 2 * held) / DISK_RATE)
     pixel = getattr(series.images, "dtype", np.dtype(np.float32)).itemsize

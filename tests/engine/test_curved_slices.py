@@ -19,7 +19,7 @@ from fourierrecon.engine import task
 from fourierrecon.engine.central_slices import PASS, STOP
 from fourierrecon.engine.plan import Plan
 from fourierrecon.engine.settings import Settings
-from fourierrecon.engine.several_volumes import VolumeOrder
+from fourierrecon.engine.several_volumes import VolumeOrder, share
 from fourierrecon.engine.storage import Storage
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.corrections import AlignmentCorrections
@@ -233,3 +233,30 @@ def test_modes_that_know_no_depth() -> None:
     assert "phase-flip, one CTF an image" in volume.label
     on = reconstruct(series, region, "wiener:snr=10", ctf_depth="on")
     assert "CTF wiener at each depth" in on.label
+
+
+def test_a_hand_that_is_only_assumed_switches_nothing_on() -> None:
+    region = Region((-900.0, -700, -300), (600, 1400, 1800))
+    unknown = series_of(None)
+    flipped = AlignmentCorrections(flip_hand=True).apply(unknown)
+    for series, used in ((unknown, -1), (flipped, 1)):
+        auto = Transfer.of(series, Correction(), region=region)
+        assert auto.depth is None
+        assert "the source does not tell the hand" in auto.depth_words
+        asked = Transfer.of(series, Correction(ctf_depth="on"), region=region)
+        assert asked.depth is not None
+        assert asked.depth.hand == used
+        given = Transfer.of(series, Correction(defocus_hand=-used), region=region)
+        assert given.depth is not None
+        assert given.depth.hand == -used
+
+
+def test_half_volumes_take_what_the_whole_takes() -> None:
+    """Without the steep tilts one CTF would do; with the others it does not."""
+    series = series_of()
+    flat = series.select([2])
+    region = Region((-60.0, -60, -8), (40, 140, 160))
+    assert phase_error(flat, region) < FLAT < phase_error(series, region)
+    order = VolumeOrder(series, lambda: pytest.fail("nothing is written"), region, read_weighting("preweight:snr=1"))
+    groups = share([order, replace(order, tilts=(2,))], Settings())
+    assert all(group.task.plan.curved is not None for group in groups)
