@@ -26,6 +26,8 @@ NAMES = {
         "TiltSeries",
         "UsageError",
         "Volume",
+        "open_virtual",
+        "profile",
         "read_tilt_series",
         "read_volume",
         "reconstruct",

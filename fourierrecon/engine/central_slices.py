@@ -245,7 +245,7 @@ def sample_lines(
         for r in range(start, stop):
             el = r - half_rows
             out = block[r - start]
-            first_j, last_j = _plane_range(lines, el, n_planes, stop2)
+            first_j, last_j = plane_range(lines, el, n_planes, stop2)
             out[:first_j] = 0
             out[last_j:] = 0
             row = (el if el >= 0 else -el) * stride
@@ -276,7 +276,7 @@ def sample_lines(
 
 
 @compiled()
-def _plane_range(lines: Any, el: int, n_planes: int, stop2: float) -> tuple[int, int]:
+def plane_range(lines: Any, el: int, n_planes: int, stop2: float) -> tuple[int, int]:
     """Planes ``[first, last)`` in which sample ``l`` of a line lies within the band and the image's own."""
     a = b = 0.0
     c = -stop2
@@ -321,6 +321,7 @@ def apply_transfer(
     envelope: Any,  # (STEPS + 2,) float32, or (0,): see Transfer.envelopes
     per_cycle: float,
     weigh_ctf: bool,
+    power: int,
     multiply: bool,
     scale: float,
     samples: Any,  # (n_planes, n_tilts, 2 half_rows + 1) complex64
@@ -329,7 +330,8 @@ def apply_transfer(
 ) -> None:
     """Multiply the samples of one image with its transfer function, and note its square as their weights.
 
-    Either only where asked for. Where the weights are not to hold CTF², they hold 1 in its place.
+    Either only where asked for. Where the weights are not to hold CTF², they hold 1 in its place. With a ``power`` of 1
+    they are the absolute value in place of the square.
     """
     weigh = weights.shape[0] > 0
     damps = envelope.shape[0] > 0
@@ -355,3 +357,7 @@ def apply_transfer(
             if weigh:
                 seen = value * value if weigh_ctf else square
                 weights[j, tilt, r] = np.float32(scale) * seen * envelopes[r] * envelopes[r]
+        if weigh and power == 1:
+            row = weights[j, tilt]
+            for r in range(row.shape[0]):
+                row[r] = np.sqrt(np.float32(scale) * row[r])

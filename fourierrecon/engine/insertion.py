@@ -107,7 +107,7 @@ def insert_plane(
     """
     depth = slices.shape[0]
     nz, no = slices.grid
-    low, high = _rows_in_use(slices, j, lines.more)
+    low, high = rows_in_use(slices, j, lines.more)
     # near the middle plane lines may run over the border of the periodic grid: then all rows are one block
     wraps = low < PAD or high > no + PAD or lines.turns_back
     if wraps:
@@ -142,7 +142,7 @@ def insert_plane(
         _store(rows, no // 2 - slices.middle[1], gains[1], planes[z : z + 32], at)
 
 
-def _rows_in_use(slices: Slices, j: int, more: int) -> tuple[int, int]:
+def rows_in_use(slices: Slices, j: int, more: int = 0) -> tuple[int, int]:
     """Rows ``[low, high)`` of a plane that lines within the band can reach."""
     no = slices.grid[1]
     radius = np.sqrt(max(STOP**2 - (j / slices.period) ** 2, 0.0)) * no + slices.width / 2 + 1 + more

@@ -14,7 +14,7 @@ from fourierrecon.engine.coverage import Mask, border_distances
 from fourierrecon.engine.curved_slices import CurvedSlices
 from fourierrecon.engine.fft import fast_length
 from fourierrecon.engine.gridding_kernel import GriddingKernel
-from fourierrecon.engine.preprocess import BORDER, BORDER_BINNED, ImageGrid
+from fourierrecon.engine.preprocess import BORDER, BORDER_BINNED, SURROUNDINGS, ImageGrid
 from fourierrecon.engine.settings import PRECISIONS, Settings
 from fourierrecon.engine.windows import View, Windows
 from fourierrecon.errors import UsageError
@@ -113,7 +113,15 @@ class Plan:
     curved: CurvedSlices | None = None
 
     @classmethod
-    def of(cls, series: TiltSeries, region: Region, weighting: Weighting, settings: Settings) -> Plan:
+    def of(
+        cls,
+        series: TiltSeries,
+        region: Region,
+        weighting: Weighting,
+        settings: Settings,
+        *,
+        surroundings: bool = False,
+    ) -> Plan:
         """Plan one reconstruction.
 
         Parameters
@@ -121,6 +129,8 @@ class Plan:
         series, region, weighting, settings
             The reconstruction. Its images are prepared for all binnings of the settings: all get the
             same border and padding, to share a transform.
+        surroundings
+            See :func:`fourierrecon.engine.preprocess.sampling`.
 
         Raises
         ------
@@ -133,12 +143,12 @@ class Plan:
         transfer = Transfer.of(series, settings.correction, divides=weighting.divides, region=region)
         view = View.of(series, region)
         spread = _spread(series, region.binning, settings.binnings) if transfer.ctf is not None else 0.0
-        late, windows = _choose_windows(series, region, view, weighting, settings, mask, transfer, spread)
+        late, windows = _choose_windows(series, region, view, weighting, settings, mask, transfer, spread, surroundings)
         # the CTF moves signal that far, where the samples are multiplied with it
         moved = spread * late * (not weighting.has_filter)
         if transfer.depth is not None:
             moved = _spread(series, region.binning, ()) / float(windows.grid.step.min())
-        slices, along, longest = _choose_slices(windows, view, weighting, settings.precision, moved)
+        slices, along, longest = _choose_slices(windows, view, weighting, settings.precision, moved, surroundings)
         taps, oversampling = PRECISIONS[settings.precision]
         row_grid = fast_length(max(oversampling * longest, longest + 2 * taps))
         pixel_zero, borders = view.pixel_zero[windows.used], view.per_voxel[windows.used]
@@ -239,6 +249,7 @@ def _choose_windows(
     mask: Mask,
     transfer: Transfer,
     spread: float,
+    surroundings: bool,
 ) -> tuple[bool, Windows]:
     """Choose the grid of the prepared images and their windows, and whether images are filtered late.
 
@@ -250,18 +261,19 @@ def _choose_windows(
     moved = spread if by_depth else 0.0
     empty = spread if by_depth and weighting.has_filter else 0.0
     filtered = (transfer.applies and not by_depth) or weighting.has_filter
+    room = SURROUNDINGS if surroundings else 0
     coarsest = max([binning, *_others(binning, settings.binnings)])
     if (filtered or by_depth) and binning < 1.01 and not weighting.divides_by_count:
-        grid = preprocess.sampling(shape, binning, mask, spread, True, True, coarsest, empty)
-        windows = Windows.of(series, region, view, grid, weighting.uses_weights, moved)
+        grid = preprocess.sampling(shape, binning, mask, spread, True, True, coarsest, empty=empty)
+        windows = Windows.of(series, region, view, grid, weighting.uses_weights, room, moved)
         if windows.whole or not filtered:
             return True, windows
-    grid = preprocess.sampling(shape, binning, mask, spread, filtered, False, coarsest, empty)
-    return False, Windows.of(series, region, view, grid, weighting.uses_weights, moved)
+    grid = preprocess.sampling(shape, binning, mask, spread, filtered, False, coarsest, surroundings, empty)
+    return False, Windows.of(series, region, view, grid, weighting.uses_weights, room, moved)
 
 
 def _choose_slices(
-    windows: Windows, view: View, weighting: Weighting, precision: str, moved: float
+    windows: Windows, view: View, weighting: Weighting, precision: str, moved: float, surroundings: bool
 ) -> tuple[Slices, NDArray[np.int64], int]:
     """Choose the lengths that keep periodic copies of the images out of the region.
 
@@ -273,6 +285,7 @@ def _choose_slices(
     slices, along, longest
         The central slices, the image axis a of each tilt, and the longest window along a, px.
     """
+    margin = max(MARGIN[precision], SURROUNDINGS if surroundings else 0)
     along = np.argmax(np.abs(windows.matrices[:, :, 0]), axis=1)
     axes = np.stack([along, 1 - along], axis=1)
 
@@ -284,9 +297,9 @@ def _choose_slices(
     middle, reach = turned(windows.middle), turned(windows.reach)
     size = turned(windows.parts[:, 1]) - start
     depth, n_p, n_o = view.shape
-    reached = size / 2 + moved + MARGIN[precision]
+    reached = size / 2 + moved + margin
     apart = np.abs(middle - start - size / 2) + reach + reached
-    least = max(float((apart[:, 0] / np.abs(m[:, 0, 0])).max()), n_p + 2 * MARGIN[precision])
+    least = max(float((apart[:, 0] / np.abs(m[:, 0, 0])).max()), n_p + 2 * margin)
     # both lengths also set memory and the number of samples: the shortest length with factors up to 7
     period = fast_length(least, (2, 3, 5, 7))
     row_length = fast_length(max(float(apart[:, 1].max()), float(size[:, 1].max()) + moved), (2, 3, 5, 7))
@@ -296,6 +309,10 @@ def _choose_slices(
     centre[:, 0] -= size[:, 0] // 2
     taps, oversampling = PRECISIONS[precision]
     plane_taps, plane_oversampling = WEIGHTED_KERNEL if weighting.uses_weights else (taps, (oversampling,) * 2)
+    if surroundings:
+        # copies of the region, which interpolation leaves a little of, lie outside of what is seen around it
+        z, o = plane_oversampling
+        plane_oversampling = max(z, 1 + SURROUNDINGS / n_z), max(o, 1 + SURROUNDINGS / n_across)
     slices = Slices(
         matrices=m,
         offsets=centre,

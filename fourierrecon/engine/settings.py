@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, fields
 from functools import cached_property
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TypedDict
 
-from fourierrecon.errors import UsageError
+from fourierrecon.errors import UsageError, check_type
+from fourierrecon.images.repairs import Repairs
 from fourierrecon.runtime.sizes import parse_memory
 from fourierrecon.runtime.threads import Progress, available_cores
+from fourierrecon.text import short_repr
 from fourierrecon.transfer import Correction
 
 #: Taps of the gridding kernel and oversampling of plane grids and image rows, by precision.
@@ -19,7 +23,7 @@ PRECISIONS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Settings:
     """How to reconstruct, whatever is reconstructed.
 
@@ -31,6 +35,8 @@ class Settings:
         Number of threads. Default: the cores available to the process.
     keep_mean
         Keep the mean of each image; by default it is zeroed.
+    flatten
+        Take a grey ramp off each image, a plane that is fitted to all but beads and other outliers.
     taper_distance, taper_falloff
         Pixels nearer than this distance to the border of an image are not used, and those up to the falloff farther in
         only in part; pixels of the binned image.
@@ -52,6 +58,11 @@ class Settings:
     defocus_hand
         1 or -1, in place of the hand of the defocus that the tilt series tells, for the CTF at each depth.
 
+    hot_pixels, intensities, erase_beads
+        What is repaired in the images as they are read, as for :class:`~fourierrecon.images.Repairs`: hot pixels are
+        replaced, images whose intensity steps out of that of their neighbours are scaled, gold beads of a diameter
+        (nm) are erased.
+
     Raises
     ------
     UsageError
@@ -61,13 +72,14 @@ class Settings:
     --------
     >>> from fourierrecon import Settings
     >>> settings = Settings(precision="high", n_threads=2, exposure="grant")
-    >>> settings.precision, settings.threads
-    ('high', 2)
+    >>> settings
+    Settings(n_threads=2, precision='high', exposure='grant')
     """
 
     ctf: bool = True
     n_threads: int | None = None
     keep_mean: bool = False
+    flatten: bool = False
     taper_distance: float = 0.0
     taper_falloff: float = 0.0
     precision: str = "default"
@@ -80,8 +92,16 @@ class Settings:
     tilt_weight: str | None = None
     ctf_depth: str | None = None
     defocus_hand: int | None = None
+    hot_pixels: bool = True
+    intensities: bool = True
+    erase_beads: float | None = None
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
+        check_type("n_threads", self.n_threads, (Integral, type(None)), "a number of threads")
+        for argument in ("taper_distance", "taper_falloff"):
+            check_type(argument, getattr(self, argument), (Real,), "a number of binned pixels")
         if self.n_threads is not None and self.n_threads < 1:
             raise UsageError(f"number of threads {self.n_threads} must be 1 or more")
         if self.precision not in PRECISIONS:
@@ -90,7 +110,13 @@ class Settings:
     @classmethod
     def of(cls, options: SettingsOptions) -> Settings:
         """Build from the keywords of :func:`fourierrecon.reconstruct`, where memory may be text and scratch too."""
+        known = [each.name for each in fields(cls)]
+        for name in options:
+            if name not in known:
+                raise UsageError(f"no argument {name}=...; available: {', '.join(known)}")
         memory, scratch = options.get("memory"), options.get("scratch")
+        check_type("memory", memory, (str, Integral, type(None)), 'bytes, or text as "4GB"')
+        check_type("scratch", scratch, (str, os.PathLike, type(None)), "the name of a folder")
         rest = {name: value for name, value in options.items() if name not in ("memory", "scratch")}
         return cls(
             memory=parse_memory(memory) if isinstance(memory, str) else memory,
@@ -102,6 +128,17 @@ class Settings:
     def threads(self) -> int:
         """Number of threads to use."""
         return available_cores() if self.n_threads is None else self.n_threads
+
+    @cached_property
+    def repairs(self) -> Repairs:
+        """What is repaired in the images.
+
+        Raises
+        ------
+        UsageError
+            If the diameter of beads makes no sense.
+        """
+        return Repairs(hot_pixels=self.hot_pixels, intensities=self.intensities, erase_beads=self.erase_beads)
 
     @cached_property
     def correction(self) -> Correction:
@@ -123,6 +160,7 @@ class SettingsOptions(TypedDict, total=False):
     ctf: bool
     n_threads: int | None
     keep_mean: bool
+    flatten: bool
     taper_distance: float
     taper_falloff: float
     precision: str
@@ -135,3 +173,6 @@ class SettingsOptions(TypedDict, total=False):
     tilt_weight: str | None
     ctf_depth: str | None
     defocus_hand: int | None
+    hot_pixels: bool
+    intensities: bool
+    erase_beads: float | None

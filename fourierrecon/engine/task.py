@@ -12,6 +12,7 @@ from fourierrecon.errors import DataError
 from fourierrecon.geometry.region import Region
 from fourierrecon.geometry.sound_images import list_images, without_ctf
 from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.transfer import Correction
 from fourierrecon.weighting import Weighting, read_weighting
 
 
@@ -72,6 +73,22 @@ def prepare(
     weighting = with_snr(
         read_weighting(weighting), series, region.binning, correction=correction, n_threads=settings.n_threads
     )
+    check_ctf(series, correction)
+    plan = Plan.of(series, region, weighting, settings)
+    storage = choose_storage(
+        plan, threads, settings.memory, whole=whole, beside=beside, samples_on_disk=samples_on_disk
+    )
+    return Task(series=series, region=region, weighting=weighting, settings=settings, plan=plan, storage=storage)
+
+
+def check_ctf(series: TiltSeries, correction: Correction) -> None:
+    """Check that all images have the CTF parameters that a correction needs.
+
+    Raises
+    ------
+    DataError
+        If one has none that make sense; the message names it.
+    """
     bad = without_ctf(series) if correction.ctf_mode != "none" else {}
     if bad:
         raise DataError(
@@ -79,8 +96,3 @@ def prepare(
             f"{next(iter(bad.values()))}; correct it, leave such images out (skip_bad_images=True), or switch the CTF "
             f"off (ctf=False)"
         )
-    plan = Plan.of(series, region, weighting, settings)
-    storage = choose_storage(
-        plan, threads, settings.memory, whole=whole, beside=beside, samples_on_disk=samples_on_disk
-    )
-    return Task(series=series, region=region, weighting=weighting, settings=settings, plan=plan, storage=storage)

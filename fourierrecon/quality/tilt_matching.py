@@ -34,7 +34,7 @@ class Matcher:
 
     Parameters
     ----------
-    series, volume
+    series, volume, n_threads
         As for :func:`fourierrecon.quality.agreement.tilt_agreement`.
     finest
         Finest period that counts, Å, or None for the default.
@@ -50,7 +50,7 @@ class Matcher:
         If the voxel size makes no sense for these images, or the finest period for them.
     """
 
-    def __init__(self, series: TiltSeries, volume: Volume, finest: float | None) -> None:
+    def __init__(self, series: TiltSeries, volume: Volume, finest: float | None, n_threads: int = 1) -> None:
         if not (math.isfinite(volume.voxel_size) and volume.voxel_size > 0):
             raise UsageError(f"voxel size {volume.voxel_size:g} Å of the volume must be above 0")
         period = _finest(series, volume.voxel_size) if finest is None else finest
@@ -84,6 +84,10 @@ class Matcher:
         self._rings = np.round(radius * max(self.shape)).astype(np.int64)
         self.filters = [self._filter(tilt) for tilt in range(series.n_tilts)]
         self._axis = _tilt_axis(self.matrices, series.tilt_angles)
+        self._seen = np.stack([covered(self.volume.shape, matrix, self.shape) for matrix in self.matrices])
+        self._drawn = np.zeros((series.n_tilts, *self.shape), np.float32)
+        if self._seen.any():
+            self._drawn = reproject(self.volume, self.matrices, self.shape, n_threads)
 
     def load(self, tilt: int) -> tuple[Image, float]:
         """Give a coarse image without its mean, and the spread of its grey values (of the middle 90 %)."""
@@ -92,14 +96,18 @@ class Matcher:
         low, high = np.percentile(coarse, (5, 95))
         return self.border * (coarse - coarse.mean(dtype=float)).astype(np.float32), float(high - low)
 
-    def match(self, tilt: int, image: Image, matrix: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-        """Find the shift at which an image and a reprojection correlate best: correlation, x and y in Å."""
-        geometry = self.matrices[tilt] if matrix is None else matrix
-        seen = covered(self.volume.shape, geometry, self.shape)
+    def match(
+        self, tilt: int, image: Image, seen: NDArray[np.bool_] | None = None, drawn: Image | None = None
+    ) -> NDArray[np.float64]:
+        """Find the shift at which an image and a reprojection correlate best: correlation, x and y in Å.
+
+        The reprojection, and what it covers, are those at the tilt of the image, or are given.
+        """
+        if seen is None or drawn is None:
+            seen, drawn = self._seen[tilt], self._drawn[tilt]
         window = _fade(seen, self.period / self.pixel)
         if window.sum() < 0.1 * window.size:
             return np.full(3, np.nan)
-        drawn = reproject(self.volume, geometry, self.shape)
         drawn = window * (drawn - np.float32(np.average(drawn, weights=window)))
         a, b = self._filtered(image, drawn, tilt)
         b *= window
@@ -136,11 +144,14 @@ class Matcher:
             low, high = max(low, -ANGLE_STEPS), min(high, ANGLE_STEPS)
         steps = np.arange(low, high + 1)
         fit, shifts = np.empty(len(steps)), np.empty((len(steps), 2))
+        turned = np.stack([self.matrices[tilt]] * len(steps))
+        for matrix, step in zip(turned, steps, strict=True):
+            matrix[:, :3] = matrix[:, :3] @ _rotation(axis, sign * math.radians(ANGLE_STEP * step))
+            matrix[:, 3] += (self.matrices[tilt, :, :3] - matrix[:, :3]) @ centre
+        drawn = reproject(self.volume, turned, self.shape)
         for number, step in enumerate(steps):
-            turned = self.matrices[tilt].copy()
-            turned[:, :3] = turned[:, :3] @ _rotation(axis, sign * math.radians(ANGLE_STEP * step))
-            turned[:, 3] += (self.matrices[tilt, :, :3] - turned[:, :3]) @ centre
-            value, *shifts[number] = self.match(tilt, image, turned)
+            seen = covered(self.volume.shape, turned[number], self.shape)
+            value, *shifts[number] = self.match(tilt, image, seen, drawn[number])
             fit[number] = value / max(usual(float(angles[tilt] + ANGLE_STEP * step)), 1e-3)
         fit = np.nan_to_num(fit, nan=-1.0)
         best = int(np.argmax(fit))

@@ -86,7 +86,7 @@ def order_of(recipe: Recipe, product: Product) -> VolumeOrder:
                 write_picture(0, picture.total)
         if product.part == "":
             for name in companions_of(recipe):
-                write_companion(name, product.path, series, region, settings, label)
+                write_companion(name, product.path, series, region, product.weighting, settings, label)
         file.finish_passport(recipe.passport, recipe.source)
 
     # the picture keeps slabs while the volume is written; companions are made after it
@@ -94,7 +94,12 @@ def order_of(recipe: Recipe, product: Product) -> VolumeOrder:
     companions = [companion_memory(region, name) for name in (companions_of(recipe) if product.part == "" else ())]
     end = picture + max(file.beside.end, *companions, 0)
     return VolumeOrder(
-        series, open_volume, region, product.weighting, product.tilts, replace(file.beside, slabs=picture, end=end)
+        series=series,
+        open=open_volume,
+        region=region,
+        weighting=product.weighting,
+        tilts=product.tilts,
+        beside=replace(file.beside, slabs=picture, end=end),
     )
 
 

@@ -12,6 +12,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +25,22 @@ from fourierrecon.simulation.gaussians import Gaussians
 from fourierrecon.simulation.microscope import TILT_ANGLES, apply_ctf, ctf_margin, dose_symmetric_exposures
 from fourierrecon.tilt_series import USUAL_HAND, CtfParameters, TiltSeries
 from fourierrecon.volume import Volume
+
+
+class Specimen(Protocol):
+    """What can be simulated: :class:`~fourierrecon.simulation.gaussians.Gaussians`, exactly, or
+    :class:`~fourierrecon.simulation.voxels.Voxels`.
+    """
+
+    def density(self, region: Region, n_threads: int | None = None) -> NDArray[np.float32]:
+        """Sample the density at the voxels of a region, ``(z, y, x)``."""
+        ...
+
+    def project(
+        self, projections: ArrayLike, image_shape: tuple[int, int], n_threads: int | None = None
+    ) -> NDArray[np.float32]:
+        """Project into images, ``(n_tilts, height, width)``."""
+        ...
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -48,7 +65,7 @@ class Simulation:
     series: TiltSeries
     even: NDArray[np.float32]
     odd: NDArray[np.float32]
-    truth: Gaussians
+    truth: Specimen
     tilt_axis_angle: NDArray[np.float64]
     x_tilt: NDArray[np.float64]
     shifts: NDArray[np.float64]
@@ -76,7 +93,7 @@ class SimulatedSet:
 
 
 def simulate(
-    specimen: Gaussians,
+    specimen: Specimen,
     size: tuple[int, int, int],
     *,
     image_shape: tuple[int, int] | None = None,
@@ -150,6 +167,8 @@ def simulate(
 
     margin = ctf_margin(ctf, pixel_size)
     if ctf is not None and ctf_depth:
+        if not isinstance(specimen, Gaussians):
+            raise UsageError("ctf_depth=True takes a specimen of Gaussians")
         images = project_with_ctf(
             specimen, matrices, image_shape, ctf, pixel_size, hand=hand, margin=margin, n_threads=n_threads
         )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Real
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fourierrecon.errors import UsageError
+from fourierrecon.errors import UsageError, check_type
 
 #: Step of tables over spatial frequency, and their end, 1/Å: so fine that the nearest entry does.
 STEP, END = 2e-5, 1.0
@@ -16,7 +19,7 @@ STEP, END = 2e-5, 1.0
 LEAST = 1e-6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SnrCurve:
     """Ratio of the power of signal to that of noise in one image, where its transfer function is 1.
 
@@ -48,6 +51,9 @@ class SnrCurve:
                 "an SNR curve needs as many ratios as frequencies (1/Å), one at least; both above 0 and finite, "
                 "frequencies ascending"
             )
+
+    def __repr__(self) -> str:
+        return f"SnrCurve({self.words})"
 
     def at(self, frequency: ArrayLike) -> NDArray[np.float64]:
         """Give the ratio at spatial frequencies, 1/Å."""
@@ -130,6 +136,7 @@ def read_snr(value: float | str | Auto | SnrCurve) -> Snr:
                 return Auto(float(rest)) if colon else Auto()
         except ValueError:
             raise UsageError(f"SNR {value!r} is no number; give one above 0, auto, or auto:3 (3 times that)") from None
+    check_type("snr", value, (Real,), "a number above 0, auto, or an SnrCurve")
     if not value > 0:
         raise UsageError(f"SNR {value:g} must be above 0, or auto (the default); larger trusts the data more")
     return float(value)
@@ -139,4 +146,41 @@ def snr_words(snr: Snr) -> str:
     """Give one line on a ratio, for screens and headers."""
     if isinstance(snr, SnrCurve):
         return f"SNR {snr.words}"
-    return "SNR measured from the tilt series" if isinstance(snr, Auto) else f"SNR {snr:g}"
+    if isinstance(snr, Auto):
+        return "SNR measured" if snr.factor == 1 else f"{snr.factor:g} times the SNR measured"
+    return f"SNR {snr:g}"
+
+
+@dataclass(frozen=True)
+class WithSnr:
+    """What weightings with a signal-to-noise ratio share: derive from this class, then from ``Weighting``.
+
+    Parameters
+    ----------
+    snr
+        A number, infinity, a curve, or ``"auto"``, ``"auto:3"``: measured from the tilt series, times 3.
+    """
+
+    snr: Snr = AUTO
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "snr", read_snr(self.snr))
+
+    @property
+    def linear(self) -> bool:
+        """Whether the volume is linear in the images: not where they give the SNR."""
+        return not self.measures
+
+    @property
+    def measures(self) -> bool:
+        """Whether the SNR is still to be measured."""
+        return isinstance(self.snr, Auto)
+
+    def resolved(self, measure: Callable[[], SnrCurve]) -> Self:
+        """Give the weighting with an SNR that is known; see :class:`~fourierrecon.weighting.base.Weighting`."""
+        return replace(self, snr=measure().times(self.snr.factor)) if isinstance(self.snr, Auto) else self
+
+    @property
+    def known_snr(self) -> float | SnrCurve:
+        """The SNR; where it is not measured yet, the assumed curve :data:`STATED`."""
+        return STATED.times(self.snr.factor) if isinstance(self.snr, Auto) else self.snr

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -119,7 +119,9 @@ def test_volumes_share_and_scratch_files_hold_both_sheets(
             made[tilts] = np.empty(SHAPE, np.float32)
             yield lambda z, slab: made[tilts].__setitem__(z, slab)
 
-        return VolumeOrder(series, open_volume, region, read_weighting(weighting), tilts=tilts)
+        return VolumeOrder(
+            series=series, open=open_volume, region=region, weighting=read_weighting(weighting), tilts=tilts
+        )
 
     settings = Settings(ctf_depth="on", n_threads=1)
     reconstruct_many([order(None), order(half)], settings)
@@ -222,7 +224,7 @@ def test_what_weights_hold_is_the_mean_over_the_specimen() -> None:
         chi = xx * fx * fx + xy * fx * fy + yy * fy * fy + quartic * squared**2 + constant
         depths = (points @ series.projections[tilt, 2, :3] + series.projections[tilt, 2, 3]) * PIXEL
         waves = np.sin(chi - np.pi * electron_wavelength(300) * squared * depths[:, None])
-        np.testing.assert_allclose(transfer.power(tilt, fx, fy), (waves**2).mean(0), atol=2e-3)
+        np.testing.assert_allclose(transfer.weight(tilt, fx, fy), (waves**2).mean(0), atol=2e-3)
 
 
 def test_modes_that_know_no_depth() -> None:
@@ -257,6 +259,11 @@ def test_half_volumes_take_what_the_whole_takes() -> None:
     flat = series.select([2])
     region = Region((-60.0, -60, -8), (40, 140, 160))
     assert phase_error(flat, region) < FLAT < phase_error(series, region)
-    order = VolumeOrder(series, lambda: pytest.fail("nothing is written"), region, read_weighting("preweight:snr=1"))
+    order = VolumeOrder(
+        series=series,
+        open=lambda: nullcontext(lambda z, slab: None),
+        region=region,
+        weighting=read_weighting("preweight:snr=1"),
+    )
     groups = share([order, replace(order, tilts=(2,))], Settings())
     assert all(group.task.plan.curved is not None for group in groups)
