@@ -10,7 +10,7 @@ from fourierrecon.engine.windows import View
 from fourierrecon.errors import DataError
 from fourierrecon.geometry.ctf_depth import FLAT, phase_error
 from fourierrecon.geometry.region import Region
-from fourierrecon.quality.defocus_hand import SHELLS, HandCheck, check_hand, compare_halves
+from fourierrecon.quality.defocus_hand import SHELLS, SURE, HandCheck, check_hand, compare_halves
 from fourierrecon.reconstruction import reconstruct
 from fourierrecon.tilt_series import TiltSeries
 
@@ -18,6 +18,8 @@ from fourierrecon.tilt_series import TiltSeries
 ROWS, VOXELS = 96, 60e6
 #: Rings show the depth of a slab: images that are broader than that many times the depth of the region.
 SLAB = 1.5
+#: Images that half volumes need at the least: slices of few do not overlap enough.
+FEWEST = 12
 #: Standard deviations from which half volumes tell.
 AGREED = 3.0
 #: Slices of both halves overlap where they are nearer than that over the depth of the region.
@@ -49,11 +51,13 @@ class HandEvidence:
 
     @property
     def hand(self) -> int | None:
-        """1 or -1; None where the images do not tell, or both ways contradict each other."""
-        found = {self.rings.hand} if self.rings is not None and self.rings.hand is not None else set()
-        if self.halves_sigma is not None and abs(self.halves_sigma) >= AGREED:
-            found.add(1 if self.halves_sigma > 0 else -1)
-        return found.pop() if len(found) == 1 else None
+        """1 or -1, that of the rings if they tell; None where nothing tells, or half volumes contradict surely."""
+        sigma = self.halves_sigma or 0.0
+        by_halves = 1 if sigma > 0 else -1
+        if self.rings is not None and self.rings.hand is not None:
+            contradicted = by_halves != self.rings.hand and abs(sigma) >= SURE
+            return None if contradicted else self.rings.hand
+        return by_halves if abs(sigma) >= AGREED else None
 
 
 def find_hand(
@@ -97,7 +101,7 @@ def _by_halves(
     series: TiltSeries, region: Region, n_threads: int | None, memory: int | None
 ) -> tuple[float | None, str]:
     """Make volumes of every other image with either hand, of a strip across the tilt axis, and compare them."""
-    if series.n_tilts < 4:
+    if series.n_tilts < FEWEST:
         return None, "not compared: too few images"
     region = _strip(series, region)
     if phase_error(series, region) < FLAT / 2:
