@@ -22,6 +22,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from fourierrecon.cli import (
+    check_hand,
     compare,
     convert,
     convert_coords,
@@ -119,6 +120,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., object]]] = {
         "preview": preview.preview,
         "report": report.report,
         "compare": compare.compare,
+        "check-hand": check_hand.check_hand,
     },
     "Exchange files with other programs": {
         "import": import_series.import_series,

@@ -28,6 +28,8 @@ OPTIONS = {
     "ctf_mode": "--ctf_mode",
     "exposure": "--exposure",
     "tilt_weight": "--tilt_weight",
+    "ctf_depth": "--ctf_depth",
+    "defocus_hand": "--defocus_hand",
     "keep_mean": "--keep_mean",
     "skip_bad_images": "--skip_bad_images",
     "taper_distance": "--td",
