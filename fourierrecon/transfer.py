@@ -214,9 +214,7 @@ class Transfer:
         if ctf is not None and region is not None:
             possible = mode in ("wiener", "multiply")
             depth, words = choose_depth(series, region, correction.ctf_depth, possible=possible)
-        return cls(
-            mode, ctf, scale, damping, exposure=exposure, tilt_weight=weight, depth=depth, depth_words=words
-        )
+        return cls(mode, ctf, scale, damping, exposure=exposure, tilt_weight=weight, depth=depth, depth_words=words)
 
     @classmethod
     def plain(cls, n_tilts: int, ctf: CtfParameters | None = None) -> Transfer:

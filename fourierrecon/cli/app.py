@@ -26,6 +26,7 @@ from fourierrecon.cli import (
     convert,
     convert_coords,
     demo,
+    extract,
     import_series,
     info,
     plan,
@@ -98,7 +99,12 @@ def _paragraphs(command: Callable[..., object]) -> str:
 
 #: Commands by task, in the order of the help.
 _COMMANDS: dict[str, dict[str, Callable[..., object]]] = {
-    "Reconstruct": {"reconstruct": reconstruct.reconstruct, "plan": plan.plan, "watch": watch.watch},
+    "Reconstruct": {
+        "reconstruct": reconstruct.reconstruct,
+        "plan": plan.plan,
+        "watch": watch.watch,
+        "extract": extract.extract,
+    },
     "Look at input and results": {
         "info": info.info,
         "view": view,

@@ -150,7 +150,8 @@ class CurvedSlices:
 
     def leaning(self, row: int, sheet: int) -> tuple[float, float, float]:
         """Give what :func:`~fourierrecon.engine.central_slices.sample_lines` needs: ``q_a`` changes by the first number
-        times ``c_a q_a² + c_b q_b²``, which are the others."""
+        times ``c_a q_a² + c_b q_b²``, which are the others.
+        """
         optics = self.optics[row]
         sign = 1 - 2 * sheet
         return sign * optics[LEAN], optics[BEND] * optics[TA], optics[BEND] * optics[TB]
@@ -484,6 +485,4 @@ def _add_lost(
                 weight = 2 * weights[line, el + half_rows]
                 part *= weight / (weight + weak * counted)
                 sample = samples[line, el + half_rows]
-                samples[line, el + half_rows] = sample + part * (
-                    sample - complex(counted * real, counted * imag)
-                )
+                samples[line, el + half_rows] = sample + part * (sample - complex(counted * real, counted * imag))

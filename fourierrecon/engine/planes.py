@@ -14,7 +14,6 @@ from fourierrecon.engine.task import Task
 from fourierrecon.runtime import threads
 from fourierrecon.runtime.arrays import Complex, Real
 
-
 _Buffers = tuple[insertion.PlaneWork, insertion.Lines, AxisCorrection | None, Complex]
 
 
