@@ -113,7 +113,7 @@ def extract(
         for each in run(wanted):
             made, outside = made + each.made, outside + each.outside
             more = [f"{n} {word}" for n, word in ((each.kept, "there already"), (each.outside, "in no image")) if n]
-            say(console, each.name, ", ".join([f"{each.made} boxes", *more]))
+            say(console, "boxes", f"{each.name}: " + ", ".join([f"{each.made} made", *more]))
     seconds = time.perf_counter() - started
     say(console, "wrote", f"{o / 'particles.star'}: {made} boxes after {seconds:.1f} s")
     if outside:

@@ -224,7 +224,9 @@ class BoxMaker:
             matrix = matrix @ rotation
         normal = np.cross(matrix[0], matrix[1])
         # a frequency q of the image is the point q @ matrix of the box; the nearest point is least squares
-        return np.linalg.solve(matrix @ matrix.T, matrix), normal / np.linalg.norm(normal)
+        return np.asarray(np.linalg.solve(matrix @ matrix.T, matrix), np.float64), np.asarray(
+            normal / np.linalg.norm(normal)
+        )
 
 
 def crop(spectrum: Complex | Real, box: int) -> Real:

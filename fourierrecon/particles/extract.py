@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from fourierrecon.engine.settings import Settings
 from fourierrecon.errors import DataError, UsageError
+from fourierrecon.geometry.coordinate_frames import Box, conversion, convert
+from fourierrecon.geometry.region import Region
 from fourierrecon.io import Supplement, list_tomograms, read_tilt_series, write_mrc, write_stack
 from fourierrecon.io.files import replacing
 from fourierrecon.io.json_text import read_object
@@ -238,9 +240,6 @@ def _row(
     folder: Path,
 ) -> dict[str, Any]:
     """Give the row of a particle; coordinates as RELION's set of that version has them."""
-    from fourierrecon.geometry.coordinate_frames import Box, conversion, convert
-    from fourierrecon.geometry.region import Region
-
     frame = "relion4" if is_relion4(series) else "relion5"
     voxel = point - np.asarray(Region.of(series).origin)
     place = convert(voxel[None], conversion("volume", frame, Box.of(series)))[0]

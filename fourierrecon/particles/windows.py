@@ -139,4 +139,4 @@ def _continued(image: Real, room: list[tuple[int, int]]) -> Real:
 
 def _phases(frequency: NDArray[np.float64], shift: float) -> Complex:
     """Phases that move the place ``shift`` of a row to its beginning."""
-    return np.exp(2j * np.pi * frequency * shift).astype(np.complex64)
+    return np.asarray(np.exp(2j * np.pi * frequency * shift), np.complex64)

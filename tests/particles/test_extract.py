@@ -34,7 +34,7 @@ def test_what_relion_reads(run: Run, folder: Path, tmp_path: Path, kind: str) ->
     line = ["--t", str(folder / "tomograms.star"), "--picks", str(folder / "picks.csv"), "--box", "16", "--o", str(out)]
     code, shown, error = run("extract", *line, "--kind", kind, "--window", "16")
     assert (code, error) == (0, "")
-    assert "2 boxes, 1 in no image" in shown
+    assert "2 made, 1 in no image" in shown
     tables = starfile.read(out / "particles.star", always_dict=True)
     particles, optics = tables["particles"], tables["optics"]
     assert list(particles["rlnTomoParticleName"]) == ["TS_01/1", "TS_01/2"]
@@ -67,7 +67,7 @@ def test_a_run_goes_on_and_tells_other_options(run: Run, folder: Path, tmp_path:
     assert code == 2
     assert "--resume" in error
     code, shown, _ = run("extract", *line, "16", "--resume")
-    assert (code, "1 boxes, 1 there already" in shown) == (0, True)
+    assert (code, "1 made, 1 there already" in shown) == (0, True)
     assert (first.read_bytes(), first.stat().st_mtime_ns) == (before, stamp)
     code, _, error = run("extract", *line, "20", "--resume")
     assert (code, "other options" in error) == (2, True)
