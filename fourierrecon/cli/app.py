@@ -35,6 +35,7 @@ from fourierrecon.cli import (
     report,
     sample,
     simulate,
+    tilts,
     watch,
 )
 from fourierrecon.cli.messages_table import in_options, warning_in_options
@@ -110,6 +111,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., object]]] = {
         "view": view,
         "preview": preview.preview,
         "report": report.report,
+        "tilts": tilts.tilts,
         "compare": compare.compare,
     },
     "Exchange files with other programs": {
