@@ -27,6 +27,7 @@ from fourierrecon.cli import (
     convert,
     convert_coords,
     demo,
+    extract,
     import_series,
     info,
     plan,
@@ -35,6 +36,7 @@ from fourierrecon.cli import (
     report,
     sample,
     simulate,
+    tilts,
     watch,
 )
 from fourierrecon.cli.messages_table import in_options, warning_in_options
@@ -113,12 +115,18 @@ def _paragraphs(command: Callable[..., object]) -> str:
 
 #: Commands by task, in the order of the help.
 _COMMANDS: dict[str, dict[str, Callable[..., object]]] = {
-    "Reconstruct": {"reconstruct": reconstruct.reconstruct, "plan": plan.plan, "watch": watch.watch},
+    "Reconstruct": {
+        "reconstruct": reconstruct.reconstruct,
+        "plan": plan.plan,
+        "watch": watch.watch,
+        "extract": extract.extract,
+    },
     "Look at input and results": {
         "info": info.info,
         "view": view,
         "preview": preview.preview,
         "report": report.report,
+        "tilts": tilts.tilts,
         "compare": compare.compare,
         "check-hand": check_hand.check_hand,
     },

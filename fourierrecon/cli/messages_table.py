@@ -95,6 +95,10 @@ OPTIONS = {
     "source": "--from",
     "frame": "--from",
     "volume": "--volume",
+    # extract
+    "box": "--box",
+    "window": "--window",
+    "resume": "--resume",
     "set": "--t",
 }
 #: Options of commands that name an argument otherwise.
