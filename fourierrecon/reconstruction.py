@@ -7,6 +7,9 @@
 3. Transform the slabs: a last transform along the axis across the planes gives voxels. For plain back-projection they
    are divided by the number of images that see them.
 
+Where the tilt series has a local alignment, steps 1 to 3 are done for each of several overlapping tiles of the region,
+with its own projection matrices, and the tiles are blended (:mod:`fourierrecon.engine.tiling`).
+
 A volume in memory is written over the planes it came from; a larger one is given away slab by slab, and what does not
 fit into memory lies in scratch files (:mod:`fourierrecon.engine.storage`). Several volumes share one reading of the
 images (:mod:`fourierrecon.engine.several_volumes`).
@@ -32,7 +35,8 @@ from fourierrecon.engine.several_volumes import VolumeOrder, part_of, share, tid
 from fourierrecon.engine.signal_to_noise import with_snr
 from fourierrecon.engine.slabs import transform_slabs, transform_slabs_in_place
 from fourierrecon.engine.storage import Beside, PlaneStore
-from fourierrecon.engine.task import Task, prepare
+from fourierrecon.engine.task import Task, in_tiles, prepare
+from fourierrecon.engine.tiling import volume_in_tiles, write_in_tiles
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.region import Region
 from fourierrecon.io.volumes.formats import check_volume_writable, end_bytes, is_zarr, writing_volume
@@ -40,6 +44,7 @@ from fourierrecon.tilt_series import ImagesInFiles, TiltSeries
 from fourierrecon.transfer import Correction, Transfer
 from fourierrecon.volume import SlabWriter, Volume
 from fourierrecon.weighting import Weighting, read_weighting
+from fourierrecon.weighting.as_filter import for_tiles
 
 T = TypeVar("T")
 
@@ -97,9 +102,15 @@ def reconstruct(
     >>> volume.data.shape, volume.voxel_size
     ((8, 16, 16), 40.0)
     """
-    task = prepare(series, _region(series, region, binning), weighting, Settings.of(options), whole=True)
-    with _sampled([task]) as [sampler]:
-        data = _inserted(task, sampler, transform_slabs_in_place)
+    settings = Settings.of(options)
+    region = _region(series, region, binning)
+    if in_tiles(series, settings):
+        task = prepare(series, region, for_tiles(weighting), settings)
+        data = volume_in_tiles(task)
+    else:
+        task = prepare(series, region, weighting, settings, whole=True)
+        with _sampled([task]) as [sampler]:
+            data = _inserted(task, sampler, transform_slabs_in_place)
     return Volume(data, *describe(series, task.region, task.weighting, task.settings.correction))
 
 
@@ -118,7 +129,17 @@ def reconstruct_many(orders: Sequence[VolumeOrder], settings: Settings) -> None:
     UsageError, DataError
         As :func:`reconstruct`; also if scratch files do not fit. Volumes that are written by then stay.
     """
+    orders = [
+        replace(order, weighting=for_tiles(order.weighting)) if in_tiles(order.series, settings) else order
+        for order in orders
+    ]
     groups = share(orders, settings)
+    local = [group for group in groups if in_tiles(group.task.series, settings)]
+    if local:
+        write_in_tiles(local)
+    groups = [group for group in groups if group not in local]
+    if not groups:
+        return
     with _sampled([group.task for group in groups]) as samplers:
         for group, sampler in zip(groups, samplers, strict=True):
             for order in group.orders:

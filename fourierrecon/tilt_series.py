@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fourierrecon.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from fourierrecon.geometry.displacement import DisplacementField
 
 #: Largest voltage (kV), aberration (mm), defocus (Å), angle of defocus or phase (degrees; turns may add up) and scale.
 MOST_VOLTAGE, MOST_ABERRATION, MOST_DEFOCUS, MOST_ANGLE, MOST_SCALE = 1e4, 1e3, 1e6, 1e3, 1e3
@@ -237,6 +240,8 @@ class TiltSeries:
         single image 0).
     b_factor_per_exposure
         B-factors per exposure (``rlnCtfBfactorPerElectronDose``), Å² per e⁻/Å², ``(n_tilts,)``, if the source has them.
+    local
+        What the alignment leaves over after the projections: displacements of the projected points; None: nothing.
 
     Examples
     --------
@@ -272,6 +277,7 @@ class TiltSeries:
     pivot: tuple[float, float, float] | None = None
     own_exposure: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     b_factor_per_exposure: NDArray[np.float64] | None = None
+    local: DisplacementField | None = None
 
     def __post_init__(self) -> None:
         where = f"{self.source}: " if self.source else ""
@@ -352,6 +358,7 @@ class TiltSeries:
             own_exposure=self.own_exposure[index],
             b_factor_per_exposure=None if per_exposure is None else per_exposure[index],
             tilt_angles=self.tilt_angles[index],
+            local=None if self.local is None else self.local.select(index),
         )
 
 

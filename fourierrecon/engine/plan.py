@@ -109,7 +109,15 @@ class Plan:
     weighted: bool
 
     @classmethod
-    def of(cls, series: TiltSeries, region: Region, weighting: Weighting, settings: Settings) -> Plan:
+    def of(
+        cls,
+        series: TiltSeries,
+        region: Region,
+        weighting: Weighting,
+        settings: Settings,
+        *,
+        tiled: bool = False,
+    ) -> Plan:
         """Plan one reconstruction.
 
         Parameters
@@ -117,6 +125,8 @@ class Plan:
         series, region, weighting, settings
             The reconstruction. Its images are prepared for all binnings of the settings: all get the
             same border and padding, to share a transform.
+        tiled
+            The region is made in tiles, or is one of them: images are prepared once for all, filters included.
 
         Raises
         ------
@@ -129,7 +139,9 @@ class Plan:
         transfer = Transfer.of(series, settings.correction, divides=weighting.divides)
         view = View.of(series, region)
         spread = _spread(series, region.binning, settings.binnings) if transfer.ctf is not None else 0.0
-        late, windows = _choose_windows(series, region, view, weighting, settings, mask, transfer.applies, spread)
+        late, windows = _choose_windows(
+            series, region, view, weighting, settings, mask, transfer.applies, spread, early=tiled
+        )
         slices, along, longest = _choose_slices(windows, view, weighting, settings.precision, spread * late)
         taps, oversampling = PRECISIONS[settings.precision]
         row_grid = fast_length(max(oversampling * longest, longest + 2 * taps))
@@ -205,6 +217,8 @@ def _choose_windows(
     mask: Mask,
     transfers: bool,
     spread: float,
+    *,
+    early: bool = False,
 ) -> tuple[bool, Windows]:
     """Choose the grid of the prepared images and their windows, and whether images are filtered late.
 
@@ -213,7 +227,7 @@ def _choose_windows(
     binning, shape = region.binning, series.image_shape
     filtered = transfers or weighting.has_filter
     coarsest = max([binning, *_others(binning, settings.binnings)])
-    if filtered and binning < 1.01 and not weighting.divides_by_count:
+    if filtered and binning < 1.01 and not weighting.divides_by_count and not early:
         grid = preprocess.sampling(shape, binning, mask, spread, filtered, True, coarsest)
         windows = Windows.of(series, region, view, grid, weighting.uses_weights)
         if windows.whole:

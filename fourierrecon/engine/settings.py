@@ -48,6 +48,10 @@ class Settings:
     ctf_mode, exposure, tilt_weight
         Names, as for :class:`~fourierrecon.transfer.Correction`: what is done with the CTF, with the damage by
         exposure and with the lesser signal of steep images.
+    local
+        Apply the local alignment of the tilt series where it has one, in tiles.
+    residual
+        What the tiles may leave of a local alignment, px of the binned images; smaller takes more tiles.
 
     Raises
     ------
@@ -75,10 +79,14 @@ class Settings:
     ctf_mode: str | None = None
     exposure: str | None = None
     tilt_weight: str | None = None
+    local: bool = True
+    residual: float = 0.25
 
     def __post_init__(self) -> None:
         if self.n_threads is not None and self.n_threads < 1:
             raise UsageError(f"number of threads {self.n_threads} must be 1 or more")
+        if not self.residual > 0:
+            raise UsageError(f"residual {self.residual:g} px must be positive (0.25 is usual)")
         if self.precision not in PRECISIONS:
             raise UsageError(f"unknown precision {self.precision!r}; available: {', '.join(PRECISIONS)}")
 
@@ -126,3 +134,5 @@ class SettingsOptions(TypedDict, total=False):
     ctf_mode: str | None
     exposure: str | None
     tilt_weight: str | None
+    local: bool
+    residual: float

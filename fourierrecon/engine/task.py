@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fourierrecon.engine.plan import Plan
 from fourierrecon.engine.settings import Settings
 from fourierrecon.engine.signal_to_noise import with_snr
-from fourierrecon.engine.storage import ALONE, Beside, Storage, choose_storage
+from fourierrecon.engine.storage import ALONE, TILED, Beside, Storage, choose_storage
 from fourierrecon.errors import DataError
 from fourierrecon.geometry.region import Region
 from fourierrecon.geometry.sound_images import list_images, without_ctf
@@ -37,6 +37,11 @@ class Task:
     storage: Storage
 
 
+def in_tiles(series: TiltSeries, settings: Settings) -> bool:
+    """Tell whether a local alignment is to be applied, which takes tiles."""
+    return settings.local and series.local is not None
+
+
 def prepare(
     series: TiltSeries,
     region: Region | None,
@@ -46,6 +51,7 @@ def prepare(
     whole: bool = False,
     beside: Beside = ALONE,
     samples_on_disk: bool = False,
+    tile: bool = False,
 ) -> Task:
     """Check what is asked for, and plan.
 
@@ -61,6 +67,8 @@ def prepare(
         What else is in memory meanwhile.
     samples_on_disk
         Samples must not stay in memory.
+    tile
+        The region is a tile of another one.
 
     Raises
     ------
@@ -79,7 +87,11 @@ def prepare(
             f"{next(iter(bad.values()))}; correct it, leave such images out (skip_bad_images=True), or switch the CTF "
             f"off (ctf=False)"
         )
-    plan = Plan.of(series, region, weighting, settings)
+    tiled = in_tiles(series, settings)
+    plan = Plan.of(series, region, weighting, settings, tiled=tiled or tile)
+    if tiled:
+        # what is stored are tiles: see fourierrecon.engine.tiling
+        return Task(series=series, region=region, weighting=weighting, settings=settings, plan=plan, storage=TILED)
     storage = choose_storage(
         plan, threads, settings.memory, whole=whole, beside=beside, samples_on_disk=samples_on_disk
     )

@@ -19,6 +19,10 @@ from fourierrecon.tilt_series import TiltSeries
 MOST = 0.75
 
 
+class NothingSeen(UsageError):
+    """No image sees a region."""
+
+
 @dataclass(frozen=True, eq=False)
 class View:
     """How all images of a tilt series look at a region; axes of the region are (p, o, z).
@@ -167,7 +171,7 @@ def _seeing(
     used = np.flatnonzero(((middle + reach >= first) & (middle - reach <= last)).all(1))
     if len(used) == 0:
         end = np.asarray(region.origin) + region.binning * (np.array(region.shape[::-1]) - 1)
-        raise UsageError(
+        raise NothingSeen(
             f"no image sees the region from {_point(region.origin)} to {_point(end)} (x y z, bin-1 px); "
             f"check origin=... and size=... of the region against what `fourierrecon info` prints"
         )

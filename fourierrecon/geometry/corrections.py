@@ -74,12 +74,14 @@ class AlignmentCorrections:
         back[:3, 3] = -centre
         back[2, 3] += self.z_shift
         x, y, z = series.pivot or (0.0, 0.0, 0.0)
-        projections = series.projections @ moved @ turn @ back
+        to_old = moved @ turn @ back
+        projections = series.projections @ to_old
         if self.flip_hand:
             projections[:, 2] *= -1  # the depth goes with the images' x and y again: the matrices are rotations
         return replace(
             series,
             projections=projections,
+            local=None if series.local is None else series.local.moved(to_old),
             tilt_angles=angles,
             pivot=(x, y, z - self.z_shift) if series.pivot else None,
             hand=-(series.hand or USUAL_HAND) if self.flip_hand else series.hand,

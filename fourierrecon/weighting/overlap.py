@@ -73,6 +73,24 @@ def overlap_filter(
     return factors
 
 
+def overlap_weights(
+    tilt: int, frequency_x: NDArray[np.float32], frequency_y: NDArray[np.float32], views: TiltViews
+) -> tuple[NDArray[np.float32], float]:
+    """Give ``sum_g o(z_g) T_g²`` at the points of one image, with the sinc, and the gain ``cos(tilt) / N``.
+
+    Parameters
+    ----------
+    tilt, frequency_x, frequency_y, views
+        As for :meth:`Weighting.image_filter`.
+    """
+    normal = np.cross(*views.matrices[tilt])
+    gain = max(abs(float(normal[2])) / float(np.linalg.norm(normal)), STEEPEST) / views.depth
+    factors = overlap_filter(
+        tilt, frequency_x, frequency_y, views, thickness=views.depth, snr=float("inf"), sinc=True
+    )
+    return np.float32(gain) / factors, gain
+
+
 @compiled()
 def _filter(
     fx: Any, fy: Any, distance: Any, into: Any, phases: Any, form: int, use_ctf: bool, envelopes: Any,
