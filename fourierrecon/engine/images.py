@@ -164,7 +164,7 @@ class Sampler:
             self.levels[i] = level
         start, stop = plan.windows[i]
         a_is_x = bool(plan.along[i] == 0)
-        window = preprocess.cut_window(prepared, start, stop, a_is_x)
+        window = preprocess.cut_window(prepared, start, stop, a_is_x, plan.window_margin)
         spectrum = central_slices.spectrum(
             window,
             s,

@@ -91,6 +91,8 @@ class Plan:
         See :func:`fourierrecon.engine.coverage.border_distances`; voxel axes (p, o, z), ``(n_used, 4, 4)``.
     weighted
         The weighting divides by gridded weights.
+    window_margin
+        Room around what is needed in the windows, px.
     """
 
     slices: Slices
@@ -107,6 +109,7 @@ class Plan:
     mask: Mask
     borders: NDArray[np.float64]
     weighted: bool
+    window_margin: int = preprocess.WINDOW_MARGIN
 
     @classmethod
     def of(
@@ -162,6 +165,7 @@ class Plan:
             mask=mask,
             borders=border_distances(borders, pixel_zero, series.image_shape, mask),
             weighted=weighting.uses_weights,
+            window_margin=preprocess.TILE_MARGIN if tiled else preprocess.WINDOW_MARGIN,
         )
 
     @property
@@ -225,15 +229,16 @@ def _choose_windows(
     Whole, unbinned images whose borders need not match a count can be filtered on their way to the samples.
     """
     binning, shape = region.binning, series.image_shape
+    margin = preprocess.TILE_MARGIN if early else preprocess.WINDOW_MARGIN
     filtered = transfers or weighting.has_filter
     coarsest = max([binning, *_others(binning, settings.binnings)])
     if filtered and binning < 1.01 and not weighting.divides_by_count and not early:
         grid = preprocess.sampling(shape, binning, mask, spread, filtered, True, coarsest)
-        windows = Windows.of(series, region, view, grid, weighting.uses_weights)
+        windows = Windows.of(series, region, view, grid, weighting.uses_weights, margin)
         if windows.whole:
             return True, windows
     grid = preprocess.sampling(shape, binning, mask, spread, filtered, False, coarsest)
-    return False, Windows.of(series, region, view, grid, weighting.uses_weights)
+    return False, Windows.of(series, region, view, grid, weighting.uses_weights, margin)
 
 
 def _choose_slices(

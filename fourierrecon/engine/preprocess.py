@@ -33,8 +33,8 @@ CONTINUATION = 8
 #: How far it fades out there when it is inserted, voxels: so much that the interpolation of a sharp cut does not ring,
 #: and so little that next to nothing that was not measured enters the mean. Binned images are smooth already.
 BORDER, BORDER_BINNED = 3.0, 0.75
-#: Room around what a region sees where only a window of each image is inserted, px.
-WINDOW_MARGIN = 48
+#: Room around what a region sees where only a window of each image is inserted, px; and around what a tile sees.
+WINDOW_MARGIN, TILE_MARGIN = 48, 12
 
 #: A 2D filter: frequencies (x, y) in cycles per voxel, broadcasting, to real factors.
 ImageFilter = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
@@ -293,7 +293,9 @@ def _transfer_grid(fx: Any, fy: Any, c: Any, form: int, envelope: Any, per_cycle
     return values
 
 
-def cut_window(prepared: Real, start: NDArray[np.int64], stop: NDArray[np.int64], transpose: bool) -> Real:
+def cut_window(
+    prepared: Real, start: NDArray[np.int64], stop: NDArray[np.int64], transpose: bool, margin: int = WINDOW_MARGIN
+) -> Real:
     """Cut out what the region sees, fading towards cuts that are not borders of the prepared image.
 
     Parameters
@@ -304,9 +306,11 @@ def cut_window(prepared: Real, start: NDArray[np.int64], stop: NDArray[np.int64]
         First pixel and end of the window, ``(x, y)``.
     transpose
         Give ``(x, y)`` instead of ``(y, x)``.
+    margin
+        Room around what is needed; it fades over half of that.
     """
     window = prepared[start[1] : stop[1], start[0] : stop[0]]
-    fade = min(WINDOW_MARGIN // 2, *window.shape)
+    fade = min(margin // 2, *window.shape)
     ramp = 0.5 - 0.5 * np.cos(np.pi * (np.arange(fade) + 0.5) / fade)
     for axis, (low, high, n) in enumerate(zip(start[::-1], stop[::-1], prepared.shape, strict=True)):
         weight = np.ones(int(high - low), np.float32)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fourierrecon.engine.preprocess import WINDOW_MARGIN, ImageGrid
+from fourierrecon.engine.preprocess import ImageGrid
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.region import Region
 from fourierrecon.tilt_series import TiltSeries
@@ -90,8 +90,12 @@ class Windows:
     reach: NDArray[np.float64]
 
     @classmethod
-    def of(cls, series: TiltSeries, region: Region, view: View, grid: ImageGrid, padded: bool) -> Windows:
+    def of(
+        cls, series: TiltSeries, region: Region, view: View, grid: ImageGrid, padded: bool, margin: int
+    ) -> Windows:
         """Find the windows of a region, or of the box about it (``padded``), in the images of a tilt series.
+
+        There is a ``margin`` around them, px.
 
         Raises
         ------
@@ -110,7 +114,7 @@ class Windows:
             reach = np.abs(matrices) @ (last / 2)
             if view.part:
                 reach = reach + n_z  # what is divided by weights reaches as far along the planes' axis, too
-        parts = _parts(middle[used], reach[used], grid)
+        parts = _parts(middle[used], reach[used], grid, margin)
         return cls(
             grid=grid,
             used=used,
@@ -182,11 +186,13 @@ def _point(values: NDArray[np.float64] | tuple[float, float, float]) -> str:
     return "(" + " ".join(f"{v:.6g}" for v in values) + ")"
 
 
-def _parts(middle: NDArray[np.float64], reach: NDArray[np.float64], grid: ImageGrid) -> NDArray[np.int64]:
+def _parts(
+    middle: NDArray[np.float64], reach: NDArray[np.float64], grid: ImageGrid, margin: int
+) -> NDArray[np.int64]:
     """Parts of the prepared images that the region needs: all of it where that is most of the image."""
     limits = np.array(grid.sampled)[::-1]
-    start = np.clip(np.floor(middle - reach - WINDOW_MARGIN), 0, limits - 1).astype(np.int64)
-    stop = np.clip(np.ceil(middle + reach + WINDOW_MARGIN) + 1, start + 1, limits).astype(np.int64)
+    start = np.clip(np.floor(middle - reach - margin), 0, limits - 1).astype(np.int64)
+    stop = np.clip(np.ceil(middle + reach + margin) + 1, start + 1, limits).astype(np.int64)
     for axis in range(2):
         if (stop - start)[:, axis].max() > MOST * limits[axis]:
             start[:, axis], stop[:, axis] = 0, limits[axis]

@@ -27,8 +27,10 @@ BLEND = 12
 #: Least voxels along one side of a tile, without what overlaps.
 LEAST_SIDE = 32
 #: Points along each axis of a tile that the affine part is fitted at, and along each axis of the region that the field
-#: is looked at for the choice of tiles.
-NODES, LATTICE = 5, (33, 33, 5)
+#: is looked at for the choice of tiles: some to begin with, more for the last steps.
+NODES, LATTICES = 5, ((13, 13, 3), (33, 33, 5))
+#: Most tiles along an axis for the first of these.
+COARSE = 4
 #: Voxels that a tile costs beyond its own on each side, roughly, for the choice between tilings.
 MARGIN = 24
 #: Points that an image does not see count that little.
@@ -116,27 +118,37 @@ class Tiling:
             raise UsageError(f"{series.name} has no local alignment; leave local out")
         if not tolerance > 0:
             raise UsageError(f"residual {tolerance:g} px that is allowed must be positive (0.25 is usual)")
-        seen = _Lattice.of(series, region)
-        counts, sides = (1, 1, 1), region.shape[::-1]
-        residual = seen.residual(counts)
-        while residual > tolerance:
-            finer = [
-                tuple(n + (axis == i) for i, n in enumerate(counts))
-                for axis in range(3)
-                if sides[axis] // (counts[axis] + 1) >= LEAST_SIDE
-            ]
-            if not finer:
-                break
-            found = [(seen.residual(more), more) for more in finer]
-            # the step that lowers the residual most for what it costs
-            best = max(found, key=lambda f: np.log(residual / max(f[0], 1e-9)) / np.log(_cost(sides, f[1], counts)))
-            if best[0] > 0.999 * residual:
-                # one axis alone does not help where two are as bad
-                best = min(found, key=lambda f: _cost(sides, f[1], counts))
-            residual, counts = best[0], (best[1][0], best[1][1], best[1][2])
-        return cls(
-            tuple(_tiles(series, region, counts)), counts, residual, seen.rms, seen.largest, tolerance
-        )
+        counts, residual = (1, 1, 1), np.inf
+        for points in LATTICES:
+            seen = _Lattice.of(series, region, points)
+            most = COARSE if points is LATTICES[0] else None
+            counts, residual = _refined(seen, region.shape[::-1], counts, tolerance, most)
+        return cls(tuple(_tiles(series, region, counts)), counts, residual, seen.rms, seen.largest, tolerance)
+
+
+def _refined(
+    seen: _Lattice, sides: tuple[int, ...], counts: tuple[int, int, int], tolerance: float, most: int | None
+) -> tuple[tuple[int, int, int], float]:
+    """Cut further until the residual is as small as asked for, or tiles are as many or as small as they may be."""
+    residual = seen.residual(counts)
+    while residual > tolerance and (most is None or max(counts) < most):
+        finer = [
+            tuple(n + (axis == i) for i, n in enumerate(counts))
+            for axis in range(3)
+            if sides[axis] // (counts[axis] + 1) >= LEAST_SIDE
+        ]
+        if not finer:
+            break
+        found = [(seen.residual(more), more) for more in finer]
+        costs = [_cost(sides, more, counts) for more in finer]
+        # the step that lowers the residual most for what it costs
+        best = max(range(len(found)), key=lambda i: np.log(residual / max(found[i][0], 1e-9)) / np.log(costs[i]))
+        if found[best][0] > 0.999 * residual:
+            # one axis alone does not help where two are as bad
+            best = int(np.argmin(costs))
+        residual, (x, y, z) = found[best]
+        counts = x, y, z
+    return counts, residual
 
 
 def _cost(sides: tuple[int, ...], counts: tuple[int, ...], before: tuple[int, ...]) -> float:
@@ -240,10 +252,9 @@ class _Lattice:
     binning: float
 
     @classmethod
-    def of(cls, series: TiltSeries, region: Region) -> _Lattice:
+    def of(cls, series: TiltSeries, region: Region, most: tuple[int, int, int]) -> _Lattice:
         assert series.local is not None
-        sides = region.shape[::-1]
-        axes = tuple(np.linspace(0, n - 1, min(n, most)) for n, most in zip(sides, LATTICE, strict=True))
+        axes = tuple(np.linspace(0, n - 1, min(n, p)) for n, p in zip(region.shape[::-1], most, strict=True))
         world = [o + region.binning * a for o, a in zip(region.origin, axes, strict=True)]
         points = np.stack(np.meshgrid(*world, indexing="ij"), -1).reshape(-1, 3)
         shape = (series.n_tilts, *(len(a) for a in axes))

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fourierrecon.errors import UsageError
+from fourierrecon.geometry.displacement import DisplacementField
 from fourierrecon.geometry.projection import projection_matrices
 from fourierrecon.geometry.region import Region
 from fourierrecon.simulation.gaussians import Gaussians
@@ -89,6 +90,7 @@ def simulate(
     exposure_per_tilt: float = 3.0,
     seed: int = 0,
     name: str = "TS_01",
+    local: DisplacementField | None = None,
     n_threads: int | None = None,
 ) -> Simulation:
     """Simulate a tilt series; the same arguments give the same bytes, whatever the number of threads.
@@ -121,6 +123,8 @@ def simulate(
         Seed of the shifts and the noise.
     name
         Name of the tomogram.
+    local
+        What the matrices leave over of the alignment: displacements that the images are made with. The series has it.
     n_threads
         Default: all cores.
     """
@@ -143,7 +147,7 @@ def simulate(
     margin = ctf_margin(ctf, pixel_size)
     wide = matrices.copy()
     wide[:, :2, 3] += margin
-    images = specimen.project(wide, (image_shape[0] + 2 * margin, image_shape[1] + 2 * margin), n_threads)
+    images = specimen.project(wide, (image_shape[0] + 2 * margin, image_shape[1] + 2 * margin), n_threads, local)
     if ctf is not None:
         images = apply_ctf(images, ctf, pixel_size, margin)
     np.negative(images, out=images)
@@ -167,6 +171,7 @@ def simulate(
         size=(float(width), float(height), float(depth)),
         rotation_centre=centre,
         coordinate_frame="simulated, RELION 5's frame",
+        local=local,
     )
     return Simulation(
         series=series, even=even, odd=odd, truth=specimen, tilt_axis_angle=axis, x_tilt=across, shifts=moved
