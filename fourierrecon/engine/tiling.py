@@ -34,6 +34,7 @@ from fourierrecon.runtime.memory import claim
 from fourierrecon.runtime.scratch_file import ScratchFile
 from fourierrecon.runtime.threads import Progress, for_each
 
+
 class _Rows:
     """Arrays of one shape, by number: in memory, or in a scratch file."""
 
@@ -176,9 +177,7 @@ def _never() -> None:
     raise AssertionError("a volume in memory opens no file")
 
 
-def _reconstruct(
-    groups: Sequence[Group], finish: Callable[[Task, VolumeOrder, _Rows], None], *, whole: bool
-) -> None:
+def _reconstruct(groups: Sequence[Group], finish: Callable[[Task, VolumeOrder, _Rows], None], *, whole: bool) -> None:
     jobs = [_plan(group, whole) for group in groups]
     with ExitStack() as stack:
         preparers = [stack.enter_context(closing(_Preparer(job.group.task, job.images_on_disk))) for job in jobs]

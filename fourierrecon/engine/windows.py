@@ -90,9 +90,7 @@ class Windows:
     reach: NDArray[np.float64]
 
     @classmethod
-    def of(
-        cls, series: TiltSeries, region: Region, view: View, grid: ImageGrid, padded: bool, margin: int
-    ) -> Windows:
+    def of(cls, series: TiltSeries, region: Region, view: View, grid: ImageGrid, padded: bool, margin: int) -> Windows:
         """Find the windows of a region, or of the box about it (``padded``), in the images of a tilt series.
 
         There is a ``margin`` around them, px.
@@ -186,9 +184,7 @@ def _point(values: NDArray[np.float64] | tuple[float, float, float]) -> str:
     return "(" + " ".join(f"{v:.6g}" for v in values) + ")"
 
 
-def _parts(
-    middle: NDArray[np.float64], reach: NDArray[np.float64], grid: ImageGrid, margin: int
-) -> NDArray[np.int64]:
+def _parts(middle: NDArray[np.float64], reach: NDArray[np.float64], grid: ImageGrid, margin: int) -> NDArray[np.int64]:
     """Parts of the prepared images that the region needs: all of it where that is most of the image."""
     limits = np.array(grid.sampled)[::-1]
     start = np.clip(np.floor(middle - reach - margin), 0, limits - 1).astype(np.int64)

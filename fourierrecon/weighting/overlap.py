@@ -88,9 +88,7 @@ def overlap_weights(
     """
     normal = np.cross(*views.matrices[tilt])
     gain = max(abs(float(normal[2])) / float(np.linalg.norm(normal)), STEEPEST) / views.depth
-    factors = overlap_filter(
-        tilt, frequency_x, frequency_y, views, thickness=views.depth, snr=float("inf"), sinc=True
-    )
+    factors = overlap_filter(tilt, frequency_x, frequency_y, views, thickness=views.depth, snr=float("inf"), sinc=True)
     return np.float32(gain) / factors, gain
 
 

@@ -104,7 +104,9 @@ def read_imod(
         warnings.warn(f"{tilt.path}: {len(excluded)} of {n} views excluded: {numbers} (from 1)", stacklevel=2)
     # AreTomo names the global alignment as local one, too
     is_global = tilt.text("LOCALFILE") == newst.text("TransformFile")
-    absent = [n for n in LOCAL if tilt.text(n) and files.named(tilt, n) is None and not (n == "LOCALFILE" and is_global)]
+    absent = [
+        n for n in LOCAL if tilt.text(n) and files.named(tilt, n) is None and not (n == "LOCALFILE" and is_global)
+    ]
     named = [f"{name} ({tilt.text(name)})" for name in (*absent, *NOT_APPLIED) if tilt.text(name)]
     named += [f"{name} ({newst.text(name)})" for name in NOT_APPLIED_2D if newst.text(name)]
     if named:

@@ -56,7 +56,10 @@ class WarpGrid:
             place = place[:1] if len(place) and np.ptp(place) == 0 else place
             shares = _shares(place, self.values.shape[axis], self.margins[axis])
             n = max(len(shares), len(result))
-            shares, result = np.broadcast_to(shares, (n, shares.shape[1])), np.broadcast_to(result, (n, *result.shape[1:]))
+            shares, result = (
+                np.broadcast_to(shares, (n, shares.shape[1])),
+                np.broadcast_to(result, (n, *result.shape[1:])),
+            )
             result = np.einsum("na,na...->n...", shares, result)
         return np.array(np.broadcast_to(result, len(places)), np.float64)
 
