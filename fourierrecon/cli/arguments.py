@@ -194,6 +194,7 @@ def corrections_of(options: AlignmentOptions) -> AlignmentCorrections:
         x_tilt=options.x_tilt,
         z_shift=options.z_shift,
         flip_hand=options.flip_hand,
+        local=options.local is not False,
     )
 
 
@@ -219,6 +220,8 @@ def settings_of(options: TomogramOptions) -> Settings:
         ctf_mode=correction.ctf_mode,
         exposure=correction.exposure,
         tilt_weight=correction.tilt_weight,
+        local=options.alignment.local is not False,
+        residual=options.tiles.local_residual,
     )
 
 

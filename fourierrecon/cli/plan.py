@@ -60,7 +60,7 @@ def plan(
         if path is not None:
             protect([path], input_files(request.source, request.extras), argument)
     console = screen()
-    describe_request(console, request, correction)
+    describe_request(console, request, settings)
     sees = checks.visibility(series, region)
     print_coverage(console, series, sees)
     print_warnings(console, checks.warnings_of(series, region, sees, ctf=options.weighting_and_ctf.ctf))
@@ -78,7 +78,7 @@ def plan(
         needs = forecast(
             series, region, request.weighting, n_threads=settings.n_threads,
             taper=(settings.taper_distance, settings.taper_falloff), output=o, memory=settings.memory,
-            scratch=settings.scratch, dtype=dtype, correction=correction,
+            scratch=settings.scratch, dtype=dtype, correction=correction, residual=settings.residual,
         )  # fmt: skip
     print_forecast(console, needs, o)
 

@@ -187,7 +187,7 @@ def _reconstruct_one(
         from fourierrecon.cli.report import check_replaceable
 
         check_replaceable(page, table=False)
-    describe_request(console, request, settings.correction)
+    describe_request(console, request, settings)
     corrected = settings.correction.ctf_mode != "none"
     found = [*checks.warnings_of(series, region, ctf=corrected), *checks.shared_warnings(request.source, series)]
     print_warnings(screen() if console.quiet else console, found)

@@ -4,35 +4,42 @@
 2. Reconstruct the tiles, one after the other, each with its own projection matrices from windows of those images.
 3. Blend: each tile is added to the volume with weights that add up to 1.
 
-Filters of the images are those of the whole region, the same in all tiles, and a plain back-projection adds nothing from
-elsewhere: voxels are the same in any tiling, but for the local alignment. A weighting that divides by gridded weights
-would see other weights in every tile; here it is the filter of the images that it comes to
+Filters of the images are those of the whole region, the same in all tiles, and a plain back-projection adds nothing
+from elsewhere: voxels are the same in any tiling, but for the local alignment. A weighting that divides by gridded
+weights would see other weights in every tile; here it is the filter of the images that it comes to
 (:mod:`fourierrecon.weighting.as_filter`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fourierrecon.engine.contrast import Contrast
 from fourierrecon.engine.images import Sampler, sample_images
 from fourierrecon.engine.planes import insert_planes
+from fourierrecon.engine.settings import Settings
 from fourierrecon.engine.several_volumes import Group, VolumeOrder, part_of, tidy
 from fourierrecon.engine.slabs import contrast_of, transform_slabs
-from fourierrecon.engine.storage import Beside, PlaneStore, SampleStore
+from fourierrecon.engine.storage import TILED, Beside, PlaneStore, SampleStore, Storage
 from fourierrecon.engine.task import Task, prepare
 from fourierrecon.engine.windows import NothingSeen
 from fourierrecon.errors import DataError
+from fourierrecon.geometry.region import Region
 from fourierrecon.geometry.tiles import Tile, Tiling, tile_series
 from fourierrecon.runtime import memory
 from fourierrecon.runtime.arrays import Complex, Real
 from fourierrecon.runtime.memory import claim
 from fourierrecon.runtime.scratch_file import ScratchFile
 from fourierrecon.runtime.threads import Progress, for_each
+from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.weighting import Weighting
+from fourierrecon.weighting.as_filter import for_tiles
 
 
 class _Rows:
@@ -54,7 +61,7 @@ class _Rows:
 
     def get(self, number: int) -> Real:
         if self._file is None:
-            return self.whole[number]
+            return np.asarray(self.whole[number])
         values = np.empty(self.shape, np.float32)
         self._file.read(number, 0, [values])
         return values
@@ -126,6 +133,7 @@ class _Job:
     images_on_disk: bool
     volumes_on_disk: bool
     beside: int
+    storage: Storage
 
 
 def write_in_tiles(groups: Sequence[Group]) -> None:
@@ -173,7 +181,24 @@ def volume_in_tiles(task: Task) -> NDArray[np.float32]:
     return found[0]
 
 
-def _never() -> None:
+def storage_of_tiles(series: TiltSeries, region: Region, weighting: Weighting, settings: Settings) -> Storage:
+    """Give the memory and scratch space that a reconstruction in tiles takes.
+
+    Parameters
+    ----------
+    series, region, weighting, settings
+        The reconstruction of a series with a local alignment.
+
+    Raises
+    ------
+    UsageError, DataError
+        As :func:`fourierrecon.reconstruction.reconstruct`.
+    """
+    task = prepare(series, region, for_tiles(weighting), settings)
+    return _plan(Group(task, [VolumeOrder(series, _never, region, weighting)]), whole=False).storage
+
+
+def _never() -> NoReturn:
     raise AssertionError("a volume in memory opens no file")
 
 
@@ -211,7 +236,13 @@ def _part(progress: Progress | None, number: int, total: int) -> Progress | None
     return report
 
 
-def _add_tile(job: _Job, preparer: _Preparer, tile: Tile, volumes: list, progress: Progress | None) -> None:
+def _add_tile(
+    job: _Job,
+    preparer: _Preparer,
+    tile: Tile,
+    volumes: Sequence[tuple[VolumeOrder, _Rows, Contrast]],
+    progress: Progress | None,
+) -> None:
     """Reconstruct one tile, and add it to each of the volumes."""
     try:
         task = _task_of(job.group, tile, replace(job.group.task.settings, progress=progress), job.beside)
@@ -240,7 +271,7 @@ def _add_tile(job: _Job, preparer: _Preparer, tile: Tile, volumes: list, progres
                 transform_slabs(part, levels, p, add, contrast)
 
 
-def _task_of(group: Group, tile: Tile, settings, beside: int) -> Task:
+def _task_of(group: Group, tile: Tile, settings: Settings, beside: int) -> Task:
     """Plan one tile of the region of a group."""
     task = group.task
     return prepare(
@@ -279,12 +310,13 @@ def _plan(group: Group, whole: bool) -> _Job:
             break
         beside = (0 if images_away else images) + (0 if volumes_away else volumes) + writers
         try:
-            _task_of(group, largest, task.settings, beside)
+            storage = _task_of(group, largest, task.settings, beside).storage
         except NothingSeen:
-            pass
+            storage = TILED
         except DataError as error:
             trouble = error
             continue
-        return _Job(group, tiling, images_away, volumes_away, beside)
+        scratch = storage.scratch + images_away * images + volumes_away * volumes
+        return _Job(group, tiling, images_away, volumes_away, beside, replace(storage, scratch=scratch))
     assert trouble is not None
     raise trouble

@@ -31,12 +31,15 @@ class AlignmentCorrections:
         Take every tilt angle with the other sign: the tomogram is mirrored, z for -z about the rotation centre. Images
         cannot tell which of the two is right. The defocus of each image stays as it is, so it grows with the depth the
         other way: the hand (``rlnTomoHand``) is turned, too.
+    local
+        Keep the local alignment, if the series has one.
     """
 
     tilt_angle: float = 0.0
     x_tilt: float = 0.0
     z_shift: float = 0.0
     flip_hand: bool = False
+    local: bool = True
 
     def __post_init__(self) -> None:
         if not np.isfinite([self.tilt_angle, self.x_tilt, self.z_shift]).all():
@@ -55,6 +58,10 @@ class AlignmentCorrections:
 
     def apply(self, series: TiltSeries) -> TiltSeries:
         """Give the tilt series with these corrections; its ``coordinate_frame`` reports them."""
+        if not self.local and series.local is not None:
+            series = replace(
+                series, local=None, coordinate_frame=f"{series.coordinate_frame}; local alignment left out"
+            )
         text = str(self)
         if not text:
             return series

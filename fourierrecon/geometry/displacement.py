@@ -129,8 +129,10 @@ class SampledField(DisplacementField):
         result = np.zeros((len(points), 2))
         places = [_place(axis, points[:, i]) for i, axis in enumerate(self.axes)]
         for corner in np.ndindex(2, 2, 2):
-            index = tuple(np.minimum(first + c, len(a) - 1) for (first, _), c, a in zip(places, corner, self.axes))
-            share = np.prod([part if c else 1 - part for (_, part), c in zip(places, corner)], axis=0)
+            index = tuple(
+                np.minimum(first + c, len(a) - 1) for (first, _), c, a in zip(places, corner, self.axes, strict=True)
+            )
+            share = np.prod([part if c else 1 - part for (_, part), c in zip(places, corner, strict=True)], axis=0)
             result += share[:, None] * self.values[tilt][index]
         return result
 

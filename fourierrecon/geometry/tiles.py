@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +30,15 @@ BLEND = 12
 LEAST_SIDE = 32
 #: Points along each axis of a tile that the affine part is fitted at, and along each axis of the region that the field
 #: is looked at for the choice of tiles: some to begin with, more for the last steps.
-NODES, LATTICES = 5, ((13, 13, 3), (33, 33, 5))
-#: Most tiles along an axis for the first of these.
-COARSE = 4
+NODES, LATTICES = 5, ((13, 13, 7), (33, 33, 7), (65, 65, 13))
+#: Points for one tile at least, along each axis.
+POINTS = 3
 #: Voxels that a tile costs beyond its own on each side, roughly, for the choice between tilings.
 MARGIN = 24
 #: Points that an image does not see count that little.
 UNSEEN = 1e-3
+#: Tilings that were chosen already: the screen, the header and the engine ask for the same.
+_CHOSEN: WeakKeyDictionary[TiltSeries, dict[tuple[Region, float], Tiling]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,9 +95,25 @@ class Tiling:
 
     @property
     def words(self) -> str:
-        """One line about the tiles, for the user."""
+        """One line about the field and the tiles, for the user."""
         nx, ny, nz = self.counts
-        return f"{nx} x {ny} x {nz} tiles, residual {self.residual:.2g} px"
+        return (
+            f"rms {self.rms:.2g} px, up to {self.largest:.2g} px; {nx} x {ny} x {nz} tiles leave "
+            f"{self.residual:.2g} binned px"
+        )
+
+    def cost(self, region: Region) -> float:
+        """Give what these tiles take, over the time that the whole region takes, roughly."""
+        return _cost(region.shape[::-1], self.counts, (1, 1, 1))
+
+    def record(self) -> dict[str, object]:
+        """Give the facts for a passport."""
+        return {
+            "tiles": list(self.counts),
+            "residual_binned_px": self.residual,
+            "rms_px": self.rms,
+            "largest_px": self.largest,
+        }
 
     @classmethod
     def of(cls, series: TiltSeries, region: Region, tolerance: float = TOLERANCE) -> Tiling:
@@ -115,32 +135,44 @@ class Tiling:
             If the series has no local alignment, or the tolerance is not positive.
         """
         if series.local is None:
-            raise UsageError(f"{series.name} has no local alignment; leave local out")
+            raise UsageError(f"{series.name} has no local alignment to be applied (local=...)")
         if not tolerance > 0:
-            raise UsageError(f"residual {tolerance:g} px that is allowed must be positive (0.25 is usual)")
+            raise UsageError(f"residual={tolerance:g} px must be positive (0.25 is usual)")
+        known = _CHOSEN.setdefault(series, {})
+        if (region, tolerance) not in known:
+            known[region, tolerance] = cls._choose(series, region, tolerance)
+        return known[region, tolerance]
+
+    @classmethod
+    def _choose(cls, series: TiltSeries, region: Region, tolerance: float) -> Tiling:
         counts, residual = (1, 1, 1), np.inf
         for points in LATTICES:
+            # the last one is for fields that are rough; the second judges all
+            if points is LATTICES[2] and residual <= tolerance:
+                break
             seen = _Lattice.of(series, region, points)
-            most = COARSE if points is LATTICES[0] else None
-            counts, residual = _refined(seen, region.shape[::-1], counts, tolerance, most)
+            counts, residual = _refined(seen, region.shape[::-1], counts, tolerance)
         return cls(tuple(_tiles(series, region, counts)), counts, residual, seen.rms, seen.largest, tolerance)
 
 
 def _refined(
-    seen: _Lattice, sides: tuple[int, ...], counts: tuple[int, int, int], tolerance: float, most: int | None
+    seen: _Lattice, sides: tuple[int, ...], counts: tuple[int, int, int], tolerance: float
 ) -> tuple[tuple[int, int, int], float]:
     """Cut further until the residual is as small as asked for, or tiles are as many or as small as they may be."""
     residual = seen.residual(counts)
-    while residual > tolerance and (most is None or max(counts) < most):
+    most = [min(n // LEAST_SIDE, len(axis) // POINTS) for n, axis in zip(sides, seen.axes, strict=True)]
+    while residual > tolerance:
+        # the residual falls with the square of the size: in large steps as long as it is far too large
+        more = [max(1, n // 3 if residual > 2 * tolerance else 1) for n in counts]
         finer = [
-            tuple(n + (axis == i) for i, n in enumerate(counts))
+            tuple(min(n + more[i], most[i]) if axis == i else n for i, n in enumerate(counts))
             for axis in range(3)
-            if sides[axis] // (counts[axis] + 1) >= LEAST_SIDE
+            if counts[axis] < most[axis]
         ]
         if not finer:
             break
-        found = [(seen.residual(more), more) for more in finer]
-        costs = [_cost(sides, more, counts) for more in finer]
+        found = [(seen.residual(tried), tried) for tried in finer]
+        costs = [_cost(sides, tried, counts) for tried in finer]
         # the step that lowers the residual most for what it costs
         best = max(range(len(found)), key=lambda i: np.log(residual / max(found[i][0], 1e-9)) / np.log(costs[i]))
         if found[best][0] > 0.999 * residual:
@@ -164,7 +196,7 @@ def _cost(sides: tuple[int, ...], counts: tuple[int, ...], before: tuple[int, ..
 def _cores(length: int, count: int) -> list[tuple[int, int]]:
     """Cut a length into equal parts."""
     cuts = np.round(np.linspace(0, length, count + 1)).astype(int)
-    return [(int(a), int(b)) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    return [(int(a), int(b)) for a, b in pairwise(cuts)]
 
 
 def _spans(length: int, count: int) -> list[tuple[int, int]]:
@@ -268,7 +300,7 @@ class _Lattice:
     def seen(self) -> NDArray[np.bool_]:
         """Points that images see; all where no image sees any."""
         seen = self.weights == 1
-        return seen if seen.any() else ~seen
+        return np.asarray(seen if seen.any() else ~seen)
 
     @property
     def rms(self) -> float:
@@ -311,7 +343,7 @@ class _Lattice:
 
 def _product(factors: list[NDArray[np.float64]]) -> NDArray[np.float64]:
     """Multiply weights along three axes, flat."""
-    return np.einsum("i,j,k->ijk", *factors).ravel()
+    return np.asarray(np.einsum("i,j,k->ijk", *factors).ravel())
 
 
 def _crowding(x: NDArray[np.float64], first: int, stop: int) -> NDArray[np.float64]:

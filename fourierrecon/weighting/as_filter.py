@@ -1,14 +1,14 @@
 """A weighting by gridded weights as a filter of the images: what it is where a volume is made in tiles.
 
-The quotient of two gridded sums depends on the box that the grid is made for: on its depth, and on what lies beside it.
-Tiles with gridded weights of their own would not fit together, and images that are displaced against each other have no
-common grid. Where the weights change slowly within the width of the gridding kernel, though, dividing the grid is
-dividing each sample by the weight at its place, and so a filter of each image:
-``cos(tilt) / N`` times what the weighting makes of 1 with the weight ``W = sum_g o(z_g) T_g²``, which other slices at the
-distance ``z_g`` (in units of one over the depth) add to with the sinc of :mod:`fourierrecon.weighting.overlap`.
+The quotient of two gridded sums depends on the box that the grid is made for: on its depth, and on what lies beside
+it. Tiles with gridded weights of their own would not fit together, and images that are displaced against each other
+have no common grid. Where the weights change slowly within the width of the gridding kernel, though, dividing the
+grid is dividing each sample by the weight at its place, and so a filter of each image: ``cos(tilt) / N`` times what
+the weighting makes of 1 with the weight ``W = sum_g o(z_g) T_g²``, which other slices at the distance ``z_g`` (in
+units of one over the depth) add to with the sinc of :mod:`fourierrecon.weighting.overlap`.
 
-Left out is the correction near the tilt axis (:mod:`fourierrecon.engine.density_correction`), which compares samples on a
-grid: the correlation with the truth is up to 3 % less in the lowest shell.
+Left out is the correction near the tilt axis (:mod:`fourierrecon.engine.density_correction`), which compares samples
+on a grid: the correlation with the truth is up to 3 % less in the lowest shell.
 """
 
 from __future__ import annotations

@@ -245,7 +245,7 @@ PATCHES = [
 
 
 def test_aretomo_patches_are_the_mean_that_it_takes(tmp_path: Path) -> None:
-    rows = "\n".join("%4d %3d %8.2f %8.2f %8.2f %8.2f %4.1f" % row for row in PATCHES)
+    rows = "\n".join(" ".join(f"{v:8.2f}" if i > 1 else f"{v:4d}" for i, v in enumerate(row)) for row in PATCHES)
     (tmp_path / "ts.aln").write_text(ALN + rows + "\n")
     stack(tmp_path / "ts.mrc")
     series = read_tilt_series(tmp_path / "ts.aln")
@@ -323,7 +323,7 @@ def tilt_program(point: Array, view: int, setup: dict[str, Array]) -> Array:
 
 
 def imod(folder: Path) -> dict[str, Array]:
-    """An eTomo folder with local alignments, x tilts and Z factors; the aligned image is 64 x 60, the raw one 60 x 64."""
+    """An eTomo folder with local alignments, x tilts and Z factors; aligned images are 64 x 60, raw ones 60 x 64."""
     rng = np.random.default_rng(4)
     setup = {
         "tilts": rng.normal(size=(6, N)),

@@ -1,10 +1,10 @@
 """The local alignment of AreTomo 2 and 3: shifts of patches, tilt by tilt.
 
-As facts (AreTomo2 and 3, the correction of images by patches): with the global alignment ``u = p + (TX, TY) + size / 2`` of
-a raw image, the point ``p`` (px from the middle) lies ``s(p)`` further on, the mean of the shifts of all good patches of
-that image with the weights ``exp(-100 ((p_x - c_x)² / width² + (p_y - c_y)² / height²))``, ``c`` the centre of a patch.
-Nothing depends on the depth. Rows count the aligned images from 0, in the order of the table above them. AreTomo 1 writes
-the same table.
+As facts (AreTomo2 and 3, the correction of images by patches): with the global alignment ``u = p + (TX, TY) + size /
+2`` of a raw image, the point ``p`` (px from the middle) lies ``s(p)`` further on, the mean of the shifts of all good
+patches of that image with the weights ``exp(-100 ((p_x - c_x)² / width² + (p_y - c_y)² / height²))``, ``c`` the
+centre of a patch. Nothing depends on the depth. Rows count the aligned images from 0, in the order of the table above
+them. AreTomo 1 writes the same table.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ def read_patches(
     for row in alignment.LocalAlignments:
         if not 0 <= row.sec_idx < n:
             raise DataError(
-                f"{path}, Local Alignment: image {row.sec_idx}, but {n} images are aligned (from 0); was the file edited?"
+                f"{path}, Local Alignment: image {row.sec_idx}, but {n} images are aligned (from 0); "
+                f"was the file edited?"
             )
         if row.is_reliable >= GOOD:
             rows[row.sec_idx].append(row)

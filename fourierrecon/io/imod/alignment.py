@@ -144,7 +144,7 @@ def read_imod(
         full = whole_size(tilt, aligned)
         local = local_field(
             patches, placed.axes, (del_x, 0.0), full, (aligned.binning, aligned.binning * pixel_size),
-            np.linalg.inv(matrices), angles + delta, x_tilts, z_factors,
+            np.asarray(np.linalg.inv(matrices), np.float64), angles + delta, x_tilts, z_factors,
         )  # fmt: skip
     return TiltSeries(
         images,

@@ -1,18 +1,18 @@
 """IMOD's local alignments (``LOCALFILE`` of the program tilt) and Z factors (``ZFACTORFILE``).
 
 As facts (the program tilt; lengths in px of the raw stack, ``(x, y, z)`` from the point ``C`` of
-:mod:`fourierrecon.io.imod.alignment`): with Z factors ``f`` the global alignment takes a point to
-``q = (x cos b + y sin a sin b + z (cos a sin b + f_x), y cos a - z (sin a - f_y))``, ``a`` the x tilt and ``b`` the tilt. A
-local file has patches of the aligned image, ``nx`` by ``ny``, with centres from ``(x0, y0)`` on, ``(dx, dy)`` apart, and in
-each, for each view, angles that add to ``a`` and ``b``, Z factors of its own and a linear transform ``F``, ``d`` about the
-middle of the aligned image: there ``q`` comes to ``F (q + (DELX, 0)) + d``. The four patches around a point are
-interpolated, by the place ``(x, y)`` that it has at zero tilt; beyond the outermost centres these count. Local Z factors
-count only with a ``ZFACTORFILE``.
+:mod:`fourierrecon.io.imod.alignment`): with Z factors ``f`` the global alignment takes a point to ``q = (x cos b + y
+sin a sin b + z (cos a sin b + f_x), y cos a - z (sin a - f_y))``, ``a`` the x tilt and ``b`` the tilt. A local file
+has patches of the aligned image, ``nx`` by ``ny``, with centres from ``(x0, y0)`` on, ``(dx, dy)`` apart, and in
+each, for each view, angles that add to ``a`` and ``b``, Z factors of its own and a linear transform ``F``, ``d``
+about the middle of the aligned image: there ``q`` comes to ``F (q + (DELX, 0)) + d``. The four patches around a point
+are interpolated, by the place ``(x, y)`` that it has at zero tilt; beyond the outermost centres these count. Local Z
+factors count only with a ``ZFACTORFILE``.
 
 The file begins with ``nx ny x0 y0 dx dy``, from 1, px of the aligned stack or of ``pixel`` Å, and optionally
 ``x_tilts pixel z_factors``: whether there are x tilts, a pixel size, whether there are Z factors. For each patch, x
-fastest, follow the tilts of all views, their x tilts, their Z factors in pairs, and a line ``F11 F12 F21 F22 dx dy`` a
-view.
+fastest, follow the tilts of all views, their x tilts, their Z factors in pairs, and a line ``F11 F12 F21 F22 dx dy``
+a view.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ class Patches:
         each = n * (1 + x_tilted + 2 * z_factored + 6)
         if len(values) != nx * ny * each:
             raise DataError(
-                f"{path}: {len(values)} numbers for {nx} x {ny} patches of {n} views; needed: {nx * ny * each}; is it of "
-                f"another series, or cut short?"
+                f"{path}: {len(values)} numbers for {nx} x {ny} patches of {n} views; needed: {nx * ny * each}; "
+                f"is it of another series, or cut short?"
             )
         values = values.reshape(ny, nx, each)
         ends = np.cumsum([n, n * x_tilted, 2 * n * z_factored])

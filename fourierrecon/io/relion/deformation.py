@@ -1,14 +1,15 @@
 """RELION's 2D deformations of tilt images, as its Bayesian polishing of tomograms fits and its sets hold them.
 
-As facts: a projected point ``p`` (px of the unbinned image, pixel centres at integers, from 0) lies at ``p + d(p)`` in the
-image. ``w x h`` is the size of the image, ``rlnTomoDeformationGridSizeX/Y`` the grid ``m x n``;
+As facts: a projected point ``p`` (px of the unbinned image, pixel centres at integers, from 0) lies at ``p + d(p)``
+in the image. ``w x h`` is the size of the image, ``rlnTomoDeformationGridSizeX/Y`` the grid ``m x n``;
 ``rlnTomoDeformationCoefficients`` of each image holds the model that ``rlnTomoDeformationType`` names, x before y:
 
 * ``spline``: value, slope in x, slope in y and twist, in units of one cell, at each point of the grid, x fastest, the
   points ``w / (m - 1)`` and ``h / (n - 1)`` px apart from pixel 0 on. Between them runs the bicubic Hermite spline;
   points beyond the grid count as those on its border.
-* ``Fourier``: ``sum re cos(t) + im sin(t)``, ``t = pi (i x / w + j y / h)``, over ``j`` from 0 to ``n - 1``, where those
-  from ``n // 2`` on stand for ``j - n``, and ``i`` from 0 to ``m // 2``; without ``i = 0`` for ``j = 0`` and negative ``j``.
+* ``Fourier``: ``sum re cos(t) + im sin(t)``, ``t = pi (i x / w + j y / h)``, over ``j`` from 0 to ``n - 1``, where
+  those from ``n // 2`` on stand for ``j - n``, and ``i`` from 0 to ``m // 2``; without ``i = 0`` for ``j = 0`` and
+  negative ``j``.
 * ``linear``: ``a, b, c``: ``d = (a x', b x' + c y')`` with ``(x', y')`` from the middle ``(w, h) / 2``.
 
 Motion of single particles (``rlnTomoTrajectoriesFile``) belongs to the particles, and no reconstruction of the whole
@@ -75,7 +76,7 @@ class DeformationField(DisplacementField):
         if self.kind == "Fourier":
             phases = np.pi * (pixels / size) @ fourier_modes(self.grid).T
             parts = values.reshape(2, -1, 2)
-            return np.cos(phases) @ parts[:, :, 0].T + np.sin(phases) @ parts[:, :, 1].T
+            return np.asarray(np.cos(phases) @ parts[:, :, 0].T + np.sin(phases) @ parts[:, :, 1].T)
         return _spline(pixels / size, self.grid, values.reshape(2, self.grid[1], self.grid[0], 4))
 
 

@@ -1,9 +1,10 @@
 """Warp's grids of values over image, tilts and volume: read from XML, and interpolated.
 
-Nodes are spread evenly over 0 to 1 along each axis, from the first to the last (with a margin, from the margin on), and a
-natural cubic spline runs through them along each axis that has more than one (einspline, as in ``CubicGrid``). Grids of
-the volume have a fourth axis, the exposure. Warp's own program interpolated those linearly in its first versions; the
-spline is that of warpylib, the newest code of Warp's author. With two nodes along an axis both are the same.
+Nodes are spread evenly over 0 to 1 along each axis, from the first to the last (with a margin, from the margin on),
+and a natural cubic spline runs through them along each axis that has more than one (einspline, as in ``CubicGrid``).
+Grids of the volume have a fourth axis, the exposure. Warp's own program interpolated those linearly in its first
+versions; the spline is that of warpylib, the newest code of Warp's author. With two nodes along an axis both are the
+same.
 """
 
 from __future__ import annotations

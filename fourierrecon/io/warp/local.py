@@ -1,10 +1,10 @@
 """The local alignment of Warp and M: movements in the images, and deformations of the volume.
 
-As facts (:mod:`fourierrecon.io.warp.alignment` has the rest): with the volume of ``v`` Å and the image of ``s`` Å, a point
-``X`` (Å from the volume's corner) moves by ``w = (GridVolumeWarpX, Y, Z)`` at ``(X / v, t)``, before it is projected; ``t``
-is the exposure before the image, 0 for the least and 1 for the largest of the tilt series, excluded tilts among them.
-Its projection ``u`` (Å) then moves by minus ``(GridMovementX, GridMovementY)`` at ``(u / s, f / (n - 1))`` for tilt ``f`` of
-``n``. ``GridAngleX/Y/Z`` turn particles and move nothing.
+As facts (:mod:`fourierrecon.io.warp.alignment` has the rest): with the volume of ``v`` Å and the image of ``s`` Å, a
+point ``X`` (Å from the volume's corner) moves by ``w = (GridVolumeWarpX, Y, Z)`` at ``(X / v, t)``, before it is
+projected; ``t`` is the exposure before the image, 0 for the least and 1 for the largest of the tilt series, excluded
+tilts among them. Its projection ``u`` (Å) then moves by minus ``(GridMovementX, GridMovementY)`` at ``(u / s, f / (n
+- 1))`` for tilt ``f`` of ``n``. ``GridAngleX/Y/Z`` turn particles and move nothing.
 """
 
 from __future__ import annotations
