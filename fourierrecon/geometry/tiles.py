@@ -27,7 +27,7 @@ TOLERANCE = 0.25
 #: Voxels over which neighbouring tiles are blended.
 BLEND = 12
 #: Least voxels along one side of a tile, without what overlaps.
-LEAST_SIDE = 32
+LEAST_SIDE = 12
 #: Points along each axis of a tile that the affine part is fitted at, and along each axis of the region that the field
 #: is looked at for the choice of tiles: some to begin with, more for the last steps.
 NODES, LATTICES = 5, ((13, 13, 7), (33, 33, 7), (65, 65, 13))
