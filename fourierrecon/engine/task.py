@@ -52,6 +52,7 @@ def prepare(
     beside: Beside = ALONE,
     samples_on_disk: bool = False,
     tile: bool = False,
+    storage: Storage | None = None,
 ) -> Task:
     """Check what is asked for, and plan.
 
@@ -69,6 +70,8 @@ def prepare(
         Samples must not stay in memory.
     tile
         The region is a tile of another one.
+    storage
+        Where samples and planes lie, if that is known already.
 
     Raises
     ------
@@ -92,7 +95,8 @@ def prepare(
     if tiled:
         # what is stored are tiles: see fourierrecon.engine.tiling
         return Task(series=series, region=region, weighting=weighting, settings=settings, plan=plan, storage=TILED)
-    storage = choose_storage(
-        plan, threads, settings.memory, whole=whole, beside=beside, samples_on_disk=samples_on_disk
-    )
+    if storage is None:
+        storage = choose_storage(
+            plan, threads, settings.memory, whole=whole, beside=beside, samples_on_disk=samples_on_disk
+        )
     return Task(series=series, region=region, weighting=weighting, settings=settings, plan=plan, storage=storage)

@@ -220,6 +220,7 @@ def _reconstruct(groups: Sequence[Group], finish: Callable[[Task, VolumeOrder, _
                 progress = _part(task.settings.progress, number, len(job.tiling.tiles))
                 _add_tile(job, preparer, tile, list(zip(orders, volumes, contrasts, strict=True)), progress)
             preparer.close()
+            tidy()
             for order, volume, contrast in zip(orders, volumes, contrasts, strict=True):
                 contrast.finish()
                 finish(task, order, volume)
@@ -245,7 +246,8 @@ def _add_tile(
 ) -> None:
     """Reconstruct one tile, and add it to each of the volumes."""
     try:
-        task = _task_of(job.group, tile, replace(job.group.task.settings, progress=progress), job.beside)
+        settings = replace(job.group.task.settings, progress=progress)
+        task = _task_of(job.group, tile, settings, job.beside, job.storage)
     except NothingSeen:
         return
     x_ramp, y_ramp, z_ramp = tile.ramps
@@ -253,7 +255,6 @@ def _add_tile(
     (x0, y0, z0), (x1, y1, _) = tile.first, tile.stop
     with closing(Sampler(task)) as sampler:
         _sample(sampler, preparer)
-        tidy()
         for order, volume, contrast in volumes:
             try:
                 part, chosen = part_of(task, order.tilts)
@@ -271,12 +272,14 @@ def _add_tile(
                 transform_slabs(part, levels, p, add, contrast)
 
 
-def _task_of(group: Group, tile: Tile, settings: Settings, beside: int) -> Task:
-    """Plan one tile of the region of a group."""
+def _task_of(group: Group, tile: Tile, settings: Settings, beside: int, storage: Storage | None = None) -> Task:
+    """Plan one tile of the region of a group; a storage that does for the largest one in memory does for all."""
     task = group.task
+    if storage is not None and (storage.planes_on_disk or storage.samples_on_disk):
+        storage = None
     return prepare(
         tile_series(task.series, tile), tile.region(task.region), task.weighting, settings,
-        beside=Beside(always=beside), tile=True,
+        beside=Beside(always=beside), tile=True, storage=storage,
     )  # fmt: skip
 
 
