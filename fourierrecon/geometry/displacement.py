@@ -60,6 +60,10 @@ class DisplacementField(ABC):
         """
         return _Seen(self, None, np.asarray(matrix, float))
 
+    def beneath(self) -> tuple[DisplacementField, NDArray[np.int64] | None]:
+        """Give the field of the source that this one is a part of, and the numbers of its tilts there; None: all."""
+        return self, None
+
 
 @dataclass(frozen=True, eq=False)
 class _Seen(DisplacementField):
@@ -72,6 +76,12 @@ class _Seen(DisplacementField):
     @property
     def words(self) -> str:  # type: ignore[override]
         return self.field.words
+
+    def beneath(self) -> tuple[DisplacementField, NDArray[np.int64] | None]:
+        field, numbers = self.field.beneath()
+        if self.tilts is not None:
+            numbers = self.tilts if numbers is None else numbers[self.tilts]
+        return field, numbers
 
     def at(self, tilt: int, points: Points) -> Points:
         number = tilt if self.tilts is None else int(self.tilts[tilt])

@@ -12,6 +12,8 @@ from scipy.ndimage import distance_transform_edt, maximum_filter
 
 from fourierrecon.ctf import electron_wavelength
 from fourierrecon.errors import UsageError
+from fourierrecon.geometry.region import Region
+from fourierrecon.geometry.tiles import Tile, Tiling
 from fourierrecon.quality.reprojection import covered, reproject
 from fourierrecon.runtime.memory import forget
 from fourierrecon.tilt_series import TiltSeries
@@ -77,6 +79,7 @@ class Matcher:
         self.matrices = series.projections[:, :2] @ to_world
         self.matrices[:, :, 3] -= (self.step - 1) / 2
         self.matrices /= self.step
+        self.tiles = _tiles(series, self.volume.shape, to_world, self.step)
         self.reach = max(2, int(REACH * min(self.shape)))
         self.padded = tuple(scipy.fft.next_fast_len(n + self.reach, True) for n in self.shape)
         self.border = _fade(np.ones(self.shape, bool), 4.0)
@@ -99,7 +102,7 @@ class Matcher:
         window = _fade(seen, self.period / self.pixel)
         if window.sum() < 0.1 * window.size:
             return np.full(3, np.nan)
-        drawn = reproject(self.volume, geometry, self.shape)
+        drawn = self._drawn(tilt, geometry)
         drawn = window * (drawn - np.float32(np.average(drawn, weights=window)))
         a, b = self._filtered(image, drawn, tilt)
         b *= window
@@ -149,6 +152,20 @@ class Matcher:
         angle = float(angles[tilt] + ANGLE_STEP * (steps[best] + _vertex(fit, best)))
         return np.array([angle, fit[best], fit[best] - fit[-low], *shifts[best]])
 
+    def _drawn(self, tilt: int, matrix: NDArray[np.float64]) -> Image:
+        """Reproject the volume, with the local alignment where there is one: as its tiles, each with its own matrix."""
+        if not self.tiles:
+            return reproject(self.volume, matrix, self.shape)
+        total = np.zeros(self.shape, np.float32)
+        for tile, extra in self.tiles:
+            (x0, y0, z0), (x1, y1, z1) = tile.first, tile.stop
+            x, y, z = tile.ramps
+            own = matrix + extra[tilt]
+            own[:, 3] += own[:, :3] @ np.array([x0, y0, z0])
+            part = self.volume[z0:z1, y0:y1, x0:x1] * (z[:, None, None] * y[:, None] * x)
+            total += reproject(part, own, self.shape)
+        return total
+
     def _filtered(self, image: Image, drawn: Image, tilt: int) -> tuple[Image, Image]:
         """Filter both; the reprojection takes on the radial amplitudes of the image, whatever its weighting was."""
         spectra = [scipy.fft.rfft2(each, self.padded) * self.filters[tilt] for each in (image, drawn)]
@@ -176,6 +193,21 @@ class Matcher:
         for along_x, along_y in distance:
             count += np.maximum(0, 1 - np.abs(along_x * fx + along_y * fy))
         return np.asarray(band * (1 - 1 / np.maximum(count, 1)), np.float32)
+
+
+def _tiles(
+    series: TiltSeries, shape: tuple[int, ...], to_world: NDArray[np.float64], step: int
+) -> list[tuple[Tile, NDArray[np.float64]]]:
+    """Give the tiles of a local alignment, and what they add to the matrices of the coarse images, ``(n, 2, 4)``."""
+    if series.local is None:
+        return []
+    x, y, z = (float(c) for c in to_world[:3, 3])
+    depth, height, width = shape
+    region = Region((x, y, z), (depth, height, width), max(1.0, float(to_world[0, 0])))
+    found = []
+    for tile in Tiling.of(series, region).tiles:
+        found.append((tile, (tile.projections - series.projections)[:, :2] @ to_world / step))
+    return found
 
 
 def _finest(series: TiltSeries, voxel_size: float) -> float:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from fourierrecon import TiltSeries
 from fourierrecon.errors import DataError
 from fourierrecon.geometry.corrections import AlignmentCorrections
 from fourierrecon.io import read_tilt_series, write_stack
+from fourierrecon.io.relion.import_set import write_set
 from tests.helpers.real_data import real_data
 
 Array = NDArray[np.float64]
@@ -411,3 +414,46 @@ def test_corrections_and_selections_go_with_the_field(xml: Path) -> None:
     )[0]
     old = np.concatenate([WARP_POINTS / 10, np.ones((5, 1))], 1) @ to_old.T
     np.testing.assert_allclose(positions(changed, WARP_POINTS / 10), positions(series, old[:, :3])[[2, 0]], atol=1e-6)
+
+
+# --- written for RELION ---
+
+
+@pytest.mark.parametrize("version", ["relion4", "relion5"])
+def test_import_keeps_the_deformations_of_relion(tmp_path: Path, version: Literal["relion4", "relion5"]) -> None:
+    coefficients = np.round(np.random.default_rng(1).normal(size=(N, 96)), 4)
+    source = relion(tmp_path, "spline", (3, 4), coefficients)
+    series = read_tilt_series(source)
+    said: list[str] = []
+    path, _ = write_set(tmp_path / "new", [(series.select([0, 2, 3]), {})], version, copy=True, tell_local=said.append)
+    again = read_tilt_series(path)
+    offset = 1.0 if version == "relion4" else 0.0  # its world begins at 1
+    np.testing.assert_allclose(positions(again, POINTS + offset), positions(series, POINTS)[[0, 2, 3]], atol=1e-4)
+    assert said == ["TS_01: RELION deformations (spline, 3 x 4), kept"]
+
+
+def test_import_turns_other_fields_into_splines_and_says_what_is_lost(xml: Path) -> None:
+    flat = XML[: XML.index("<GridVolumeWarpX")] + "</TiltSeries>"
+    xml.write_text(flat)
+    series = read_tilt_series(xml)
+    said: list[str] = []
+    path, _ = write_set(xml.parent / "new", [(series, {})], "relion4", copy=True, tell_local=said.append)
+    again = read_tilt_series(path)
+    middle = WARP_POINTS / 10
+    away = positions(again, middle + 1) - positions(series, middle)
+    assert np.abs(away).max() < 0.15
+    assert said[0].startswith("TS_01: Warp's movements of 4 x 3 nodes in the images (rms 0.")
+    assert "as RELION's splines of" in said[0]
+    # of a deformation of the volume, what depends on the depth is lost
+    xml.write_text(XML)
+    write_set(xml.parent / "other", [(read_tilt_series(xml), {})], "relion4", copy=True, tell_local=said.append)
+    assert "left out: rms" in said[1]
+
+
+def test_sets_with_and_without_local_alignment_go_together(tmp_path: Path) -> None:
+    source = relion(tmp_path, "linear", (1, 1), np.full((N, 3), 0.01))
+    series = read_tilt_series(source)
+    other = replace(series, local=None, name="TS_02")
+    path, _ = write_set(tmp_path / "new", [(series, {}), (other, {})], "relion5", copy=True)
+    assert read_tilt_series(path, "TS_01").local is not None
+    assert read_tilt_series(path, "TS_02").local is None

@@ -77,7 +77,7 @@ class DeformationField(DisplacementField):
             phases = np.pi * (pixels / size) @ fourier_modes(self.grid).T
             parts = values.reshape(2, -1, 2)
             return np.asarray(np.cos(phases) @ parts[:, :, 0].T + np.sin(phases) @ parts[:, :, 1].T)
-        return _spline(pixels / size, self.grid, values.reshape(2, self.grid[1], self.grid[0], 4))
+        return np.asarray(spline_basis(pixels / size, self.grid) @ values.reshape(2, -1).T)
 
 
 def fourier_modes(grid: tuple[int, int]) -> NDArray[np.float64]:
@@ -91,19 +91,32 @@ def fourier_modes(grid: tuple[int, int]) -> NDArray[np.float64]:
     return np.array(modes, float).reshape(-1, 2)
 
 
-def _spline(at: Points, grid: tuple[int, int], nodes: NDArray[np.float64]) -> Points:
-    """Evaluate the Hermite spline at places ``(n, 2)`` in parts of the image; nodes ``(2, n, m, 4)``."""
+def spline_basis(at: Points, grid: tuple[int, int]) -> NDArray[np.float64]:
+    """Give what each coefficient of one component counts at some places.
+
+    Parameters
+    ----------
+    at
+        Parts of the image along x and y, ``(n, 2)``.
+    grid
+        Points along x and y.
+
+    Returns
+    -------
+    ``(n, 4 grid[0] grid[1])``, in the order of the file.
+    """
+    m, n = grid
     steps = np.array(grid) - 1
     place = np.clip(at * steps, 0, steps * (1 - 1e-12))
     cell = np.minimum(place.astype(int), steps - 1)
     bases = [_hermite(t) for t in (place - cell).T]
-    result = np.zeros((len(at), 2))
+    result = np.zeros((len(at), n, m, 4))
+    rows = np.arange(len(at))
     for dx in (0, 1):
         for dy in (0, 1):
-            value, slope_x, slope_y, twist = np.moveaxis(nodes[:, cell[:, 1] + dy, cell[:, 0] + dx], -1, 0)
             (vx, sx), (vy, sy) = (basis[d] for basis, d in zip(bases, (dx, dy), strict=True))
-            result += (value * vx * vy + slope_x * sx * vy + slope_y * vx * sy + twist * sx * sy).T
-    return result
+            result[rows, cell[:, 1] + dy, cell[:, 0] + dx] = np.stack([vx * vy, sx * vy, vx * sy, sx * sy], 1)
+    return result.reshape(len(at), -1)
 
 
 def _hermite(t: NDArray[np.float64]) -> tuple[tuple[NDArray[np.float64], NDArray[np.float64]], ...]:
