@@ -1,8 +1,8 @@
 """What mkdocs does for the site beyond its settings: pages from files that lie elsewhere, and formulas.
 
 - ``README.md`` becomes the first page; ``benchmarks/README.md``, ``CHANGELOG.md`` and the notebooks become pages, too.
-  Links to them lead there. Notebooks are shown without pictures unless the environment has ``NOTEBOOKS=run``: then
-  each is run.
+  Links to them lead there. Each notebook is run, and its pictures are shown; ``NOTEBOOKS=text`` in the environment
+  saves that time.
 - Formulas become MathML when the site is built, so that no page needs a script from elsewhere.
 """
 
@@ -68,7 +68,7 @@ def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files
 def as_markdown(path: Path) -> str:
     """Give a notebook as a page: its text, its code, and what it shows if it is run."""
     notebook = nbformat.read(path, as_version=4)
-    if os.environ.get("NOTEBOOKS") == "run":
+    if os.environ.get("NOTEBOOKS") != "text":
         from nbclient import NotebookClient
 
         NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(path.parent)}}).execute()

@@ -30,6 +30,12 @@ def panel(parameter: Any) -> str:
     return str(getattr(parameter, "rich_help_panel", None) or ("Options" if parameter.opts[0][0] == "-" else ARGUMENTS))
 
 
+def anchor(command: str, parameter: Any) -> str:
+    """Give the mark that links lead to, as ``options.md#reconstruct-bin``."""
+    name = parameter.opts[0].lstrip("-").replace("_", "-").lower()
+    return f'<a id="{command}-{name}"></a>'
+
+
 def row(parameter: Any) -> str:
     """Give the line of a table: what to write, the kind of its value, the help."""
     # further spellings of one option, as --snr of --SNR, go without saying
@@ -40,11 +46,12 @@ def row(parameter: Any) -> str:
     return f"| {shown} | {text.rstrip('.')}{'. Needed' if parameter.required and shown.startswith('`-') else ''} |"
 
 
-def tables(parameters: Iterable[Any]) -> str:
+def tables(parameters: Iterable[Any], command: str) -> str:
     """Give a table for each panel, in the order of the help."""
     panels: dict[str, list[str]] = {}
     for parameter in parameters:
-        panels.setdefault(panel(parameter), []).append(row(parameter))
+        line = f"| {anchor(command, parameter)}{row(parameter)[2:]}"
+        panels.setdefault(panel(parameter), []).append(line)
     return "\n".join(
         "\n".join([f"### {heading}", "", "| | |", "|---|---|", *rows, ""]) for heading, rows in panels.items()
     )
@@ -72,7 +79,7 @@ def page() -> str:
         if same:
             parts.append(f"All options of `{same[0]}`, and:\n")
             own = [p for p in own if seen[same[0]].get(p.opts[0]) != row(p)]
-        parts.append(tables(own))
+        parts.append(tables(own, name))
         seen[name] = said
     return "\n".join(parts).rstrip() + "\n"
 

@@ -200,3 +200,10 @@ plt.show()
 # shell of frequencies it is as good as division, since the CTF is nearly one number there. But the strengths differ
 # from shell to shell, and the section lacks its coarse density; division brings it back. At the zeros, and where
 # noise outgrows the signal, nothing helps. How to choose the SNR: [Weightings compared](weightings.ipynb).
+
+# %% [markdown]
+# ## Exercise
+#
+# Halve the defocus of the tilt series and draw the three sections again. Which of them changes most, and why does the
+# one that is multiplied by the CTF look sharper now? (The first zero moves to higher frequencies, so that more of the
+# coarse density is measured; multiplication leaves the lowest frequencies weak in either case.)

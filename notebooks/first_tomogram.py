@@ -179,3 +179,10 @@ with tempfile.TemporaryDirectory() as folder:
 # The same from the command line: `fourierrecon reconstruct --t tomograms.star --bin 2 --o tomogram.mrc`.
 # What the weighting does: [Weightings compared](weightings.ipynb). Why any of this works: [The slice
 # theorem](slice_theorem.ipynb).
+
+# %% [markdown]
+# ## Exercise
+#
+# Reconstruct the same region with `binning=4` and with `weighting="none"`, and put the central sections side by side.
+# Then take every second image only, `series.select(range(0, series.n_tilts, 2))`: what is lost, and where in the
+# section do the streaks run? (Along the beams of the images that are left.)

@@ -184,3 +184,10 @@ plt.show()
 # %% [markdown]
 # The command line: `fourierrecon convert-coords` for points, `reconstruct --like PROGRAM` for volumes, `reconstruct
 # --passport` for a file that holds all of these matrices.
+
+# %% [markdown]
+# ## Exercise
+#
+# Pick the voxel of one bead in `volume`, write it down in the frame `relion5`, and take it back with
+# `conversion("relion5", "volume", ...)`. Then do the same by way of `imod-tilt`: which axis has changed its direction
+# on the way? (z, as that frame counts from the other side; the way back turns it again.)

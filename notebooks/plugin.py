@@ -194,3 +194,10 @@ for wrong in ("softrampp", "softramp:flor=0.02"):
         from_text(wrong)
     except ValueError as error:
         print(error)
+
+# %% [markdown]
+# ## Exercise
+#
+# Give the weighting a second parameter that sets the filter to zero beyond a frequency, as a low-pass. Check with
+# `from_text("softramp:floor=0.02:...")` that the command line would find it, and with a shell correlation that
+# nothing else has changed.

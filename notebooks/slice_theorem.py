@@ -271,3 +271,10 @@ plt.show()
 # with kernels of 4 to 6 points, and one shortcut: every slice cuts the planes across the tilt axis in straight lines,
 # exactly as drawn here, so that a tomogram is put together plane by plane, and one plane fits into the processor's
 # cache. What it divides by: [Weightings compared](weightings.ipynb); the microscope's part: [The CTF](ctf.ipynb).
+
+# %% [markdown]
+# ## Exercise
+#
+# Take a third of the slices away and look at the point where gaps between them begin. How thick may a specimen be so
+# that no gap is wider than one over its thickness? (Crowther's rule: the thickness is at most the resolution over the
+# angle between two tilts, in radians.)

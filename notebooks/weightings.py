@@ -344,3 +344,10 @@ if sample is not None:
 # - **none** for a first look at alignment and contrast, or as the input of another program that weights by itself.
 #
 # The formulas, the scale of the grey values, and how to add a weighting of one's own: `docs/weighting.md`.
+
+# %% [markdown]
+# ## Exercise
+#
+# Add noise until the SNR of the images is a tenth of what it is, and find the constant SNR that is nearest to the
+# truth. How far is `"wiener:snr=auto"` from it? (It should be as good or better at every level, as its ratio falls
+# with the frequency.)

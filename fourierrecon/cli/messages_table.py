@@ -77,6 +77,7 @@ OPTIONS = {
     "version": "--as",
     "rotations_only": "--rotations_only",
     "source": "--from",
+    "frame": "--from",
     "volume": "--volume",
     "set": "--t",
 }

@@ -10,19 +10,39 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fourierrecon.cli.options import FLAG, option
+from fourierrecon.cli.options import FLAG, TomogramName, input_option, option
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from fourierrecon.display.picks import Picks
     from fourierrecon.display.planes import VolumePlanes
+    from fourierrecon.display.server import ViewServer
 
 
 def view(
     volume: Annotated[
-        Path, typer.Argument(metavar="VOLUME", help="Tomogram to look at (MRC); larger than the memory is fine.")
+        Path, typer.Argument(metavar="VOLUME", help="Tomogram to look at; larger than the memory is fine.")
     ],
     *,
+    points: Annotated[
+        list[Path] | None,
+        input_option("FILE", "Points to mark: .star, .csv, .mod or copick's .json; may be repeated", "--points"),
+    ] = None,
+    frame: Annotated[
+        str | None,
+        input_option(
+            "FRAME",
+            "Frame of the points, as for convert-coords. Default: .csv and .mod count voxels of VOLUME, copick and "
+            "RELION 5's centred coordinates are known",
+            "--from",
+        ),
+    ] = None,
+    tn: TomogramName = None,
+    diameter: Annotated[
+        float | None,
+        input_option("Å", "Diameter of the circles around points. Default: 300", "--diameter", least=0),
+    ] = None,
     port: Annotated[
         int | None, option("Page", "N", "Port of the page. Default: any free one", "--port", least=1, max=65535)
     ] = None,
@@ -32,32 +52,54 @@ def view(
 ) -> None:
     """Look at a tomogram: in napari if it is installed, else on a page in the browser.
 
-    The page shows XY, XZ and YZ slices. Only this machine can reach it, at an address that nobody can guess. Ctrl-C
-    ends it. --port and --no_browser ask for the page, also where there is napari.
+    The page shows XY, XZ and YZ slices, 10 nm thick at first, and zooms into them. Only this machine can reach it, at
+    an address that nobody can guess. Ctrl-C ends it. --port and --no_browser ask for the page, also where there is
+    napari.
     """
-    from fourierrecon.cli.console import say, screen
+    from fourierrecon.cli.console import fail, say, screen
     from fourierrecon.display.napari import show_in_napari
+    from fourierrecon.display.picks import DIAMETER
     from fourierrecon.display.planes import open_volume
+    from fourierrecon.display.server import ViewServer
 
     console, opened = screen(), open_volume(volume)
     depth, height, width = opened.shape
     size = f"{opened.voxel_size:g} Å" if opened.voxel_size else "unknown size"
     say(console, "volume", f"{volume}: {width} x {height} x {depth} voxels of {size}")
+    picks = [_read(path, opened, frame, tn) for path in points or ()]
+    for each in picks:
+        say(console, "points", f"{each.name}: {len(each)}")
     in_window = port is None and not no_browser and _has_desktop()
-    if in_window and show_in_napari(opened, partial(say, console)):
+    if in_window and show_in_napari(opened, partial(say, console), picks, diameter or DIAMETER):
         return
-    _serve(console, opened, port or 0, no_browser)
+    _serve(console, ViewServer(opened, port or 0, fail, picks=picks, diameter=diameter or DIAMETER), no_browser)
 
 
-def _serve(console: Console, volume: VolumePlanes, port: int, no_browser: bool) -> None:
+def _read(path: Path, volume: VolumePlanes, frame: str | None, tomogram: str | None) -> Picks:
+    """Read points into the voxels of the volume; frames of whole tomograms need its passport."""
+    from fourierrecon.display.picks import read_picks
+    from fourierrecon.errors import UsageError
+    from fourierrecon.tomogram.provenance import box_of_volume, read_passport
+
+    passport = read_passport(volume.path)
+    if passport is not None and passport["volume"]["like"] is not None and frame not in (None, "volume"):
+        raise UsageError(
+            f"{volume.path} has the axes of {passport['volume']['like']}; only points that count its own voxels can be "
+            f"shown (frame='volume')"
+        )
+    box = None if passport is None else box_of_volume(volume.path)
+    return read_picks(path, volume.shape, volume.voxel_size, frame=frame, box=box, tomogram=tomogram)
+
+
+def _serve(console: Console, server: ViewServer, no_browser: bool) -> None:
     """Serve the page until Ctrl-C."""
     import threading
     import webbrowser
 
-    from fourierrecon.cli.console import fail, say
-    from fourierrecon.display.server import LOOPBACK, ViewServer
+    from fourierrecon.cli.console import say
+    from fourierrecon.display.server import LOOPBACK
 
-    with ViewServer(volume, port, fail) as server:
+    with server:
         say(console, "page", f"{server.address} (Ctrl-C ends it)")
         if not no_browser and _has_desktop():
             # some browsers only return when they are closed

@@ -11,8 +11,9 @@ from fourierrecon.display.sections import greys
 from fourierrecon.volume import Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from fourierrecon.display.picks import Picks
     from fourierrecon.display.planes import VolumePlanes
 
 #: Percentiles that become black and white.
@@ -64,7 +65,40 @@ def _thinned(data: NDArray[Any]) -> NDArray[Any]:
     return data[::step, ::step, ::step]
 
 
-def show_in_napari(volume: VolumePlanes, say: Callable[[str, str], object]) -> bool:
+def napari_points(picks: Picks, volume: VolumePlanes, diameter: float) -> dict[str, Any]:
+    """Give what napari needs to mark points in a volume.
+
+    Parameters
+    ----------
+    picks
+        Points.
+    volume
+        Volume that they lie in.
+    diameter
+        Diameter of the circles, Å; voxels where the voxel size is unknown.
+
+    Returns
+    -------
+    Arguments of napari's ``add_points``.
+    """
+    layer = napari_layer(volume)
+    return {
+        "data": picks.voxels[:, ::-1],
+        "name": picks.name,
+        "size": diameter / (volume.voxel_size or 1.0),
+        "face_color": "transparent",
+        "border_color": "yellow",
+        "out_of_slice_display": True,
+        **{key: layer[key] for key in ("scale", "translate", "units", "axis_labels")},
+    }
+
+
+def show_in_napari(
+    volume: VolumePlanes,
+    say: Callable[[str, str], object],
+    picks: Sequence[Picks] = (),
+    diameter: float = 300.0,
+) -> bool:
     """Open the window of napari and wait until it is closed.
 
     Parameters
@@ -73,6 +107,8 @@ def show_in_napari(volume: VolumePlanes, say: Callable[[str, str], object]) -> b
         Volume to show.
     say
         Called with a label and a line on what happens.
+    picks, diameter
+        Points to mark, and the diameter of their circles, Å.
 
     Returns
     -------
@@ -91,6 +127,8 @@ def show_in_napari(volume: VolumePlanes, say: Callable[[str, str], object]) -> b
         say("note", f"napari cannot be used ({reason}); here is the page instead")
         return False
     viewer.add_image(**napari_layer(volume))
+    for each in picks:
+        viewer.add_points(**napari_points(each, volume, diameter))
     viewer.dims.axis_labels = ("z", "y", "x")
     viewer.scale_bar.visible = True
     say("napari", "its window is open; close it to end")

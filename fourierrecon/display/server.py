@@ -7,7 +7,7 @@ import secrets
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from http import HTTPStatus
@@ -19,7 +19,9 @@ from urllib.parse import parse_qsl, urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
+from fourierrecon.display.picks import DIAMETER, Picks
 from fourierrecon.display.planes import AXES, STEPS, VolumePlanes, percentiles_of
+from fourierrecon.display.sections import thickness_in_voxels
 from fourierrecon.errors import FourierReconError, UsageError
 
 LOOPBACK = "127.0.0.1"
@@ -52,6 +54,8 @@ class ViewServer(ThreadingHTTPServer):
         0: any free one.
     on_error
         Called with one line on each answer that failed.
+    picks, diameter
+        Points that are marked in the slices, and the diameter of their circles, Å.
 
     Raises
     ------
@@ -61,10 +65,19 @@ class ViewServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, volume: VolumePlanes, port: int = 0, on_error: Callable[[str], object] = str) -> None:
+    def __init__(
+        self,
+        volume: VolumePlanes,
+        port: int = 0,
+        on_error: Callable[[str], object] = str,
+        *,
+        picks: Sequence[Picks] = (),
+        diameter: float = DIAMETER,
+    ) -> None:
         self._on_error = on_error
         self._waiting: dict[socket.socket, None] = {}
         self._lock = threading.Lock()
+        self.picks, self.diameter = tuple(picks), diameter
         self.volume, self.token = volume, secrets.token_urlsafe(18)
         # a few thicknesses that one goes to and fro between
         self.percentiles = lru_cache(maxsize=16)(lambda thickness: percentiles_of(volume, thickness))
@@ -197,6 +210,9 @@ def _facts(server: ViewServer, query: dict[str, str]) -> Answer:
         "shape": dict(zip(AXES, volume.shape, strict=True)),
         "voxel_size": volume.voxel_size,
         "origin": dict(zip("xyz", volume.origin, strict=True)),
+        "slab": min(thickness_in_voxels(None, volume.voxel_size), max(volume.shape)),
+        "points": [{"name": each.name, "count": len(each)} for each in server.picks],
+        "diameter": server.diameter / (volume.voxel_size or 1.0),
     }
     return _json(facts)
 
@@ -217,6 +233,12 @@ def _slice(server: ViewServer, query: dict[str, str]) -> Answer:
     return "application/octet-stream", numbers.astype("<u2").tobytes(), {"X-Low": repr(low), "X-High": repr(high)}
 
 
+def _points(server: ViewServer, query: dict[str, str]) -> Answer:
+    """Give the points as ``x y z x y z ...``, little-endian float32: they are many."""
+    voxels = server.picks[int(query["set"])].voxels
+    return "application/octet-stream", voxels.astype("<f4").tobytes(), {}
+
+
 def _json(content: object) -> Answer:
     return "application/json", json.dumps(content).encode(), {}
 
@@ -226,4 +248,5 @@ _ANSWERS: dict[str, Callable[[ViewServer, dict[str, str]], Answer]] = {
     "facts": _facts,
     "percentiles": _percentiles,
     "slice": _slice,
+    "points": _points,
 }

@@ -60,7 +60,8 @@ class TiltAgreement:
     flag
         ``""``, ``blank`` (no contrast, or values that are not finite), ``unseen`` (too little overlap to compare),
         ``misaligned`` (shift far from its neighbours'), ``wrong angle`` (another tilt fits better; errors of 30
-        degrees are found, smaller ones where there is little noise), ``bad`` (correlation far below its neighbours').
+        degrees are found, smaller ones where there is little noise), ``check`` (correlation falls smoothly towards
+        high tilts, as that of thick specimens does), ``bad`` (correlation far below its neighbours').
     """
 
     number: int
@@ -134,6 +135,7 @@ def tilt_agreement(
     aside = np.stack([_departure(angles, found[:, axis]) for axis in (1, 2)], 1)
     far = np.hypot(*aside.T)
     low = _beyond(-_departure(angles, found[:, 0]), LEAST_CORRELATION)
+    falls = low & _smooth(angles, found[:, 0], low)
     moved = _beyond(far, LEAST_SHIFT * matcher.pixel)
     best = np.full((n, 5), np.nan)
 
@@ -156,6 +158,7 @@ def tilt_agreement(
             "unseen": not np.isfinite(correlation),
             "misaligned": moved[tilt],
             "wrong angle": turned[tilt],
+            "check": falls[tilt],
             "bad": low[tilt],
         }
         flag = next((name for name, holds in reasons.items() if holds), "")
@@ -205,6 +208,28 @@ def _departure(angles: NDArray[np.float64], values: NDArray[np.float64]) -> NDAr
         others = np.isfinite(values) & (np.arange(len(values)) != tilt)
         departure[tilt] = values[tilt] - _expected(angles[others], values[others], float(angles[tilt]))
     return departure
+
+
+def _smooth(angles: NDArray[np.float64], values: NDArray[np.float64], low: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Tell which values continue those of the tilts between them and 0°: a fall goes on, there is no step.
+
+    A value that lies beyond a step is compared with those before it, so that all of several bad images stand out.
+    """
+    smooth = ~low
+    for side in (angles >= 0, angles < 0):
+        inner: list[int] = []
+        for tilt in np.flatnonzero(side)[np.argsort(np.abs(angles[side]), kind="stable")]:
+            if not np.isfinite(values[tilt]):
+                continue
+            if low[tilt] and len(inner) > 1:
+                before, last = inner[-2:]
+                apart = abs(angles[last] - angles[before])
+                slope = (values[last] - values[before]) / apart if apart > 1e-3 else 0.0
+                usual = values[last] + min(slope, 0.0) * abs(angles[tilt] - angles[last])
+                smooth[tilt] = values[tilt] > usual - LEAST_CORRELATION
+            if smooth[tilt]:
+                inner.append(int(tilt))
+    return smooth
 
 
 def _beyond(departure: NDArray[np.float64], least: float) -> NDArray[np.bool_]:

@@ -24,6 +24,7 @@ WORDS = {
     "no CTF": "no CTF: its scale factor is 0 or negative",
     "misaligned": "misaligned: lies aside of its reprojection",
     "wrong angle": "wrong angle: another tilt fits better",
+    "check": "correlation falls here, as it does in thick specimens at high tilts; look whether the image is sound",
     "bad": "does not fit the tomogram as its neighbours do",
     "unseen": "sees too little of the tomogram to say",
     "excluded": "excluded in the set",

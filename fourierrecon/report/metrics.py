@@ -14,7 +14,7 @@ from fourierrecon.report.findings import Findings
 from fourierrecon.text import cell
 
 #: Flags that are counted.
-FLAGS = ("misaligned", "wrong angle", "blank", "not finite", "no CTF", "bad")
+FLAGS = ("misaligned", "wrong angle", "blank", "not finite", "no CTF", "bad", "check")
 
 #: Mark of each table that is written here: its first columns.
 MARK = "name,status,error,warnings,volume,width,height,depth,voxel_size_A,"

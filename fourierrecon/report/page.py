@@ -223,7 +223,7 @@ def _row(found: Findings) -> Row:
     slab = found.slab if found.slab is not None and found.slab.found else None
     numbers = [
         ("tilts", len(_used(found)) or None, "{:.0f}"),
-        ("resolution, Å", found.resolution, "{:.1f}"),
+        ("resolution, Å", found.resolution, _up_to(found) + "{:.1f}"),
         ("agreement", found.correlation, "{:.2f}"),
         ("largest shift, Å", found.largest_shift, "{:.0f}"),
         ("thickness, nm", slab.thickness / 10 if slab else None, "{:.0f}"),
@@ -244,6 +244,11 @@ def _row(found: Findings) -> Row:
             for label, value, shape in numbers
         ],
     )
+
+
+def _up_to(found: Findings) -> str:
+    """Give the sign before a resolution at which voxels end: the images may hold more."""
+    return "≤ " if found.at_limit else ""
 
 
 def _images_with(flag: str, found: Findings) -> str:
@@ -285,8 +290,8 @@ def _figures(found: Findings) -> list[tuple[str, str, str]]:
         kind = {"tilts": "halves of even and odd tilts", "frames": "halves of even and odd frames"}
         how = kind.get(subject.halves_of, "half volumes")
         if found.resolution is not None:
-            limit = "; the limit of the voxels, a finer binning=... may show more" if found.at_limit else ""
-            items.append(("Resolution", f"{found.resolution:.1f} Å", f"FSC 0.143, {how}{limit}"))
+            limit = "; voxels show no more, a finer binning=... may" if found.at_limit else ""
+            items.append(("Resolution", f"{_up_to(found)}{found.resolution:.1f} Å", f"FSC 0.143, {how}{limit}"))
         elif found.curve is not None:
             items.append(("Resolution", "–", f"{how} do not correlate"))
         else:

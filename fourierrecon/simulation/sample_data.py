@@ -38,11 +38,14 @@ MEMBERS = {
     "tlt": "warpylib-1.1.2/testdata/xf_import/00254.tlt",
     "licence": "warpylib-1.1.2/LICENSE.txt",
 }
+#: Files of the programs themselves, and where they lie in the sample.
+ORIGINALS = {"xf": "imod/00254.xf", "tlt": "imod/00254.tlt", "ctf": "warp/00254.xml"}
 #: Depth of the tomogram, px of 10 Å: the cell and its ice.
 DEPTH = 256
 ABOUT = """Tilt series 00254 of EMPIAR-10499: a Mycoplasma pneumoniae cell with gold beads, -60 to +60
 degrees, 10 A/px, dark = dense. Images, alignment and CTF from the test data of the Python package warpylib
 1.1.2 (see LICENSE.txt), written as sets of RELION 4 (tomograms.star) and RELION 5 (relion5_tomograms.star).
+The files of IMOD (imod/) and Warp (warp/) are as the package has them.
 """
 
 
@@ -66,7 +69,8 @@ def fetch_sample(
     Returns
     -------
     Path
-        The RELION 4 set, ``tomograms.star``; ``relion5_tomograms.star`` lies beside it. Where they are there
+        The RELION 4 set, ``tomograms.star``; ``relion5_tomograms.star`` lies beside it, and the files of IMOD and Warp
+        in ``imod/`` and ``warp/``. Where they are there
         already, nothing is fetched.
 
     Raises
@@ -147,7 +151,7 @@ def _extract(archive: Path, folder: Path) -> dict[str, Path]:
 
 
 def _write_sets(folder: Path, parts: dict[str, Path]) -> None:
-    """Write the stack (float16 holds its values exactly), both sets, the licence and a note."""
+    """Write the stack (float16 holds its values exactly), both sets, the programs' own files, licence and a note."""
     stack = MrcStack(parts["stack"])
     transforms, tilts = np.loadtxt(parts["xf"], ndmin=2), np.loadtxt(parts["tlt"], ndmin=1)
     _, height, width = stack.shape
@@ -177,6 +181,9 @@ def _write_sets(folder: Path, parts: dict[str, Path]) -> None:
         write_images=False,
     )
     shutil.copyfile(parts["licence"], folder / "LICENSE.txt")
+    for part, place in ORIGINALS.items():
+        (folder / place).parent.mkdir(exist_ok=True)
+        shutil.copyfile(parts[part], folder / place)
     (folder / "README.txt").write_text(ABOUT)
 
 

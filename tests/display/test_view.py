@@ -87,7 +87,7 @@ def test_facts_and_percentiles(server: ViewServer, path: Path) -> None:
     facts = json.loads(ask(server, "facts").body)
     assert facts == {
         "name": "volume.mrc", "shape": {"z": 6, "y": 11, "x": 8}, "voxel_size": 13.5,
-        "origin": {"x": -30.5, "y": 0.0, "z": 120.0},
+        "origin": {"x": -30.5, "y": 0.0, "z": 120.0}, "slab": 7, "points": [], "diameter": 300 / 13.5,
     }  # fmt: skip
     for thickness in (1, 3):
         answer = json.loads(ask(server, f"percentiles?slab={thickness}").body)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fourierrecon import Volume
+from fourierrecon.display.picks import Picks
 from fourierrecon.display.planes import open_volume
 from fourierrecon.display.server import ViewServer
 from fourierrecon.io import write_mrc
@@ -42,9 +43,9 @@ def path(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def showing(browser: Page, path: Path) -> Iterator[Page]:
-    """Serve a volume, and open its page."""
-    with ViewServer(open_volume(path)) as server:
+def showing(browser: Page, path: Path, picks: Sequence[Picks] = (), thickness: int = 1) -> Iterator[Page]:
+    """Serve a volume, and open its page with thin slabs."""
+    with ViewServer(open_volume(path), picks=picks, diameter=200) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -52,6 +53,9 @@ def showing(browser: Page, path: Path) -> Iterator[Page]:
             browser.resize(1280, 800)
             browser.open(server.address)
             browser.wait(READY)
+            if thickness:
+                slide(browser, "slab", thickness)
+                browser.wait(f"percentiles.slab == {thickness} && {READY}")
             yield browser
         finally:
             browser.open("about:blank")
@@ -230,7 +234,7 @@ def test_every_control_has_a_name(page: Page) -> None:
         if not node["ignored"]:
             roles.setdefault(node["role"]["value"], []).append(node.get("name", {}).get("value", ""))
     assert sorted(roles["slider"]) == sorted(
-        ["z (XY slice)", "y (XZ slice)", "x (YZ slice)", "Slab thickness", "Black, percentile", "White, percentile"]
+        ["z (XY slice)", "y (XZ slice)", "x (YZ slice)", "Slab thickness", "Black", "White"]
     )
     assert sorted(roles["checkbox"]) == ["Cross", "Invert"]
     assert all(roles["button"])
@@ -262,3 +266,96 @@ def test_a_volume_of_unknown_size_and_one_slice(browser: Page, tmp_path: Path) -
         assert page.run("document.querySelectorAll('#at-cross td')[3].textContent") == "unknown"
         assert picture(page, "z").shape == (60, 80)
         assert page.troubles == []
+
+
+def test_it_opens_at_10_nm(browser: Page, path: Path) -> None:
+    with showing(browser, path, thickness=0) as page:
+        assert page.run("document.getElementById('slab-is').textContent") == "5 voxels, 10.0 nm"
+        np.testing.assert_allclose(picture(page, "z"), expected(page, VALUES[13:18].mean(axis=0)), atol=0.6)
+
+
+def test_level_and_window_in_grey_values(page: Page) -> None:
+    page.run(
+        "(() => { for (const [id, v] of [['level', 0.25], ['window', 1.5]]) { const i = document.getElementById(id);"
+        "i.value = v; i.dispatchEvent(new Event('input', {bubbles: true})); } })()"
+    )
+    assert page.run("greys()") == [-0.5, 1.0]
+    np.testing.assert_allclose(picture(page, "z"), np.clip((VALUES[15] + 0.5) / 1.5, 0, 1) * 255, atol=0.6)
+    share = page.run("Number(document.getElementById('black').value)")
+    assert share == pytest.approx(100 * (VALUES < -0.5).mean(), abs=3)
+    # they stay when the slab changes, and go when a slider is moved
+    slide(page, "slab", 3)
+    page.wait("percentiles.slab == 3")
+    assert page.run("greys()") == [-0.5, 1.0]
+    slide(page, "black", 10)
+    assert page.run("document.getElementById('black-is').textContent").endswith("(10.0 %)")
+
+
+def test_zoom_and_pan(page: Page) -> None:
+    frame = box(page, "z")
+    x, y = frame["x"] + 10.5 / 40 * frame["width"], frame["y"] + 40.5 / 50 * frame["height"]
+    for _ in range(2):
+        page.mouse("mouseWheel", x, y, deltaX=0, deltaY=-100, modifiers=2)
+    page.wait("zoom == 4")
+    # the voxel under the pointer has stayed there, and a click hits it; the slice itself has not changed
+    page.mouse("mousePressed", x, y, button="left", clickCount=1)
+    page.mouse("mouseReleased", x, y, button="left", clickCount=1)
+    assert place(page) == (10, 40, 15)
+    bar = page.run("document.querySelector('[data-axis=z] .bar i').getBoundingClientRect().width")
+    text = page.run("document.querySelector('[data-axis=z] .bar').textContent")
+    assert bar == pytest.approx(float(text.removesuffix(" nm")) / 2 / 40 * 4 * frame["width"], rel=0.01)
+    # dragged by a fourth of the width: that is a sixteenth of the voxels
+    before = page.run("slices.z.offset('x')")
+    page.mouse("mousePressed", x, y, button="right", clickCount=1)
+    page.mouse("mouseMoved", x - frame["width"] / 4, y, button="right", buttons=2)
+    page.mouse("mouseReleased", x - frame["width"] / 4, y, button="right", clickCount=1)
+    assert page.run("slices.z.offset('x')") == pytest.approx(before + 0.25, abs=0.01)
+    assert place(page) == (10, 40, 15)
+    page.run("document.querySelector('.frame[data-axis=z]').focus()")
+    for key in ("Home", "0"):
+        page.press(key)
+    assert page.run("[zoom, slices.z.offset('x'), slices.z.offset('y')]") == [1, 0, 0]
+    assert page.troubles == []
+
+
+def test_the_cross_stays_in_sight(page: Page) -> None:
+    page.run("document.getElementById('closer').click()")
+    page.run("document.getElementById('closer').click()")
+    slide(page, "slide-x", 39)
+    seen = page.run("slices.z.placeOf('x', at.x)")
+    assert 0 < seen < 1
+
+
+def test_points(browser: Page, path: Path) -> None:
+    voxels = np.array([[10, 40, 15], [30, 5, 18], [5, 5, 2], [20, 25, 200]], float)
+    with showing(browser, path, [Picks(name="ribosomes", voxels=voxels)]) as page:
+        page.wait("sets.length == 1 && !!sets[0].voxels")
+        # a diameter of 200 Å is a radius of 5 voxels: the slice z = 15 cuts the first two
+        page.wait("slices.z.marked == 2")
+        assert "ribosomes (4)" in page.run("document.getElementById('sets').textContent")
+        ring = page.run(
+            "(() => { const m = slices.z.marks, s = m.width / 40, d = m.getContext('2d');"
+            "const at = (x, y) => d.getImageData(Math.round(x * s), Math.round(y * s), 1, 1).data[3];"
+            "return [at(15.5, 40.5), at(10.5, 40.5), at(34.5, 5.5)]; })()"
+        )
+        # on the circle of the first, in its middle, on the smaller circle (radius 4) of the second
+        assert ring[0] > 50
+        assert ring[1] == 0
+        assert ring[2] > 50
+        page.run("document.getElementById('set-0').click()")
+        assert page.run("slices.z.marked") == 0
+
+
+def test_the_picture_is_what_is_shown(page: Page) -> None:
+    page.run("document.querySelector('[data-show=z]').click()")
+    width, height, greys = page.run(
+        "(() => { const s = picture(), d = s.getContext('2d').getImageData(0, 0, s.width, s.height).data;"
+        "return [s.width, s.height, [...d].filter((_, i) => i % 4 == 0)]; })()"
+    )
+    shown = np.array(greys).reshape(height, width)
+    frame = box(page, "z")
+    assert (width, height) == (pytest.approx(frame["width"], abs=1), pytest.approx(frame["height"], abs=1))
+    rows, columns = ((np.arange(n) + 0.5) * size / n for n, size in ((50, height), (40, width)))
+    small = shown[np.ix_(rows.astype(int), columns.astype(int))]
+    # away from the scale bar
+    np.testing.assert_allclose(small[:40], picture(page, "z")[:40], atol=1)

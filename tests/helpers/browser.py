@@ -103,7 +103,7 @@ class Page:
     def press(self, key: str, *, shift: bool = False) -> None:
         """Press and release a key by its name."""
         codes = {"PageUp": 33, "PageDown": 34, "End": 35, "Home": 36, "ArrowLeft": 37, "ArrowUp": 38,
-                 "ArrowRight": 39, "ArrowDown": 40, "Tab": 9}  # fmt: skip
+                 "ArrowRight": 39, "ArrowDown": 40, "Tab": 9, "0": 48}  # fmt: skip
         for kind in ("rawKeyDown", "keyUp"):
             self.call(
                 "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=codes[key],

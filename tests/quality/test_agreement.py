@@ -14,7 +14,7 @@ from fourierrecon import Region, TiltSeries, Volume, reconstruct
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.projection import projection_matrices
 from fourierrecon.io import read_tilt_series
-from fourierrecon.quality.agreement import outliers, tilt_agreement
+from fourierrecon.quality.agreement import _smooth, outliers, tilt_agreement
 from fourierrecon.quality.reprojection import covered, reproject
 from fourierrecon.simulation.gaussians import Gaussians
 from fourierrecon.simulation.microscope import TILT_ANGLES, realistic_ctf
@@ -91,6 +91,20 @@ def test_an_image_of_noise_is_bad() -> None:
     named = outliers(tilt_agreement(spoilt, tomogram(spoilt, 2), n_threads=2))
     assert [row.number for row in named] == [26]
     assert named[0].flag in ("bad", "misaligned")
+
+
+def test_a_fall_towards_high_tilts_is_smooth_and_a_step_is_not() -> None:
+    angles = np.arange(-60.0, 61, 3)
+    values = 0.8 - 0.6 * (np.abs(angles) / 60) ** 4
+    low = np.abs(angles) > 45
+    assert _smooth(angles, values, low).all()
+    # two blocked images at the end, and one in the middle
+    stepped = values.copy()
+    stepped[[0, 1, 20]] = 0.1, 0.08, 0.2
+    low[20] = True
+    assert list(np.flatnonzero(~_smooth(angles, stepped, low))) == [0, 1, 20]
+    stepped[[0, 1, 2, 3]] = -0.2, -0.25, -0.2, -0.22
+    assert list(np.flatnonzero(~_smooth(angles, stepped, low))) == [0, 1, 2, 3, 20]
 
 
 def test_images_without_any_grey_values_are_blank() -> None:

@@ -71,11 +71,16 @@ def test_both_sets_of_the_sample(tmp_path: Path, archive: Path) -> None:
         "00254.mrcs",
         "LICENSE.txt",
         "README.txt",
+        "imod",
         "optimisation_set.star",
         "relion5_tomograms.star",
         "tilt_series",
         "tomograms.star",
+        "warp",
     ]
+    stack = path.with_name("00254.mrcs")
+    imod = read_tilt_series(path.parent / "imod" / "00254.xf", stack=stack)
+    np.testing.assert_allclose(imod.tilt_angles, [-60.01, 3])
     four, five = read_tilt_series(path), read_tilt_series(path.with_name("relion5_tomograms.star"))
     for series in (four, five):
         assert series.name == "mycoplasma"
