@@ -162,7 +162,8 @@ def _local(
     warps = series.warps
     # places in the volume are parts of the size that Warp knows, about the same middle
     sides = tuple(side / pixel for side in series.volume_size) if series.volume_size else size
-    if warps and sides is None:
+    spread = any(max(grid.values.shape[1:]) > 1 for grid in warps)  # one node moves the whole volume
+    if spread and sides is None:
         warnings.warn(
             f"{series.path}: not applied: GridVolumeWarpX, Y, Z, since VolumeDimensionsAngstrom is not there; "
             f"give size=... as it was in Warp",
