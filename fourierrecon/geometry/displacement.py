@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fourierrecon.tilt_series import TiltSeries
+
 Points = NDArray[np.float64]
 
 
@@ -153,6 +155,14 @@ def _place(axis: NDArray[np.float64], x: NDArray[np.float64]) -> tuple[NDArray[n
         return np.zeros(len(x), int), np.zeros(len(x))
     first = np.clip(np.searchsorted(axis, x, side="right") - 1, 0, len(axis) - 2)
     return first, np.clip((x - axis[first]) / (axis[first + 1] - axis[first]), 0, 1)
+
+
+def positions_in(series: TiltSeries, points: Points) -> Points:
+    """Give the pixels of world points ``(n, 3)`` in all images, local alignment included, ``(n_tilts, n, 2)``."""
+    found = np.stack([project(matrix, points) for matrix in series.projections])
+    if series.local is not None:
+        found += np.stack([series.local.at(tilt, points) for tilt in range(series.n_tilts)])
+    return found
 
 
 def project(projections: NDArray[np.float64], points: Points) -> Points:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.errors import UsageError
-from fourierrecon.geometry.displacement import DisplacementField, project
+from fourierrecon.geometry.displacement import project
 from fourierrecon.geometry.region import Region
 from fourierrecon.tilt_series import TiltSeries
 
@@ -27,7 +27,7 @@ TOLERANCE = 0.25
 #: Voxels over which neighbouring tiles are blended.
 BLEND = 12
 #: Least voxels along one side of a tile, without what overlaps.
-LEAST_SIDE = 12
+LEAST_SIDE = 8
 #: Points along each axis of a tile that the affine part is fitted at, and along each axis of the region that the field
 #: is looked at for the choice of tiles: some to begin with, more for the last steps.
 NODES, LATTICES = 5, ((13, 13, 7), (33, 33, 7), (65, 65, 13))
@@ -206,14 +206,18 @@ def _spans(length: int, count: int) -> list[tuple[int, int]]:
 
 
 def _ramps(length: int, spans: list[tuple[int, int]]) -> list[NDArray[np.float32]]:
-    """Give the weights of overlapping spans along an axis: squared cosines, which add up to 1."""
+    """Give the weights of overlapping spans along an axis, which add up to 1: squared cosines."""
     raw = []
     for first, stop in spans:
         x = np.arange(first, stop) + 0.5
         up = np.ones(stop - first) if first == 0 else np.clip((x - first) / BLEND, 0, 1)
         down = np.ones(stop - first) if stop == length else np.clip((stop - x) / BLEND, 0, 1)
         raw.append(np.sin(np.pi / 2 * up) ** 2 * np.sin(np.pi / 2 * down) ** 2)
-    return [ramp.astype(np.float32) for ramp in raw]
+    # parts shorter than the blend meet those next to their neighbours, too
+    total = np.zeros(length)
+    for (first, stop), ramp in zip(spans, raw, strict=True):
+        total[first:stop] += ramp
+    return [(ramp / total[a:b]).astype(np.float32) for (a, b), ramp in zip(spans, raw, strict=True)]
 
 
 def _tiles(series: TiltSeries, region: Region, counts: tuple[int, int, int]) -> Iterator[Tile]:
@@ -356,8 +360,3 @@ def _crowding(x: NDArray[np.float64], first: int, stop: int) -> NDArray[np.float
 def tile_series(series: TiltSeries, tile: Tile) -> TiltSeries:
     """Give a tilt series as a tile has it: with its matrices, and no local alignment any more."""
     return replace(series, projections=tile.projections, local=None)
-
-
-def field_at(field: DisplacementField, series: TiltSeries, points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the displacements of world points in all images, ``(n_tilts, n, 2)``, px."""
-    return np.stack([field.at(tilt, points) for tilt in range(series.n_tilts)])
