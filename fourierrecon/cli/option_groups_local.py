@@ -16,7 +16,7 @@ class LocalOptions:
         float,
         alignment_option(
             "PX",
-            "What the tiles may leave of a local alignment, binned pixels; smaller takes more tiles. Default: 0.25",
+            "What the tiles may leave of a local alignment, binned pixels; smaller takes more tiles. Default: 0.2",
             "--local_residual",
         ),
-    ] = 0.25
+    ] = 0.2

@@ -80,13 +80,13 @@ class Settings:
     exposure: str | None = None
     tilt_weight: str | None = None
     local: bool = True
-    residual: float = 0.25
+    residual: float = 0.2
 
     def __post_init__(self) -> None:
         if self.n_threads is not None and self.n_threads < 1:
             raise UsageError(f"number of threads {self.n_threads} must be 1 or more")
         if not self.residual > 0:
-            raise UsageError(f"residual={self.residual:g} px must be positive (0.25 is usual)")
+            raise UsageError(f"residual={self.residual:g} px must be positive (0.2 is usual)")
         if self.precision not in PRECISIONS:
             raise UsageError(f"unknown precision {self.precision!r}; available: {', '.join(PRECISIONS)}")
 

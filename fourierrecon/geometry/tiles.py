@@ -23,7 +23,7 @@ from fourierrecon.geometry.region import Region
 from fourierrecon.tilt_series import TiltSeries
 
 #: Largest residual, px of the binned images, where nothing else is asked for.
-TOLERANCE = 0.25
+TOLERANCE = 0.2
 #: Voxels over which neighbouring tiles are blended.
 BLEND = 12
 #: Least voxels along one side of a tile, without what overlaps.
@@ -137,7 +137,7 @@ class Tiling:
         if series.local is None:
             raise UsageError(f"{series.name} has no local alignment to be applied (local=...)")
         if not tolerance > 0:
-            raise UsageError(f"residual={tolerance:g} px must be positive (0.25 is usual)")
+            raise UsageError(f"residual={tolerance:g} px must be positive (0.2 is usual)")
         known = _CHOSEN.setdefault(series, {})
         if (region, tolerance) not in known:
             known[region, tolerance] = cls._choose(series, region, tolerance)

@@ -110,7 +110,7 @@ def test_the_residual_is_what_the_tiles_leave(binning: float) -> None:
 def test_the_tolerance_chooses_the_tiles() -> None:
     series = series_of(beads(1), smooth(4.0))
     region = Region.of(series)
-    some, fine = Tiling.of(series, region, 1.0), Tiling.of(series, region, 0.25)
+    some, fine = Tiling.of(series, region, 1.0), Tiling.of(series, region, 0.2)
     assert len(some.tiles) < len(fine.tiles)
     assert some.residual < 1.0
     with pytest.raises(UsageError, match="residual=0 px must be positive"):
