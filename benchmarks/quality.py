@@ -20,8 +20,8 @@ import numpy as np
 import scipy.fft
 import scipy.ndimage
 from numpy.typing import NDArray
-from quality_methods import LEFT_OUT, METHODS, Method
-from quality_scenes import Scene, scenes
+from quality_methods import LEFT_OUT, METHODS, Images, Method, Ours
+from quality_scenes import INSIDE, OUTSIDE, Scene, scenes
 from speed import describe_machine
 
 from fourierrecon import Region, TiltSeries
@@ -30,20 +30,26 @@ from fourierrecon.quality.masks import soft_box
 from fourierrecon.quality.spectrum import fourier_filter
 from fourierrecon.quality.wedge import wedge_correlation, wedge_mask
 
-Images = NDArray[np.float32]
 #: Variances of signal over noise in the images.
 LEVELS = (0.3, 0.1, 0.03)
 #: Highest frequency that counts in matches and correlations, cycles per voxel.
 FINEST = 0.4
-#: Specimens that slow methods are not run for, Å.
-THICK = 1500.0
+#: Specimens that slow methods are not run for, Å; others they are run for at this level of noise alone.
+THICK, ONE_LEVEL = 1500.0, 0.1
+#: Side of cubes for transfer functions, voxels: more than a ribosome and its surroundings.
+SIDE = 48
+#: Ribosomes of the real cell, the volume they are looked for in, and how far the voxels of their middles reach, Å.
+RIBOSOMES, FINDER, MIDDLE = 60, "wiener, SNR 1000", 25.0
 MEASURES = {
     "fsc_0.5": "FSC 0.5, Å",
     "fsc_0.143": "FSC 0.143, Å",
     "correlation": "correlation",
     "match": "match",
     "match_white": "match, whitened",
+    "match_modelled": "match, times transfer",
+    "match_transfer": "match, whitened, times transfer",
     "contrast": "contrast",
+    "membranes": "membranes",
     "halves": "halves 0.143, Å",
     "seconds": "time, s",
 }
@@ -53,14 +59,17 @@ LESS = {"fsc_0.5", "fsc_0.143", "halves", "seconds"}
 SPECIMENS = {"thin": "", "thick": "300 nm thick", "real cell": "real cell"}
 #: What a tomogram is for, and the measure that tells.
 PURPOSES = {
-    "to look at, to segment: contrast of ribosomes": "contrast",
+    "to look at: contrast of ribosomes": "contrast",
+    "to segment: contrast of membranes": "membranes",
     "densities: correlation with the truth": "correlation",
     "fine detail: FSC 0.143, Å": "fsc_0.143",
     "template matching, volume as it is: peak": "match",
     "template matching, whitened: peak": "match_white",
+    "template matching, template times transfer: peak": "match_modelled",
+    "template matching, whitened, template times transfer: peak": "match_transfer",
 }
 #: Methods of the short table.
-SHORT = ("wiener (default)", "wiener, SNR 10", "wiener, SNR 100", "wiener, CTF multiply", "pre-weight")
+SHORT = ("wiener (default)", "wiener, SNR 10", "wiener, CTF multiply", "exact, CTF phase-flip", "pre-weight")
 
 
 class Judge:
@@ -82,13 +91,16 @@ class Judge:
             for turn in np.unique(self.turns)
         }
         self.inside, self.background = scene.zones
+        self.membranes = scene.membranes
         depth, height, width = scene.shape
         fz, fy = np.fft.fftfreq(depth)[:, None, None], np.fft.fftfreq(height)[:, None]
         radius = np.sqrt(fz**2 + fy**2 + np.fft.rfftfreq(width) ** 2)
         self.shells = (radius * min(scene.shape)).round().astype(np.int64).ravel()
 
-    def measure(self, volume: Images, halves: tuple[Images, Images] | None) -> dict[str, float]:
-        """Give all measures but time."""
+    def measure(
+        self, volume: Images, halves: tuple[Images, Images] | None, transfer: Images | None = None
+    ) -> dict[str, float]:
+        """Give all measures but time; with the transfer function of the volume also what needs that."""
         scene = self.scene
         truth = shell_correlation(volume, scene.truth, scene.pixel_size, mask=self.box, measured=self.wedge)
         found = {
@@ -99,15 +111,34 @@ class Judge:
             "match_white": self.match(volume, white=True),
             "contrast": contrast(volume, self.inside, self.background),
         }
+        if self.membranes is not None:
+            found["membranes"] = contrast(volume, self.membranes, self.background)
+        if transfer is not None:
+            grid = self._on_grid(transfer)
+            found["match_modelled"] = self.match(volume, white=False, transfer=grid)
+            found["match_transfer"] = self.match(volume, white=True, transfer=grid)
         if halves is not None:
             frames = shell_correlation(*halves, scene.pixel_size, mask=self.box, measured=self.wedge)
             found["halves"] = frames.resolution(0.143)
         return found
 
-    def match(self, volume: Images, *, white: bool) -> float:
+    def _on_grid(self, transfer: Images) -> Any:
+        """Give a transfer function, a cube, on the frequencies of the volumes."""
+        point = np.fft.fftshift(np.fft.ifftn(np.fft.ifftshift(transfer)).real)
+        padded = np.zeros(self.scene.shape, np.float32)
+        here, there = [], []
+        for n, side in zip(self.scene.shape, point.shape, strict=True):
+            half = min(n // 2, side // 2)
+            here.append(slice(n // 2 - half, n // 2 + half))
+            there.append(slice(side // 2 - half, side // 2 + half))
+        padded[tuple(here)] = point[tuple(there)]
+        return scipy.fft.rfftn(np.fft.ifftshift(padded), workers=2)
+
+    def match(self, volume: Images, *, white: bool, transfer: Any = 1) -> float:
         """Give the mean height of matches with ribosomes in their orientations, in standard deviations elsewhere.
 
-        ``white``: volume and template are divided by the root of the mean power of the volume in each shell.
+        ``white``: volume and template are divided by the root of the mean power of the volume in each shell. The
+        template is multiplied by ``transfer``.
         """
         spectrum = scipy.fft.rfftn(volume - volume.mean(), workers=2)
         if white:
@@ -117,7 +148,7 @@ class Judge:
             spectrum *= gains.astype(np.float32)[self.shells].reshape(spectrum.shape)
         heights = []
         for turn, template in self.templates.items():
-            map_ = scipy.fft.irfftn(spectrum * template.conj(), self.scene.shape, workers=2)
+            map_ = scipy.fft.irfftn(spectrum * (template * transfer).conj(), self.scene.shape, workers=2)
             elsewhere = map_[self.background]
             best = scipy.ndimage.maximum_filter(map_, 3)
             at = np.round(self.centres[self.turns == turn]).astype(int)
@@ -153,26 +184,40 @@ def on_phantoms(
         for level in levels:
             series = scene.noisy(level)
             for method in chosen:
-                if method.slow and scene.ice > THICK:
+                if method.slow and (scene.ice > THICK or level != ONE_LEVEL):
                     continue
                 both = halves and not method.needs  # others filter halves as they filter the whole: nothing new
                 volumes, seconds = run(method, series if both else series[:1], scene.region)
                 pair = (volumes[1], volumes[2]) if both else None
-                found = judge.measure(volumes[0], pair) | {"seconds": seconds}
+                ours = method.prepare if isinstance(method.prepare, Ours) and scene.ice < THICK else None
+                transfer = None if ours is None else ours.transfer(series[0], scene.region, SIDE)
+                found = judge.measure(volumes[0], pair, transfer) | {"seconds": seconds}
                 rows.append({"scene": scene.name, "snr": level, "method": method.name, **found})
                 print(f"{scene.name}, SNR {level:g}, {method.name}: {found}", file=sys.stderr)
     return rows
 
 
-def on_cell(chosen: Sequence[Method], path: Path, binning: float) -> list[dict[str, Any]]:
-    """Measure contrast on a real cell: dark blobs as large as ribosomes, found in a plain volume, over the rest."""
+def on_cell(chosen: Sequence[Method], path: Path, binning: float, others: Sequence[Path] = ()) -> list[dict[str, Any]]:
+    """Measure contrast on a real cell, of our volumes and of those of other programs.
+
+    Parameters
+    ----------
+    chosen
+        Methods.
+    path
+        STAR file of the tilt series.
+    binning
+        Of our volumes.
+    others
+        Volumes of other programs of the same frame: voxel 0 at the same point, any voxel size.
+    """
     from fourierrecon.io.tilt_series import read_tilt_series
+    from fourierrecon.io.volumes.formats import read_volume
 
     series = read_tilt_series(path)
     region = Region.of(series, binning=binning)
-    plain = next(method for method in METHODS if method.name == "none, CTF phase-flip")
-    volume = run(plain, [series], region)[0][0]
-    inside, background = _blobs(volume, series.pixel_size * binning)
+    finder = next(method for method in METHODS if method.name == FINDER)
+    inside, background = _blobs(run(finder, [series], region)[0][0], series.pixel_size * binning)
     rows = []
     for method in chosen:
         if method.needs:
@@ -181,12 +226,27 @@ def on_cell(chosen: Sequence[Method], path: Path, binning: float) -> list[dict[s
         found = {"contrast": contrast(volumes[0], inside, background), "seconds": seconds}
         rows.append({"scene": "real cell", "snr": None, "method": method.name, **found})
         print(f"real cell, {method.name}: {found}", file=sys.stderr)
+    for file in others:
+        other = read_volume(file)
+        zones = [
+            _there(zone, series.pixel_size * binning / other.voxel_size, other.data.shape)
+            for zone in (inside, background)
+        ]
+        found = {"contrast": contrast(other.data, zones[0], zones[1])}
+        name = f"{file.stem}, voxels of {other.voxel_size:g} Å"
+        rows.append({"scene": "real cell", "snr": None, "method": name, **found})
+        print(f"real cell, {name}: {found}", file=sys.stderr)
     return rows
 
 
-def _blobs(volume: Images, voxel_size: float, number: int = 150) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Find the darkest places as large as ribosomes, without beads: voxels within, and voxels far from all."""
-    sigma = 80 / voxel_size
+def _blobs(volume: Images, voxel_size: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Find ribosomes: voxels in their middles, and voxels far from all.
+
+    They are the :data:`RIBOSOMES` darkest places of their size, which is picked out by a difference of Gaussians of
+    80 and 160 Å; places at the borders, near the faces and beside beads do not count. Single voxels are compared:
+    nothing is averaged over a ribosome.
+    """
+    sigma = INSIDE / voxel_size
     blurred = scipy.ndimage.gaussian_filter(volume, sigma) - scipy.ndimage.gaussian_filter(volume, 2 * sigma)
     beads = volume < volume.mean() - 6 * volume.std()
     near_beads = scipy.ndimage.binary_dilation(beads, iterations=round(200 / voxel_size))
@@ -196,11 +256,20 @@ def _blobs(volume: Images, voxel_size: float, number: int = 150) -> tuple[NDArra
     allowed = inner & ~near_beads
     peaks = (blurred == scipy.ndimage.minimum_filter(blurred, round(260 / voxel_size))) & allowed
     places = np.argwhere(peaks)
-    places = places[np.argsort(blurred[tuple(places.T)])[:number]]
+    places = places[np.argsort(blurred[tuple(places.T)])[:RIBOSOMES]]
     marks = np.ones(volume.shape, bool)
     marks[tuple(places.T)] = False
     away = scipy.ndimage.distance_transform_edt(marks, voxel_size)
-    return (away < 80) & allowed, (away > 170) & allowed
+    return (away < MIDDLE) & allowed, (away > OUTSIDE) & allowed
+
+
+def _there(zone: NDArray[np.bool_], ratio: float, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Give the voxels of another grid that lie nearest to those of a zone; ``ratio`` is this voxel over that one."""
+    places = np.round(np.argwhere(zone) * ratio).astype(int)
+    places = places[(places < shape).all(1)]
+    there = np.zeros(shape, bool)
+    there[tuple(places.T)] = True
+    return there
 
 
 def tables(rows: Sequence[dict[str, Any]]) -> str:
@@ -235,7 +304,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> str:
                     continue
                 ratio = best / row[m] if m in LESS else row[m] / best
                 ratios.setdefault(row["method"], {}).setdefault(m, []).append(ratio)
-    lines = ["| method | " + " | ".join(MEASURES[m].split(",")[0] for m in measures) + " |"]
+    lines = ["| method | " + " | ".join(MEASURES[m].removesuffix(", Å") for m in measures) + " |"]
     lines.append("|---" * (len(measures) + 1) + "|")
     for name, found in ratios.items():
         lines.append(
@@ -255,7 +324,13 @@ def purposes(record: dict[str, Any]) -> str:
                     found.setdefault(row["method"], []).append(row[measure])
             if not found:
                 continue
-            means = {method: float(np.mean(values)) for method, values in found.items()}
+            # not those that were run at one level of noise alone, nor volumes of other voxel sizes
+            most = max(len(values) for values in found.values())
+            means = {
+                method: float(np.mean(values))
+                for method, values in found.items()
+                if len(values) == most and "voxels of" not in method
+            }
             first = (min if measure in LESS else max)(means, key=lambda method: means[method])
             best = _cell(measure, means[first], False)
             texts = [_cell(measure, means.get(method, np.nan), False) for method in SHORT]
@@ -276,12 +351,17 @@ def _best(measure: str, part: Sequence[dict[str, Any]]) -> float:
 def report(record: dict[str, Any]) -> str:
     """Write all tables of a record."""
     left_out = "".join(f"- {name}: left out, {reason}.\n" for name, reason in record["left_out"].items())
+    names = "".join(f"- `{name}`: {method}.\n" for method, found in record["profiles"].items() for name in found)
     about = f"Phantoms {record['side']} voxels wide, {', '.join(f'{k} {v}' for k, v in record['machine'].items())}"
-    return f"{about}, {record['date']}.\n\n{summary(record['rows'])}\n{tables(record['rows'])}\n{left_out}"
+    parts = [
+        f"{about}, {record['date']}.", summary(record["rows"]),
+        "Profiles that are one of these; the others have rows of their own:", names, tables(record["rows"]), left_out,
+    ]  # fmt: skip
+    return "\n\n".join(part.rstrip() for part in parts if part) + "\n"
 
 
 def _cell(measure: str, value: float, best: bool) -> str:
-    digits = {"correlation": 3, "match": 1, "contrast": 2, "seconds": 2}.get(measure, 1)
+    digits = {"correlation": 3, "match": 1, "contrast": 2, "membranes": 2, "seconds": 2}.get(measure, 1)
     text = f"{value:.{digits}f}" if np.isfinite(value) else "–"
     return f"**{text}**" if best else text
 
@@ -296,6 +376,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--no_halves", action="store_true", help="do not reconstruct halves of frames")
     parser.add_argument("--cell", type=Path, help="STAR file of a real tilt series with ribosomes")
     parser.add_argument("--cell_bin", type=float, default=2.0)
+    parser.add_argument("--cell_others", type=Path, nargs="+", default=[], help="volumes of it by other programs")
     parser.add_argument("--json", type=Path, help="write all figures here")
     asked = parser.parse_args(arguments)
     record = _measure_all(asked)
@@ -314,10 +395,13 @@ def _measure_all(asked: argparse.Namespace) -> dict[str, Any]:
     which = [s for s in scenes(asked.side) if named(s.name, asked.scenes)]
     rows = on_phantoms(chosen, which, asked.levels, not asked.no_halves)
     if asked.cell:
-        rows += on_cell(chosen, asked.cell, asked.cell_bin)
+        rows += on_cell(chosen, asked.cell, asked.cell_bin, asked.cell_others)
     date = datetime.now(UTC).date().isoformat()
     machine = describe_machine()
-    return {"date": date, "machine": machine, "side": asked.side, "rows": rows, "left_out": left_out}
+    profiles = {m.name: list(m.profiles) for m in chosen if m.profiles}
+    return {
+        "date": date, "machine": machine, "side": asked.side, "rows": rows, "left_out": left_out, "profiles": profiles,
+    }  # fmt: skip
 
 
 if __name__ == "__main__":

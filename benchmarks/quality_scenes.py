@@ -73,8 +73,8 @@ class Scene:
         return Region((0.0, 0.0, 0.0), self.shape)
 
     @cached_property
-    def _made(self) -> tuple[Gaussians, Float, NDArray[np.int64]]:
-        """Specimen, centres of ribosomes, their orientations."""
+    def _made(self) -> tuple[Gaussians, Float, NDArray[np.int64], Gaussians | None]:
+        """Specimen, centres of ribosomes, their orientations, and the vesicles alone."""
         depth, height, width = self.shape
         px = self.pixel_size
         rng = np.random.default_rng(11)
@@ -101,6 +101,7 @@ class Scene:
             centre = place(radius + 30 / px)
             if centre is not None:
                 parts.append(bilayer(centre, radius * rng.uniform(0.85, 1.1, 3), px))
+        vesicles = Gaussians.join(parts) if parts else None
         found = [place(130 / px) for _ in range(round(self.ribosomes * volume))]
         centres = np.array([centre for centre in found if centre is not None]).reshape(-1, 3)
         turns = np.arange(len(centres)) % ORIENTATIONS
@@ -112,7 +113,7 @@ class Scene:
             point = rng.uniform(low, high)
             point[2] = low[2] + 30 / px if i % 2 else high[2] - 30 / px
             parts.append(gold_bead(point, px))
-        return Gaussians.join(parts), centres, turns
+        return Gaussians.join(parts), centres, turns, vesicles
 
     @cached_property
     def truth(self) -> Images:
@@ -122,7 +123,7 @@ class Scene:
     @cached_property
     def particles(self) -> tuple[Float, NDArray[np.int64]]:
         """Centres ``(x, y, z)`` of the ribosomes that lie in the region with all of their surroundings, and turns."""
-        _, centres, turns = self._made
+        _, centres, turns, _ = self._made
         room = np.array([130.0, 130.0, 0.0]) / self.pixel_size
         whole = ((centres > room) & (centres < np.array(self.shape[::-1]) - 1 - room)).all(1)
         return centres[whole], turns[whole]
@@ -150,6 +151,18 @@ class Scene:
         inner = np.zeros(self.shape, bool)
         inner[:, edge:-edge, edge:-edge] = True
         return (nearest < INSIDE) & inner, (nearest > OUTSIDE) & in_ice & inner
+
+    @cached_property
+    def membranes(self) -> NDArray[np.bool_] | None:
+        """Voxels within bilayers, ``(z, y, x)``; None where there are no vesicles."""
+        vesicles = self._made[3]
+        if vesicles is None:
+            return None
+        density = vesicles.density(self.region)
+        edge = round(100 / self.pixel_size)
+        density[:, :edge] = density[:, -edge:] = 0
+        density[:, :, :edge] = density[:, :, -edge:] = 0
+        return np.asarray(density > 0.3 * density.max())
 
     @cached_property
     def blank(self) -> TiltSeries:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fourierrecon.io import read_tilt_series, read_volume, write_volume
     from fourierrecon.reconstruction import reconstruct, reconstruct_to, reconstruct_to_file
     from fourierrecon.tilt_series import CtfParameters, TiltSeries
+    from fourierrecon.tomogram.profiles import profile
     from fourierrecon.volume import Volume
 
 __version__ = "0.1.0"
@@ -29,6 +30,7 @@ __all__ = [
     "TiltSeries",
     "UsageError",
     "Volume",
+    "profile",
     "read_tilt_series",
     "read_volume",
     "reconstruct",
@@ -47,6 +49,7 @@ __getattr__, __dir__ = late_names(
         "TiltSeries": "fourierrecon.tilt_series",
         "UsageError": "fourierrecon.errors",
         "Volume": "fourierrecon.volume",
+        "profile": "fourierrecon.tomogram.profiles",
         "read_tilt_series": "fourierrecon.io",
         "read_volume": "fourierrecon.io",
         "reconstruct": "fourierrecon.reconstruction",

@@ -71,7 +71,7 @@ def reconstruct(
     binning
         Voxel over pixel, in place of a region: all of the tomogram, binned. Default: 1.
     **options
-        Fields of :class:`~fourierrecon.engine.settings.Settings`: ``ctf``, ``n_threads``, ``keep_mean``,
+        Fields of :class:`~fourierrecon.engine.settings.Settings`: ``ctf``, ``n_threads``, ``keep_mean``, ``flatten``,
         ``taper_distance``, ``taper_falloff``, ``precision``, ``memory``, ``scratch``, ``progress``, ``ctf_mode``,
         ``exposure``, ``tilt_weight``.
 

@@ -22,11 +22,14 @@ from fourierrecon.tilt_series import CtfParameters, TiltSeries
 
 #: What is done with the CTF: factor of the data, and whether the weights are its square. What others call it.
 CTF_MODES = {
-    "wiener": "data times CTF, divided by CTF² (pytom-match-pick: CTF-corrected; RELION: the default)",
-    "multiply": "data times CTF, nothing divided by it (RELION 5.1: premultiplied, as with skip_fourier_wiener)",
-    "phase-flip": "data times the sign of the CTF (IsoNet2: phase flipped; pytom-match-pick: --ctf-model phase-flip)",
-    "first-peak": "as wiener, the CTF taken as 1 up to its first peak (RELION: ctf_intact_first_peak)",
-    "none": "no CTF",
+    "wiener": "data times CTF, divided by CTF² (RELION: --ctf or --fourier; pytom-match-pick: no --defocus)",
+    "multiply": "data times CTF, nothing divided by it (RELION 5.1: premultiplied, --skip_fourier_wiener)",
+    "phase-flip": "data times the sign of the CTF (IsoNet2: --isCTFflipped True; pytom-match-pick: "
+    "--tomogram-ctf-model phase-flip)",
+    "first-peak": "as wiener, the CTF taken as 1 up to its first peak (RELION: --ctf_intact_first_peak)",
+    "absolute": "data times CTF, divided by its absolute value: phase flipped, images weighted by it (Warp; IsoNet2: "
+    "--isCTFflipped True; pytom-match-pick: --tomogram-ctf-model phase-flip)",
+    "none": "no CTF (RELION: --noctf; IsoNet2: --isCTFflipped False; pytom-match-pick: --defocus alone)",
 }
 EXPOSURES = {
     "grant": "filter of Grant & Grigorieff",
@@ -34,6 +37,8 @@ EXPOSURES = {
     "none": "no exposure filter",
 }
 TILT_WEIGHTS = ("cos", "none")
+#: Modes whose weights hold the CTF.
+WEIGHED = ("wiener", "first-peak", "absolute")
 #: Numbers by which compiled loops know what the CTF becomes.
 AS_IT_IS, SIGN, FROM_FIRST_PEAK = 0, 1, 2
 #: B-factor per exposure where the set does not tell, Å² per e⁻/Å².
@@ -159,9 +164,9 @@ class Transfer:
             If the CTF or exposures are missing, or exposures make no sense.
         """
         mode = correction.ctf_mode or ("wiener" if divides else "multiply")
-        if mode in ("wiener", "first-peak") and not divides:
+        if mode in WEIGHED and not divides:
             raise UsageError(
-                f'ctf_mode="{mode}" divides by CTF², and plain back-projection (none) divides by nothing; choose '
+                f'ctf_mode="{mode}" divides by the CTF, and plain back-projection (none) divides by nothing; choose '
                 f'ctf_mode="multiply", phase-flip or none, or another weighting'
             )
         ctf = None if mode == "none" else series.ctf
@@ -203,8 +208,13 @@ class Transfer:
 
     @property
     def weighs_ctf(self) -> bool:
-        """Whether the weights hold CTF², not 1 in its place."""
-        return self.mode in ("wiener", "first-peak")
+        """Whether the weights hold CTF², or its absolute value, not 1 in its place."""
+        return self.mode in WEIGHED
+
+    @property
+    def power(self) -> int:
+        """Power of ``|T|`` that weights are: 2, or 1 where data are divided by the absolute value."""
+        return 1 if self.mode == "absolute" else 2
 
     @property
     def form(self) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import typer
 
-from fourierrecon import Region, __version__, reconstruct
+from fourierrecon import Region, Volume, __version__, read_volume, reconstruct, write_volume
 from fourierrecon.cli.app import app
 from fourierrecon.quality.wedge import wedge_correlation, wedge_mask
 from fourierrecon.simulation.gaussians import Gaussians
@@ -25,12 +25,12 @@ from fourierrecon.weighting.snr import snr_words
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = DOCS / "weighting.md"
-#: Options of `relion_tomo_reconstruct_tomogram`: of 4.0.2 and 5.0.1, of one of them, and of all programs.
+#: Options of `relion_tomo_reconstruct_tomogram`: of 4.0.2, 5.0.1 and 5.1, of one of them, and of all programs.
 RELION = [
     "i", "t", "tn", "o", "no_weight", "pre_weight", "Fc", "SNR", "keep_mean", "td", "tf", "x0", "y0", "z0", "w",
     "h", "d", "bin", "j", "theme", "noctf", "ctf", "skip_wiener", "binned_angpix", "generate_split_tomograms",
     "fourier", "lambda", "ctf_intact_first_peak", "only_do_unfinished", "tiltangle_offset", "bfactor_per_edose",
-    "do_proj", "centre_proj", "thickness_proj", "list_themes", "version", "help",
+    "do_proj", "centre_proj", "thickness_proj", "list_themes", "version", "help", "skip_fourier_wiener",
 ]  # fmt: skip
 
 
@@ -102,8 +102,8 @@ def test_every_option_of_relion_has_its_row_and_ours_exist() -> None:
     ours |= {"--version", "--help"}
     for cells in rows:
         exists = {f"--{option}" in ours for option in re.findall(r"`--([a-zA-Z0-9_]+)", cells[0])}
-        if len(cells) == 5:  # the tables of options, not that of whole command lines
-            assert exists == {not cells[4].startswith("**not ")}, cells[0]
+        if len(cells) == 6:  # the tables of options, not that of whole command lines
+            assert exists == {not cells[5].startswith("**not ")}, cells[0]
 
 
 def test_what_to_cite_is_this_version() -> None:
@@ -119,6 +119,24 @@ def test_code_on_the_pages_runs(page: str, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     exec(compile(block("python", DOCS.parent / page), page, "exec"), {})
     assert (tmp_path / "TS_01.mrc").stat().st_size > 1024
+
+
+def test_code_on_the_page_of_profiles_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    specimen = Gaussians(np.array([[20.0, 18, 9]]), np.asarray(2.0), np.asarray(1.0))
+    tilts = tuple(range(-40, 41, 20))
+    made = simulate(specimen, (40, 36, 18), tilt_angles=tilts, ctf=realistic_ctf(5, seed=0), snr=None)
+    write_simulation(tmp_path, made)
+    monkeypatch.chdir(tmp_path)
+    density = made.truth.density(Region((8.0, 6.0, 0.0), (18, 24, 24))).astype(np.float32)
+    write_volume("template.mrc", Volume(density, 8.0, (0, 0, 0)))
+    write_volume("TS_01_transfer.mrc", Volume(np.full((96, 96, 96), 0.5, np.float32), 8.0, (0, 0, 0)))
+    blocks = re.findall(r"^```python\n(.*?)^```$", (DOCS / "profiles.md").read_text(encoding="utf-8"), re.DOTALL | re.M)
+    assert len(blocks) == 2
+    for code in blocks:
+        exec(code, {})
+    assert (tmp_path / "TS_01.mrc").stat().st_size > 1024
+    seen, template = read_volume("template_seen.mrc").data, read_volume("template.mrc").data
+    np.testing.assert_allclose(seen[39:57, 36:60, 36:60], template / 2, atol=1e-5)
 
 
 def test_the_weighting_on_the_page_of_plug_ins_divides(tmp_path: Path) -> None:
@@ -177,7 +195,7 @@ def test_the_page_of_profiles_lists_what_is_done() -> None:
         weighting, snr, ctf_mode, exposure, tilt_weight = (cell.strip() for cell in rest.split("|"))
         assert weighting.removesuffix(",n_iterations=N") == profile.weighting
         if name != "imod-sirtlike":
-            measured = "SNR measured from the tilt series"
+            measured = "SNR measured"
             assert snr == ("auto" if snr_words(profile.snr) == measured else f"{profile.snr:g}")
         for cell, value in ((ctf_mode, profile.ctf_mode), (exposure, profile.exposure)):
             assert cell == (value or "–")

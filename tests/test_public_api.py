@@ -26,6 +26,7 @@ NAMES = {
         "TiltSeries",
         "UsageError",
         "Volume",
+        "profile",
         "read_tilt_series",
         "read_volume",
         "reconstruct",

@@ -116,18 +116,15 @@ def read_recipe(
     from fourierrecon.cli.option_groups_of_sets import SetOptions
     from fourierrecon.geometry.axis_order import LIKE
     from fourierrecon.sets.recipe import Projection, Recipe
-    from fourierrecon.tomogram.companions import VOLUMES
 
     whole = products if isinstance(products, SetOptions) else SetOptions(**asdict(products))
     halves = "frames" if whole.generate_split_tomograms else whole.halves
-    companions = whole.companions or []
+    companions = companions_of(whole.companions)
     region, like = options.region, options.volume.like
     check_binning(region)
     if region.binned_angpix is not None and not region.binned_angpix > 0:
         raise UsageError(f"--binned_angpix {region.binned_angpix:g} must be above 0 (Å)")
     check_known("--halves", halves, ("frames", "tilts"))
-    for name in companions:
-        check_known("--companions", name, (*VOLUMES, "denoising"))
     if "denoising" in companions and halves is None:
         raise UsageError("--companions denoising lists half volumes; give --halves frames or --halves tilts, too")
     check_known("--format", whole.ending, ("mrc", "zarr"))
@@ -155,9 +152,24 @@ def read_recipe(
         resume=whole.resume or whole.only_do_unfinished,
         redo=("inputs", "options", "version") if whole.redo else (),
         skip_bad_images=options.images.skip_bad_images,
-        companions=tuple(dict.fromkeys(companions)),
+        companions=companions,
         report_memory=_report_memory() if report else None,
     )
+
+
+def companions_of(names: Sequence[str] | None) -> tuple[str, ...]:
+    """Give what goes with each volume, each once.
+
+    Raises
+    ------
+    UsageError
+        If there is no such companion.
+    """
+    from fourierrecon.tomogram.companions import VOLUMES
+
+    for name in names or ():
+        check_known("--companions", name, (*VOLUMES, "denoising"))
+    return tuple(dict.fromkeys(names or ()))
 
 
 def supplement_of(options: MicroscopeOptions) -> Supplement:
@@ -213,6 +225,7 @@ def settings_of(options: TomogramOptions) -> Settings:
         ctf=correction.ctf,
         n_threads=running.j,
         keep_mean=images.keep_mean,
+        flatten=images.flatten,
         taper_distance=images.td,
         taper_falloff=images.tf,
         memory=running.memory,

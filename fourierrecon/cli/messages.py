@@ -116,7 +116,7 @@ def describe_request(console: Console, request: Request, settings: Settings) -> 
     if series.local is not None and in_tiles(series, settings):
         tiling = Tiling.of(series, request.region, settings.residual)
         say(console, "local", f"{series.local.words}: {tiling.words} (--local off leaves it out)")
-    say(console, "weighting", f"{request.weighting.words} ({request.weighting!r})")
+    say(console, "weighting", request.weighting.words)
     if correction.ctf_mode == "none":
         say(console, "CTF", "not applied (--noctf)")
     else:

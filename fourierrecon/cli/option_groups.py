@@ -207,7 +207,8 @@ class WeightingOptions:
         weighting_option(
             "NAME",
             "Correction of the CTF: wiener (times CTF, divided by CTF²), multiply (nothing divided), phase-flip, "
-            "first-peak (wiener, but nothing up to the first peak), none. Default: wiener; multiply with --no_weight",
+            "first-peak (wiener, but nothing up to the first peak), absolute (divided by |CTF|), none. "
+            "Default: wiener; multiply with --no_weight",
             "--ctf_mode",
         ),
     ] = None
@@ -236,6 +237,12 @@ class ImageOptions:
 
     keep_mean: Annotated[
         bool, images_option(FLAG, "Keep the mean of each image instead of setting it to 0", "--keep_mean")
+    ] = False
+    flatten: Annotated[
+        bool,
+        images_option(
+            FLAG, "Take a grey ramp off each image: a plane, fitted to all but beads and other outliers", "--flatten"
+        ),
     ] = False
     skip_bad_images: Annotated[
         bool,

@@ -52,8 +52,9 @@ class SetOptions(ProductOptions):
         set_option(
             "NAME",
             "Volume to write beside each tomogram; may be repeated: coverage (images that see a voxel), weight (of "
-            "Fourier points), wedge (Fourier points that the tilts measured); or denoising (lists of half volumes for "
-            "cryoCARE, IsoNet, DeepDeWedge)",
+            "Fourier points), wedge (Fourier points that the tilts measured), transfer (what the tomogram holds of "
+            "each Fourier component, for matching templates); or denoising (lists of half volumes for cryoCARE, "
+            "IsoNet, DeepDeWedge)",
             "--companions",
         ),
     ] = None

@@ -94,7 +94,7 @@ def reconstruct(
             "--halves": products.halves,
             "--generate_split_tomograms": products.generate_split_tomograms,
             "--do_proj": products.do_proj,
-            "--companions": products.companions,
+            "--companions denoising": "denoising" in (products.companions or []),
             "--redo": products.redo,
             "--shard": products.part,
             **{f"--{name}": value for name, value in vars(workers).items()},
@@ -108,7 +108,7 @@ def reconstruct(
     _reconstruct_one(
         console, request, Path(output), settings, like=options.volume.like, dtype=dtype,
         passport=given if options.volume.passport else None, preview=preview, report=report,
-        skip_bad_images=options.images.skip_bad_images,
+        skip_bad_images=options.images.skip_bad_images, companions=arguments.companions_of(products.companions),
     )  # fmt: skip
 
 
@@ -155,6 +155,7 @@ def _reconstruct_one(
     preview: bool,
     report: bool,
     skip_bad_images: bool,
+    companions: tuple[str, ...] = (),
 ) -> None:
     """Reconstruct one tomogram into a file, say what goes on, and make what goes with it.
 
@@ -170,6 +171,7 @@ def _reconstruct_one(
     from fourierrecon.runtime.memory import release
     from fourierrecon.runtime.threads import available_cores
     from fourierrecon.tomogram import checks
+    from fourierrecon.tomogram.companions import companion_memory, companion_path, write_companion
     from fourierrecon.tomogram.file import TomogramFile
     from fourierrecon.tomogram.inputs import input_files, protect
     from fourierrecon.tomogram.output_paths import beside, folders_of
@@ -187,6 +189,7 @@ def _reconstruct_one(
         from fourierrecon.cli.report import check_replaceable
 
         check_replaceable(page, table=False)
+    protect([companion_path(o, name) for name in companions], input_files(request.source, request.extras), "companions")
     describe_request(console, request, settings)
     corrected = settings.correction.ctf_mode != "none"
     found = [*checks.warnings_of(series, region, ctf=corrected), *checks.shared_warnings(request.source, series)]
@@ -207,16 +210,22 @@ def _reconstruct_one(
         if report:
             needed = report_memory(series, region.shape, settings.n_threads or available_cores())
             check_room("--report", file.memory_after(needed), settings.memory)
+        for name in companions:
+            check_room("--companions", file.memory_after(companion_memory(region, name)), settings.memory)
         from fourierrecon.engine.several_volumes import VolumeOrder
         from fourierrecon.reconstruction import reconstruct_many
 
         order = VolumeOrder(series, file.writing, region, request.weighting, beside=file.beside)
         reconstruct_many([order], replace(settings, progress=stages, scratch=file.scratch))
+        for name in companions:
+            write_companion(name, o, series, region, request.weighting, settings, file.header[2])
         written = file.finish_passport(passport is not None, request.source, passport)
     if written is not None:
         say(console, "passport", str(written))
     seconds = time.perf_counter() - started
     say(console, "wrote", f"{o} ({size_of(o)}) after {seconds:.1f} s")
+    for name in companions:
+        say(console, name, str(companion_path(o, name)))
     release()
     if picture is not None:
         from fourierrecon.display.preview import preview_png

@@ -312,6 +312,7 @@ def apply_transfer(
     envelope: Any,  # (STEPS + 2,) float32, or (0,): see Transfer.envelopes
     per_cycle: float,
     weigh_ctf: bool,
+    power: int,
     multiply: bool,
     scale: float,
     samples: Any,  # (n_planes, n_tilts, 2 half_rows + 1) complex64
@@ -320,7 +321,8 @@ def apply_transfer(
 ) -> None:
     """Multiply the samples of one image with its transfer function, and note its square as their weights.
 
-    Either only where asked for. Where the weights are not to hold CTF², they hold 1 in its place.
+    Either only where asked for. Where the weights are not to hold CTF², they hold 1 in its place. With a ``power`` of 1
+    they are the absolute value in place of the square.
     """
     weigh = weights.shape[0] > 0
     damps = envelope.shape[0] > 0
@@ -346,3 +348,7 @@ def apply_transfer(
             if weigh:
                 seen = value * value if weigh_ctf else square
                 weights[j, tilt, r] = np.float32(scale) * seen * envelopes[r] * envelopes[r]
+        if weigh and power == 1:
+            row = weights[j, tilt]
+            for r in range(row.shape[0]):
+                row[r] = np.sqrt(np.float32(scale) * row[r])

@@ -32,13 +32,18 @@ from fourierrecon.runtime.compiled import compiled
 if TYPE_CHECKING:
     from fourierrecon.engine.central_slices import Slices
 
+#: Cosine of the steepest tilt that a slab is seen at: 75 degrees.
+STEEPEST_OF_SLAB = 0.26
+
 
 def sample_counts(slices: Slices) -> Real:
     """What one sample of each tilt counts for where grid points are weighted, ``(n_tilts,)``.
 
     Slices that are as close to each other as the depth of the region asks for (one over it along z: the Crowther
     criterion) give every grid point 1, however they are tilted. Then the back-projection of a slice that none comes
-    near fills the depth once. Of steep slices the breadth of the region limits the depth along the beam.
+    near fills the depth once. The specimen is a slab that goes on beyond the region, however narrow that is: a beam
+    crosses all of the depth. Only images steeper than :data:`STEEPEST_OF_SLAB` are of a rod, whose breadth is that of
+    the region: a slab cannot be seen from there.
 
     Parameters
     ----------
@@ -48,9 +53,11 @@ def sample_counts(slices: Slices) -> Real:
     nz, no = slices.grid
     kz, ko = slices.kernels
     cells = float(kz.transform(np.zeros(1))[0] * ko.transform(np.zeros(1))[0])
-    by_depth = np.abs(slices.lines[:, 2, 1]) / slices.box[0][1]
-    by_breadth = np.abs(slices.lines[:, 3, 1]) / slices.box[1][1]
-    return (np.maximum(by_depth, by_breadth) * (nz * no / cells)).astype(np.float32)
+    beams = np.cross(slices.matrices[:, 0], slices.matrices[:, 1])
+    counts = np.abs(slices.lines[:, 2, 1]) / slices.box[0][1]
+    if (np.abs(beams[:, 2]) < STEEPEST_OF_SLAB * np.linalg.norm(beams, axis=1)).any():
+        counts = np.maximum(counts, np.abs(slices.lines[:, 3, 1]) / slices.box[1][1])
+    return (counts * (nz * no / cells)).astype(np.float32)
 
 
 @compiled()

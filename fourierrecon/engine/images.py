@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fourierrecon.engine import central_slices, preprocess
 from fourierrecon.engine.central_slices import PASS, STOP
+from fourierrecon.engine.grey_ramp import without_ramp
 from fourierrecon.engine.storage import SampleStore
 from fourierrecon.engine.task import Task
 from fourierrecon.runtime import memory, threads
@@ -191,7 +192,7 @@ class Sampler:
             central_slices.apply_transfer(
                 line, s.half_rows, s.row_length, task.region.binning / plan.sampling.step, a_is_x,
                 transfer.phases(tilt, views.voxel_size), transfer.form, views.envelopes[tilt], PER_CYCLE,
-                transfer.weighs_ctf, self._transfer_last, s.fill[i], samples, weights, store.place(i),
+                transfer.weighs_ctf, transfer.power, self._transfer_last, s.fill[i], samples, weights, store.place(i),
             )  # fmt: skip
         store.put(i, (samples, weights))
 
@@ -220,6 +221,8 @@ def sample_images(samplers: Sequence[Sampler]) -> None:
         first, number = work[i][0]
         keep_mean = first.task.settings.keep_mean
         image = preprocess.load_image(first.task.series, number, keep_mean=keep_mean)
+        if first.task.settings.flatten:
+            image = without_ramp(image)
         shared: dict[object, Complex] = {}
         for sampler, tilt in work[i]:
             sampler.sample(workspace, own[sampler], tilt, image, shared)

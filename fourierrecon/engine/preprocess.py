@@ -23,6 +23,7 @@ from fourierrecon.errors import DataError
 from fourierrecon.geometry.sound_images import LARGEST, sound_pixels, where_from
 from fourierrecon.runtime.arrays import Complex, Real
 from fourierrecon.runtime.compiled import compiled
+from fourierrecon.runtime.half_floats import to_single
 from fourierrecon.runtime.memory import Workspace
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.transfer import PER_CYCLE
@@ -129,7 +130,7 @@ def load_image(series: TiltSeries, tilt: int, *, keep_mean: bool = False) -> Rea
         raise DataError(f"{_name(series, tilt)} has {image.shape} pixels, the others {series.image_shape}")
     if np.iscomplexobj(image):
         raise DataError(f"{_name(series, tilt)} is complex; real images are needed")
-    image = np.ascontiguousarray(image, np.float32)
+    image = to_single(image)
     low, high = float(image.min()), float(image.max())
     if not (low >= -LARGEST and high <= LARGEST):  # NaN as well
         sound = sound_pixels(image)

@@ -31,6 +31,8 @@ class Settings:
         Number of threads. Default: the cores available to the process.
     keep_mean
         Keep the mean of each image; by default it is zeroed.
+    flatten
+        Take a grey ramp off each image, a plane that is fitted to all but beads and other outliers.
     taper_distance, taper_falloff
         Pixels nearer than this distance to the border of an image are not used, and those up to the falloff farther in
         only in part; pixels of the binned image.
@@ -69,6 +71,7 @@ class Settings:
     ctf: bool = True
     n_threads: int | None = None
     keep_mean: bool = False
+    flatten: bool = False
     taper_distance: float = 0.0
     taper_falloff: float = 0.0
     precision: str = "default"
@@ -124,6 +127,7 @@ class SettingsOptions(TypedDict, total=False):
     ctf: bool
     n_threads: int | None
     keep_mean: bool
+    flatten: bool
     taper_distance: float
     taper_falloff: float
     precision: str

@@ -86,7 +86,7 @@ def order_of(recipe: Recipe, product: Product) -> VolumeOrder:
                 write_picture(0, picture.total)
         if product.part == "":
             for name in companions_of(recipe):
-                write_companion(name, product.path, series, region, settings, label)
+                write_companion(name, product.path, series, region, product.weighting, settings, label)
         file.finish_passport(recipe.passport, recipe.source)
 
     # the picture keeps slabs while the volume is written; companions are made after it

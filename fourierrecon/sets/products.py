@@ -165,7 +165,7 @@ def _key(recipe: Recipe, product: Product) -> str:
     """Make the key of a product: of its tilt series, and of everything else that the volume depends on."""
     s, region, weighting = recipe.settings, product.region, product.weighting
     # images that are prepared for several binnings depend on all of them near their borders
-    how = recipe.binnings, s.correction, s.keep_mean, s.taper_distance, s.taper_falloff, s.precision
+    how = recipe.binnings, s.correction, s.keep_mean, s.flatten, s.taper_distance, s.taper_falloff, s.precision
     measured = measured_from(product.whole, product.frames, s.correction) if weighting.measures else []
     options = [
         region.origin, region.shape, region.binning, weighting, product.tilts, *how, recipe.dtype, recipe.like,

@@ -1,4 +1,7 @@
-"""Volumes that go with a tomogram: images that see each voxel, weights of Fourier points, and the missing wedge."""
+"""Volumes that go with a tomogram: images that see each voxel, and cubes in Fourier space.
+
+These are weights of Fourier points, the missing wedge, and the transfer function.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,13 @@ from fourierrecon.io.volumes.mrc import write_mrc, writing_mrc
 from fourierrecon.quality.wedge import wedge_mask
 from fourierrecon.runtime.arrays import Real
 from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.tomogram.transfer_volume import transfer_function
 from fourierrecon.transfer import Transfer
 from fourierrecon.volume import Volume
-from fourierrecon.weighting import NoWeighting
+from fourierrecon.weighting import NoWeighting, Weighting
 
 #: Names of the companions, which are also the endings of their files' names.
-VOLUMES = ("coverage", "weight", "wedge")
+VOLUMES = ("coverage", "weight", "wedge", "transfer")
 #: Side of the cubes in Fourier space, voxels; programs for denoising cut out boxes of this size.
 SIDE = 96
 #: Counts that differ from a whole number by less than this part are that number: the division rounds.
@@ -153,12 +157,22 @@ def companion_shape(region: Region, name: str) -> tuple[int, int, int]:
 
 def companion_memory(region: Region, name: str) -> int:
     """Give the memory that making a companion takes, bytes."""
-    _, height, width = region.shape
+    depth, height, width = region.shape
+    if name == "transfer":
+        # images of a point, samples and planes: of a part that is as deep as the tomogram, and as wide as beams reach
+        reach = SIDE + 2 * depth
+        return 48 * SIDE**3 + 800 * reach**2 + 8 * SIDE * depth * reach
     return 32 * height * width if name == "coverage" else 48 * SIDE**3
 
 
 def write_companion(
-    name: str, volume: Path, series: TiltSeries, region: Region, settings: Settings, label: str
+    name: str,
+    volume: Path,
+    series: TiltSeries,
+    region: Region,
+    weighting: Weighting,
+    settings: Settings,
+    label: str,
 ) -> None:
     """Write one companion of a volume. Its axes are those of the tilt series, even if the volume's file has others.
 
@@ -168,8 +182,8 @@ def write_companion(
         One of :data:`VOLUMES`.
     volume
         File of the volume.
-    series, region, settings
-        Tilt series, region and settings of the volume.
+    series, region, weighting, settings
+        Tilt series, region, weighting and settings of the volume.
     label
         Lines for the header.
 
@@ -190,6 +204,8 @@ def write_companion(
         # the CTF is in the data, whether the weighting divides by it or not
         transfer = Transfer.of(series, settings.correction)
         cube = fourier_weight(series, voxel_size, float(region.shape[0]), ctf=settings.ctf, transfer=transfer)
+    elif name == "transfer":
+        cube = transfer_function(series, region, weighting, settings, side=SIDE)
     else:
         cube = wedge(series)
     write_mrc(path, Volume(cube, voxel_size, (0.0, 0.0, 0.0), label))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
 from fourierrecon.errors import UsageError
+from fourierrecon.weighting import Weighting, from_text
 from fourierrecon.weighting.snr import AUTO, Snr
 
 
@@ -38,7 +40,9 @@ _RADIAL = "cutoff=0.35,sigma=0.035"
 
 PROFILES = {
     "eyes": Profile(weighting="wiener", snr=AUTO, words="looking at tomograms and picking by hand"),
-    "matching": Profile(weighting="wiener", snr=10.0, words="template matching that whitens"),
+    "matching": Profile(
+        weighting="exact", snr=_INFINITE, ctf_mode="phase-flip", words="template matching: the noise is left even"
+    ),
     "averaging": Profile(
         weighting="wiener", snr=100.0, ctf_mode="phase-flip", words="averaging by programs that do not correct the CTF"
     ),
@@ -48,9 +52,16 @@ PROFILES = {
     "segmentation": Profile(weighting="wiener", snr=AUTO, words="membranes and outlines"),
     "relion4": Profile(weighting="wiener", snr=10.0, exposure="none", tilt_weight="none", words="as RELION 4"),
     "relion5-fourier": Profile(
-        weighting="wiener", snr=AUTO, ctf_mode="first-peak", tilt_weight="cos", words="as RELION 5 with --fourier"
+        weighting="wiener", snr=AUTO, exposure="none", tilt_weight="none", words="as RELION 5 with --fourier"
     ),
-    "warp": Profile(weighting="wiener", snr=10.0, exposure="bfactor", tilt_weight="cos", words="weights of Warp"),
+    "relion5.1-premultiply": Profile(
+        weighting="wiener", snr=_INFINITE, ctf_mode="multiply", exposure="none", tilt_weight="none",
+        words="as RELION 5.1 with --fourier --skip_fourier_wiener",
+    ),
+    "warp": Profile(
+        weighting="wiener", snr=_INFINITE, ctf_mode="absolute", exposure="bfactor", tilt_weight="cos",
+        words="as Warp's ts_reconstruct",
+    ),
     "imod-ramp": Profile(
         weighting=f"ramp:{_RADIAL}", snr=_INFINITE, ctf_mode="phase-flip", exposure="none", tilt_weight="none",
         words="as IMOD's tilt after ctfphaseflip",
@@ -60,10 +71,63 @@ PROFILES = {
         words="as IMOD's tilt with a SIRT-like filter",
     ),
     "aretomo-wbp": Profile(
-        weighting="ramp", snr=_INFINITE, ctf_mode="none", exposure="none", tilt_weight="none",
-        words="weighted back-projection without correction of the CTF",
+        weighting="ramp:hamming=0,end=0.1", snr=_INFINITE, ctf_mode="none", exposure="none", tilt_weight="none",
+        words="as AreTomo's weighted back-projection, CTF not corrected",
     ),
 }  # fmt: skip
+
+
+class ProfileOptions(TypedDict):
+    """What a profile stands for, as keywords of :func:`fourierrecon.reconstruct` and its sisters."""
+
+    weighting: Weighting
+    ctf_mode: str | None
+    exposure: str | None
+    tilt_weight: str | None
+
+
+def profile(name: str) -> ProfileOptions:
+    """Give the weighting and settings of a profile, as keywords for :func:`fourierrecon.reconstruct` and its sisters.
+
+    Parameters
+    ----------
+    name
+        A name of :data:`PROFILES`: ``eyes``, ``matching``, ``averaging``, ``denoising``, ``segmentation``, ``relion4``,
+        ``relion5-fourier``, ``relion5.1-premultiply``, ``warp``, ``imod-ramp``, ``imod-sirtlike:15`` (iterations) or
+        ``aretomo-wbp``.
+
+    Returns
+    -------
+    options
+        ``weighting``, ``ctf_mode``, ``exposure`` and ``tilt_weight``; None leaves a default. Change what should differ.
+
+    Raises
+    ------
+    UsageError
+        If there is none, or its number makes no sense.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fourierrecon import TiltSeries, profile, reconstruct
+    >>> from fourierrecon.geometry.projection import projection_matrices
+    >>> tilts = np.linspace(-60, 60, 13)
+    >>> images = np.random.default_rng(0).normal(size=(13, 64, 64))
+    >>> matrices = projection_matrices((64, 64), (32, 32, 16), tilts, tilt_axis_angle=85)
+    >>> series = TiltSeries(images, matrices, pixel_size=10, size=(64, 64, 32))
+    >>> volume = reconstruct(series, binning=4, **profile("aretomo-wbp"))
+    >>> volume.label.split(",")[0]
+    'fourierrecon ramp filter by tilt step'
+    >>> options = profile("eyes") | {"ctf_mode": "none"}
+    >>> volume = reconstruct(series, binning=4, **options)
+    """
+    chosen = find(name)
+    return {
+        "weighting": from_text(chosen.weighting, snr=chosen.snr),
+        "ctf_mode": chosen.ctf_mode,
+        "exposure": chosen.exposure,
+        "tilt_weight": chosen.tilt_weight,
+    }
 
 
 def find(text: str) -> Profile:
@@ -79,9 +143,9 @@ def find(text: str) -> Profile:
         raise UsageError(
             f"unknown profile {text!r}; available: {', '.join(PROFILES)}; imod-sirtlike:15 takes 15 iterations"
         )
-    profile = PROFILES[name]
+    chosen = PROFILES[name]
     if not colon:
-        return profile
+        return chosen
     if not (number.isdecimal() and int(number) > 0):
         raise UsageError(f"profile {text!r}: {number!r} is no number of iterations; give one above 0")
-    return replace(profile, weighting=f"{profile.weighting},n_iterations={number}")
+    return replace(chosen, weighting=f"{chosen.weighting},n_iterations={number}")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -12,12 +11,12 @@ from numpy.typing import NDArray
 from fourierrecon.weighting.base import TiltViews, Weighting, register
 from fourierrecon.weighting.overlap import overlap_filter
 from fourierrecon.weighting.ramp import check_thickness, divides_by_transfer
-from fourierrecon.weighting.snr import AUTO, Auto, Snr, SnrCurve, read_snr, snr_words
+from fourierrecon.weighting.snr import WithSnr, snr_words
 
 
 @register
 @dataclass(frozen=True)
-class Exact(Weighting):
+class Exact(WithSnr, Weighting):
     """Multiply each image by ``cos(tilt) / (N (sum_g o(z_g) T_g² + 1/SNR))``, ``o(z) = sinc(z) sinc(z / 3)`` up to 3.
 
     What is ``L`` thick has slices that are blurred across by a sinc of width ``1/L``, ``sinc(z) = sin(pi z) / (pi z)``:
@@ -38,17 +37,11 @@ class Exact(Weighting):
 
     name: ClassVar[str] = "exact"
 
-    snr: Snr = AUTO
     thickness: float | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "snr", read_snr(self.snr))
+        super().__post_init__()
         check_thickness(self.thickness)
-
-    @property
-    def linear(self) -> bool:
-        """Whether the volume is linear in the images: not where they give the SNR."""
-        return not isinstance(self.snr, Auto)
 
     @property
     def words(self) -> str:
@@ -56,19 +49,10 @@ class Exact(Weighting):
         thickness = "of the region" if self.thickness is None else f"{self.thickness:g} Å"
         return f"exact filter, thickness {thickness}, {snr_words(self.snr)} where the CTF is divided by"
 
-    @property
-    def measures(self) -> bool:
-        """Whether the SNR is still to be measured."""
-        return isinstance(self.snr, Auto)
-
-    def resolved(self, measure: Callable[[], SnrCurve]) -> Weighting:
-        """Give the filter with an SNR that is known; see :class:`Weighting`."""
-        return replace(self, snr=measure().times(self.snr.factor)) if isinstance(self.snr, Auto) else self
-
     def image_filter(
         self, tilt: int, frequency_x: NDArray[np.float32], frequency_y: NDArray[np.float32], views: TiltViews
     ) -> NDArray[np.float32]:
         """Give the factors for one image; see :class:`Weighting`."""
         thickness = views.depth if self.thickness is None else self.thickness / views.voxel_size
-        snr = self.snr if divides_by_transfer(views) else np.inf
+        snr = self.known_snr if divides_by_transfer(views) else np.inf
         return overlap_filter(tilt, frequency_x, frequency_y, views, thickness=thickness, snr=snr, sinc=True)

@@ -90,7 +90,7 @@ class Fan:
         ------
         rows, distance, radius, power
             Which rows, ``(rows, columns)`` each: distance from the tilt axis and from the origin, cycles per voxel, and
-            the square of all that the image is multiplied with, as far as it is divided by.
+            the square of all that the image is multiplied with, as far as it is divided by, or its absolute value.
         """
         views, seen = self.views, self.views.transfers
         fx = np.asarray(frequency_x, float).reshape(1, -1)
@@ -103,7 +103,7 @@ class Fan:
                 value = seen.evaluate(tilt, fx / views.voxel_size, fy / views.voxel_size)
             else:
                 value = seen.scale[tilt] * seen.damped(tilt, radius / views.voxel_size)
-            yield rows, distance, radius, value * value
+            yield rows, distance, radius, np.abs(value) ** seen.power
 
 
 def _axis(slices: NDArray[np.float64], beams: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -154,9 +154,9 @@ class RollOff:
     cutoff, sigma
         The filter is kept up to ``cutoff``; beyond, a Gaussian of that standard deviation takes over
         (``exp(-(d - cutoff)² / (2 sigma²))``), or nothing is left where it is 0.
-    hamming
-        In place of both: from there on ``0.53 + 0.47 cos(pi (d - hamming) / (0.5 - hamming))``, which is 0.06 at half a
-        cycle per voxel.
+    hamming, end
+        In place of both: from ``hamming`` on a raised cosine, which is ``end`` at half a cycle per voxel:
+        ``(1 + end) / 2 + (1 - end) / 2 cos(pi (d - hamming) / (0.5 - hamming))``.
 
     Raises
     ------
@@ -167,6 +167,7 @@ class RollOff:
     cutoff: float = 0.5
     sigma: float = 0.0
     hamming: float | None = None
+    end: float = 0.06
 
     def __post_init__(self) -> None:
         if not (0 < self.cutoff <= 0.5 and 0 <= self.sigma < np.inf):
@@ -176,6 +177,8 @@ class RollOff:
             )
         if self.hamming is not None and not 0 <= self.hamming < 0.5:
             raise UsageError(f"hamming={self.hamming:g}: it begins at 0 or more, below 0.5 cycles per voxel")
+        if not 0 <= self.end <= 1:
+            raise UsageError(f"end={self.end:g}: what the Hamming window leaves at 0.5 cycles per voxel is 0 to 1")
         if self.hamming is not None and (self.cutoff, self.sigma) != (0.5, 0.0):
             raise UsageError("cutoff with sigma, and hamming, exclude each other; give one of them")
 
@@ -183,7 +186,7 @@ class RollOff:
         """Give the factors at distances from the tilt axis, cycles per voxel."""
         if self.hamming is not None:
             part = np.clip((distance - self.hamming) / (0.5 - self.hamming), 0, 1)
-            return np.asarray(0.53 + 0.47 * np.cos(np.pi * part))
+            return np.asarray((1 + self.end) / 2 + (1 - self.end) / 2 * np.cos(np.pi * part))
         if self.cutoff == 0.5:
             return np.ones_like(distance)
         beyond = np.maximum(distance - self.cutoff, 0)

@@ -13,7 +13,7 @@ from fourierrecon.runtime.compiled import compiled
 from fourierrecon.transfer import PER_CYCLE
 from fourierrecon.weighting.base import TiltViews
 from fourierrecon.weighting.fan import STEEPEST
-from fourierrecon.weighting.snr import STATED, STEP, Auto, Snr
+from fourierrecon.weighting.snr import STEP, SnrCurve
 
 #: The sinc ends there, tapered by the main lobe of a wider one (Lanczos): tails of far slices would not cancel.
 REACH = 3.0
@@ -28,7 +28,7 @@ def overlap_filter(
     views: TiltViews,
     *,
     thickness: float,
-    snr: Snr,
+    snr: float | SnrCurve,
     sinc: bool,
 ) -> NDArray[np.float32]:
     """Give ``cos(tilt) / (N (sum_g o(z_g) T_g² + 1/SNR))`` for one image.
@@ -43,7 +43,7 @@ def overlap_filter(
     thickness
         Thickness of the slab, voxels.
     snr
-        Signal-to-noise ratio; where it is still to be measured, the assumed curve.
+        Signal-to-noise ratio.
     sinc
         The overlap ``o`` is ``sinc(z) sinc(z / 3)`` of the straight distance up to 3, and the sum is at least what the
         image itself gives; else the triangle ``max(0, 1 - z)`` of that along kz.
@@ -64,13 +64,12 @@ def overlap_filter(
     if isinstance(snr, float):
         factors[:] = max(1 / snr, 1e-6)
     else:
-        curve = STATED.times(snr.factor) if isinstance(snr, Auto) else snr
         scale = np.float32(1 / (STEP * views.voxel_size))
         squared = (frequency_x.reshape(1, -1) * scale) ** 2 + (frequency_y.reshape(-1, 1) * scale) ** 2
-        places = np.minimum(np.sqrt(squared) + np.float32(0.5), len(curve.noise) - 1).astype(np.int32)
-        np.maximum(curve.noise[places], np.float32(1e-6), out=factors)
+        places = np.minimum(np.sqrt(squared) + np.float32(0.5), len(snr.noise) - 1).astype(np.int32)
+        np.maximum(snr.noise[places], np.float32(1e-6), out=factors)
     _filter(
-        frequency_x.ravel(), frequency_y.ravel(), distance, into, phases, seen.form, seen.weighs_ctf,
+        frequency_x.ravel(), frequency_y.ravel(), distance, into, phases, seen.form, seen.weighs_ctf, seen.power,
         views.envelopes, PER_CYCLE, cosines[tilt] / thickness, tilt, sinc, _table(sinc), factors,
     )  # fmt: skip
     return factors
@@ -102,8 +101,8 @@ def _table(sinc: bool) -> NDArray[np.float32]:
 
 @compiled()
 def _filter(
-    fx: Any, fy: Any, distance: Any, into: Any, phases: Any, form: int, use_ctf: bool, envelopes: Any,
-    per_cycle: float, gain: float, tilt: int, sinc: bool, overlaps: Any, factors: Any,
+    fx: Any, fy: Any, distance: Any, into: Any, phases: Any, form: int, use_ctf: bool, power: int,
+    envelopes: Any, per_cycle: float, gain: float, tilt: int, sinc: bool, overlaps: Any, factors: Any,
 ) -> None:  # fmt: skip
     n = fx.shape[0]
     envelopes_here, least = np.empty(n, np.float32), np.zeros(n, np.float32)
@@ -137,13 +136,13 @@ def _filter(
                 entry = int(place)
                 near = overlaps[entry] + np.float32(place - entry) * (overlaps[entry + 1] - overlaps[entry])
                 x = fx[column]
+                weight = square
                 if use_ctf:
                     value = transfer(xx * x + xy * y, yx * x + yy * y, coefficients, form)
-                    near *= value * value
-                else:
-                    near *= square
+                    weight = value * value
                 if envelope.shape[0] > 0:
-                    near *= envelopes_here[column] * envelopes_here[column]
+                    weight *= envelopes_here[column] * envelopes_here[column]
+                near *= np.sqrt(weight) if power == 1 else weight
                 if sinc and g == tilt:
                     least[column] = noise[column] + near
                 factors[row, column] += near

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -12,12 +11,12 @@ from numpy.typing import NDArray
 from fourierrecon.errors import UsageError
 from fourierrecon.weighting.base import TiltViews, Weighting, register
 from fourierrecon.weighting.overlap import overlap_filter
-from fourierrecon.weighting.snr import AUTO, Auto, Snr, SnrCurve, read_snr, snr_words
+from fourierrecon.weighting.snr import WithSnr, snr_words
 
 
 @register
 @dataclass(frozen=True)
-class PreWeight(Weighting):
+class PreWeight(WithSnr, Weighting):
     """Multiply each image by ``cos(tilt) / (N (sum_g tri(z_g) CTF_g² + 1/SNR))``.
 
     The specimen is a slab ``N`` voxels thick, so it is smooth in Fourier space along kz, over ``1/N``: two slices carry
@@ -39,18 +38,12 @@ class PreWeight(Weighting):
 
     name: ClassVar[str] = "preweight"
 
-    snr: Snr = AUTO
     thickness: float | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "snr", read_snr(self.snr))
+        super().__post_init__()
         if self.thickness is not None and not self.thickness > 0:
             raise UsageError(f"thickness {self.thickness:g} Å of the specimen must be above 0")
-
-    @property
-    def linear(self) -> bool:
-        """Whether the volume is linear in the images: not where they give the SNR."""
-        return not isinstance(self.snr, Auto)
 
     @property
     def words(self) -> str:
@@ -58,18 +51,11 @@ class PreWeight(Weighting):
         thickness = "of the region" if self.thickness is None else f"{self.thickness:g} Å"
         return f"2D pre-weight, thickness {thickness}, {snr_words(self.snr)}"
 
-    @property
-    def measures(self) -> bool:
-        """Whether the SNR is still to be measured."""
-        return isinstance(self.snr, Auto)
-
-    def resolved(self, measure: Callable[[], SnrCurve]) -> Weighting:
-        """Give the filter with an SNR that is known; see :class:`Weighting`."""
-        return replace(self, snr=measure().times(self.snr.factor)) if isinstance(self.snr, Auto) else self
-
     def image_filter(
         self, tilt: int, frequency_x: NDArray[np.float32], frequency_y: NDArray[np.float32], views: TiltViews
     ) -> NDArray[np.float32]:
         """Give the factors for one image; see :class:`Weighting`."""
         thickness = views.depth if self.thickness is None else self.thickness / views.voxel_size
-        return overlap_filter(tilt, frequency_x, frequency_y, views, thickness=thickness, snr=self.snr, sinc=False)
+        return overlap_filter(
+            tilt, frequency_x, frequency_y, views, thickness=thickness, snr=self.known_snr, sinc=False
+        )

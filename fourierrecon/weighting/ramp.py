@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -12,12 +11,12 @@ from numpy.typing import NDArray
 from fourierrecon.errors import UsageError
 from fourierrecon.weighting.base import TiltViews, Weighting, register
 from fourierrecon.weighting.fan import Fan, RollOff
-from fourierrecon.weighting.snr import AUTO, STATED, Auto, Snr, SnrCurve, read_snr, snr_words
+from fourierrecon.weighting.snr import WithSnr, snr_words
 
 
 @register
 @dataclass(frozen=True)
-class Ramp(Weighting):
+class Ramp(WithSnr, Weighting):
     """Multiply each image by ``ramp = step d``, where ``d`` is the distance from the tilt axis in Fourier space.
 
     Slices about one axis lie ``step d`` apart there, so this is one over their density: the filter of back-projection
@@ -34,7 +33,7 @@ class Ramp(Weighting):
     ----------
     snr
         Signal-to-noise ratio, as for :class:`~fourierrecon.weighting.Wiener`; used only where ``T²`` is divided by.
-    cutoff, sigma, hamming
+    cutoff, sigma, hamming, end
         Fall towards high frequencies, cycles per voxel; see :class:`~fourierrecon.weighting.fan.RollOff`. By default
         there is none.
     thickness
@@ -43,40 +42,26 @@ class Ramp(Weighting):
 
     name: ClassVar[str] = "ramp"
 
-    snr: Snr = AUTO
     cutoff: float = 0.5
     sigma: float = 0.0
     hamming: float | None = None
+    end: float = 0.06
     thickness: float | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "snr", read_snr(self.snr))
+        super().__post_init__()
         self.roll_off  # noqa: B018 (its values are checked where it is made)
         check_thickness(self.thickness)
 
     @property
     def roll_off(self) -> RollOff:
         """Fall towards high frequencies."""
-        return RollOff(self.cutoff, self.sigma, self.hamming)
-
-    @property
-    def linear(self) -> bool:
-        """Whether the volume is linear in the images: not where they give the SNR."""
-        return not isinstance(self.snr, Auto)
+        return RollOff(self.cutoff, self.sigma, self.hamming, self.end)
 
     @property
     def words(self) -> str:
         """One line on what the weighting does, for screens and headers."""
         return f"ramp filter by tilt step{self.roll_off.words}, {snr_words(self.snr)} where the CTF is divided by"
-
-    @property
-    def measures(self) -> bool:
-        """Whether the SNR is still to be measured."""
-        return isinstance(self.snr, Auto)
-
-    def resolved(self, measure: Callable[[], SnrCurve]) -> Weighting:
-        """Give the filter with an SNR that is known; see :class:`Weighting`."""
-        return replace(self, snr=measure().times(self.snr.factor)) if isinstance(self.snr, Auto) else self
 
     def image_filter(
         self, tilt: int, frequency_x: NDArray[np.float32], frequency_y: NDArray[np.float32], views: TiltViews
@@ -97,10 +82,8 @@ class Ramp(Weighting):
 
     def _noise(self, frequency: NDArray[np.float64]) -> NDArray[np.float64] | float:
         """Give the inverse of the SNR at spatial frequencies, 1/Å."""
-        if isinstance(self.snr, float):
-            return 1 / self.snr
-        curve = STATED.times(self.snr.factor) if isinstance(self.snr, Auto) else self.snr
-        return np.asarray(1 / curve.at(frequency))
+        snr = self.known_snr
+        return 1 / snr if isinstance(snr, float) else np.asarray(1 / snr.at(frequency))
 
 
 def divides_by_transfer(views: TiltViews) -> bool:

@@ -29,7 +29,7 @@ class SirtLike(Weighting):
     ----------
     n_iterations
         Steps, 1 or more; 10 to 30 are usual.
-    cutoff, sigma, hamming
+    cutoff, sigma, hamming, end
         Fall towards high frequencies, cycles per voxel; see :class:`~fourierrecon.weighting.fan.RollOff`. By default
         there is none.
     thickness
@@ -42,6 +42,7 @@ class SirtLike(Weighting):
     cutoff: float = 0.5
     sigma: float = 0.0
     hamming: float | None = None
+    end: float = 0.06
     thickness: float | None = None
 
     def __post_init__(self) -> None:
@@ -53,7 +54,7 @@ class SirtLike(Weighting):
     @property
     def roll_off(self) -> RollOff:
         """Fall towards high frequencies."""
-        return RollOff(self.cutoff, self.sigma, self.hamming)
+        return RollOff(self.cutoff, self.sigma, self.hamming, self.end)
 
     @property
     def words(self) -> str:

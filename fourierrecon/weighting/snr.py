@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,7 +18,7 @@ STEP, END = 2e-5, 1.0
 LEAST = 1e-6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SnrCurve:
     """Ratio of the power of signal to that of noise in one image, where its transfer function is 1.
 
@@ -48,6 +50,9 @@ class SnrCurve:
                 "an SNR curve needs as many ratios as frequencies (1/Å), one at least; both above 0 and finite, "
                 "frequencies ascending"
             )
+
+    def __repr__(self) -> str:
+        return f"<SnrCurve {self.words}>"
 
     def at(self, frequency: ArrayLike) -> NDArray[np.float64]:
         """Give the ratio at spatial frequencies, 1/Å."""
@@ -139,4 +144,41 @@ def snr_words(snr: Snr) -> str:
     """Give one line on a ratio, for screens and headers."""
     if isinstance(snr, SnrCurve):
         return f"SNR {snr.words}"
-    return "SNR measured from the tilt series" if isinstance(snr, Auto) else f"SNR {snr:g}"
+    if isinstance(snr, Auto):
+        return "SNR measured" if snr.factor == 1 else f"{snr.factor:g} times the SNR measured"
+    return f"SNR {snr:g}"
+
+
+@dataclass(frozen=True)
+class WithSnr:
+    """What weightings with a signal-to-noise ratio share: derive from this class, then from ``Weighting``.
+
+    Parameters
+    ----------
+    snr
+        A number, infinity, a curve, or ``"auto"``, ``"auto:3"``: measured from the tilt series, times 3.
+    """
+
+    snr: Snr = AUTO
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "snr", read_snr(self.snr))
+
+    @property
+    def linear(self) -> bool:
+        """Whether the volume is linear in the images: not where they give the SNR."""
+        return not self.measures
+
+    @property
+    def measures(self) -> bool:
+        """Whether the SNR is still to be measured."""
+        return isinstance(self.snr, Auto)
+
+    def resolved(self, measure: Callable[[], SnrCurve]) -> Self:
+        """Give the weighting with an SNR that is known; see :class:`~fourierrecon.weighting.base.Weighting`."""
+        return replace(self, snr=measure().times(self.snr.factor)) if isinstance(self.snr, Auto) else self
+
+    @property
+    def known_snr(self) -> float | SnrCurve:
+        """The SNR; where it is not measured yet, the assumed curve :data:`STATED`."""
+        return STATED.times(self.snr.factor) if isinstance(self.snr, Auto) else self.snr

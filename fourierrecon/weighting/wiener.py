@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,12 +11,12 @@ from numpy.typing import NDArray
 from fourierrecon.errors import UsageError
 from fourierrecon.runtime.compiled import compiled
 from fourierrecon.weighting.base import Weighting, register
-from fourierrecon.weighting.snr import AUTO, STATED, STEP, Auto, Snr, SnrCurve, read_snr, snr_words
+from fourierrecon.weighting.snr import STEP, WithSnr, snr_words
 
 
 @register
 @dataclass(frozen=True)
-class Wiener(Weighting):
+class Wiener(WithSnr, Weighting):
     """Divide the gridded data by the gridded weight: ``D / (W + 1/SNR)``, the default.
 
     ``D = sum CTF Y`` and ``W = sum CTF²`` over the images whose slices pass by a grid point. On a slice that no other
@@ -37,16 +36,6 @@ class Wiener(Weighting):
     name: ClassVar[str] = "wiener"
     uses_weights: ClassVar[bool] = True
 
-    snr: Snr = AUTO
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "snr", read_snr(self.snr))
-
-    @property
-    def linear(self) -> bool:
-        """Whether the volume is linear in the images: not where they give the SNR."""
-        return not isinstance(self.snr, Auto)
-
     @property
     def words(self) -> str:
         """One line on what the weighting does, for screens and headers."""
@@ -56,15 +45,6 @@ class Wiener(Weighting):
     def uses_frequency(self) -> bool:
         """Whether the SNR depends on the spatial frequency."""
         return not isinstance(self.snr, float)
-
-    @property
-    def measures(self) -> bool:
-        """Whether the SNR is still to be measured."""
-        return isinstance(self.snr, Auto)
-
-    def resolved(self, measure: Callable[[], SnrCurve]) -> Weighting:
-        """Give the filter with an SNR that is known; see :class:`Weighting`."""
-        return replace(self, snr=measure().times(self.snr.factor)) if isinstance(self.snr, Auto) else self
 
     def normalise(
         self, data: NDArray[np.complex64], weights: NDArray[np.float32], frequency: NDArray[np.float32] | None = None
@@ -78,13 +58,13 @@ class Wiener(Weighting):
         UsageError
             If the SNR depends on the spatial frequency (1/Å) and that is not given.
         """
-        if isinstance(self.snr, float):
-            _divide(data, weights, np.float32(1 / self.snr))
+        snr = self.known_snr
+        if isinstance(snr, float):
+            _divide(data, weights, np.float32(1 / snr))
             return
         if frequency is None:
             raise UsageError(f"wiener with {snr_words(self.snr)} needs the spatial frequency of each point")
-        curve = STATED.times(self.snr.factor) if isinstance(self.snr, Auto) else self.snr
-        _divide_by_curve(data, weights, frequency, curve.noise, np.float32(1 / STEP))
+        _divide_by_curve(data, weights, frequency, snr.noise, np.float32(1 / STEP))
 
 
 @compiled()

@@ -100,7 +100,7 @@ def test_reconstruct_says_what_it_does(folder: Path, run: Run) -> None:
     status, out, err = run(f"reconstruct {T} --o out/deep/x.mrc --bin 2 --j 2")
     assert status == 0, err
     assert err == ""
-    for part in ("TS_01", "7 images of 40 x 36 px at 10 Å", "20 x 18 x 8 voxels", "20 Å", "Wiener(snr=auto)"):
+    for part in ("TS_01", "7 images of 40 x 36 px at 10 Å", "20 x 18 x 8 voxels", "20 Å", "SNR measured"):
         assert part in out
     assert "300 kV" in out
     assert "out/deep/x.mrc" in out

@@ -17,8 +17,8 @@ from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry.projection import projection_matrices
 from fourierrecon.io import read_tilt_series
 from fourierrecon.io.relion.write import write_relion4_set, write_relion5_set
-from fourierrecon.transfer import CTF_MODES, PER_CYCLE, STEPS, Correction, Transfer, critical_exposure
-from fourierrecon.weighting import NoWeighting, PreWeight, TiltViews, Weighting, Wiener
+from fourierrecon.transfer import CTF_MODES, PER_CYCLE, STEPS, WEIGHED, Correction, Transfer, critical_exposure
+from fourierrecon.weighting import NoWeighting, PreWeight, TiltViews, Weighting, Wiener, available, from_text
 from tests.helpers.reference import Geometry, back_projection, central_slice, relative_error, window, world_points
 
 Array = NDArray[np.float64]
@@ -110,10 +110,10 @@ def expected_filters(transfer: Transfer) -> tuple[Array, Array]:
     fy, fx = np.fft.fftfreq(60, PIXEL)[:, None], np.fft.rfftfreq(64, PIXEL)
     data = np.stack([transfer.evaluate(f, fx, fy) for f in range(5)])
     envelope = dataclasses.replace(transfer, ctf=None)
-    weights = data if transfer.mode in ("wiener", "first-peak") else np.stack(
+    weights = data if transfer.mode in WEIGHED else np.stack(
         [envelope.evaluate(f, fx, fy) for f in range(5)]
     )  # fmt: skip
-    return data, weights**2
+    return data, np.abs(weights) if transfer.mode == "absolute" else weights**2
 
 
 CORRECTIONS = [
@@ -146,8 +146,8 @@ def test_data_and_weights_of_a_lonely_slice(correction: Correction) -> None:
 @pytest.mark.parametrize("binning", [1.0, 1.5])
 @pytest.mark.parametrize("correction", CORRECTIONS[3:], ids=str)
 def test_plain_back_projection_has_t_in_the_data(correction: Correction, binning: float) -> None:
-    if correction.ctf_mode in ("wiener", "first-peak"):
-        pytest.skip("divides by CTF²")
+    if correction.ctf_mode in WEIGHED:
+        pytest.skip("divides by the CTF")
     series = a_series()
     transfer = Transfer.of(series, correction, divides=False)
     rows, columns = 180, 192
@@ -186,11 +186,22 @@ def test_preweight_divides_by_the_same_squares(correction: Correction) -> None:
     np.testing.assert_allclose(found, 0.5 / (20 * (expected_filters(transfer)[1][4] + 0.2)), rtol=2e-3)
 
 
+@pytest.mark.parametrize("name", available())
+def test_halves_of_frames_add_up_with_every_weighting(name: str) -> None:
+    for mode in CTF_MODES if name != "none" else ("multiply", "phase-flip", "none"):
+        check_halves(from_text(name, snr=10.0), Correction(mode))
+
+
 @pytest.mark.parametrize("strategy", [NoWeighting(), PreWeight(10.0), Wiener(10.0)], ids=lambda s: s.name)
 @pytest.mark.parametrize("correction", CORRECTIONS, ids=str)
 def test_halves_of_frames_add_up(strategy: Weighting, correction: Correction) -> None:
-    if strategy.name == "none" and correction.ctf_mode in ("wiener", "first-peak"):
-        pytest.skip("divides by CTF²")
+    if strategy.name == "none" and correction.ctf_mode in WEIGHED:
+        pytest.skip("divides by the CTF")
+    check_halves(strategy, correction)
+
+
+def check_halves(strategy: Weighting, correction: Correction) -> None:
+    """Compare the mean of the volumes of even and odd frames with that of all."""
     series = a_series()
     images = np.stack([np.asarray(series.images[f], np.float32) for f in range(5)])
     noise = np.asarray(np.random.default_rng(3).standard_normal(images.shape), np.float32)

@@ -140,7 +140,7 @@ def test_figures_of_a_good_tomogram(figures: dict[str, Findings]) -> None:
     assert good.views.xy.shape == (176, 160)
     assert (good.shape, good.voxel_size) == ((56, 176, 160), 10)
     facts = dict(good.facts)
-    assert facts["weighting"].startswith("3D Wiener filter, SNR measured from")
+    assert facts["weighting"].startswith("3D Wiener filter, SNR measured")
     assert facts["CTF"] == "CTF wiener"
     assert good.spectrum is not None
     assert good.spectrum[1].max() == 1

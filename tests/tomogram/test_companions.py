@@ -151,7 +151,7 @@ def test_lists_of_others_stay(run: Run, two_sets: Path, name: str) -> None:
 def test_companions_that_make_no_sense(run: Run, two_sets: Path) -> None:
     line = f"reconstruct --t {two_sets}/tomograms.star --noctf --o {two_sets}/out/"
     assert (
-        "--companions mask: unknown; available: coverage, weight, wedge, denoising"
+        "--companions mask: unknown; available: coverage, weight, wedge, transfer, denoising"
         in run(f"{line} --companions mask")[2]
     )
     assert "give --halves frames or --halves tilts" in run(f"{line} --companions denoising")[2]

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from textwrap import wrap
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -22,6 +23,8 @@ from fourierrecon.volume import Volume
 
 #: Labels that a header has room for.
 LABELS = 10
+#: Characters that a label has room for.
+LABEL = 80
 #: Bytes written at a time: small pieces go to memory that was just given up, large ones to fresh memory.
 PIECE = 1 << 15
 
@@ -188,10 +191,15 @@ class MrcWriter:
         header["ispg"], header["nversion"] = int(not stack), 20141
         header["origin"] = tuple(origin)
         header["map"], header["machst"] = b"MAP ", (0x44, 0x44, 0, 0)
-        for i, line in enumerate(label.splitlines()[:LABELS]):
-            text = "".join(c if c.isprintable() else " " for c in line.replace("Å", "A"))
-            header["nlabl"], header["label"][i] = i + 1, text.encode("ascii", "replace")[:80]
+        for i, line in enumerate(_labels(label)[:LABELS]):
+            header["nlabl"], header["label"][i] = i + 1, line.encode("ascii", "replace")[:LABEL]
         os.pwrite(self._file.fileno(), header.tobytes(), 0)
+
+
+def _labels(text: str) -> list[str]:
+    """Give the lines of a text as labels: longer ones go on in the next."""
+    lines = ["".join(c if c.isprintable() else " " for c in line) for line in text.replace("Å", "A").splitlines()]
+    return [part for line in lines for part in (wrap(line, LABEL) if len(line) > LABEL else [line])]
 
 
 @contextmanager
@@ -278,7 +286,7 @@ def writing_mrc(
         if not stack:
             check_densities(path, writer.statistics, dtype)
         if scale is not None and scale != Scale():
-            label = "\n".join([*label.splitlines()[: LABELS - 1], scale.label])
+            label = "\n".join([*_labels(label)[: LABELS - 1], scale.label])
         writer.finish(voxel_size or 0.0, origin, label, stack=stack)
 
 
