@@ -283,6 +283,9 @@ OURS = [
     _ours("sirtlike 10", "sirtlike:n_iterations=10"),
     _ours("sirtlike 10, CTF phase-flip", "sirtlike:n_iterations=10", ctf_mode="phase-flip"),
     _ours("sirtlike 30, CTF phase-flip", "sirtlike:n_iterations=30", ctf_mode="phase-flip"),
+    _ours("cg 20", "cg:20"),
+    _ours("sirt 30", "sirt:30"),
+    _ours("tv 0.03", "tv:0.03"),
     _ours("none, CTF multiply", "none"),
     _ours("none, CTF phase-flip", "none", ctf_mode="phase-flip"),
 ]

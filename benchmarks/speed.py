@@ -35,11 +35,11 @@ except ImportError:  # the extra `fast` is not installed
 
 Size = tuple[int, int, int]
 
-#: Weighting, and whether the CTF is corrected.
+#: Weighting, and whether the CTF is corrected. The SNR is given: measuring it is no part of a reconstruction's speed.
 RECONSTRUCTIONS: dict[str, tuple[Weighting, bool]] = {
     "none": (NoWeighting(), False),
-    "pre-weight": (PreWeight(), False),
-    "Wiener with CTF": (Wiener(), True),
+    "pre-weight": (PreWeight(snr=10.0), False),
+    "Wiener with CTF": (Wiener(snr=10.0), True),
 }
 PYFFTW, DUCC = "inverse FFT, pyfftw", "inverse FFT, ducc0"
 PIXEL_SIZE = 10.0
@@ -266,20 +266,24 @@ def heading(record: dict[str, Any]) -> str:
 
 
 def table(record: dict[str, Any]) -> str:
-    """Lay the medians of a record out as a Markdown table."""
+    """Lay the times of a record out as a Markdown table: medians, and the least.
+
+    Other work on the machine and fresh memory only ever add time, so the least is nearest to what a job needs.
+    """
     times, memory = record["seconds"], record["memory_bytes"]
     wall = {name: median(runs["wall"]) for name, runs in times.items()}
+    least = {name: min(runs["wall"]) for name, runs in times.items()}
     cpu = {name: median(runs["cpu"]) for name, runs in times.items()}
     lines = [
-        "| job | wall, s | CPU, s | wall / pyfftw | wall / ducc0 | peak memory / volume |",
-        "|---|---|---|---|---|---|",
+        "| job | wall, s | least, s | CPU, s | wall / pyfftw | wall / ducc0 | least / ducc0 | peak memory / volume |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name in times:
-        to_ducc = f"{wall[name] / wall[DUCC]:.2f}" if DUCC in wall else "–"
+        to_ducc, least_to_ducc = (f"{t[name] / t[DUCC]:.2f}" if DUCC in t else "–" for t in (wall, least))
         used = f"{memory[name]['peak'] / memory[name]['volume']:.2f}" if name in memory else "–"
-        lines.append(
-            f"| {name} | {wall[name]:.2f} | {cpu[name]:.2f} | {wall[name] / wall[PYFFTW]:.2f} | {to_ducc} | {used} |"
-        )
+        seconds = f"{wall[name]:.2f} | {least[name]:.2f} | {cpu[name]:.2f}"
+        to_pyfftw = f"{wall[name] / wall[PYFFTW]:.2f}"
+        lines.append(f"| {name} | {seconds} | {to_pyfftw} | {to_ducc} | {least_to_ducc} | {used} |")
     return "\n".join(lines)
 
 

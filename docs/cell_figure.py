@@ -21,7 +21,7 @@ def main() -> None:
     """Reconstruct with the options of the README, and shrink the preview."""
     with tempfile.TemporaryDirectory() as folder:
         volume = Path(folder) / "cell.mrc"
-        command = ["reconstruct", "--t", str(SERIES), "--bin", "2", "--preview", "--o", str(volume)]
+        command = ["reconstruct", "--t", str(SERIES), "--preview", "--o", str(volume)]
         subprocess.run([sys.executable, "-m", "fourierrecon", *command], check=True)
         picture = Image.open(volume.with_suffix(".png")).convert("L")
     height = round(picture.height * WIDTH / picture.width)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fourierrecon.errors import DataError, UsageError
     from fourierrecon.geometry.region import Region
     from fourierrecon.io import read_tilt_series, read_volume, write_volume
+    from fourierrecon.operators.virtual import open_virtual
     from fourierrecon.reconstruction import reconstruct, reconstruct_to, reconstruct_to_file
     from fourierrecon.tilt_series import CtfParameters, TiltSeries
     from fourierrecon.tomogram.profiles import profile
@@ -30,6 +31,7 @@ __all__ = [
     "TiltSeries",
     "UsageError",
     "Volume",
+    "open_virtual",
     "profile",
     "read_tilt_series",
     "read_volume",
@@ -49,6 +51,7 @@ __getattr__, __dir__ = late_names(
         "TiltSeries": "fourierrecon.tilt_series",
         "UsageError": "fourierrecon.errors",
         "Volume": "fourierrecon.volume",
+        "open_virtual": "fourierrecon.operators.virtual",
         "profile": "fourierrecon.tomogram.profiles",
         "read_tilt_series": "fourierrecon.io",
         "read_volume": "fourierrecon.io",

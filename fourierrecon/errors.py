@@ -1,8 +1,15 @@
 """The two kinds of error that a user can cause; the command line turns them into exit status 2 and 1."""
 
+from __future__ import annotations
+
 import errno
+from typing import TYPE_CHECKING
 
 from fourierrecon.text import shortened, visible
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: Message for the end of memory, with its remedies.
 OUT_OF_MEMORY = (
@@ -58,6 +65,54 @@ class DataError(FourierReconError, ValueError):
     """
 
     exit_status = 1
+
+
+def check_type(argument: str, value: object, kinds: tuple[type, ...], needed: str) -> None:
+    """Refuse an argument of the wrong type, so that the message comes at once and names the argument.
+
+    Parameters
+    ----------
+    argument
+        Its name.
+    value
+        What was given.
+    kinds
+        Types that are right. A text is none of them, whatever they are, unless ``str`` is named.
+    needed
+        What is needed, and where it comes from, for the message.
+
+    Raises
+    ------
+    UsageError
+        If the type is wrong.
+    """
+    if not isinstance(value, kinds) or (isinstance(value, (str, bytes)) and str not in kinds):
+        shown = f" {value!r}" if isinstance(value, (str, int, float, bool)) else ""
+        raise UsageError(f"{argument} is of type {type(value).__name__}{shown}; needed: {needed}")
+
+
+def as_numbers(argument: str, values: object) -> NDArray[np.float64]:
+    """Give an argument as an array of finite or missing numbers.
+
+    Parameters
+    ----------
+    argument
+        Its name, for the message.
+    values
+        A number, a sequence or an array.
+
+    Raises
+    ------
+    UsageError
+        If these are no numbers.
+    """
+    import numpy as np
+
+    try:
+        return np.asarray(values, float)
+    except (TypeError, ValueError):
+        shown = f" {values!r}" if isinstance(values, str) else ""
+        raise UsageError(f"{argument} is of type {type(values).__name__}{shown}; needed: numbers") from None
 
 
 def raise_shortage(error: OSError) -> None:

@@ -37,14 +37,16 @@ from fourierrecon.engine.slabs import transform_slabs, transform_slabs_in_place
 from fourierrecon.engine.storage import Beside, PlaneStore
 from fourierrecon.engine.task import Task, in_tiles, prepare
 from fourierrecon.engine.tiling import volume_in_tiles, write_in_tiles
-from fourierrecon.errors import UsageError
+from fourierrecon.errors import UsageError, check_type
 from fourierrecon.geometry.region import Region
+from fourierrecon.images import repaired
 from fourierrecon.io.volumes.formats import check_volume_writable, end_bytes, is_zarr, writing_volume
-from fourierrecon.tilt_series import ImagesInFiles, TiltSeries
+from fourierrecon.tilt_series import ImagesInFiles, ImageStack, TiltSeries
 from fourierrecon.transfer import Correction, Transfer
 from fourierrecon.volume import SlabWriter, Volume
-from fourierrecon.weighting import Weighting, read_weighting
+from fourierrecon.weighting import Iterative, Weighting, Wiener, read_weighting
 from fourierrecon.weighting.as_filter import for_tiles
+from fourierrecon.weighting.snr import AUTO
 
 T = TypeVar("T")
 
@@ -73,7 +75,7 @@ def reconstruct(
     **options
         Fields of :class:`~fourierrecon.engine.settings.Settings`: ``ctf``, ``n_threads``, ``keep_mean``, ``flatten``,
         ``taper_distance``, ``taper_falloff``, ``precision``, ``memory``, ``scratch``, ``progress``, ``ctf_mode``,
-        ``exposure``, ``tilt_weight``.
+        ``exposure``, ``tilt_weight``, ``hot_pixels``, ``intensities``, ``erase_beads``.
 
     Returns
     -------
@@ -104,14 +106,38 @@ def reconstruct(
     """
     settings = Settings.of(options)
     region = _region(series, region, binning)
+    series = repaired(series, settings.repairs)
+    weighting = with_snr(
+        read_weighting(weighting), series, region.binning, correction=settings.correction, n_threads=settings.n_threads
+    )
+    make = _iterated if isinstance(weighting, Iterative) else _inserted_at_once
+    data = make(series, region, weighting, settings)  # type: ignore[arg-type]
+    return Volume(data, *describe(series, region, weighting, settings.correction))
+
+
+def _inserted_at_once(
+    series: TiltSeries, region: Region, weighting: Weighting, settings: Settings
+) -> NDArray[np.float32]:
+    """Reconstruct in memory."""
     if in_tiles(series, settings):
-        task = prepare(series, region, for_tiles(weighting), settings)
-        data = volume_in_tiles(task)
-    else:
-        task = prepare(series, region, weighting, settings, whole=True)
-        with _sampled([task]) as [sampler]:
-            data = _inserted(task, sampler, transform_slabs_in_place)
-    return Volume(data, *describe(series, task.region, task.weighting, task.settings.correction))
+        return volume_in_tiles(prepare(series, region, for_tiles(weighting), settings))
+    task = prepare(series, region, weighting, settings, whole=True)
+    with _sampled([task]) as [sampler]:
+        return _inserted(task, sampler, transform_slabs_in_place)
+
+
+def _iterated(series: TiltSeries, region: Region, weighting: Iterative, settings: Settings) -> NDArray[np.float32]:
+    """Reconstruct by an iteration, in memory; it may begin with the Wiener volume of the same SNR."""
+    from fourierrecon.operators.iterations import iterate
+
+    if in_tiles(series, settings):
+        raise UsageError(
+            f"{series.name} has a local alignment, which iterations cannot apply; leave it out (local=False), or "
+            f"choose another weighting (weighting=...)"
+        )
+    first = Wiener(getattr(weighting, "snr", AUTO))
+    quiet = replace(settings, progress=None)
+    return iterate(series, region, weighting, settings, lambda: _inserted_at_once(series, region, first, quiet))
 
 
 def reconstruct_many(orders: Sequence[VolumeOrder], settings: Settings) -> None:
@@ -129,6 +155,11 @@ def reconstruct_many(orders: Sequence[VolumeOrder], settings: Settings) -> None:
     UsageError, DataError
         As :func:`reconstruct`; also if scratch files do not fit. Volumes that are written by then stay.
     """
+    orders = _with_repairs(orders, settings)
+    for order in orders:
+        if isinstance(order.weighting, Iterative):
+            _iterate_order(order, order.weighting, settings)
+    orders = [order for order in orders if not isinstance(order.weighting, Iterative)]
     orders = [
         replace(order, weighting=for_tiles(order.weighting)) if in_tiles(order.series, settings) else order
         for order in orders
@@ -145,6 +176,20 @@ def reconstruct_many(orders: Sequence[VolumeOrder], settings: Settings) -> None:
             for order in group.orders:
                 last = order is group.orders[-1]
                 _inserted(group.task, sampler, partial(_write, order), tilts=order.tilts, last=last)
+
+
+def _iterate_order(order: VolumeOrder, weighting: Iterative, settings: Settings) -> None:
+    """Make one volume by an iteration, in memory, and write it."""
+    series = order.series if order.tilts is None else order.series.select(order.tilts)
+    region = Region.of(series) if order.region is None else order.region
+    known = with_snr(
+        weighting, order.series, region.binning, correction=settings.correction, n_threads=settings.n_threads
+    )
+    data = _iterated(series, region, known, settings)  # type: ignore[arg-type]
+    with order.open() as write:
+        for z, section in enumerate(data):
+            write(z, section)
+    tidy()
 
 
 @contextmanager
@@ -222,7 +267,14 @@ def reconstruct_to(
     >>> len(sums)
     8
     """
-    order = VolumeOrder(series, lambda: nullcontext(write), _region(series, region, binning), read_weighting(weighting))
+    if not callable(write):
+        check_type("write", write, (), "a function write(z, slab); reconstruct_to_file writes a file")
+    order = VolumeOrder(
+        series=series,
+        open=lambda: nullcontext(write),
+        region=_region(series, region, binning),
+        weighting=read_weighting(weighting),
+    )
     reconstruct_many([order], Settings.of(options))
 
 
@@ -265,7 +317,9 @@ def reconstruct_to_file(
     >>> series = TiltSeries(images, matrices, pixel_size=10, size=(64, 64, 32))
     >>> reconstruct_to_file("tomogram.mrc", series, binning=2, weighting="none", ctf=False, memory="4GB")
     """
+    check_type("path", path, (str, os.PathLike), "the name of a file; the tilt series comes after it")
     path, settings = Path(path), Settings.of(options)
+    series = repaired(series, settings.repairs)
     region = _region(series, region, binning)
     _keep_inputs(path, series)
     check_volume_writable(path, region.shape, dtype, settings.scratch)
@@ -281,7 +335,7 @@ def reconstruct_to_file(
         writing_volume, path, region.shape, *header, dtype, scratch=settings.scratch, n_threads=settings.n_threads,
         memory=settings.memory, progress=settings.progress,
     )  # fmt: skip
-    order = VolumeOrder(series, open_file, region, weighting, beside=beside)
+    order = VolumeOrder(series=series, open=open_file, region=region, weighting=weighting, beside=beside)
     reconstruct_many([order], replace(settings, scratch=scratch))
 
 
@@ -295,8 +349,23 @@ def describe(
     return series.pixel_size * region.binning, (x, y, z), label
 
 
+def _with_repairs(orders: Sequence[VolumeOrder], settings: Settings) -> list[VolumeOrder]:
+    """Let all orders have repaired images; the images of one stack are repaired once."""
+    stacks: dict[int, ImageStack] = {}
+    made: dict[int, TiltSeries] = {}
+    for order in orders:
+        series = order.series
+        whole = repaired(series, settings.repairs)
+        if whole is not series:
+            whole = replace(series, images=stacks.setdefault(id(series.images), whole.images))
+        made.setdefault(id(series), whole)
+    return [replace(order, series=made[id(order.series)]) for order in orders]
+
+
 def _region(series: TiltSeries, region: Region | None, binning: float | None) -> Region:
     """Give the region that is asked for."""
+    check_type("series", series, (TiltSeries,), "a TiltSeries; read_tilt_series reads one from a file")
+    check_type("region", region, (Region, type(None)), "a Region, as Region.of or Region.around give it")
     if region is None:
         return Region.of(series, binning=1.0 if binning is None else binning)
     if binning is not None and binning != region.binning:

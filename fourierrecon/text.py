@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import MISSING, fields, is_dataclass
 from shlex import quote
 
 #: The longest word and the longest message that people are shown, characters.
@@ -78,6 +79,24 @@ def in_one_line(message: str) -> str:
         Text of a warning.
     """
     return visible(shortened(" ".join(message.split())))
+
+
+def short_repr(record: object) -> str:
+    """Give the representation of a dataclass with only those fields that differ from their defaults.
+
+    Parameters
+    ----------
+    record
+        Instance of a dataclass.
+    """
+    assert is_dataclass(record)
+    shown = []
+    for each in fields(record):
+        value = getattr(record, each.name)
+        default = each.default_factory() if each.default_factory is not MISSING else each.default
+        if each.repr and (default is MISSING or value != default):
+            shown.append(f"{each.name}={value!r}")
+    return f"{type(record).__name__}({', '.join(shown)})"
 
 
 def cell(text: str) -> str:

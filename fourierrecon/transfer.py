@@ -22,14 +22,14 @@ from fourierrecon.tilt_series import CtfParameters, TiltSeries
 
 #: What is done with the CTF: factor of the data, and whether the weights are its square. What others call it.
 CTF_MODES = {
-    "wiener": "data times CTF, divided by CTF² (RELION: --ctf or --fourier; pytom-match-pick: no --defocus)",
+    "wiener": "data times CTF, divided by CTF² (RELION: 3D Wiener filter with CTF; pytom-match-pick: no --defocus)",
     "multiply": "data times CTF, nothing divided by it (RELION 5.1: premultiplied, --skip_fourier_wiener)",
     "phase-flip": "data times the sign of the CTF (IsoNet2: --isCTFflipped True; pytom-match-pick: "
     "--tomogram-ctf-model phase-flip)",
     "first-peak": "as wiener, the CTF taken as 1 up to its first peak (RELION: --ctf_intact_first_peak)",
     "absolute": "data times CTF, divided by its absolute value: phase flipped, images weighted by it (Warp; IsoNet2: "
     "--isCTFflipped True; pytom-match-pick: --tomogram-ctf-model phase-flip)",
-    "none": "no CTF (RELION: --noctf; IsoNet2: --isCTFflipped False; pytom-match-pick: --defocus alone)",
+    "none": "no CTF (RELION 4: noctf; IsoNet2: --isCTFflipped False; pytom-match-pick: --defocus alone)",
 }
 EXPOSURES = {
     "grant": "filter of Grant & Grigorieff",
@@ -142,6 +142,9 @@ class Transfer:
     _: KW_ONLY
     exposure: str = "none"
     tilt_weight: str = "none"
+
+    def __repr__(self) -> str:
+        return f"Transfer({self.words}, {len(self.scale)} tilts)"
 
     @classmethod
     def of(cls, series: TiltSeries, correction: Correction, *, divides: bool = True) -> Transfer:

@@ -21,6 +21,7 @@ PICTURES = {
     "ctf": (5, 5),
     "plugin": (3, 3),
     "frames": (3, 3),
+    "operators": (2, 2),
 }
 USES_SAMPLE = ("first_tomogram", "weightings")
 

@@ -26,6 +26,7 @@ NAMES = {
         "TiltSeries",
         "UsageError",
         "Volume",
+        "open_virtual",
         "profile",
         "read_tilt_series",
         "read_volume",

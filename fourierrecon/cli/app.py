@@ -19,7 +19,7 @@ from functools import partial
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from fourierrecon.cli import (
     compare,
@@ -46,8 +46,21 @@ from fourierrecon.errors import OUT_OF_MEMORY, FourierReconError, UsageError
 _PARSING_ERROR: type[Exception] = typer.BadParameter.__base__ or Exception
 #: Address space that numpy and other libraries need, bytes; with less, the process ends while they load.
 LIBRARIES = 900_000_000
+
+
+class _Program(TyperGroup):
+    """The program, whose help shows commands by task and no box for the few options that it has itself."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Give the options, hidden: the end of the help names them."""
+        found = super().get_params(ctx)
+        for option in found:
+            option.hidden = True  # type: ignore[attr-defined]
+        return found
+
+
 app = typer.Typer(
-    add_completion=False,
+    cls=_Program,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     # The second entry takes hyphens where the options of RELION have underscores.
@@ -56,7 +69,8 @@ app = typer.Typer(
         "token_normalize_func": lambda word: word.replace("-", "_"),
     },
     help="Cryo-electron tomograms, reconstructed in Fourier space: a tilt series in, a tomogram out.",
-    epilog="Begin with: fourierrecon demo",
+    epilog="Begin with: fourierrecon demo\n\nOptions of a command: fourierrecon COMMAND --help. Version: --version. "
+    "The tab key completes commands and options after fourierrecon --install-completion.",
 )
 
 
@@ -206,11 +220,21 @@ def _ended_like_ctrl_c() -> Iterator[None]:
 def _explain(error: Exception, words: Sequence[str]) -> str:
     """Say what was wrong with the options, and where to look."""
     message = error.format_message() if hasattr(error, "format_message") else str(error)
-    if getattr(error, "option_name", "") and (answer := instead_of(words)):
+    if getattr(error, "option_name", "") and (answer := instead_of(words) or _with_two_hyphens(words)):
         return answer
     known = any(words[0] in commands for commands in _COMMANDS.values())
     command = f" {words[0]}" if known else ""
     return f"{' '.join(message.split())}\nsee fourierrecon{command} --help"
+
+
+def _with_two_hyphens(words: Sequence[str]) -> str:
+    """Answer the first option that was written with one hyphen instead of two; an empty text if there is none."""
+    command: Any = typer.main.get_command(app).commands.get(words[0])  # type: ignore[attr-defined]
+    ours = {name for option in (command.params if command else ()) for name in option.opts}
+    one_hyphen = (word.partition("=")[0] for word in words[1:] if word.startswith("-") and not word.startswith("--"))
+    return next(
+        (f"no option {word}; write it with two hyphens: -{word}" for word in one_hyphen if f"-{word}" in ours), ""
+    )
 
 
 def _show_warning(command: str, message: Warning | str, *_: object, **__: object) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fourierrecon.cli.values import (
-    DEFAULT_BINNING,
     check_known,
     choose_binning,
     choose_dtype,
@@ -19,7 +18,7 @@ from fourierrecon.cli.values import (
 )
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.corrections import AlignmentCorrections
-from fourierrecon.geometry.region import Length, Region
+from fourierrecon.geometry.region import DEFAULT_VOXEL, Length, Region
 from fourierrecon.io import Supplement, read_tilt_series
 from fourierrecon.text import quoted
 from fourierrecon.tomogram.request import Request
@@ -68,11 +67,15 @@ def read_request(
     chosen = with_profile(options.weighting_and_ctf)
     text = only_one(chosen.weighting, "--weighting")
     check_binning(region)
+    check_pixel_size(path, supplement)
     weighting = choose_weighting(chosen, text)
     size = read_size(region)
     series = alignment.apply(read_tilt_series(path, name, supplement))
     factor = choose_binning(binning, region.binned_angpix, series)
     voxels = Region.of(series, binning=factor, origin=(region.x0, region.y0, region.z0), size=size)
+    if binning is None and region.binned_angpix is None:
+        by_default = f"voxels of about {DEFAULT_VOXEL:g} Å by default (--bin, --binned_angpix)"
+        voxels = replace(voxels, note="; ".join(filter(None, [voxels.note, by_default])))
     return Request(
         source=path,
         ignored=source.i if source.t is not None else None,
@@ -122,6 +125,7 @@ def read_recipe(
     companions = companions_of(whole.companions)
     region, like = options.region, options.volume.like
     check_binning(region)
+    check_pixel_size(source, supplement)
     if region.binned_angpix is not None and not region.binned_angpix > 0:
         raise UsageError(f"--binned_angpix {region.binned_angpix:g} must be above 0 (Å)")
     check_known("--halves", halves, ("frames", "tilts"))
@@ -132,7 +136,7 @@ def read_recipe(
     chosen = with_profile(options.weighting_and_ctf)
     texts: Sequence[str | None] = chosen.weighting or [None]
     weightings = [choose_weighting(chosen, text) for text in texts]
-    binnings = region.binning or [DEFAULT_BINNING]
+    binnings = region.binning or [0.0]
     return Recipe(
         source=source,
         extras=supplement,
@@ -152,6 +156,7 @@ def read_recipe(
         resume=whole.resume or whole.only_do_unfinished,
         redo=("inputs", "options", "version") if whole.redo else (),
         skip_bad_images=options.images.skip_bad_images,
+        thumbnails=whole.thumbnails,
         companions=companions,
         report_memory=_report_memory() if report else None,
     )
@@ -235,7 +240,22 @@ def settings_of(options: TomogramOptions) -> Settings:
         tilt_weight=correction.tilt_weight,
         local=options.alignment.local is not False,
         residual=options.tiles.local_residual,
+        hot_pixels=read_switch("--hot_pixels", options.repairs.hot_pixels),
+        intensities=read_switch("--intensities", options.repairs.intensities),
+        erase_beads=options.repairs.erase_beads,
     )
+
+
+def read_switch(name: str, text: str) -> bool:
+    """Read the value of an option that is ``on`` or ``off``.
+
+    Raises
+    ------
+    UsageError
+        If it is something else.
+    """
+    check_known(name, text, ("on", "off"))
+    return text == "on"
 
 
 def check_binning(region: RegionOptions) -> None:
@@ -273,6 +293,54 @@ def choose_source(options: SourceOptions) -> Path:
     if source is None:
         raise UsageError("no set given; use --t TOMOGRAMS.star or --i OPTIMISATION_SET.star")
     return source
+
+
+def check_pixel_size(source: Path, supplement: Supplement) -> None:
+    """Refuse a pixel size for a set that has its own: most people who give one mean the voxels.
+
+    Raises
+    ------
+    UsageError
+        If there is one.
+    """
+    if source.suffix.lower() == ".star" and supplement.pixel_size is not None:
+        size = f"{supplement.pixel_size:g}"
+        raise UsageError(
+            f"--angpix {size}: {source} holds the pixel size of its images; for voxels of {size} Å give "
+            f"--binned_angpix {size}"
+        )
+
+
+def check_one(source: Path, names: Sequence[str] | None, output: str) -> None:
+    """Refuse a file for the tomograms of a whole set.
+
+    Parameters
+    ----------
+    source
+        Set or tilt series.
+    names
+        Values of ``--tn``.
+    output
+        Value of ``--o``, which is no folder.
+
+    Raises
+    ------
+    UsageError
+        If the set holds several tomograms, and none is chosen.
+    DataError
+        If it cannot be read.
+    """
+    if source.suffix.lower() != ".star" or (names and not any(set(name) & set("*?[") for name in names)):
+        return
+    from fourierrecon.sets.run import choose_names
+
+    found = choose_names(source, names or [], Supplement())
+    if len(found) > 1:
+        folder = quoted(f"{Path(output).with_suffix('')}/")
+        raise UsageError(
+            f"{len(found)} tomograms of {source} need a folder, and --o {quoted(output)} is one file; give "
+            f"--o {folder}, with a slash, for all of them, or --tn {quoted(found[0])} for one"
+        )
 
 
 def repeat(extras: Supplement) -> str:

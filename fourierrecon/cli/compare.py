@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 def compare(
-    a: Annotated[Path, typer.Argument(metavar="A", help="Volume (MRC): the one that stays.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="Volume (MRC): the one that is laid onto A.")],
+    a: Annotated[Path, typer.Argument(metavar="A", help="First volume (MRC); it stays as it is.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Second volume (MRC); it is laid onto A.")],
     o: Annotated[
         Path | None,
         output_option("FILE", "Picture (PNG): both volumes, their difference, and the curve", "--o", "-o"),
@@ -28,7 +28,11 @@ def compare(
     json: Annotated[bool, output_option(FLAG, "Print all figures as JSON, and nothing else", "--json")] = False,
     tilt_range: Annotated[
         tuple[float, float] | None,
-        images_option("LOW HIGH", "Tilt angles, degrees: only what these measured counts in the curve", "--tilt_range"),
+        images_option(
+            "LOW HIGH",
+            "Range of tilt angles, degrees; only what these tilts measured counts in the curve",
+            "--tilt_range",
+        ),
     ] = None,
 ) -> None:
     """Compare two volumes: voxel size, orientation, shift, grey values, and Fourier shell correlation.

@@ -99,7 +99,7 @@ def announcing_compilation(console: Console) -> Iterator[None]:
 
 
 class ProgressBars:
-    """Progress of a computation: a bar a stage on a terminal, elsewhere a line a stage when it is done.
+    """Progress of a computation: on a terminal a bar a stage, gone at the end; elsewhere a line a stage when done.
 
     A context manager; call it as ``stages(stage, done, total)``, from any thread.
 
@@ -124,12 +124,11 @@ class ProgressBars:
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
                 console=console,
+                transient=True,
             )
 
     def __enter__(self) -> ProgressBars:
         self._open.enter_context(announcing_compilation(self._console))
-        if self._bars is not None:
-            self._open.enter_context(self._bars)
         return self
 
     def __exit__(
@@ -161,6 +160,9 @@ class ProgressBars:
                 if done >= total:
                     say(self._console, "done", f"{stage} ({total}) in {time.perf_counter() - started:.1f} s")
                 return
+            if not self._tasks and not self._bars.live.is_started:
+                # an empty display would leave an empty line before the first stage
+                self._open.enter_context(self._bars)
             if stage not in self._tasks:
                 self._tasks[stage] = self._bars.add_task(stage, total=total)
             self._bars.update(self._tasks[stage], completed=done, total=total)

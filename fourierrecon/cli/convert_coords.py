@@ -34,7 +34,7 @@ def convert_coords(
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="File to write, of any of these kinds.")],
     *,
     source: Annotated[str, input_option("FRAME", "Frame of the points; see above", "--from")],
-    target: Annotated[str, output_option("FRAME", "Frame that the points are wanted in", "--to")],
+    target: Annotated[str, output_option("FRAME", "Frame to convert the points to", "--to")],
     t: Annotated[
         Path | None,
         input_option("FILE", "Set or tilt series that gives the tomograms' sizes, as for reconstruct", "--t"),
@@ -49,7 +49,7 @@ def convert_coords(
     ] = None,
     angpix: Annotated[float | None, input_option("Å", "Pixel size, with --size", "--angpix")] = None,
     from_bin: Annotated[
-        float, input_option("FACTOR", "Binning of the volume that was picked in. Default: 1", "--from_bin")
+        float, input_option("FACTOR", "Binning of the volume in which the points were picked. Default: 1", "--from_bin")
     ] = 1.0,
     to_bin: Annotated[
         float, output_option("FACTOR", "Binning of the volume that the points are for. Default: 1", "--to_bin")

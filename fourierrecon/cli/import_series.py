@@ -45,8 +45,8 @@ def import_series(
 ) -> None:
     """Write a RELION 4 or 5 set from tilt series of RELION, IMOD, AreTomo, Warp or EMAN2.
 
-    A tomogram of the new set is that of its source: same voxels at the same places. Images stay where they are. Sets of
-    RELION 5 hold rotations and shifts only: what an alignment has beyond that is an error above 0.1 px.
+    Voxels of the new set lie where those of its source lie, and images stay where they are. Sets of RELION 5 hold
+    rotations and shifts only: an alignment that holds more than that is an error, from 0.1 px on.
     """
     from fourierrecon.cli.arguments import corrections_of, supplement_of
     from fourierrecon.cli.console import program, say, screen

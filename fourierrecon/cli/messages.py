@@ -207,6 +207,13 @@ def print_table(console: Console, title: str, facts: Iterable[tuple[str, str]]) 
     facts
         Rows of the table.
     """
+    if not console.is_terminal:
+        rows = [*facts]
+        wide = max((len(label) for label, _ in rows), default=0)
+        # one line a fact, without spaces at its end, for programs that read it
+        for line in (title, *(f"  {label:<{wide}}  {value}".rstrip() for label, value in rows)):
+            console.print(Text(line), soft_wrap=True)
+        return
     table = Table(box=box.SIMPLE, show_header=False, title=Text(title, style="bold"), title_justify="left")
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -225,13 +232,23 @@ def print_overview(console: Console, all_series: Sequence[TiltSeries]) -> None:
     all_series
         The tilt series.
     """
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold")
     facts = [dict(facts_of(series)) for series in all_series]
     columns = ("tilts", "images", "pixel size", "tilt axis", "hand", "CTF", "exposure", "tomogram")
-    for column in ("name", *columns):
-        table.add_column(column, overflow="fold")
-    for series, fact in zip(all_series, facts, strict=True):
-        table.add_row(series.name, *(fact[column] for column in columns))
-    console.print(table)
+    rows = [
+        (series.name, *(fact[column] for column in columns)) for series, fact in zip(all_series, facts, strict=True)
+    ]
+    if console.is_terminal:
+        table = Table(box=box.SIMPLE_HEAD, header_style="bold")
+        for column in ("name", *columns):
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+    else:
+        lines = [("name", *columns), *rows]
+        wide = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for line in lines:
+            text = "  ".join(f"{cell:<{width}}" for cell, width in zip(line, wide, strict=True))
+            console.print(Text(text.rstrip()), soft_wrap=True)
     for frame in dict.fromkeys(fact["frame"] for fact in facts):
         say(console, "frame", frame)

@@ -34,6 +34,9 @@ OPTIONS = {
     "skip_bad_images": "--skip_bad_images",
     "taper_distance": "--td",
     "taper_falloff": "--tf",
+    "hot_pixels": "--hot_pixels",
+    "intensities": "--intensities",
+    "erase_beads": "--erase_beads",
     # region
     "origin": "--x0 --y0 --z0",
     "size": "--w --h --d",

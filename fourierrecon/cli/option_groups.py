@@ -6,20 +6,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+from fourierrecon.cli.option_groups_images import RepairOptions
 from fourierrecon.cli.option_groups_local import LocalOptions
 from fourierrecon.cli.options import (
     FLAG,
+    Memory,
     Threads,
     alignment_option,
+    ctf_modes,
     images_option,
     input_option,
+    one_of,
     output_option,
-    read_memory,
+    profiles,
+    programs,
     read_snr,
     read_switch,
     region_option,
     running_option,
     weighting_option,
+    weightings,
 )
 
 
@@ -42,7 +48,7 @@ class SourceOptions:
     tn: Annotated[
         list[str] | None,
         input_option(
-            "NAME", "Name of a tomogram, or a pattern as 'TS_*'; may be repeated. Default: all tomograms", "--tn"
+            "NAME", "Name of a tomogram, or a pattern such as 'TS_*'; may be repeated. Default: all tomograms", "--tn"
         ),
     ] = None
 
@@ -55,7 +61,7 @@ class MicroscopeOptions:
         float | None,
         input_option(
             "Å",
-            "Pixel size of the images, if the files of a tilt series lack it (for voxels: --bin, --binned_angpix)",
+            "Pixel size of the images (not of the voxels), where the files of a tilt series lack it",
             "--angpix",
         ),
     ] = None
@@ -88,7 +94,7 @@ class SupplementOptions(MicroscopeOptions):
     ] = None
     mdoc: Annotated[
         Path | None,
-        input_option("MDOC", "Notes of SerialEM on the images; their exposures replace those of the set", "--mdoc"),
+        input_option("MDOC", "SerialEM's file on the images; its exposures replace those of the set", "--mdoc"),
     ] = None
 
 
@@ -137,6 +143,7 @@ class VolumeOptions:
             "Order and direction of the axes as in volumes of relion, imod, imod-tilt, aretomo, aretomo-flipvol or "
             "warp. Default: as in the tilt series",
             "--like",
+            autocompletion=one_of(programs),
         ),
     ] = None
     passport: Annotated[
@@ -151,7 +158,10 @@ class VolumeOptions:
     dtype: Annotated[
         str | None,
         output_option(
-            "TYPE", "Type of the voxels: float32, float16, or int16, int8 with a scale. Default: float32", "--dtype"
+            "TYPE",
+            "Type of the voxels: float32, float16, or int16, int8 with a scale. Default: float32",
+            "--dtype",
+            autocompletion=one_of(lambda: ("float32", "float16", "int16", "int8")),
         ),
     ] = None
     float16: Annotated[bool, output_option(FLAG, "The same as --dtype float16", "--float16")] = False
@@ -166,13 +176,16 @@ class WeightingOptions:
         weighting_option(
             "NAME",
             "Settings by purpose or program: eyes, matching, averaging, denoising, segmentation, relion4, "
-            "relion5-fourier, warp, imod-ramp, imod-sirtlike:N, aretomo-wbp; other options win over them",
+            "relion5-fourier, warp, imod-ramp, imod-sirtlike:N, aretomo-wbp; other options override them",
             "--profile",
+            autocompletion=one_of(profiles),
         ),
     ] = None
     no_weight: Annotated[
         bool,
-        weighting_option(FLAG, "Plain back-projection instead of the 3D Wiener filter (the default)", "--no_weight"),
+        weighting_option(
+            FLAG, "Take plain back-projection instead of the 3D Wiener filter, the default", "--no_weight"
+        ),
     ] = False
     pre_weight: Annotated[
         bool, weighting_option(FLAG, "Weight the images in 2D instead of the 3D Wiener filter", "--pre_weight")
@@ -181,18 +194,20 @@ class WeightingOptions:
         list[str] | None,
         weighting_option(
             "NAME",
-            "Any weighting by name, with parameters: none, preweight:snr=5, ramp:hamming=0, sirtlike:n_iterations=10, "
-            "exact, or one of a plug-in; may be repeated for a set",
+            "Choose a weighting by name, with parameters: none, preweight:snr=5, ramp:hamming=0, "
+            "sirtlike:n_iterations=10, exact, iterative ones (cg:20, sirt:30, tv:0.03), or one of a plug-in; may be "
+            "repeated for a set",
             "--weighting",
+            autocompletion=one_of(weightings),
         ),
     ] = None
     snr: Annotated[
         Any,
         weighting_option(
             "RATIO",
-            "Signal-to-noise ratio that the weighting assumes: a number (RELION: 10), or auto: measured from the tilt "
-            "series by spatial frequency; auto:3 is 3 times that. A low one suppresses coarse contrast and leaves "
-            "streaks, a high one restores it. Default: auto",
+            "Signal-to-noise ratio that the weighting assumes: a number (RELION: 10), or auto, which measures it from "
+            "the tilt series at each spatial frequency (auto:3 takes three times that). A low ratio suppresses "
+            "contrast at low resolution and leaves streaks, a high one restores it. Default: auto",
             "--SNR",
             "--snr",
             parser=read_snr,
@@ -210,23 +225,27 @@ class WeightingOptions:
             "first-peak (wiener, but nothing up to the first peak), absolute (divided by |CTF|), none. "
             "Default: wiener; multiply with --no_weight",
             "--ctf_mode",
+            autocompletion=one_of(ctf_modes),
         ),
     ] = None
     exposure: Annotated[
         str | None,
         weighting_option(
             "NAME",
-            "Filter data and weights for damage by exposure: grant (Grant & Grigorieff), bfactor (4 Å² per e⁻/Å²), "
+            "Account for radiation damage in data and weights: grant (Grant & Grigorieff), bfactor (4 Å² per e⁻/Å²), "
             "none. Default: none; bfactor if the set has rlnCtfBfactorPerElectronDose",
             "--exposure",
+            autocompletion=one_of(lambda: ("grant", "bfactor", "none")),
         ),
     ] = None
     tilt_weight: Annotated[
         str | None,
         weighting_option(
             "NAME",
-            "Weight of steep images: cos (of the tilt, unless the set has scale factors), none. Default: none",
+            "Weight images by the cosine of their tilt (cos), unless the set has scale factors, or not (none). "
+            "Default: none",
             "--tilt_weight",
+            autocompletion=one_of(lambda: ("cos", "none")),
         ),
     ] = None
 
@@ -248,7 +267,8 @@ class ImageOptions:
         bool,
         images_option(
             FLAG,
-            "Leave out images that are blank, not finite or without CTF, with a warning. Default: they are an error",
+            "Leave out images that are blank, not finite, dark, blocked or without CTF, with a warning. Default: those "
+            "that are dark or blocked are used, the others are an error",
             "--skip_bad_images",
         ),
     ] = False
@@ -291,7 +311,8 @@ class RegionOptions:
         list[float] | None,
         region_option(
             "B",
-            "Binning: voxel size over pixel size, any number from 1 up; may be repeated for a set. Default: 8",
+            "Binning: voxel size over pixel size, any number from 1 up; may be repeated for a set. Default: the whole "
+            "number that makes voxels of about 10 Å",
             "--bin",
         ),
     ] = None
@@ -305,15 +326,7 @@ class RunningOptions:
     """Threads, memory and scratch files."""
 
     j: Threads = None
-    memory: Annotated[
-        int | None,
-        running_option(
-            "SIZE",
-            "Most memory to use, as 6GB or 2.5GiB; scratch files take the rest. Default: 80 % of the free memory",
-            "--memory",
-            parser=read_memory,
-        ),
-    ] = None
+    memory: Memory = None
     scratch: Annotated[
         Path | None,
         running_option(
@@ -335,5 +348,6 @@ class TomogramOptions:
     volume: VolumeOptions
     weighting_and_ctf: WeightingOptions
     images: ImageOptions
+    repairs: RepairOptions
     region: RegionOptions
     running: RunningOptions

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from fourierrecon.cli.options import FLAG, cluster_option, set_option
+from fourierrecon.cli.options import FLAG, cluster_option, one_of, set_option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,7 @@ class ProductOptions:
             "Make half volumes as well, for denoising and resolution: of even and odd tilts (tilts) or frames "
             "(frames, if the set names their images)",
             "--halves",
+            autocompletion=one_of(lambda: ("tilts", "frames")),
         ),
     ] = None
     do_proj: Annotated[
@@ -28,16 +29,30 @@ class ProductOptions:
     centre_proj: Annotated[
         int,
         set_option(
-            "VOXELS", "Middle section of the projection, from that of the tomogram. Default: 0", "--centre_proj"
+            "VOXELS", "Middle section of the projection, counted from that of the tomogram. Default: 0", "--centre_proj"
         ),
     ] = 0
     thickness_proj: Annotated[
         int, set_option("VOXELS", "Thickness of the projection. Default: 10", "--thickness_proj", least=1)
     ] = 10
-    ending: Annotated[str, set_option("FORMAT", "mrc or zarr. Default: mrc", "--format")] = "mrc"
-    redo: Annotated[bool, set_option(FLAG, "Replace volumes that do not fit inputs, options and version", "--redo")] = (
-        False
-    )
+    thumbnails: Annotated[
+        bool,
+        set_option(
+            FLAG,
+            "Draw the central section of each tomogram into FOLDER/thumbnails/, or not. Default: --thumbnails",
+            "--thumbnails/--no_thumbnails",
+        ),
+    ] = True
+    ending: Annotated[
+        str,
+        set_option("FORMAT", "mrc or zarr. Default: mrc", "--format", autocompletion=one_of(lambda: ("mrc", "zarr"))),
+    ] = "mrc"
+    redo: Annotated[
+        bool,
+        set_option(
+            FLAG, "Replace volumes that were made from other inputs, with other options or by another version", "--redo"
+        ),
+    ] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +71,14 @@ class SetOptions(ProductOptions):
             "each Fourier component, for matching templates); or denoising (lists of half volumes for cryoCARE, "
             "IsoNet, DeepDeWedge)",
             "--companions",
+            autocompletion=one_of(lambda: ("coverage", "weight", "wedge", "denoising")),
         ),
     ] = None
     resume: Annotated[
         bool,
         set_option(
             FLAG,
-            "Keep volumes of earlier runs, and name those that do not fit inputs, options and version; or make all. "
+            "Keep volumes of earlier runs, and name those that no longer fit; --no_resume makes all of them again. "
             "Default: --resume",
             "--resume/--no_resume",
         ),
@@ -71,7 +87,9 @@ class SetOptions(ProductOptions):
     part: Annotated[
         str | None,
         set_option(
-            "I/N", "Every N-th tomogram only, from the I-th on: for job arrays, which may run side by side", "--shard"
+            "I/N",
+            "Make only every N-th tomogram, starting with the I-th: for job arrays, which may run side by side",
+            "--shard",
         ),
     ] = None
 
@@ -95,6 +113,7 @@ class ClusterOptions:
             "KIND",
             "Start workers of Dask: local (on this machine), or slurm, pbs, lsf, as in Dask's jobqueue.yaml",
             "--cluster",
+            autocompletion=one_of(lambda: ("local", "slurm", "pbs", "lsf")),
         ),
     ] = None
     workers: Annotated[int | None, cluster_option("N", "Number of workers to start", "--workers", least=1)] = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Annotated, Any
 
@@ -32,6 +33,49 @@ def option(panel: str, metavar: str, text: str, *names: str, least: float | None
     return typer.Option(
         *names, metavar=metavar, help=text, rich_help_panel=panel, show_default=False, min=least, **more
     )
+
+
+def one_of(find: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+    """Let the shell complete the value of an option.
+
+    Parameters
+    ----------
+    find
+        Gives the values; called only when the tab key is pressed.
+    """
+
+    def complete(incomplete: str) -> list[str]:
+        return [value for value in find() if value.startswith(incomplete)]
+
+    return complete
+
+
+def profiles() -> Iterable[str]:
+    """Give the names of profiles."""
+    from fourierrecon.tomogram.profiles import PROFILES
+
+    return PROFILES
+
+
+def weightings() -> Iterable[str]:
+    """Give the names of weightings."""
+    from fourierrecon.weighting import available
+
+    return available()
+
+
+def programs() -> Iterable[str]:
+    """Give the programs whose axes a volume may have."""
+    from fourierrecon.geometry.axis_order import LIKE
+
+    return LIKE
+
+
+def ctf_modes() -> Iterable[str]:
+    """Give the names of corrections of the CTF."""
+    from fourierrecon.transfer import CTF_MODES
+
+    return CTF_MODES
 
 
 def read_memory(text: str) -> int:
@@ -80,4 +124,13 @@ Threads = Annotated[
     int | None,
     running_option("N", "Threads. Default: the CPU cores available to the process", "--j", least=1),
 ]
-Quiet = Annotated[bool, running_option(FLAG, "Say only what is wrong, and a summary of a set", "--quiet")]
+Memory = Annotated[
+    int | None,
+    running_option(
+        "SIZE",
+        "Most memory to use, as 6GB or 2.5GiB; scratch files take the rest. Default: 80 % of the free memory",
+        "--memory",
+        parser=read_memory,
+    ),
+]
+Quiet = Annotated[bool, running_option(FLAG, "Print only warnings, errors, and the summary of a set", "--quiet")]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 _LEAVE_CROPPING = "binning is always by Fourier cropping here: leave it out"
 _NO_GPU = "everything runs on the CPU: leave it out; --j N sets the number of threads"
+_THREADS = "use --j"
 _DEPTH = "the depth of the tomogram is --d, in unbinned pixels"
 _BINNING = "use --bin, or --binned_angpix for a voxel size in Å"
 _INPUT = "use --t, for sets of RELION as for tilt series of IMOD, AreTomo, Warp or EMAN2"
@@ -33,6 +34,11 @@ INSTEAD = {
     "wbp": "use --profile aretomo-wbp, or leave it out for the 3D Wiener filter",
     "fakesirtiterations": "use --profile imod-sirtlike:N",
     "sart": "there is no iterative reconstruction here: leave it out for the 3D Wiener filter",
+    "flipint": _CONTRAST,
+    "ampcontrast": "use --Q0",
+    "tiltaxis": "the tilt axis comes with the alignment; give the .aln file with --t",
+    "angfile": "the angles come with the alignment; give the .aln file with --t",
+    "patch": "alignment is not done here; give the .aln file with --t",
     "alignz": "alignment is not done here; give the .aln file with --t",
     "tiltcor": "use --tiltangle_offset with the angle",
     # IMOD
@@ -44,6 +50,10 @@ INSTEAD = {
     "imagebinned": _BINNING,
     "usegpu": _NO_GPU,
     "radial": "use --weighting ramp:cutoff=0.35,sigma=0.035, or --profile imod-ramp",
+    "hamminglikefilter": "use --weighting ramp:hamming=0.1, for example",
+    "mode": "use --dtype",
+    "width": "use --w",
+    "tiltfile": "the angles come with the alignment; give tilt.com or eTomo's folder with --t",
     "offset": "use --tiltangle_offset",
     "xaxistilt": "use --x_tilt",
     "shift": "use --z_shift",
@@ -51,12 +61,26 @@ INSTEAD = {
     # Warp
     "invert": _CONTRAST,
     "dont_invert": _CONTRAST,
+    "settings": _INPUT,
+    "input_processing": _INPUT,
+    "output_processing": _OUTPUT,
     "input_data": _INPUT,
     "output_angpix": _BINNING,
     "halfmap_frames": _HALVES,
     "halfmap_tilts": _HALVES,
     "device_list": _NO_GPU,
     "perdevice": _NO_GPU,
+    # EMAN2, and what many programs have
+    "clipz": _DEPTH,
+    "threads": _THREADS,
+    "cpus": _THREADS,
+    "cpu": _THREADS,
+    "nthreads": _THREADS,
+    "voxel_size": _BINNING,
+    "voxelsize": _BINNING,
+    "binning": _BINNING,
+    "overwrite": "a file is replaced when the new one is whole, volumes of a set with --redo",
+    "depth": _DEPTH,
 }
 
 

@@ -35,7 +35,7 @@ def plan(
     ] = None,
     options: TomogramOptions,
 ) -> None:
-    """Say what reconstruct would do with the same options: size, memory, time, and what the images see.
+    """Show what reconstruct would do with the same options: size, memory, time, and what the images see.
 
     No image is read. To measure the machine, small pieces of noise are reconstructed, which takes about two seconds.
     """
@@ -45,6 +45,7 @@ def plan(
     from fourierrecon.cli.values import choose_dtype
     from fourierrecon.geometry.axis_order import Orientation
     from fourierrecon.geometry.sound_images import without_ctf
+    from fourierrecon.images import repaired
     from fourierrecon.tomogram import checks
     from fourierrecon.tomogram.forecast import forecast
     from fourierrecon.tomogram.inputs import input_files, protect
@@ -54,7 +55,7 @@ def plan(
     correction = settings.correction
     extras, offsets = arguments.supplement_of(supplement), arguments.corrections_of(options.alignment)
     request = arguments.read_request(source, extras, offsets, options)
-    series, region = request.series, request.region
+    series, region = repaired(request.series, settings.repairs), request.region
     Orientation.like(options.volume.like, series)  # refuses an unknown program
     for argument, path in (("output", o), ("picture", png)):
         if path is not None:

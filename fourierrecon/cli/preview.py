@@ -32,7 +32,7 @@ def preview(
         images_option("NM", "Mean over this thickness: nm (10), or voxels (5vx). Default: 10 nm", "--thickness"),
     ] = None,
 ) -> None:
-    """Draw the central XY, XZ and YZ sections of volumes, or walk through one. Of large files only slabs are read."""
+    """Draw the central XY, XZ and YZ sections of volumes, or walk through one. Only parts of large files are read."""
     from fourierrecon.cli.console import say, screen, size_of
     from fourierrecon.display.preview import MOVIES, preview_movie, preview_png
     from fourierrecon.io import map_volume

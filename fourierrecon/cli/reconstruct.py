@@ -12,6 +12,7 @@ from fourierrecon.cli.groups import with_groups
 from fourierrecon.cli.option_groups import SourceOptions, SupplementOptions, TomogramOptions
 from fourierrecon.cli.option_groups_of_sets import ClusterOptions, SetOptions
 from fourierrecon.cli.options import FLAG, Quiet, output_option
+from fourierrecon.errors import UsageError
 from fourierrecon.text import quoted
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ def reconstruct(
         str,
         output_option(
             "FILE",
-            "Tomogram to write: MRC, or OME-Zarr if its name ends in .zarr; an old one is replaced at the very end. "
-            "FOLDER/ for several: FOLDER/tomograms/rec_NAME.mrc and FOLDER/tomograms.star",
+            "Tomogram to write: MRC, or OME-Zarr if its name ends in .zarr; a file of that name is replaced at the "
+            "very end. FOLDER/, with a slash, for a set: FOLDER/tomograms/rec_NAME.mrc and "
+            "FOLDER/tomograms.star",
             "--o",
         ),
     ],
@@ -64,7 +66,7 @@ def reconstruct(
     fourierrecon reconstruct --t tomograms.star --bin 8 --halves tilts --o all/
     fourierrecon reconstruct --t etomo/TS_01/ --bin 4 --d 1200 --o TS_01.mrc
 
-    Options are named as in relion_tomo_reconstruct_tomogram; hyphens do for underscores.
+    Options are named as in relion_tomo_reconstruct_tomogram. Hyphens may stand for underscores.
     """  # noqa: D301 (the help needs the control character itself)
     from fourierrecon.cli import arguments
     from fourierrecon.cli.console import screen
@@ -79,6 +81,8 @@ def reconstruct(
 
         path = arguments.choose_source(source)
         recipe = arguments.read_recipe(path, Path(output), extras, offsets, options, products, report=report)
+        if preview:
+            raise UsageError("--preview: for one tomogram; a set has thumbnails, and fourierrecon preview draws sheets")
         if report:
             from fourierrecon.cli.report import PAGE, check_replaceable
 
@@ -87,7 +91,7 @@ def reconstruct(
         if report:
             from fourierrecon.cli.report import report_folder
 
-            report_folder(console, recipe.folder, n_threads=n_threads)
+            report_folder(console, recipe.folder, n_threads=n_threads, memory=options.running.memory)
         raise typer.Exit(status)
     refuse_for_one(
         {
@@ -98,8 +102,10 @@ def reconstruct(
             "--redo": products.redo,
             "--shard": products.part,
             **{f"--{name}": value for name, value in vars(workers).items()},
-        }
+        },
+        output,
     )
+    arguments.check_one(arguments.choose_source(source), source.tn, output)
     settings = arguments.settings_of(options)
     request = arguments.read_request(source, extras, offsets, options)
     if quiet:
@@ -130,12 +136,13 @@ def _measure(
     """Give the weighting with its SNR measured, where this is asked for, and print the SNR."""
     from fourierrecon.cli.console import say
     from fourierrecon.engine.signal_to_noise import with_snr
+    from fourierrecon.images.repair import alike
     from fourierrecon.tomogram.halves import halves_for_snr
     from fourierrecon.weighting.snr import SnrCurve, snr_words
 
     weighting = with_snr(
         request.weighting, series, request.region.binning, correction=settings.correction,
-        halves=halves_for_snr(request.source, series.name, kept), n_threads=settings.n_threads,
+        halves=alike(series, halves_for_snr(request.source, series.name, kept)), n_threads=settings.n_threads,
     )  # fmt: skip
     curve = getattr(weighting, "snr", None)
     if isinstance(curve, SnrCurve):
@@ -167,6 +174,7 @@ def _reconstruct_one(
     from fourierrecon.cli.messages import describe_request, print_warnings
     from fourierrecon.display.preview import preview_memory
     from fourierrecon.engine.storage import check_room
+    from fourierrecon.images.repair import lines_on, look, repaired
     from fourierrecon.report.assessment import report_memory
     from fourierrecon.runtime.memory import release
     from fourierrecon.runtime.threads import available_cores
@@ -198,6 +206,9 @@ def _reconstruct_one(
         from fourierrecon.quality.bad_images import without_bad_images
 
         series, kept = without_bad_images(series, ctf=corrected, n_threads=settings.n_threads)
+    whole = request
+    series = repaired(series, settings.repairs)
+    look(series, settings.threads)
     request = replace(request, weighting=_measure(console, request, series, kept, settings))
     with folders_of(o), ProgressBars(console) as stages:
         file = TomogramFile(
@@ -215,13 +226,17 @@ def _reconstruct_one(
         from fourierrecon.engine.several_volumes import VolumeOrder
         from fourierrecon.reconstruction import reconstruct_many
 
-        order = VolumeOrder(series, file.writing, region, request.weighting, beside=file.beside)
+        order = VolumeOrder(
+            series=series, open=file.writing, region=region, weighting=request.weighting, beside=file.beside
+        )
         reconstruct_many([order], replace(settings, progress=stages, scratch=file.scratch))
         for name in companions:
             write_companion(name, o, series, region, request.weighting, settings, file.header[2])
         written = file.finish_passport(passport is not None, request.source, passport)
     if written is not None:
         say(console, "passport", str(written))
+    for line in lines_on(series):
+        say(console, "images", line)
     seconds = time.perf_counter() - started
     say(console, "wrote", f"{o} ({size_of(o)}) after {seconds:.1f} s")
     for name in companions:
@@ -237,7 +252,8 @@ def _reconstruct_one(
         from fourierrecon.cli.report import report_one
 
         report_one(
-            console, page, o, request, correction=settings.correction, like=like, seconds=seconds,
+            console, page, o, replace(request, series=repaired(whole.series, settings.repairs)),
+            repairs=lines_on(series), correction=settings.correction, like=like, seconds=seconds,
             skipped=skip_bad_images, notes=found, n_threads=settings.n_threads,
         )  # fmt: skip
     finer = max(1.0, region.binning / 2)

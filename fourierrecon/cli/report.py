@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fourierrecon.cli.messages_table import in_options
-from fourierrecon.cli.options import Threads, output_option
+from fourierrecon.cli.options import Threads, output_option, read_memory, running_option
 from fourierrecon.errors import UsageError
 from fourierrecon.text import quoted
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from fourierrecon.report.findings import Findings
+    from fourierrecon.report.subjects import Subject
     from fourierrecon.tomogram.request import Request
     from fourierrecon.transfer import Correction
 
@@ -35,6 +36,15 @@ def report(
         output_option("FILE", "Page to write (HTML). Default: FOLDER/report.html", "--o", "-o"),
     ] = None,
     j: Threads = None,
+    memory: Annotated[
+        int | None,
+        running_option(
+            "SIZE",
+            "Most memory to use, as 6GB; where it is short, fewer threads run. Default: 80 % of the free memory",
+            "--memory",
+            parser=read_memory,
+        ),
+    ] = None,
 ) -> None:
     """Report on all tomograms of a folder: one HTML file with pictures and figures, and metrics.csv beside it.
 
@@ -42,7 +52,7 @@ def report(
     """
     from fourierrecon.cli.console import screen
 
-    report_folder(screen(), folder, o, n_threads=j)
+    report_folder(screen(), folder, o, n_threads=j, memory=memory)
 
 
 def check_replaceable(page: Path, *, table: bool = True) -> None:
@@ -68,7 +78,14 @@ def check_replaceable(page: Path, *, table: bool = True) -> None:
         check_table(page.with_name(TABLE))
 
 
-def report_folder(console: Console, folder: Path, page: Path | None = None, *, n_threads: int | None = None) -> None:
+def report_folder(
+    console: Console,
+    folder: Path,
+    page: Path | None = None,
+    *,
+    n_threads: int | None = None,
+    memory: int | None = None,
+) -> None:
     """Write the report on a folder that ``reconstruct --o FOLDER/`` made, and say what was found.
 
     Parameters
@@ -80,14 +97,16 @@ def report_folder(console: Console, folder: Path, page: Path | None = None, *, n
     page
         HTML file; default: ``report.html`` in the folder. ``metrics.csv`` lies beside it.
     n_threads
-        Default: the cores available to the process.
+        Default: the cores available to the process; fewer where the memory is short.
+    memory
+        Largest resident memory of the process, bytes. Default: 80 % of what is available.
 
     Raises
     ------
     UsageError
         If the name of the page is that of another kind of file, or a file that is no report would be replaced.
     DataError
-        If there are no tomograms, or the page cannot be written.
+        If there are no tomograms, the page cannot be written, or a tomogram takes more memory.
     """
     from fourierrecon.cli.console import say, size_of
     from fourierrecon.report.assessment import find_out
@@ -104,7 +123,7 @@ def report_folder(console: Console, folder: Path, page: Path | None = None, *, n
     subjects = subjects_in(folder)
     found = []
     for subject in subjects:
-        findings = _in_options(find_out(subject, n_threads=n_threads))
+        findings = _in_options(find_out(subject, n_threads=_threads(subject, n_threads, memory)))
         found.append(findings)
         say(console, "report", describe(findings))
     with folders_of(page):
@@ -113,6 +132,33 @@ def report_folder(console: Console, folder: Path, page: Path | None = None, *, n
     say(console, "table", str(table))
     say(console, "wrote", f"{page} ({size_of(page)}) after {time.perf_counter() - started:.1f} s")
     say(console, "next", f"open {quoted(str(page))} in a browser{_remedy(found)}")
+
+
+def _threads(subject: Subject, n_threads: int | None, memory: int | None) -> int:
+    """Give the number of threads, up to one asked for, with which a tomogram fits into the memory.
+
+    Raises
+    ------
+    DataError
+        If it does not fit with one.
+    """
+    from fourierrecon.engine.storage import check_room
+    from fourierrecon.errors import DataError
+    from fourierrecon.report.assessment import report_memory
+    from fourierrecon.runtime.threads import available_cores
+
+    threads = n_threads or available_cores()
+    if subject.series is None or subject.region is None:
+        return threads
+    while True:
+        try:
+            check_room("the report", report_memory(subject.series, subject.region.shape, threads), memory)
+        except DataError:
+            if threads == 1:
+                raise
+            threads -= 1
+        else:
+            return threads
 
 
 def report_set(console: Console, source: Path, folder: Path, *, n_threads: int | None = None) -> None:
@@ -158,6 +204,7 @@ def report_one(
     seconds: float,
     skipped: bool = False,
     notes: Sequence[str] = (),
+    repairs: Sequence[str] = (),
     n_threads: int | None = None,
 ) -> None:
     """Write the report on one tomogram that was just made, and say what was found.
@@ -180,6 +227,8 @@ def report_one(
         Whether images that are blank or not finite were left out.
     notes
         Warnings that were given.
+    repairs
+        What was repaired in its images, in lines.
     n_threads
         Default: the cores available to the process.
 
@@ -198,6 +247,7 @@ def report_one(
     facts = (
         ("weighting", request.weighting.words),
         ("CTF", Transfer.of(series, correction, divides=request.weighting.divides).words),
+        *(("images", line) for line in repairs),
         ("source", str(request.source.absolute())),
     )
     subject = Subject(

@@ -26,5 +26,5 @@ def sample(
     say(
         console,
         "next",
-        f"{program()} reconstruct --t {quoted(str(path))} --bin 2 --o {quoted(str(folder / 'wiener.mrc'))}",
+        f"{program()} reconstruct --t {quoted(str(path))} --preview --o cell.mrc",
     )

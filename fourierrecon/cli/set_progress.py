@@ -1,23 +1,27 @@
-"""Screen of the commands on sets: what becomes of each tomogram, and a summary at the end."""
+"""Screen of the commands on sets: how far the set is, what becomes of each tomogram, and a summary at the end."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from rich.console import Console
 
-from fourierrecon.cli.console import ProgressBars, program, say
+from fourierrecon.cli.console import announcing_compilation, program, say
 from fourierrecon.cli.messages_table import in_options
+from fourierrecon.cli.set_bars import SetBars
+from fourierrecon.cli.set_summary import Messages, describe_recipe, remedy, sum_up
 from fourierrecon.runtime.threads import Progress
 from fourierrecon.sets.cluster import Cluster
 from fourierrecon.sets.follower import Follower
 from fourierrecon.sets.outcomes import Outcome
 from fourierrecon.sets.recipe import Recipe
+from fourierrecon.sets.records import outcomes_path
 from fourierrecon.sets.run import reconstruct_set
 from fourierrecon.sets.watching import watch
 from fourierrecon.text import quoted
+from fourierrecon.weighting.snr import STATED
 
 
 def show_set(
@@ -45,24 +49,31 @@ def show_set(
     UsageError, DataError
         If nothing can be done at all.
     """
-    speaker = Speaker(console, quiet=quiet)
-    outcomes = []
-    with closing(speaker):
-        for outcome in reconstruct_set(recipe, names, part=part, cluster=cluster, follower=speaker):
-            speaker.ends(outcome)
-            outcomes.append(outcome)
+    outcomes: list[Outcome] = []
+    with SetScreen(console, recipe, quiet=quiet) as screen:
+        try:
+            for outcome in reconstruct_set(recipe, names, part=part, cluster=cluster, follower=screen):
+                screen.ends(outcome)
+                outcomes.append(outcome)
+        except KeyboardInterrupt:
+            screen.close()
+            say(console, "next", "run the same command again: it goes on where this one ended")
+            raise
+    where = outcomes_path(recipe.folder, part)
+    screen.messages.rest(where)
     done = [outcome for outcome in outcomes if outcome.status == "done"]
     each = f", {sum(outcome.seconds for outcome in done) / len(done):.1f} s each" if done else ""
-    there = sum(outcome.status == "there" for outcome in outcomes)
+    already = sum(outcome.status == "there" for outcome in outcomes)
     end = f" (part {part})" if part else ""
-    status = _sum_up(console, f"{len(done)} done{each}; {there} there already", outcomes, speaker.path, end)
-    failed = [outcome for outcome in outcomes if outcome.error]
-    if failed:
-        # the same files would fail in the same way
-        first = "" if all(outcome.transient for outcome in failed) else "correct what the errors name, then "
-        say(console, "next", f"{first}run the same command again: it makes what is missing")
-    elif speaker.path is not None:
-        say(console, "next", f"{program()} info {quoted(str(speaker.path))}")
+    text = f"{len(done)} done{each}; {already} there already"
+    status = sum_up(console, text, outcomes, screen.path, end=end, repeat=not screen.lively, where=where)
+    if recipe.thumbnails and done:
+        say(console, "pictures", f"{recipe.folder / 'thumbnails'}: the central section of each")
+    if any(outcome.error for outcome in outcomes):
+        if text := remedy(outcomes):
+            say(console, "next", text)
+    elif screen.path is not None:
+        say(console, "next", f"{program()} info {quoted(str(screen.path))}")
     return status
 
 
@@ -83,61 +94,99 @@ def show_watch(console: Console, recipe: Recipe, *, every: float, idle: float | 
     UsageError, DataError
         If the folder of the products cannot be used.
     """
-    speaker = _WatchSpeaker(console, quiet=quiet)
     results: dict[str, Outcome] = {}
     interrupted = False
-    try:
-        for outcome in watch(recipe, every=every, idle=idle, follower=speaker):
-            speaker.tells(outcome, known=outcome.name in results)
-            results[outcome.name] = outcome
-    except KeyboardInterrupt:
-        interrupted = True
+    with WatchScreen(console, recipe, quiet=quiet) as screen:
+        try:
+            for outcome in watch(recipe, every=every, idle=idle, follower=screen):
+                screen.ends(outcome)
+                results[outcome.name] = outcome
+        except KeyboardInterrupt:
+            interrupted = True
     done = sum(outcome.status in ("done", "there") for outcome in results.values())
-    status = _sum_up(console, f"{done} done", [*results.values()], speaker.path)
+    where = outcomes_path(recipe.folder)
+    screen.messages.rest(where)
+    outcomes = [*results.values()]
+    status = sum_up(console, f"{done} done", outcomes, screen.path, repeat=not screen.lively, where=where)
     return 0 if interrupted else status
 
 
-class Speaker(Follower):
-    """Shows on screen how a set goes on.
+class SetScreen(Follower):
+    """Shows how a set goes on: on a terminal bars that go at the end, elsewhere a line a tomogram.
 
     Parameters
     ----------
     console
         Screen to write to.
+    recipe
+        What is made.
     quiet
         Show only warnings and errors.
     """
 
-    def __init__(self, console: Console, *, quiet: bool) -> None:
-        self._console, self._quiet = console, quiet
-        self._total, self._begun = 0, list[str]()
-        self._stages: ProgressBars | None = None
+    def __init__(self, console: Console, recipe: Recipe, *, quiet: bool) -> None:
+        self._console, self._recipe, self._quiet = console, recipe, quiet
+        self._total, self._ended = 0, 0
+        self._bars: SetBars | None = None
+        self._open = ExitStack()
+        self.messages = Messages(console)
+        #: Whether there are bars, and what is done leaves no line.
+        self.lively = console.is_terminal and not quiet
         #: The list of tomograms that was written last.
         self.path: Path | None = None
 
+    def __enter__(self) -> SetScreen:
+        self._open.enter_context(announcing_compilation(self._console))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the bars off the screen."""
+        self._open.close()
+        self._bars = None
+
     def starts(self, names: Sequence[str]) -> None:
-        """Take the number of tomograms."""
+        """Show how the tomograms are made, and the bar of the set."""
         self._total = len(names)
+        if not self._quiet:
+            many = f"{len(names)} tomogram{'s' * (len(names) != 1)}"
+            say(self._console, "set", f"{many} of {self._recipe.source} into {self._recipe.folder}")
+            describe_recipe(self._console, self._recipe, names[0] if names else None)
+        if self.lively:
+            self._bars = self._open.enter_context(SetBars(self._console, self._total))
 
     def begins(self, name: str) -> Progress | None:
-        """Show the name of a tomogram, and on a terminal how far it is."""
-        self._count(name)
-        if self._quiet or not self._console.is_terminal:
+        """Show the line of a tomogram on a terminal."""
+        if self._bars is None:
             return None
-        self._stages = ProgressBars(self._console).__enter__()
-        return self._stages
+        self._bars.begin(name)
+        return self._bars.step
 
     def ends(self, outcome: Outcome) -> None:
-        """Show what became of a tomogram, its name first if it was made elsewhere."""
-        self.close()
-        if outcome.name not in self._begun:
-            self._count(outcome.name)
-        _problems(self._console, outcome)
-        if outcome.status in ("done", "there") and not self._quiet:
-            for product in outcome.made:
-                why = "there already" if product.reason is None else f"made: {product.reason}"
-                say(self._console, "", f"{product.path} ({why})")
-            _snr(self._console, outcome)
+        """Show what became of a tomogram: on a terminal only what is wrong, elsewhere a line."""
+        self._ended += 1
+        self.warnings(outcome)
+        if self._bars is not None:
+            self._bars.end(outcome.status, outcome.seconds)
+        if self.lively:
+            self.problem(outcome)
+        elif not self._quiet or outcome.error or outcome.stale:
+            say(self._console, f"{self._ended}/{self._total}", line_of(outcome))
+
+    def warnings(self, outcome: Outcome) -> None:
+        """Show what was noticed about a tomogram."""
+        assumed = [f"SNR {line.rpartition(': ')[0]}" for line in outcome.snr if STATED.origin in line]
+        for note in (*outcome.notes, *assumed):
+            self.messages.show("warning", outcome.name, note)
+        for line in () if self._quiet else outcome.images:
+            self.messages.show("images", outcome.name, line)
+
+    def problem(self, outcome: Outcome) -> None:
+        """Show why a tomogram failed, or was left as it is."""
+        if outcome.error or outcome.stale:
+            self.messages.show(outcome.status, outcome.name, outcome.error or outcome.stale)
 
     def notes(self, label: str, text: str) -> None:
         """Show a line."""
@@ -147,69 +196,56 @@ class Speaker(Follower):
         """Take the list's place, for the summary."""
         self.path = path
 
-    def close(self) -> None:
-        """Take the progress of a tomogram off the screen."""
-        if self._stages is not None:
-            self._stages.__exit__(None, None, None)
-            self._stages = None
 
-    def _count(self, name: str) -> None:
-        self._begun.append(name)
+class WatchScreen(SetScreen):
+    """Shows what arrives in a folder: on a terminal one line that changes, elsewhere a line when something is made."""
+
+    def __enter__(self) -> WatchScreen:
+        super().__enter__()
+        self._results: dict[str, Outcome] = {}
         if not self._quiet:
-            say(self._console, f"{len(self._begun)}/{self._total}", name)
-
-
-class _WatchSpeaker(Speaker):
-    """Shows what arrives in a folder, a line for each tilt series when it is made."""
-
-    def begins(self, name: str) -> Progress | None:
-        """Show nothing: the line comes when the tilt series is made."""
-        return None
+            describe_recipe(self._console, self._recipe, None)
+        if self.lively:
+            self._bars = self._open.enter_context(SetBars(self._console, None, "watching"))
+        return self
 
     def waits(self, text: str) -> None:
         """Show which tilt series is waited for."""
-        if not self._quiet:
+        if self._bars is not None and text.startswith("waiting"):
+            self._bars.wait(in_options(text))
+        elif not self._quiet:
             self.notes("note", text)
 
-    def tells(self, outcome: Outcome, *, known: bool) -> None:
-        """Show in a line what became of a tilt series; nothing if it is known and was left as it is."""
-        _problems(self._console, outcome, "; tried again when its files change")
-        if outcome.error or outcome.stale or self._quiet or (known and outcome.status == "there"):
-            return
-        first = outcome.made[0]
-        more = f" and {len(outcome.made) - 1} more" if len(outcome.made) > 1 else ""
-        why = next((made.reason for made in outcome.made if made.reason), "")
-        took = f" in {outcome.seconds:.1f} s ({why})" if why else ""
-        say(self._console, outcome.status, f"{first.path}{more}{took}")
-        _snr(self._console, outcome)
+    def ends(self, outcome: Outcome) -> None:
+        """Show what became of a tilt series; nothing if it is known and was left as it is."""
+        known = outcome.name in self._results
+        self._results[outcome.name] = outcome
+        self.warnings(outcome)
+        if self._bars is not None:
+            failed = sum(bool(each.error or each.stale) for each in self._results.values())
+            self._bars.recount(len(self._results) - failed, failed)
+        if outcome.error or outcome.stale:
+            text = f"{outcome.error}; tried again when its files change" if outcome.error else outcome.stale
+            if self.lively:
+                self.messages.show(outcome.status, outcome.name, text)
+            else:
+                say(self._console, outcome.status, f"{outcome.name}: {in_options(text)}")
+        elif not (self._quiet or self.lively or (known and outcome.status == "there")):
+            say(self._console, outcome.status, line_of(outcome))
 
 
-def _problems(console: Console, outcome: Outcome, then: str = "") -> None:
-    """Show warnings, the error of a tomogram that failed, and why one was left as it is."""
-    for note in outcome.notes:
-        say(console, "warning", f"{outcome.name}: {in_options(note)}")
-    if outcome.error:
-        say(console, "failed", f"{outcome.name}: {in_options(outcome.error)}{then}")
-    elif outcome.stale:
-        say(console, "stale", f"{outcome.name}: {in_options(outcome.stale)}")
+def line_of(outcome: Outcome) -> str:
+    """Say in one line what became of a tomogram.
 
-
-def _snr(console: Console, outcome: Outcome) -> None:
-    """Show the signal-to-noise ratios that were measured."""
-    for line in outcome.snr:
-        say(console, "SNR", line)
-
-
-def _sum_up(console: Console, done: str, outcomes: Sequence[Outcome], path: Path | None, end: str = "") -> int:
-    """Show how many tomograms are done, which are stale or failed and why, and the list; give the exit status."""
-    by: Mapping[str, list[Outcome]] = {
-        status: [outcome for outcome in outcomes if outcome.status == status] for status in ("stale", "failed")
-    }
-    left = f"{len(by['stale'])} left as they are; " if by["stale"] else ""
-    say(console, "summary", f"{done}; {left}{len(by['failed'])} failed{end}")
-    for status, text in (("stale", "stale"), ("failed", "error")):
-        for outcome in by[status]:
-            say(console, status, f"{outcome.name}: {in_options(getattr(outcome, text))}")
-    if path is not None:
-        say(console, "wrote", f"{path}: the list of tomograms, as RELION 5 reads it")
-    return 1 if by["failed"] or by["stale"] else 0
+    Parameters
+    ----------
+    outcome
+        What became of it.
+    """
+    if outcome.error or outcome.stale:
+        return f"{outcome.name} {outcome.status}: {in_options(outcome.error or outcome.stale)}"
+    first, *others = outcome.made
+    files = f"{first.path}{f' and {len(others)} more' * bool(others)}"
+    reasons = ", ".join(dict.fromkeys(made.reason for made in outcome.made if made.reason is not None))
+    how = f"made in {outcome.seconds:.1f} s: {reasons}" if reasons else "there already"
+    return f"{outcome.name}: {files} ({how})"

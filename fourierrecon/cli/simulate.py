@@ -22,12 +22,16 @@ def simulate(
     angpix: Annotated[float, images_option("Å", "Pixel size. Default: 10", "--angpix")] = 10.0,
     snr: Annotated[
         float,
-        images_option("RATIO", "Signal to noise of each image; inf: no noise. Default: 0.1", "--SNR", "--snr"),
+        images_option(
+            "RATIO", "Signal-to-noise ratio of each image; inf adds no noise. Default: 0.1", "--SNR", "--snr"
+        ),
     ] = 0.1,
     ctf: Annotated[
-        bool, images_option(FLAG, "With the CTF of a microscope, or not. Default: --ctf", "--ctf/--noctf")
+        bool, images_option(FLAG, "Apply the CTF of a microscope, or not. Default: --ctf", "--ctf/--noctf")
     ] = True,
-    seed: Annotated[int, running_option("N", "Seed of specimen, shifts and noise. Default: 7", "--seed", least=0)] = 7,
+    seed: Annotated[
+        int, running_option("N", "Seed of the random specimen, shifts and noise. Default: 7", "--seed", least=0)
+    ] = 7,
     j: Threads = None,
 ) -> None:
     """Simulate the tilt series of a cell with known truth: image stacks, RELION 4 and 5 sets."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from fourierrecon.errors import UsageError
+from fourierrecon.text import quoted
 
 if TYPE_CHECKING:
     from fourierrecon.cli.option_groups import VolumeOptions, WeightingOptions
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from fourierrecon.weighting import Weighting
 
 T = TypeVar("T")
-#: Default binning, that of RELION 4.
-DEFAULT_BINNING = 8.0
 
 
 def only_one(values: Sequence[T] | None, option: str) -> T | None:
@@ -32,13 +31,15 @@ def only_one(values: Sequence[T] | None, option: str) -> T | None:
     return values[0] if values else None
 
 
-def refuse_for_one(options: Mapping[str, object]) -> None:
+def refuse_for_one(options: Mapping[str, object], output: str) -> None:
     """Refuse options of sets where one file is to be written.
 
     Parameters
     ----------
     options
         Values by option.
+    output
+        The file.
 
     Raises
     ------
@@ -47,7 +48,7 @@ def refuse_for_one(options: Mapping[str, object]) -> None:
     """
     given = [option for option, value in options.items() if value]
     if given:
-        raise UsageError(f"{', '.join(given)}: for sets, which need a folder: --o FOLDER/")
+        raise UsageError(f"{', '.join(given)}: for sets, which need a folder: --o {quoted(output + '/')}, with a slash")
 
 
 def check_known(option: str, value: str | None, known: Collection[str]) -> None:
@@ -141,7 +142,7 @@ def with_profile(options: WeightingOptions) -> WeightingOptions:
 
 
 def choose_binning(binning: float | None, voxel_size: float | None, series: TiltSeries) -> float:
-    """Give the binning that ``--bin`` or ``--binned_angpix`` asks for.
+    """Give the binning that ``--bin`` or ``--binned_angpix`` asks for; without, that of voxels of about 10 Å.
 
     Parameters
     ----------
@@ -158,7 +159,9 @@ def choose_binning(binning: float | None, voxel_size: float | None, series: Tilt
         If the voxels would be finer than the pixels.
     """
     if voxel_size is None:
-        return DEFAULT_BINNING if binning is None else binning
+        from fourierrecon.geometry.region import default_binning
+
+        return default_binning(series.pixel_size) if binning is None else binning
     ratio = voxel_size / series.pixel_size
     # a voxel size rounded to a few digits may be a trace below the pixel size
     if not ratio > 1 - 1e-4:

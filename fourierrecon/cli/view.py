@@ -20,9 +20,18 @@ if TYPE_CHECKING:
     from fourierrecon.display.server import ViewServer
 
 
+#: Endings of sets and tilt series; other names are volumes.
+TILT_SERIES = (".star", ".tomostar", ".xml", ".aln", ".xf", ".com", ".json")
+
+
 def view(
     volume: Annotated[
-        Path, typer.Argument(metavar="VOLUME", help="Tomogram to look at; larger than the memory is fine.")
+        Path,
+        typer.Argument(
+            metavar="VOLUME",
+            help="Tomogram to look at, larger than the memory is fine; or a tomogram set or tilt series, whose "
+            "tomogram is computed where you look.",
+        ),
     ],
     *,
     points: Annotated[
@@ -43,6 +52,12 @@ def view(
         float | None,
         input_option("Å", "Diameter of the circles around points. Default: 300", "--diameter", least=0),
     ] = None,
+    binning: Annotated[
+        float | None, input_option("N", "Binning of a tomogram that is computed. Default: 8", "--bin", least=1)
+    ] = None,
+    weighting: Annotated[
+        str | None, input_option("NAME", "Its weighting, as for reconstruct. Default: wiener", "--weighting")
+    ] = None,
     port: Annotated[
         int | None, option("Page", "N", "Port of the page. Default: any free one", "--port", least=1, max=65535)
     ] = None,
@@ -53,16 +68,15 @@ def view(
     """Look at a tomogram: in napari if it is installed, else on a page in the browser.
 
     The page shows XY, XZ and YZ slices, 10 nm thick at first, and zooms into them. Only this machine can reach it, at
-    an address that nobody can guess. Ctrl-C ends it. --port and --no_browser ask for the page, also where there is
-    napari.
+    an address that nobody can guess. Ctrl-C ends it. --port and --no_browser choose the page even where napari is
+    installed.
     """
     from fourierrecon.cli.console import fail, say, screen
     from fourierrecon.display.napari import show_in_napari
     from fourierrecon.display.picks import DIAMETER
-    from fourierrecon.display.planes import open_volume
     from fourierrecon.display.server import ViewServer
 
-    console, opened = screen(), open_volume(volume)
+    console, opened = screen(), _open(volume, tn, binning, weighting)
     depth, height, width = opened.shape
     size = f"{opened.voxel_size:g} Å" if opened.voxel_size else "unknown size"
     say(console, "volume", f"{volume}: {width} x {height} x {depth} voxels of {size}")
@@ -73,6 +87,25 @@ def view(
     if in_window and show_in_napari(opened, partial(say, console), picks, diameter or DIAMETER):
         return
     _serve(console, ViewServer(opened, port or 0, fail, picks=picks, diameter=diameter or DIAMETER), no_browser)
+
+
+def _open(path: Path, name: str | None, binning: float | None, weighting: str | None) -> VolumePlanes:
+    """Open a volume, or the tomogram of a tilt series as a virtual one."""
+    from fourierrecon.display.planes import VirtualPlanes, open_volume
+    from fourierrecon.errors import UsageError
+
+    if path.suffix.lower() in TILT_SERIES:
+        from fourierrecon.geometry.region import default_binning
+        from fourierrecon.io import read_tilt_series
+        from fourierrecon.operators.virtual import open_virtual
+
+        series = read_tilt_series(path, name)
+        return VirtualPlanes(
+            open_virtual(series, weighting=weighting, binning=binning or default_binning(series.pixel_size))
+        )
+    if binning is not None or weighting is not None:
+        raise UsageError(f"--bin and --weighting are for tilt series, and {path} is a volume; leave them out")
+    return open_volume(path)
 
 
 def _read(path: Path, volume: VolumePlanes, frame: str | None, tomogram: str | None) -> Picks:

@@ -24,7 +24,7 @@ def watch(
     *,
     o: Annotated[Path, output_option("FOLDER", "Folder for the products, as of reconstruct --o FOLDER/", "--o")],
     every: Annotated[
-        float, running_option("SECONDS", "Time between two looks. Default: 10", "--every", least=0)
+        float, running_option("SECONDS", "Time between looks at the folder. Default: 10", "--every", least=0)
     ] = 10.0,
     idle: Annotated[
         float | None,
@@ -37,9 +37,10 @@ def watch(
 ) -> None:
     """Reconstruct tilt series as they arrive in a folder, each once, until Ctrl-C.
 
-    Looked for are tomogram sets of RELION, new tomograms in them included, and alignments of AreTomo (.aln), IMOD
-    (tilt.com; .xf with .tlt) and Warp (.xml, .tomostar). A series is taken when its files have stopped changing and all
-    its images are there; one that fails is tried again when they change. A new start goes on where the last one ended.
+    It looks for tomogram sets of RELION, new tomograms in them included, and for alignments of AreTomo (.aln), IMOD
+    (tilt.com; .xf with .tlt) and Warp (.xml, .tomostar). It takes a series when its files have stopped changing and all
+    of its images are there, and tries one that failed again when its files change. Started again, it continues where it
+    ended.
     """
     from fourierrecon.cli import arguments
     from fourierrecon.cli.console import screen

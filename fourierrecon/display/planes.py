@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from fourierrecon.io.stacks.mrc import read_header
 from fourierrecon.io.volumes import formats
 from fourierrecon.io.volumes.mrc import MrcVolume
 from fourierrecon.io.volumes.quantise import Scale
+
+if TYPE_CHECKING:
+    from fourierrecon.operators.virtual import VirtualTomogram
 
 #: Axis that a plane is perpendicular to.
 Axis: TypeAlias = Literal["z", "y", "x"]
@@ -212,6 +215,28 @@ class BlockPlanes(VolumePlanes):
                 place = [place for i, place in enumerate((z, y, slice(None))) if i != number]
                 plane[tuple(place)] = block.mean(axis=number, dtype=np.float32)
         return plane
+
+
+class VirtualPlanes(VolumePlanes):
+    """Planes of a tomogram that is computed where one looks.
+
+    Parameters
+    ----------
+    tomogram
+        From :func:`fourierrecon.open_virtual`.
+    """
+
+    def __init__(self, tomogram: VirtualTomogram) -> None:
+        self.path, self.shape = tomogram.path, tomogram.shape
+        self.voxel_size, self.origin = tomogram.voxel_size, tomogram.origin
+        self._tomogram = tomogram
+        self.array = cast(Any, tomogram)  # it reads as an array does
+
+    def mean(self, axis: Axis, first: int, last: int) -> NDArray[np.float32]:
+        """Compute the mean of some planes, see :meth:`VolumePlanes.mean`."""
+        number = AXES.index(axis)
+        wanted = tuple(slice(first, last) if i == number else slice(None) for i in range(3))
+        return np.asarray(self._tomogram[wanted].mean(axis=number, dtype=np.float32))
 
 
 def open_volume(path: str | os.PathLike[str]) -> VolumePlanes:

@@ -241,7 +241,7 @@ def sample_lines(
         for r in range(start, stop):
             el = r - half_rows
             out = block[r - start]
-            first_j, last_j = _plane_range(lines, el, n_planes, stop2)
+            first_j, last_j = plane_range(lines, el, n_planes, stop2)
             out[:first_j] = 0
             out[last_j:] = 0
             row = (el if el >= 0 else -el) * stride
@@ -267,7 +267,7 @@ def sample_lines(
 
 
 @compiled()
-def _plane_range(lines: Any, el: int, n_planes: int, stop2: float) -> tuple[int, int]:
+def plane_range(lines: Any, el: int, n_planes: int, stop2: float) -> tuple[int, int]:
     """Planes ``[first, last)`` in which sample ``l`` of a line lies within the band and the image's own."""
     a = b = 0.0
     c = -stop2

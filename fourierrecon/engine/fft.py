@@ -76,19 +76,29 @@ def forget_plans() -> None:
     _plan.cache_clear()
 
 
-def transform_rows(rows: Complex) -> None:
-    """Transform every row in place, backward and unnormalised; the number of rows may differ at every call."""
+def transform_rows(rows: Complex, *, backward: bool = True) -> None:
+    """Transform every row in place, unnormalised; the number of rows may differ at every call."""
     if _ducc is not None:
-        transform(rows, 1, backward=True)
+        transform(rows, 1, backward=backward)
         return
     # plans are for one shape: a few rows at a time, so that there are two of them and not hundreds
     for start in range(0, len(rows), 8):
         block = rows[start : start + 8]
         if len(block) == 8:
-            transform(block, 1, backward=True)
+            transform(block, 1, backward=backward)
         else:
             for i in range(len(block)):
-                transform(block[i : i + 1], 1, backward=True)
+                transform(block[i : i + 1], 1, backward=backward)
+
+
+def real_forward_columns(data: Real, out: Complex) -> None:
+    """Transform the columns of real ``data`` into half spectra, unnormalised (``exp(-2 pi i k n / N)``), one thread."""
+    if _ducc is not None:
+        _ducc.r2c(data, axes=(0,), out=out, nthreads=1)
+        return
+    import scipy.fft
+
+    out[...] = scipy.fft.rfft(data, axis=0)
 
 
 def real_forward(data: Real, length: int, workspace: Workspace) -> Complex:

@@ -133,6 +133,7 @@ class Sampler:
             workspace,
             shared=shared,
             share=self._share,
+            odd=task.weighting.divides_by_count,
         )
         if len(self.levels):
             origin = np.zeros((1, 1), np.float32)

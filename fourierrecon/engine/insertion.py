@@ -90,7 +90,7 @@ def insert_plane(
     """
     depth = slices.shape[0]
     nz, no = slices.grid
-    low, high = _rows_in_use(slices, j)
+    low, high = rows_in_use(slices, j)
     # near the middle plane lines may run over the border of the periodic grid: then all rows are one block
     wraps = low < PAD or high > no + PAD
     if wraps:
@@ -128,7 +128,7 @@ def insert_plane(
         _store(rows, no // 2 - slices.middle[1], gains[1], planes[z : z + 32], at)
 
 
-def _rows_in_use(slices: Slices, j: int) -> tuple[int, int]:
+def rows_in_use(slices: Slices, j: int) -> tuple[int, int]:
     """Rows ``[low, high)`` of a plane that lines within the band can reach."""
     no = slices.grid[1]
     radius = np.sqrt(max(STOP**2 - (j / slices.period) ** 2, 0.0)) * no + slices.width / 2 + 1

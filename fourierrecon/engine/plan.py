@@ -13,7 +13,7 @@ from fourierrecon.engine.central_slices import PAD, STOP, Slices
 from fourierrecon.engine.coverage import Mask, border_distances
 from fourierrecon.engine.fft import fast_length
 from fourierrecon.engine.gridding_kernel import GriddingKernel
-from fourierrecon.engine.preprocess import BORDER, BORDER_BINNED, ImageGrid
+from fourierrecon.engine.preprocess import BORDER, BORDER_BINNED, SURROUNDINGS, ImageGrid
 from fourierrecon.engine.settings import PRECISIONS, Settings
 from fourierrecon.engine.windows import View, Windows
 from fourierrecon.errors import UsageError
@@ -120,6 +120,7 @@ class Plan:
         settings: Settings,
         *,
         tiled: bool = False,
+        surroundings: bool = False,
     ) -> Plan:
         """Plan one reconstruction.
 
@@ -130,6 +131,8 @@ class Plan:
             same border and padding, to share a transform.
         tiled
             The region is made in tiles, or is one of them: images are prepared once for all, filters included.
+        surroundings
+            See :func:`fourierrecon.engine.preprocess.sampling`.
 
         Raises
         ------
@@ -143,9 +146,20 @@ class Plan:
         view = View.of(series, region)
         spread = _spread(series, region.binning, settings.binnings) if transfer.ctf is not None else 0.0
         late, windows = _choose_windows(
-            series, region, view, weighting, settings, mask, transfer.applies, spread, early=tiled
+            series,
+            region,
+            view,
+            weighting,
+            settings,
+            mask,
+            transfer.applies,
+            spread,
+            surroundings,
+            early=tiled,
         )
-        slices, along, longest = _choose_slices(windows, view, weighting, settings.precision, spread * late)
+        slices, along, longest = _choose_slices(
+            windows, view, weighting, settings.precision, spread * late, surroundings
+        )
         taps, oversampling = PRECISIONS[settings.precision]
         row_grid = fast_length(max(oversampling * longest, longest + 2 * taps))
         pixel_zero, borders = view.pixel_zero[windows.used], view.per_voxel[windows.used]
@@ -221,6 +235,7 @@ def _choose_windows(
     mask: Mask,
     transfers: bool,
     spread: float,
+    surroundings: bool,
     *,
     early: bool = False,
 ) -> tuple[bool, Windows]:
@@ -231,18 +246,19 @@ def _choose_windows(
     binning, shape = region.binning, series.image_shape
     margin = preprocess.TILE_MARGIN if early else preprocess.WINDOW_MARGIN
     filtered = transfers or weighting.has_filter
+    room = SURROUNDINGS if surroundings else 0
     coarsest = max([binning, *_others(binning, settings.binnings)])
     if filtered and binning < 1.01 and not weighting.divides_by_count and not early:
         grid = preprocess.sampling(shape, binning, mask, spread, filtered, True, coarsest)
-        windows = Windows.of(series, region, view, grid, weighting.uses_weights, margin)
+        windows = Windows.of(series, region, view, grid, weighting.uses_weights, room, margin)
         if windows.whole:
             return True, windows
-    grid = preprocess.sampling(shape, binning, mask, spread, filtered, False, coarsest)
-    return False, Windows.of(series, region, view, grid, weighting.uses_weights, margin)
+    grid = preprocess.sampling(shape, binning, mask, spread, filtered, False, coarsest, surroundings)
+    return False, Windows.of(series, region, view, grid, weighting.uses_weights, room, margin)
 
 
 def _choose_slices(
-    windows: Windows, view: View, weighting: Weighting, precision: str, spread: float
+    windows: Windows, view: View, weighting: Weighting, precision: str, spread: float, surroundings: bool
 ) -> tuple[Slices, NDArray[np.int64], int]:
     """Choose the lengths that keep periodic copies of the images out of the region.
 
@@ -254,6 +270,7 @@ def _choose_slices(
     slices, along, longest
         The central slices, the image axis a of each tilt, and the longest window along a, px.
     """
+    margin = max(MARGIN[precision], SURROUNDINGS if surroundings else 0)
     along = np.argmax(np.abs(windows.matrices[:, :, 0]), axis=1)
     axes = np.stack([along, 1 - along], axis=1)
 
@@ -267,9 +284,9 @@ def _choose_slices(
     depth, n_p, n_o = view.shape
     # the CTF moves signal that far, where the samples are multiplied with it
     moved = 0.0 if weighting.has_filter else spread
-    reached = size / 2 + moved + MARGIN[precision]
+    reached = size / 2 + moved + margin
     apart = np.abs(middle - start - size / 2) + reach + reached
-    least = max(float((apart[:, 0] / np.abs(m[:, 0, 0])).max()), n_p + 2 * MARGIN[precision])
+    least = max(float((apart[:, 0] / np.abs(m[:, 0, 0])).max()), n_p + 2 * margin)
     # both lengths also set memory and the number of samples: the shortest length with factors up to 7
     period = fast_length(least, (2, 3, 5, 7))
     row_length = fast_length(max(float(apart[:, 1].max()), float(size[:, 1].max()) + spread), (2, 3, 5, 7))
@@ -279,6 +296,10 @@ def _choose_slices(
     centre[:, 0] -= size[:, 0] // 2
     taps, oversampling = PRECISIONS[precision]
     plane_taps, plane_oversampling = WEIGHTED_KERNEL if weighting.uses_weights else (taps, (oversampling,) * 2)
+    if surroundings:
+        # copies of the region, which interpolation leaves a little of, lie outside of what is seen around it
+        z, o = plane_oversampling
+        plane_oversampling = max(z, 1 + SURROUNDINGS / n_z), max(o, 1 + SURROUNDINGS / n_across)
     slices = Slices(
         matrices=m,
         offsets=centre,

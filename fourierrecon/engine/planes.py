@@ -14,7 +14,14 @@ from fourierrecon.runtime import threads
 from fourierrecon.runtime.arrays import Complex, Real
 
 
-def insert_planes(task: Task, samples: SampleStore, planes: PlaneStore, tilts: NDArray[np.int64] | None = None) -> None:
+def insert_planes(
+    task: Task,
+    samples: SampleStore,
+    planes: PlaneStore,
+    tilts: NDArray[np.int64] | None = None,
+    *,
+    corrected: bool = False,
+) -> None:
     """Spread, normalise and transform all planes: half spectrum along p, real space else.
 
     Parameters
@@ -27,15 +34,18 @@ def insert_planes(task: Task, samples: SampleStore, planes: PlaneStore, tilts: N
         Store for the result.
     tilts
         Numbers of the tilts in store that count; None: all of them. The samples are not changed if some are chosen.
+    corrected
+        The samples were corrected near the tilt axis before; they are not changed.
     """
     s, weighting, block = task.plan.slices, task.weighting, task.storage.block
-    gains = _deapodisation(s, weighting.uses_weights)
+    gains = deapodisation(s, weighting.uses_weights)
     normalise = weighting.normalise if weighting.uses_weights else None
     voxel_size = task.plan.views.voxel_size if weighting.uses_weights and weighting.uses_frequency else None
     none = np.empty((0, 0), np.float32)
 
     def start() -> tuple[insertion.PlaneWork, AxisCorrection | None, Complex]:
-        correction = AxisCorrection(s) if weighting.uses_weights and weighting.corrects_near_axis else None
+        corrects = weighting.uses_weights and weighting.corrects_near_axis and not corrected
+        correction = AxisCorrection(s) if corrects else None
         return insertion.PlaneWork(s, weighting.uses_weights, voxel_size), correction, planes.buffer()
 
     def insert(buffers: tuple[insertion.PlaneWork, AxisCorrection | None, Complex], number: int) -> None:
@@ -71,7 +81,37 @@ def insert_planes(task: Task, samples: SampleStore, planes: PlaneStore, tilts: N
     )
 
 
-def _deapodisation(s: Slices, weighted: bool) -> tuple[Real, Real]:
+def correct_samples(task: Task, samples: SampleStore) -> None:
+    """Correct all samples near the tilt axis, once for volumes that are inserted from them again and again.
+
+    Parameters
+    ----------
+    task
+        The reconstruction of the whole; nothing is done where its weighting does not ask for it.
+    samples
+        Samples of all tilts, changed.
+    """
+    s, weighting, block = task.plan.slices, task.weighting, task.storage.block
+    if not (weighting.uses_weights and weighting.corrects_near_axis):
+        return
+
+    def correct(correction: AxisCorrection, number: int) -> None:
+        block_samples, block_weights = samples.block(number)
+        for i, j in enumerate(range(number * block, min((number + 1) * block, s.n_planes))):
+            correction.correct(j, block_samples[i], block_weights[i])
+        samples.put_block(number, block_samples)
+
+    threads.for_each(
+        -(-s.n_planes // block),
+        correct,
+        state=lambda: AxisCorrection(s),
+        n_threads=task.settings.threads,
+        stage="correction",
+        progress=task.settings.progress,
+    )
+
+
+def deapodisation(s: Slices, weighted: bool) -> tuple[Real, Real]:
     """Factors along z and o that undo the kernel, with the alternating sign of a grid whose origin is its middle."""
     nz, no = s.grid
     depth, _, n_o = s.shape

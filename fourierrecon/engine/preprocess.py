@@ -1,9 +1,13 @@
 """From an image to the window that is inserted: mean, mask, border, binning, 2D filters.
 
-The border is continued by odd reflection (value and slope go on) and faded out: no step and no kink, so no ringing,
-neither from the cut in Fourier space that bins the image nor from its interpolation. Binning is a cut in Fourier space
-onto a grid that is at least as fine as the voxels; the soft band limit itself is applied to the samples in 3D
-(:mod:`fourierrecon.engine.central_slices`), where it is the same for all tilts.
+The border is continued by reflection and faded out: no step, so no ringing, neither from the cut in Fourier space that
+bins the image nor from its interpolation. Where voxels are counted next to nothing of the continuation is used, and
+the reflection is odd, twice the border pixel less what lies inside: value and slope go on. Elsewhere it is even, since
+an odd one draws the noise of each border pixel out into a streak of twice its height, and the streaks of all images
+meet in a comb of black and white along the borders of the tomogram.
+
+Binning is a cut in Fourier space onto a grid that is at least as fine as the voxels; the soft band limit itself is
+applied to the samples in 3D (:mod:`fourierrecon.engine.central_slices`), where it is the same for all tilts.
 """
 
 from __future__ import annotations
@@ -36,6 +40,9 @@ CONTINUATION = 8
 BORDER, BORDER_BINNED = 3.0, 0.75
 #: Room around what a region sees where only a window of each image is inserted, px; and around what a tile sees.
 WINDOW_MARGIN, TILE_MARGIN = 48, 12
+
+#: Room around an image where what lies outside of it counts, voxels: ringing of a cut there ends before the image.
+SURROUNDINGS = 32
 
 #: A 2D filter: frequencies (x, y) in cycles per voxel, broadcasting, to real factors.
 ImageFilter = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
@@ -76,6 +83,7 @@ def sampling(
     filtered: bool,
     late: bool,
     coarsest: float | None = None,
+    surroundings: bool = False,
 ) -> ImageGrid:
     """Choose the grid of the prepared images.
 
@@ -95,11 +103,16 @@ def sampling(
         Filters are left to :func:`fourierrecon.engine.central_slices.spectrum`, which transforms the images anyway.
     coarsest
         Binning that the border is made for, where images are prepared for several.
+    surroundings
+        What lies outside of the image, and filters and interpolation move into it, counts: room for it is left on
+        every side.
     """
     reworked = filtered or binning >= 1.01
     # a taper ends inside the image: nothing to continue
     continued = CONTINUATION * max(binning, coarsest or 0)
     border = int(np.ceil(continued if reworked else -mask.start)) if mask.start < 0 else 0
+    if surroundings and reworked and not late:
+        border = int(np.ceil(SURROUNDINGS * max(binning, 1) + (spread if filtered else 0)))
     room = int(np.ceil(spread)) if filtered else 0
     if late or not reworked:
         padded = image_shape[0] + 2 * border, image_shape[1] + 2 * border
@@ -164,6 +177,7 @@ def prepare_image(
     *,
     shared: dict[object, Complex],
     share: object,
+    odd: bool,
 ) -> Real:
     """Continue, filter, bin and mask one image.
 
@@ -186,6 +200,8 @@ def prepare_image(
     shared, share
         Transforms of this image that may be used again, under a name that stands for border and first mask. The finest
         binning has to come first.
+    odd
+        Continue the image by odd reflection: see the module.
 
     Returns
     -------
@@ -195,9 +211,9 @@ def prepare_image(
     height, width = grid.padded
     rows, columns = grid.sampled
     half_columns = columns // 2 + 1
-    name = share, level, grid.padded
+    name = share, level, grid.padded, odd
     if not grid.filters or name not in shared:
-        extended = _continue(image, np.float32(level), grid.border, workspace)
+        extended = _continue(image, np.float32(level), grid.border, workspace, odd=odd)
         extended *= masks[0]
         if not grid.filters:
             return extended
@@ -231,10 +247,10 @@ def mean_level(image: Real, taper: Real | None) -> float:
     return float((image * taper).sum(dtype=np.float64) / max(taper.sum(dtype=np.float64), 1e-9))
 
 
-def _continue(image: Real, level: np.float32, border: int, workspace: Workspace) -> Real:
-    """Take the grey level off an image, and continue it by odd reflection about its border pixels."""
+def _continue(image: Real, level: np.float32, border: int, workspace: Workspace, *, odd: bool) -> Real:
+    """Take the grey level off an image, and continue it by even or odd reflection about its border pixels."""
     if max(border, 1) >= min(image.shape):
-        return np.pad(image - level, border, mode="reflect", reflect_type="odd")
+        return np.pad(image - level, border, mode="reflect", reflect_type="odd" if odd else "even")
     height, width = image.shape
     result: Real = workspace.array("extended", (height + 2 * border, width + 2 * border), np.float32)
     core = result[border : border + height]
@@ -242,10 +258,10 @@ def _continue(image: Real, level: np.float32, border: int, workspace: Workspace)
     if border:
         for side, edge in ((slice(border), border), (slice(border + width, None), border + width - 1)):
             inside = core[:, 2 * edge - np.arange(result.shape[1])[side]]
-            core[:, side] = 2 * core[:, edge, None] - inside
+            core[:, side] = 2 * core[:, edge, None] - inside if odd else inside
         for side, edge in ((slice(border), border), (slice(border + height, None), border + height - 1)):
             inside = result[2 * edge - np.arange(result.shape[0])[side]]
-            result[side] = 2 * result[edge] - inside
+            result[side] = 2 * result[edge] - inside if odd else inside
     return result
 
 
@@ -311,14 +327,24 @@ def cut_window(
         Room around what is needed; it fades over half of that.
     """
     window = prepared[start[1] : stop[1], start[0] : stop[0]]
-    fade = min(margin // 2, *window.shape)
+    for axis, weight in enumerate(window_fades(start, stop, prepared.shape, margin)):
+        if weight is not None:
+            window = window * (weight[:, None] if axis == 0 else weight[None, :])
+    return np.ascontiguousarray(window.T if transpose else window)
+
+
+def window_fades(
+    start: NDArray[np.int64], stop: NDArray[np.int64], shape: tuple[int, ...], margin: int = WINDOW_MARGIN
+) -> list[Real | None]:
+    """Weights of a window along y and x, which fade towards cuts that are no borders; None where there is no cut."""
+    fade = min(margin // 2, *(stop - start).tolist())
     ramp = 0.5 - 0.5 * np.cos(np.pi * (np.arange(fade) + 0.5) / fade)
-    for axis, (low, high, n) in enumerate(zip(start[::-1], stop[::-1], prepared.shape, strict=True)):
+    fades: list[Real | None] = []
+    for low, high, n in zip(start[::-1], stop[::-1], shape, strict=True):
         weight = np.ones(int(high - low), np.float32)
         if low > 0:
             weight[:fade] *= ramp
         if high < n:
             weight[-fade:] *= ramp[::-1]
-        if low > 0 or high < n:
-            window = window * (weight[:, None] if axis == 0 else weight[None, :])
-    return np.ascontiguousarray(window.T if transpose else window)
+        fades.append(weight if low > 0 or high < n else None)
+    return fades

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, fields
 from functools import cached_property
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TypedDict
 
-from fourierrecon.errors import UsageError
+from fourierrecon.errors import UsageError, check_type
+from fourierrecon.images.repairs import Repairs
 from fourierrecon.runtime.sizes import parse_memory
 from fourierrecon.runtime.threads import Progress, available_cores
+from fourierrecon.text import short_repr
 from fourierrecon.transfer import Correction
 
 #: Taps of the gridding kernel and oversampling of plane grids and image rows, by precision.
@@ -19,7 +23,7 @@ PRECISIONS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Settings:
     """How to reconstruct, whatever is reconstructed.
 
@@ -55,6 +59,11 @@ class Settings:
     residual
         What the tiles may leave of a local alignment, px of the binned images; smaller takes more tiles.
 
+    hot_pixels, intensities, erase_beads
+        What is repaired in the images as they are read, as for :class:`~fourierrecon.images.Repairs`: hot pixels are
+        replaced, images whose intensity steps out of that of their neighbours are scaled, gold beads of a diameter
+        (nm) are erased.
+
     Raises
     ------
     UsageError
@@ -64,8 +73,8 @@ class Settings:
     --------
     >>> from fourierrecon import Settings
     >>> settings = Settings(precision="high", n_threads=2, exposure="grant")
-    >>> settings.precision, settings.threads
-    ('high', 2)
+    >>> settings
+    Settings(n_threads=2, precision='high', exposure='grant')
     """
 
     ctf: bool = True
@@ -84,8 +93,16 @@ class Settings:
     tilt_weight: str | None = None
     local: bool = True
     residual: float = 0.2
+    hot_pixels: bool = True
+    intensities: bool = True
+    erase_beads: float | None = None
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
+        check_type("n_threads", self.n_threads, (Integral, type(None)), "a number of threads")
+        for argument in ("taper_distance", "taper_falloff"):
+            check_type(argument, getattr(self, argument), (Real,), "a number of binned pixels")
         if self.n_threads is not None and self.n_threads < 1:
             raise UsageError(f"number of threads {self.n_threads} must be 1 or more")
         if not self.residual > 0:
@@ -96,7 +113,13 @@ class Settings:
     @classmethod
     def of(cls, options: SettingsOptions) -> Settings:
         """Build from the keywords of :func:`fourierrecon.reconstruct`, where memory may be text and scratch too."""
+        known = [each.name for each in fields(cls)]
+        for name in options:
+            if name not in known:
+                raise UsageError(f"no argument {name}=...; available: {', '.join(known)}")
         memory, scratch = options.get("memory"), options.get("scratch")
+        check_type("memory", memory, (str, Integral, type(None)), 'bytes, or text as "4GB"')
+        check_type("scratch", scratch, (str, os.PathLike, type(None)), "the name of a folder")
         rest = {name: value for name, value in options.items() if name not in ("memory", "scratch")}
         return cls(
             memory=parse_memory(memory) if isinstance(memory, str) else memory,
@@ -108,6 +131,17 @@ class Settings:
     def threads(self) -> int:
         """Number of threads to use."""
         return available_cores() if self.n_threads is None else self.n_threads
+
+    @cached_property
+    def repairs(self) -> Repairs:
+        """What is repaired in the images.
+
+        Raises
+        ------
+        UsageError
+            If the diameter of beads makes no sense.
+        """
+        return Repairs(hot_pixels=self.hot_pixels, intensities=self.intensities, erase_beads=self.erase_beads)
 
     @cached_property
     def correction(self) -> Correction:
@@ -140,3 +174,6 @@ class SettingsOptions(TypedDict, total=False):
     tilt_weight: str | None
     local: bool
     residual: float
+    hot_pixels: bool
+    intensities: bool
+    erase_beads: float | None

@@ -30,7 +30,7 @@ from fourierrecon.volume import SlabWriter
 from fourierrecon.weighting import SnrCurve, Weighting, read_weighting
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class VolumeOrder:
     """One volume that is wanted.
 

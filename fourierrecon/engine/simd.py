@@ -61,6 +61,27 @@ def _rows(builder: Any, grid: Any, offset: Any, stride: Any, row: Any, column: A
         store.align = 4
 
 
+def _pairs(builder: Any, real: Any, imag: Any) -> Any:
+    """Give a complex number eight times, real and imaginary parts in turn."""
+    pair = ir.VectorType(_FLOAT, 16)
+    both = builder.insert_element(ir.Constant(pair, ir.Undefined), real, ir.Constant(_I32, 0))
+    both = builder.insert_element(both, imag, ir.Constant(_I32, 1))
+    mask = ir.Constant(ir.VectorType(_I32, 16), [0, 1] * 8)
+    return builder.shuffle_vector(both, ir.Constant(pair, ir.Undefined), mask)
+
+
+def _complex_sum(context: Any, builder: Any, total: Any) -> Any:
+    """Add up eight complex numbers."""
+    for lanes in (8, 4, 2):
+        low = ir.Constant(ir.VectorType(_I32, lanes), list(range(lanes)))
+        high = ir.Constant(ir.VectorType(_I32, lanes), list(range(lanes, 2 * lanes)))
+        total = builder.fadd(builder.shuffle_vector(total, total, low), builder.shuffle_vector(total, total, high))
+    result = context.make_complex(builder, types.complex64)
+    result.real = builder.extract_element(total, ir.Constant(_I32, 0))
+    result.imag = builder.extract_element(total, ir.Constant(_I32, 1))
+    return result._getvalue()
+
+
 def _spread_complex(width: int, args: tuple[Any, ...]) -> tuple[Any, Any]:
     signature = types.void(*args)
 
@@ -68,11 +89,7 @@ def _spread_complex(width: int, args: tuple[Any, ...]) -> tuple[Any, Any]:
         grid, offset, stride, table_x, row_x, part_x, table_y, row_y, part_y, real, imag = values
         row = _taps(builder, _data(context, builder, args[3], table_x), row_x, part_x, 16)
         column = _taps(builder, _data(context, builder, args[6], table_y), row_y, part_y, 8)
-        pair = ir.VectorType(_FLOAT, 16)
-        both = builder.insert_element(ir.Constant(pair, ir.Undefined), real, ir.Constant(_I32, 0))
-        both = builder.insert_element(both, imag, ir.Constant(_I32, 1))
-        mask = ir.Constant(ir.VectorType(_I32, 16), [0, 1] * 8)
-        sample = builder.shuffle_vector(both, ir.Constant(pair, ir.Undefined), mask)
+        sample = _pairs(builder, real, imag)
         base = _data(context, builder, args[0], grid)
         _rows(builder, base, offset, stride, builder.fmul(row, sample), column, width)
         return context.get_dummy_value()
@@ -137,13 +154,54 @@ def gather(_t: Any, row: Any, offset: Any, table: Any, table_row: Any, part: Any
         weights = _taps(builder, _data(context, builder, args[2], values[2]), values[3], values[4], 16)
         cells, _ = _load(builder, _data(context, builder, args[0], values[0]), values[1], 16)
         total = builder.fmul(weights, cells)
-        for lanes in (8, 4, 2):
-            low = ir.Constant(ir.VectorType(_I32, lanes), list(range(lanes)))
-            high = ir.Constant(ir.VectorType(_I32, lanes), list(range(lanes, 2 * lanes)))
-            total = builder.fadd(builder.shuffle_vector(total, total, low), builder.shuffle_vector(total, total, high))
-        result = context.make_complex(builder, types.complex64)
-        result.real = builder.extract_element(total, ir.Constant(_I32, 0))
-        result.imag = builder.extract_element(total, ir.Constant(_I32, 1))
-        return result._getvalue()
+        return _complex_sum(context, builder, total)
 
     return types.complex64(*args), codegen
+
+
+def _gather_plane(width: int, args: tuple[Any, ...]) -> tuple[Any, Any]:
+    signature = types.complex64(*args)
+
+    def codegen(context: Any, builder: Any, _sig: Any, values: Any) -> Any:
+        grid, offset, stride, table_x, row_x, part_x, table_y, row_y, part_y = values
+        row = _taps(builder, _data(context, builder, args[3], table_x), row_x, part_x, 16)
+        column = _taps(builder, _data(context, builder, args[6], table_y), row_y, part_y, 8)
+        base = _data(context, builder, args[0], grid)
+        total = ir.Constant(ir.VectorType(_FLOAT, 16), [0.0] * 16)
+        for i in range(width):
+            at = builder.add(offset, builder.mul(stride, ir.Constant(stride.type, i)))
+            cells, _ = _load(builder, base, at, 16)
+            total = _fma(
+                builder, _splat(builder, builder.extract_element(column, ir.Constant(_I32, i)), 16), cells, total
+            )
+        return _complex_sum(context, builder, builder.fmul(row, total))
+
+    return signature, codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def gather_plane6(_t: Any, g: Any, o: Any, s: Any, tx: Any, rx: Any, px: Any, ty: Any, ry: Any, py: Any) -> Any:
+    """Interpolate a complex sample from 6 rows of 8 cells of interleaved float32: the adjoint of ``spread6``."""
+    return _gather_plane(6, (g, o, s, tx, rx, px, ty, ry, py))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def gather_plane8(_t: Any, g: Any, o: Any, s: Any, tx: Any, rx: Any, px: Any, ty: Any, ry: Any, py: Any) -> Any:
+    """Interpolate a complex sample from 8 rows of 8 cells of interleaved float32: the adjoint of ``spread8``."""
+    return _gather_plane(8, (g, o, s, tx, rx, px, ty, ry, py))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def spread(_t: Any, row: Any, offset: Any, table: Any, table_row: Any, part: Any, real: Any, imag: Any) -> Any:
+    """Add a complex sample, spread over 8 cells, to a row of interleaved float32: the adjoint of ``gather``."""
+    args = (row, offset, table, table_row, part, real, imag)
+    signature = types.void(*args)
+
+    def codegen(context: Any, builder: Any, _sig: Any, values: Any) -> Any:
+        weights = _taps(builder, _data(context, builder, args[2], values[2]), values[3], values[4], 16)
+        cells, pointer = _load(builder, _data(context, builder, args[0], values[0]), values[1], 16)
+        store = builder.store(_fma(builder, weights, _pairs(builder, values[5], values[6]), cells), pointer)
+        store.align = 4
+        return context.get_dummy_value()
+
+    return signature, codegen

@@ -113,7 +113,7 @@ def check_room(what: str, needed: int, memory: int | None = None) -> None:
         If it does not.
     """
     budget, limit = within_limits(default_memory() if memory is None else memory)
-    total = _held() + OVERHEAD + needed
+    total = _held() + _loaded_later() + needed
     if total > budget:
         raise DataError(
             f"{what} needs {total / 1e9:.3g} GB of memory, {budget / 1e9:.3g} GB are allowed; allow more ({limit}), or "
@@ -125,6 +125,13 @@ def sample_bytes(plan: Plan) -> int:
     """Bytes of the samples of all images, with their weights."""
     s = plan.slices
     return (12 if plan.weighted else 8) * s.n_planes * len(s.matrices) * (2 * s.half_rows + 1)
+
+
+def _loaded_later() -> int:
+    """Bytes that libraries, compiled loops and, on the first run, their compiler take."""
+    from fourierrecon.runtime.compiled import compiler_bytes
+
+    return OVERHEAD + compiler_bytes()
 
 
 def _held() -> int:
@@ -164,7 +171,7 @@ def choose_storage(
         If no way does; the message says what is needed at the least.
     """
     budget, limit = within_limits(default_memory() if memory is None else memory)
-    base = _held() + OVERHEAD
+    base = _held() + _loaded_later()
     cheapest = None
     for planes_away, samples_away in ((False, False), (True, False), (True, True)):
         if samples_on_disk and not samples_away:
@@ -302,6 +309,11 @@ class SampleStore:
             file.read(number, 0, [values])
         turned = [np.ascontiguousarray(values.transpose(1, 0, 2)) if values.size else values for values in read]
         return turned[0], turned[1]
+
+    def put_block(self, number: int, samples: Complex) -> None:
+        """Keep the samples of a block of planes, as :meth:`block` gave them, after they were changed."""
+        if self._files:
+            self._files[0].write(number, 0, np.ascontiguousarray(samples.transpose(1, 0, 2)))
 
     def close(self) -> None:
         """Give scratch space and memory back."""

@@ -12,6 +12,7 @@ from fourierrecon.errors import DataError
 from fourierrecon.geometry.region import Region
 from fourierrecon.geometry.sound_images import list_images, without_ctf
 from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.transfer import Correction
 from fourierrecon.weighting import Weighting, read_weighting
 
 
@@ -83,13 +84,7 @@ def prepare(
     weighting = with_snr(
         read_weighting(weighting), series, region.binning, correction=correction, n_threads=settings.n_threads
     )
-    bad = without_ctf(series) if correction.ctf_mode != "none" else {}
-    if bad:
-        raise DataError(
-            f"{series.source or series.name}: {list_images(series, sorted(bad))} cannot be corrected, "
-            f"{next(iter(bad.values()))}; correct it, leave such images out (skip_bad_images=True), or switch the CTF "
-            f"off (ctf=False)"
-        )
+    check_ctf(series, correction)
     tiled = in_tiles(series, settings)
     plan = Plan.of(series, region, weighting, settings, tiled=tiled or tile)
     if tiled:
@@ -100,3 +95,20 @@ def prepare(
             plan, threads, settings.memory, whole=whole, beside=beside, samples_on_disk=samples_on_disk
         )
     return Task(series=series, region=region, weighting=weighting, settings=settings, plan=plan, storage=storage)
+
+
+def check_ctf(series: TiltSeries, correction: Correction) -> None:
+    """Check that all images have the CTF parameters that a correction needs.
+
+    Raises
+    ------
+    DataError
+        If one has none that make sense; the message names it.
+    """
+    bad = without_ctf(series) if correction.ctf_mode != "none" else {}
+    if bad:
+        raise DataError(
+            f"{series.source or series.name}: {list_images(series, sorted(bad))} cannot be corrected, "
+            f"{next(iter(bad.values()))}; correct it, leave such images out (skip_bad_images=True), or switch the CTF "
+            f"off (ctf=False)"
+        )

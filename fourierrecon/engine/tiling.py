@@ -176,7 +176,7 @@ def volume_in_tiles(task: Task) -> NDArray[np.float32]:
         As :func:`fourierrecon.reconstruction.reconstruct`.
     """
     found: list[NDArray[np.float32]] = []
-    order = VolumeOrder(task.series, _never, task.region, task.weighting)
+    order = VolumeOrder(series=task.series, open=_never, region=task.region, weighting=task.weighting)
     _reconstruct([Group(task, [order])], lambda _task, _order, volume: found.append(volume.whole), whole=True)
     return found[0]
 
@@ -195,7 +195,9 @@ def storage_of_tiles(series: TiltSeries, region: Region, weighting: Weighting, s
         As :func:`fourierrecon.reconstruction.reconstruct`.
     """
     task = prepare(series, region, for_tiles(weighting), settings)
-    return _plan(Group(task, [VolumeOrder(series, _never, region, weighting)]), whole=False).storage
+    return _plan(
+        Group(task, [VolumeOrder(series=series, open=_never, region=region, weighting=weighting)]), whole=False
+    ).storage
 
 
 def _never() -> NoReturn:

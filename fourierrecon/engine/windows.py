@@ -17,6 +17,9 @@ from fourierrecon.tilt_series import TiltSeries
 
 #: The whole image is used where the window covers more than this part of an axis.
 MOST = 0.75
+#: What is added on both sides across the tilt axis to parts of a tomogram, over its depth: narrow parts are the same as
+#: in the whole to 2.6 % then, 3.8 % with 1, and no better with 2.
+AROUND = 1.5
 
 
 class NothingSeen(UsageError):
@@ -90,8 +93,10 @@ class Windows:
     reach: NDArray[np.float64]
 
     @classmethod
-    def of(cls, series: TiltSeries, region: Region, view: View, grid: ImageGrid, padded: bool, margin: int) -> Windows:
-        """Find the windows of a region, or of the box about it (``padded``), in the images of a tilt series.
+    def of(
+        cls, series: TiltSeries, region: Region, view: View, grid: ImageGrid, padded: bool, room: int, margin: int
+    ) -> Windows:
+        """Find the windows of a region, or of the box about it (``padded``), with more room about them if need be.
 
         There is a ``margin`` around them, px.
 
@@ -112,7 +117,7 @@ class Windows:
             reach = np.abs(matrices) @ (last / 2)
             if view.part:
                 reach = reach + n_z  # what is divided by weights reaches as far along the planes' axis, too
-        parts = _parts(middle[used], reach[used], grid, margin)
+        parts = _parts(middle[used], reach[used] + room, grid, margin)
         return cls(
             grid=grid,
             used=used,
@@ -132,7 +137,7 @@ class Windows:
 def _box(series: TiltSeries, region: Region, plane_axis: int) -> tuple[tuple[int, int], ...]:
     """Give what a part of a tomogram needs around it to come out as in the whole, along z and across the planes.
 
-    What a slice weighs depends on the depth of the specimen, and streaks reach as far across the tilt axis as it is
+    What a slice weighs depends on the depth of the specimen, and streaks reach farther across the tilt axis than it is
     deep. Nothing is added beyond the tomogram, nor where the series does not tell its size, nor along an axis where the
     region is as long as the tomogram: such a region is a tomogram in another place.
 
@@ -161,7 +166,7 @@ def _box(series: TiltSeries, region: Region, plane_axis: int) -> tuple[tuple[int
         return -first, first + n + last
 
     along_z = beyond(2, depth, np.inf)
-    return along_z, beyond(1 - plane_axis, n_o, along_z[1]), beyond(plane_axis, n_p, along_z[1])
+    return along_z, beyond(1 - plane_axis, n_o, AROUND * along_z[1]), beyond(plane_axis, n_p, along_z[1])
 
 
 def _seeing(

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.projection import rotation_centre
+from fourierrecon.text import short_repr
 from fourierrecon.tilt_series import USUAL_HAND, TiltSeries
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AlignmentCorrections:
     """Corrections to an alignment, about the rotation centre
     (:func:`~fourierrecon.geometry.projection.rotation_centre`).
@@ -40,6 +41,8 @@ class AlignmentCorrections:
     z_shift: float = 0.0
     flip_hand: bool = False
     local: bool = True
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         if not np.isfinite([self.tilt_angle, self.x_tilt, self.z_shift]).all():

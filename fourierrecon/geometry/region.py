@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fourierrecon.errors import UsageError
+from fourierrecon.errors import UsageError, as_numbers, check_type
 from fourierrecon.geometry.projection import image_centre
 from fourierrecon.tilt_series import TiltSeries
 
 #: Depth assumed where neither the user nor the set gives one, Å.
 ASSUMED_DEPTH = 3000.0
+#: Voxel size that is aimed at where none is asked for, Å.
+DEFAULT_VOXEL = 10.0
 #: Voxels along one side of a region at the most.
 MOST_VOXELS = 100_000
 #: A side of the region, bin-1 px: a number, that of the footprint, or None where nothing is asked for.
 Length: TypeAlias = float | Literal["auto"] | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Region:
     """The box of voxels to reconstruct.
 
@@ -54,6 +58,10 @@ class Region:
     size: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
+        check_type("binning", self.binning, (Real,), "a number from 1 on")
+        for argument in ("origin", "shape"):
+            if as_numbers(argument, getattr(self, argument)).shape != (3,):
+                raise UsageError(f"{argument} {getattr(self, argument)} of the region must be three numbers")
         if not (np.isfinite(self.binning) and self.binning >= 1):
             raise UsageError(f"binning {self.binning:g} must be 1 or more; there is nothing finer than the images")
         if not np.isfinite(self.origin).all():
@@ -99,8 +107,14 @@ class Region:
         UsageError
             If the region has no voxels or the binning is below 1.
         """
+        check_type("series", series, (TiltSeries,), "a TiltSeries; read_tilt_series reads one from a file")
+        check_type("binning", binning, (Real,), "a number from 1 on")
         if not (np.isfinite(binning) and binning >= 1):
             raise UsageError(f"binning {binning:g} must be 1 or more; there is nothing finer than the images")
+        for argument, triple in (("origin", origin), ("size", size)):
+            check_type(argument, triple, (Sequence, np.ndarray, type(None)), "three numbers, or None")
+            if triple is not None and len(triple) != 3:
+                raise UsageError(f"{argument} {triple} must be three values; None stands for the default of one")
         asked = size or (None, None, None)
         known, first = series.size, (series.world_origin,) * 3
         laid = [a == "auto" or (a is None and known is None) for a in asked]
@@ -127,10 +141,126 @@ class Region:
         x, y, z = (float(c) for c in world)
         return cls((x, y, z), shape, float(binning), note, (width, height, depth))
 
+    @classmethod
+    def around(
+        cls,
+        series: TiltSeries,
+        point: tuple[float, float, float],
+        size: float | tuple[float, float, float],
+        *,
+        binning: float = 1.0,
+    ) -> Region:
+        """Give a box around a point, such as a particle that was picked in a tomogram.
+
+        Parameters
+        ----------
+        series
+            The tilt series: its pixel size.
+        point
+            World position ``(x, y, z)`` of the middle of the box, Å, as ``volume.origin`` and
+            ``volume.position(x, y, z)`` count.
+        size
+            ``(width, height, depth)`` in Å, or one value for all three.
+        binning
+            Any real number >= 1.
+
+        Raises
+        ------
+        UsageError
+            If the box has no voxels, or the numbers make no sense.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fourierrecon import Region, TiltSeries
+        >>> series = TiltSeries.from_angles(np.zeros((3, 60, 64)), [-20, 0, 20], pixel_size=5.0)
+        >>> box = Region.around(series, point=(50.0, 0.0, -20.0), size=160.0, binning=2)
+        >>> box.shape, (box.centre * series.pixel_size).tolist()
+        ((16, 16, 16), [50.0, 0.0, -20.0])
+        """
+        check_type("series", series, (TiltSeries,), "a TiltSeries; read_tilt_series reads one from a file")
+        check_type("binning", binning, (Real,), "a number from 1 on")
+        middle, sides = as_numbers("point", point), as_numbers("size", size)
+        if middle.shape != (3,) or sides.shape not in ((), (3,)):
+            raise UsageError(
+                f"point {point} and size {size} need three numbers each, (x, y, z) and (width, height, depth) in Å; "
+                f"for a cube the size is one number"
+            )
+        voxel = series.pixel_size * binning
+        n = np.round(np.broadcast_to(sides, 3) / voxel)
+        if not np.isfinite([*middle, *n]).all():
+            raise UsageError(f"point {point} and size {size} must be finite numbers (Å)")
+        x, y, z = (float(c) for c in middle / series.pixel_size - binning * (n - 1) / 2)
+        width, height, depth = (int(side) for side in n)
+        note = "size as asked for, around a point"
+        return cls(
+            (x, y, z),
+            (depth, height, width),
+            float(binning),
+            note,
+            (width * binning, height * binning, depth * binning),
+        )
+
+    def __repr__(self) -> str:
+        depth, height, width = self.shape
+        first = ", ".join(f"{c:.6g}" for c in self.origin)
+        return f"Region({width} x {height} x {depth} voxels, binning {self.binning:.4g}, voxel 0 at ({first}) px)"
+
+    def voxel_to_pixel(self, series: TiltSeries, tilt: int) -> NDArray[np.float64]:
+        """Give the matrix that takes a voxel to the pixel of an image that shows it.
+
+        Parameters
+        ----------
+        series
+            The tilt series.
+        tilt
+            0-based number of the image.
+
+        Returns
+        -------
+        matrix
+            ``(2, 4)``: pixel ``(u, v) = matrix @ (x, y, z, 1)`` with the voxel's numbers ``x, y, z`` from 0, so voxel
+            ``volume.data[z, y, x]``. ``u`` is the column and ``v`` the row of the unbinned image, pixel centres at
+            integers.
+
+        Raises
+        ------
+        UsageError
+            If there is no such image.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fourierrecon import Region, TiltSeries
+        >>> series = TiltSeries.from_angles(np.zeros((3, 60, 64)), [-60, 0, 60], pixel_size=5.0)
+        >>> box = Region.around(series, point=(0.0, 0.0, 0.0), size=45.0)
+        >>> box.voxel_to_pixel(series, 1) @ (4, 4, 8, 1)  # the middle of the topmost section, seen without tilt
+        array([32., 30.])
+        """
+        check_type("series", series, (TiltSeries,), "a TiltSeries; read_tilt_series reads one from a file")
+        check_type("tilt", tilt, (Integral,), "the 0-based number of an image")
+        if not 0 <= tilt < series.n_tilts:
+            raise UsageError(f"tilt {tilt}: the series has images 0 to {series.n_tilts - 1}")
+        to_world = np.diag([self.binning, self.binning, self.binning, 1.0])
+        to_world[:3, 3] = self.origin
+        return np.asarray(series.projections[tilt, :2] @ to_world, np.float64)
+
     @property
     def centre(self) -> NDArray[np.float64]:
         """World coordinates ``(x, y, z)`` of the middle of the box."""
         return np.asarray(self.origin) + self.binning * (np.asarray(self.shape[::-1]) - 1) / 2
+
+
+def default_binning(pixel_size: float) -> float:
+    """Give the whole number that makes voxels of about :data:`DEFAULT_VOXEL`, 6.7 to 15 Å; images stay as they are
+    where their pixels are larger.
+
+    Parameters
+    ----------
+    pixel_size
+        Å.
+    """
+    return float(max(1, round(DEFAULT_VOXEL / pixel_size)))
 
 
 def _note(asked: tuple[Length, Length, Length], known: bool, laid: list[bool], depth: float) -> str:

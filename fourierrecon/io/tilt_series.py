@@ -9,9 +9,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from fourierrecon.errors import UsageError
+from fourierrecon.errors import UsageError, check_type
 from fourierrecon.io.relion import read
 from fourierrecon.io.stacks.mrc import holds_images
+from fourierrecon.text import short_repr
 from fourierrecon.tilt_series import TiltSeries
 
 #: Endings of files that hold the alignment of one tilt series. Any other file is a STAR file of RELION.
@@ -25,7 +26,7 @@ READERS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Supplement:
     """What is given beside a file that does not hold it. It wins over files that lie beside that file.
 
@@ -47,6 +48,8 @@ class Supplement:
     voltage: float | None = None
     spherical_aberration: float | None = None
     amplitude_contrast: float | None = None
+
+    __repr__ = short_repr
 
     @property
     def optics(self) -> dict[str, float]:
@@ -119,6 +122,8 @@ def read_tilt_series(
     TiltSeries('TS_01', 41 images of 60 x 64 px, 10 Å/px, tilts -60° to 60°)
     >>> series = read_tilt_series("TS_01.aln", stack="TS_01.mrc", pixel_size=1.35)  # doctest: +SKIP
     """
+    check_type("path", path, (str, os.PathLike), "the name of a file or folder")
+    check_type("name", name, (str, type(None)), "the name of a tomogram")
     given: dict[str, Any] = {
         "stack": None if stack is None else Path(stack),
         "pixel_size": pixel_size,
@@ -197,6 +202,32 @@ def check_single(supplement: Supplement, names: Sequence[str]) -> None:
             )
 
 
+def check_supplement(path: str | os.PathLike[str], supplement: Supplement) -> None:
+    """Refuse what is given beside a file that holds it itself.
+
+    Parameters
+    ----------
+    path, supplement
+        As for :func:`read_tilt_series`.
+
+    Raises
+    ------
+    UsageError
+        If the file holds it.
+    """
+    found = _reader(Path(path))
+    if found is None and (supplement.optics or supplement.stack is not None or supplement.pixel_size is not None):
+        raise UsageError(
+            f"{path} names its images, pixel size and optics itself; leave stack=..., pixel_size=..., "
+            f"voltage=..., spherical_aberration=... and amplitude_contrast=... out"
+        )
+    if found == READERS[WARP] and supplement.optics:
+        raise UsageError(
+            f"{path} holds the optics itself; leave voltage=..., spherical_aberration=... and amplitude_contrast=... "
+            f"out"
+        )
+
+
 def passed_over(path: str | os.PathLike[str]) -> str | None:
     """Give the reason why the program that wrote a file passes its tilt series over; None if it does not.
 
@@ -243,20 +274,11 @@ def _read(path: Path, name: str | None, extras: Supplement, images: read.Which) 
     """Read the alignment with the reader of its program, and check that what is given beside it has a use."""
     _refuse_images(path)
     found = _reader(path)
+    check_supplement(path, extras)
     if found is None:
-        if extras.optics or extras.stack is not None or extras.pixel_size is not None:
-            raise UsageError(
-                f"{path} names its images, pixel size and optics itself; leave stack=..., pixel_size=..., "
-                f"voltage=..., spherical_aberration=... and amplitude_contrast=... out"
-            )
         return read.read_relion(path, name, images=images)
     if images != "full":
         raise UsageError(f"{path} names no half images, only sets of RELION do; leave images=... out")
-    if extras.optics and found == READERS[WARP]:
-        raise UsageError(
-            f"{path} holds the optics itself; leave voltage=..., spherical_aberration=... and amplitude_contrast=... "
-            f"out"
-        )
     module, function = found
     reader: Callable[..., TiltSeries] = getattr(import_module(module), function)
     series = reader(path, stack=extras.stack, pixel_size=extras.pixel_size, **extras.optics)

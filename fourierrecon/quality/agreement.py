@@ -17,6 +17,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from fourierrecon.errors import check_type
 from fourierrecon.runtime.threads import available_cores, for_each
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.volume import Volume
@@ -111,8 +112,10 @@ def tilt_agreement(
     """
     from fourierrecon.quality.tilt_matching import Matcher
 
-    matcher = Matcher(series, volume, finest)
+    check_type("series", series, (TiltSeries,), "a TiltSeries; read_tilt_series reads one from a file")
+    check_type("volume", volume, (Volume,), "a Volume; read_volume reads one from a file")
     threads = available_cores() if n_threads is None else max(1, n_threads)
+    matcher = Matcher(series, volume, finest, threads)
     n = series.n_tilts
     images: list[NDArray[np.float32] | None] = [None] * n
     spread = np.zeros(n)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fourierrecon.errors import DataError
+from fourierrecon.errors import DataError, check_type
 from fourierrecon.quality.fsc import HALF_MAPS, REFERENCE, ShellCorrelation, shell_correlation
 from fourierrecon.quality.masks import soft_box
 from fourierrecon.quality.registration import SMALL, Orientation, orient, phase_shift, shifted, small_copy
@@ -143,6 +143,8 @@ def compare_volumes(a: Volume, b: Volume, *, tilt_range: tuple[float, float] | N
     >>> round(found.slope, 2)
     2.0
     """
+    for argument, volume in (("a", a), ("b", b)):
+        check_type(argument, volume, (Volume,), "a Volume; read_volume reads one from a file")
     for name, volume in (("A", a), ("B", b)):
         if min(volume.data.shape) < 4:
             depth, height, width = volume.data.shape

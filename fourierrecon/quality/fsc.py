@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fourierrecon.errors import UsageError
+from fourierrecon.errors import UsageError, check_type
 from fourierrecon.quality.spectrum import _fourier_mask, _multiplicity, _pair, _sections, _spectrum
+from fourierrecon.volume import Volume
 
 
 def fourier_shell_correlation(
@@ -68,6 +70,8 @@ def fourier_shell_correlation(
     return (np.arange(shells) + 0.5) / (2 * shells), correlation
 
 
+#: Voxel sizes that differ by less than this part are the same.
+SAME = 1e-3
 #: Correlation down to which two half maps, and a map and its reference, count as resolved (Rosenthal & Henderson 2003).
 HALF_MAPS, REFERENCE = 0.143, 0.5
 
@@ -86,6 +90,10 @@ class ShellCorrelation:
 
     frequency: NDArray[np.float64]
     correlation: NDArray[np.float64]
+
+    def __repr__(self) -> str:
+        end, resolution = 1 / self.limit, self.resolution()
+        return f"ShellCorrelation({len(self.frequency)} shells to {end:.4g} Å, {HALF_MAPS} at {resolution:.4g} Å)"
 
     @property
     def limit(self) -> float:
@@ -132,9 +140,9 @@ class ShellCorrelation:
 
 
 def shell_correlation(
-    a: ArrayLike,
-    b: ArrayLike,
-    voxel_size: float,
+    a: Volume | ArrayLike,
+    b: Volume | ArrayLike,
+    voxel_size: float | None = None,
     *,
     mask: ArrayLike | None = None,
     measured: ArrayLike | None = None,
@@ -145,9 +153,9 @@ def shell_correlation(
     Parameters
     ----------
     a, b
-        ``(z, y, x)``, of one shape, any sizes.
+        Volumes, or arrays ``(z, y, x)``, of one shape, any sizes.
     voxel_size
-        Å.
+        Å. Default: that of the volumes; arrays need it.
     mask
         ``(z, y, x)``: soft weights in real space, as from :func:`fourierrecon.quality.masks.soft_box` or
         :func:`fourierrecon.quality.masks.soften`; default: none.
@@ -161,7 +169,7 @@ def shell_correlation(
     Raises
     ------
     UsageError
-        If shapes do not fit, or the voxel size is not above 0.
+        If shapes or voxel sizes do not fit, or the voxel size is unknown or not above 0.
 
     Examples
     --------
@@ -172,7 +180,15 @@ def shell_correlation(
     >>> curve = shell_correlation(half1, half2, voxel_size=10.0)
     >>> curve.resolution(0.143)
     20.0
+    >>> curve
+    ShellCorrelation(8 shells to 20 Å, 0.143 at 20 Å)
     """
+    for label, volume in (("a", a), ("b", b)):
+        check_type(
+            label, volume, (Volume, np.ndarray, Sequence), "a Volume or an array; read_volume reads one from a file"
+        )
+    voxel_size = _voxel_size(a, b) if voxel_size is None else voxel_size
+    check_type("voxel_size", voxel_size, (Real,), "a number, Å")
     if not (math.isfinite(voxel_size) and voxel_size > 0):
         raise UsageError(f"voxel size {voxel_size:g} Å must be above 0")
     shape = np.shape(a)
@@ -181,3 +197,16 @@ def shell_correlation(
     shells = n_shells if n_shells is not None else max(1, round(math.prod(shape) ** (1 / max(len(shape), 1)) / 2))
     frequency, correlation = fourier_shell_correlation(a, b, shells, mask, measured)
     return ShellCorrelation(frequency / voxel_size, correlation)
+
+
+def _voxel_size(a: Volume | ArrayLike, b: Volume | ArrayLike) -> float:
+    """Give the voxel size that two volumes share, as far as they know it."""
+    known = [volume.voxel_size for volume in (a, b) if isinstance(volume, Volume) and volume.voxel_size > 0]
+    if not known:
+        raise UsageError("the voxel size is unknown; give voxel_size=... (Å)")
+    if max(known) - min(known) > SAME * max(known):
+        raise UsageError(
+            f"voxels of {known[0]:.6g} and {known[1]:.6g} Å cannot be compared; reconstruct both with one binning, or "
+            f"give voxel_size=... if a header is wrong"
+        )
+    return known[0]

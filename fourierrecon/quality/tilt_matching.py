@@ -36,7 +36,7 @@ class Matcher:
 
     Parameters
     ----------
-    series, volume
+    series, volume, n_threads
         As for :func:`fourierrecon.quality.agreement.tilt_agreement`.
     finest
         Finest period that counts, Å, or None for the default.
@@ -52,7 +52,7 @@ class Matcher:
         If the voxel size makes no sense for these images, or the finest period for them.
     """
 
-    def __init__(self, series: TiltSeries, volume: Volume, finest: float | None) -> None:
+    def __init__(self, series: TiltSeries, volume: Volume, finest: float | None, n_threads: int = 1) -> None:
         if not (math.isfinite(volume.voxel_size) and volume.voxel_size > 0):
             raise UsageError(f"voxel size {volume.voxel_size:g} Å of the volume must be above 0")
         period = _finest(series, volume.voxel_size) if finest is None else finest
@@ -87,6 +87,10 @@ class Matcher:
         self._rings = np.round(radius * max(self.shape)).astype(np.int64)
         self.filters = [self._filter(tilt) for tilt in range(series.n_tilts)]
         self._axis = _tilt_axis(self.matrices, series.tilt_angles)
+        self._seen = np.stack([covered(self.volume.shape, matrix, self.shape) for matrix in self.matrices])
+        self._drawn = np.zeros((series.n_tilts, *self.shape), np.float32)
+        if self._seen.any():
+            self._drawn = self._project(self.matrices, np.arange(series.n_tilts), n_threads)
 
     def load(self, tilt: int) -> tuple[Image, float]:
         """Give a coarse image without its mean, and the spread of its grey values (of the middle 90 %)."""
@@ -95,14 +99,18 @@ class Matcher:
         low, high = np.percentile(coarse, (5, 95))
         return self.border * (coarse - coarse.mean(dtype=float)).astype(np.float32), float(high - low)
 
-    def match(self, tilt: int, image: Image, matrix: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-        """Find the shift at which an image and a reprojection correlate best: correlation, x and y in Å."""
-        geometry = self.matrices[tilt] if matrix is None else matrix
-        seen = covered(self.volume.shape, geometry, self.shape)
+    def match(
+        self, tilt: int, image: Image, seen: NDArray[np.bool_] | None = None, drawn: Image | None = None
+    ) -> NDArray[np.float64]:
+        """Find the shift at which an image and a reprojection correlate best: correlation, x and y in Å.
+
+        The reprojection, and what it covers, are those at the tilt of the image, or are given.
+        """
+        if seen is None or drawn is None:
+            seen, drawn = self._seen[tilt], self._drawn[tilt]
         window = _fade(seen, self.period / self.pixel)
         if window.sum() < 0.1 * window.size:
             return np.full(3, np.nan)
-        drawn = self._drawn(tilt, geometry)
         drawn = window * (drawn - np.float32(np.average(drawn, weights=window)))
         a, b = self._filtered(image, drawn, tilt)
         b *= window
@@ -139,11 +147,14 @@ class Matcher:
             low, high = max(low, -ANGLE_STEPS), min(high, ANGLE_STEPS)
         steps = np.arange(low, high + 1)
         fit, shifts = np.empty(len(steps)), np.empty((len(steps), 2))
+        turned = np.stack([self.matrices[tilt]] * len(steps))
+        for matrix, step in zip(turned, steps, strict=True):
+            matrix[:, :3] = matrix[:, :3] @ _rotation(axis, sign * math.radians(ANGLE_STEP * step))
+            matrix[:, 3] += (self.matrices[tilt, :, :3] - matrix[:, :3]) @ centre
+        drawn = self._project(turned, np.full(len(steps), tilt))
         for number, step in enumerate(steps):
-            turned = self.matrices[tilt].copy()
-            turned[:, :3] = turned[:, :3] @ _rotation(axis, sign * math.radians(ANGLE_STEP * step))
-            turned[:, 3] += (self.matrices[tilt, :, :3] - turned[:, :3]) @ centre
-            value, *shifts[number] = self.match(tilt, image, turned)
+            seen = covered(self.volume.shape, turned[number], self.shape)
+            value, *shifts[number] = self.match(tilt, image, seen, drawn[number])
             fit[number] = value / max(usual(float(angles[tilt] + ANGLE_STEP * step)), 1e-3)
         fit = np.nan_to_num(fit, nan=-1.0)
         best = int(np.argmax(fit))
@@ -152,18 +163,19 @@ class Matcher:
         angle = float(angles[tilt] + ANGLE_STEP * (steps[best] + _vertex(fit, best)))
         return np.array([angle, fit[best], fit[best] - fit[-low], *shifts[best]])
 
-    def _drawn(self, tilt: int, matrix: NDArray[np.float64]) -> Image:
-        """Reproject the volume, with the local alignment where there is one: as its tiles, each with its own matrix."""
+    def _project(self, matrices: NDArray[np.float64], tilts: NDArray[np.int64], n_threads: int = 1) -> Image:
+        """Reproject the volume; with a local alignment as its tiles, each with what it adds to the matrices."""
         if not self.tiles:
-            return reproject(self.volume, matrix, self.shape)
-        total = np.zeros(self.shape, np.float32)
+            return reproject(self.volume, matrices, self.shape, n_threads)
+        total = np.zeros((len(matrices), *self.shape), np.float32)
         for tile, extra in self.tiles:
             (x0, y0, z0), (x1, y1, z1) = tile.first, tile.stop
             x, y, z = tile.ramps
-            own = matrix + extra[tilt]
-            own[:, 3] += own[:, :3] @ np.array([x0, y0, z0])
-            part = self.volume[z0:z1, y0:y1, x0:x1] * (z[:, None, None] * y[:, None] * x)
-            total += reproject(part, own, self.shape)
+            own = matrices + extra[tilts]
+            own[:, :, 3] += own[:, :, :3] @ np.array([x0, y0, z0])
+            if any(_sees(matrix, (x1 - x0, y1 - y0, z1 - z0), self.shape) for matrix in own):
+                part = self.volume[z0:z1, y0:y1, x0:x1] * (z[:, None, None] * y[:, None] * x)
+                total += reproject(part, own, self.shape, n_threads)
         return total
 
     def _filtered(self, image: Image, drawn: Image, tilt: int) -> tuple[Image, Image]:
@@ -208,6 +220,13 @@ def _tiles(
     for tile in Tiling.of(series, region).tiles:
         found.append((tile, (tile.projections - series.projections)[:, :2] @ to_world / step))
     return found
+
+
+def _sees(matrix: NDArray[np.float64], size: tuple[int, ...], shape: tuple[int, int]) -> bool:
+    """Tell whether a box of voxels comes near an image."""
+    corners = np.array(np.meshgrid(*([0, n - 1] for n in size))).reshape(3, -1)
+    u, v = matrix[:, :3] @ corners + matrix[:, 3:]
+    return bool(u.max() > 1 and v.max() > 1 and u.min() < shape[1] - 2 and v.min() < shape[0] - 2)
 
 
 def _finest(series: TiltSeries, voxel_size: float) -> float:

@@ -7,13 +7,14 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fourierrecon.errors import UsageError
+from fourierrecon.errors import UsageError, as_numbers
 from fourierrecon.geometry.projection import rotation
 from fourierrecon.quality.spectrum import _frequencies, _pair, _volume, fourier_filter
+from fourierrecon.tilt_series import TiltSeries
 
 
 def wedge_mask(
-    shape: tuple[int, int, int], projections: ArrayLike, thickness: float | None = None
+    shape: tuple[int, int, int], projections: ArrayLike | TiltSeries, thickness: float | None = None
 ) -> NDArray[np.bool_]:
     """Find the Fourier points that a tilt series measured, ``(z, y, x // 2 + 1)``, True within the wedge.
 
@@ -26,7 +27,7 @@ def wedge_mask(
     shape
         ``(z, y, x)`` voxels of the volume.
     projections
-        ``(n_tilts, 4, 4)`` projection matrices, any affine ones, in any order.
+        ``(n_tilts, 4, 4)`` projection matrices, any affine ones, in any order; or a tilt series that has them.
     thickness
         Thickness of the specimen, voxels. Default: the depth of the volume.
 
@@ -40,7 +41,11 @@ def wedge_mask(
     >>> bool(mask[0, 0, 32]), bool(mask[32, 0, 0])  # along x, along z
     (True, False)
     """
-    matrices = np.asarray(projections, float)
+    if isinstance(projections, TiltSeries):
+        projections = projections.projections
+    matrices = as_numbers("projections", projections)
+    if as_numbers("shape", shape).shape != (3,) or matrices.ndim != 3:
+        raise UsageError(f"a wedge needs a shape (z, y, x) and matrices (n_tilts, 4, 4), not {shape}, {matrices.shape}")
     beams = np.cross(matrices[:, 0, :3], matrices[:, 1, :3])
     beams /= np.linalg.norm(beams, axis=1, keepdims=True)
     # all beams downwards: those of tilts below 90 degrees differ by less than half a turn

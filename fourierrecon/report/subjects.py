@@ -10,6 +10,7 @@ from typing import Any
 from fourierrecon.errors import DataError, FourierReconError
 from fourierrecon.geometry.axis_order import Orientation
 from fourierrecon.geometry.region import Region
+from fourierrecon.images.repair import repaired
 from fourierrecon.io import read_tilt_series
 from fourierrecon.io.files import find_file
 from fourierrecon.io.relion.read import find_set
@@ -236,7 +237,8 @@ def _series(folder: Path, name: str, record: Record | None) -> TiltSeries:
     if record is not None and (record.source.exists() or not star.exists()):
         # a file of one tilt series may call it otherwise
         named = name if record.source.suffix.lower() == ".star" else None
-        return record.corrections.apply(read_tilt_series(record.source, named, record.extras))
+        series = record.corrections.apply(read_tilt_series(record.source, named, record.extras))
+        return series if record.repairs is None else repaired(series, record.repairs)
     return read_tilt_series(star, name)
 
 

@@ -53,12 +53,19 @@ def all_files_of(recipe: Recipe, name: str) -> Iterator[Path]:
             if recipe.passport:
                 yield passport_path(path)
             if part == "":
+                if recipe.thumbnails:
+                    yield thumbnail_path(recipe, path)
                 yield from (companion_path(path, companion) for companion in companions_of(recipe))
 
 
 def picture_path(recipe: Recipe, volume: Path) -> Path:
     """Give the file of a volume's 2D picture."""
     return recipe.folder / "projections" / f"{volume.stem}.mrc"
+
+
+def thumbnail_path(recipe: Recipe, volume: Path) -> Path:
+    """Give the file of a volume's thumbnail."""
+    return recipe.folder / "thumbnails" / f"{volume.stem}.png"
 
 
 def companions_of(recipe: Recipe) -> list[str]:

@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,7 +40,14 @@ def make_key(series: TiltSeries, options: Iterable[object], correction: Correcti
     correction
         As for :func:`facts_of`.
     """
-    return f"key {_hash(facts_of(series, correction))} {_hash(map(repr, options))} {__version__}"
+    return f"key {_hash(facts_of(series, correction))} {_hash(map(_in_full, options))} {__version__}"
+
+
+def _in_full(option: object) -> str:
+    """Give an option as text with all of its fields, also those that its representation leaves out."""
+    if is_dataclass(option) and not isinstance(option, type):
+        return f"{type(option).__name__}{astuple(option)}"
+    return repr(option)
 
 
 Kind = Literal["missing", "inputs", "options", "version", "foreign"]

@@ -10,12 +10,16 @@ from contextvars import copy_context
 from dataclasses import replace
 
 from fourierrecon.errors import OUT_OF_MEMORY, FourierReconError
+from fourierrecon.geometry.axis_order import Orientation
+from fourierrecon.images.repair import lines_on, look
 from fourierrecon.reconstruction import reconstruct_many
 from fourierrecon.runtime.threads import Progress
+from fourierrecon.sets.file_names import thumbnail_path
 from fourierrecon.sets.orders import measured, order_of, snr_lines
 from fourierrecon.sets.outcomes import Made, Outcome
 from fourierrecon.sets.products import Product, products_of
 from fourierrecon.sets.recipe import Recipe
+from fourierrecon.sets.thumbnails import draw_thumbnail
 from fourierrecon.text import shortened, visible
 from fourierrecon.tomogram import checks
 from fourierrecon.tomogram.inputs import input_files, protect
@@ -53,20 +57,24 @@ def made_of(product: Product) -> Made:
     )
 
 
-def _make(recipe: Recipe, name: str, products: Sequence[Product], missing: Sequence[Product]) -> tuple[str, ...]:
-    """Make the products that are missing, and say which signal-to-noise ratios were measured for them."""
+def _make(
+    recipe: Recipe, name: str, products: Sequence[Product], missing: Sequence[Product]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Make the products that are missing; say which SNRs were measured, and what was repaired in the images."""
     protect([product.path for product in missing], input_files(recipe.source, recipe.extras, name))
+    look(missing[0].whole, recipe.settings.threads)
     ready = measured(recipe, missing)
     # a volume must not depend on which others are there already, so all binnings count
     binnings = tuple(dict.fromkeys(product.region.binning for product in products))
     orders = [order_of(recipe, product) for product in ready]
     reconstruct_many(orders, replace(recipe.settings, binnings=binnings))
-    return snr_lines(missing, ready)
+    return snr_lines(missing, ready), lines_on(missing[0].whole)
 
 
 def _process(recipe: Recipe, name: str) -> Outcome:
     started = time.perf_counter()
-    error, stale, products, snr = "", "", list[Product](), tuple[str, ...]()
+    error, stale, products = "", "", list[Product]()
+    snr, images = tuple[str, ...](), tuple[str, ...]()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -76,7 +84,12 @@ def _process(recipe: Recipe, name: str) -> Outcome:
             stale = next((f"{product.path.name}: {product.kept}" for product in products if product.kept), "")
             missing = [] if stale else [product for product in products if product.reason is not None]
             if missing:
-                snr = _make(recipe, name, products, missing)
+                snr, images = _make(recipe, name, products, missing)
+            for product in products if recipe.thumbnails and not stale else ():
+                picture = thumbnail_path(recipe, product.path)
+                if product.part == "" and (product in missing or not picture.exists()):
+                    swapped = Orientation.like(recipe.like, product.series).swap
+                    draw_thumbnail(picture, product.path, swapped=swapped)
         except FourierReconError as problem:
             error = str(problem)
         except MemoryError:
@@ -94,4 +107,5 @@ def _process(recipe: Recipe, name: str) -> Outcome:
         seconds=time.perf_counter() - started,
         stale="" if error else stale,
         snr=snr,
+        images=images,
     )

@@ -94,7 +94,12 @@ def order_of(recipe: Recipe, product: Product) -> VolumeOrder:
     companions = [companion_memory(region, name) for name in (companions_of(recipe) if product.part == "" else ())]
     end = picture + max(file.beside.end, *companions, 0)
     return VolumeOrder(
-        series, open_volume, region, product.weighting, product.tilts, replace(file.beside, slabs=picture, end=end)
+        series=series,
+        open=open_volume,
+        region=region,
+        weighting=product.weighting,
+        tilts=product.tilts,
+        beside=replace(file.beside, slabs=picture, end=end),
     )
 
 

@@ -60,6 +60,8 @@ class Outcome:
         What was left as it is, though it is not what was asked for, and what to do about it; else empty.
     snr
         Signal-to-noise ratios that were measured for it, in words; one for each binning.
+    images
+        What was repaired in its images, in lines.
     transient
         Whether the error may not come again: the tomogram was lost with a scheduler, for example, and nothing is wrong
         with its files.
@@ -72,6 +74,7 @@ class Outcome:
     seconds: float = 0.0
     stale: str = ""
     snr: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
     transient: bool = False
 
     @property

@@ -14,7 +14,8 @@ import numpy as np
 from fourierrecon.engine.storage import check_room
 from fourierrecon.engine.task import in_tiles
 from fourierrecon.errors import DataError, FourierReconError
-from fourierrecon.geometry.region import Region
+from fourierrecon.geometry.region import Region, default_binning
+from fourierrecon.images.repair import alike, repaired
 from fourierrecon.io import read_tilt_series
 from fourierrecon.quality.bad_images import without_bad_images
 from fourierrecon.runtime.threads import available_cores
@@ -83,11 +84,15 @@ def products_of(recipe: Recipe, name: str | None) -> list[Product]:
         corrected, n_threads = recipe.settings.correction.ctf_mode != "none", recipe.settings.n_threads
         series, kept = without_bad_images(series, halves.values(), ctf=corrected, n_threads=n_threads)
         halves = _of_kept(halves, series, kept)
+    series = repaired(series, recipe.settings.repairs)
+    stacks = alike(series, {half: own.images for half, own in halves.items()})
+    halves = {half: replace(series, images=stack) for half, stack in stacks.items()}
     parts = _parts(recipe.halves, series, halves)
     measures = any(weighting.measures for weighting in recipe.weightings)
-    frames = halves_for_snr(recipe.source, series.name, kept) if measures else {}
-    binnings = [factor if factor > 0 else max(-factor / series.pixel_size, 1.0) for factor in recipe.binnings]
-    pairs = product(recipe.weightings, binnings)
+    frames = alike(series, halves_for_snr(recipe.source, series.name, kept)) if measures else {}
+    # keys hold what was made, whichever way it was asked for
+    recipe = replace(recipe, binnings=tuple(_factor(binning, series.pixel_size) for binning in recipe.binnings))
+    pairs = product(recipe.weightings, recipe.binnings)
     found = []
     for (weighting, binning), files in zip(pairs, files_of(recipe, series.name), strict=True):
         region = Region.of(series, binning=binning, origin=recipe.origin, size=recipe.size)
@@ -110,6 +115,13 @@ def products_of(recipe: Recipe, name: str | None) -> list[Product]:
             reason, held = what_to_do(recipe, wanted, partial(_halves_of, recipe, wanted, whole, kept))
             found.append(replace(wanted, reason=reason, kept=held))
     return found
+
+
+def _factor(binning: float, pixel_size: float) -> float:
+    """Give voxel over pixel for a binning of a recipe."""
+    if binning > 0:
+        return binning
+    return max(-binning / pixel_size, 1.0) if binning < 0 else default_binning(pixel_size)
 
 
 def _check_report(recipe: Recipe, product: Product) -> None:
@@ -165,7 +177,16 @@ def _key(recipe: Recipe, product: Product) -> str:
     """Make the key of a product: of its tilt series, and of everything else that the volume depends on."""
     s, region, weighting = recipe.settings, product.region, product.weighting
     # images that are prepared for several binnings depend on all of them near their borders
-    how = recipe.binnings, s.correction, s.keep_mean, s.flatten, s.taper_distance, s.taper_falloff, s.precision
+    how = (
+        recipe.binnings,
+        s.correction,
+        s.keep_mean,
+        s.flatten,
+        s.taper_distance,
+        s.taper_falloff,
+        s.precision,
+        s.repairs,
+    )
     measured = measured_from(product.whole, product.frames, s.correction) if weighting.measures else []
     options = [
         region.origin, region.shape, region.binning, weighting, product.tilts, *how, recipe.dtype, recipe.like,

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from fourierrecon.engine.settings import Settings
+from fourierrecon.errors import as_numbers, check_type
 from fourierrecon.geometry.corrections import AlignmentCorrections
 from fourierrecon.geometry.region import Length, Region
 from fourierrecon.io import Supplement
 from fourierrecon.sets.keys import Kind
+from fourierrecon.text import short_repr
 from fourierrecon.tilt_series import TiltSeries
-from fourierrecon.weighting import Weighting, Wiener
+from fourierrecon.weighting import Weighting, Wiener, read_weighting
 
 Halves = Literal["frames", "tilts"]
 
@@ -44,7 +49,7 @@ class Projection:
         return f"sum of slices {slices.start} to {slices.stop - 1}, from 0"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Recipe:
     """What is to be made of every tomogram of a set, and how. Other processes can be sent a recipe.
 
@@ -58,7 +63,7 @@ class Recipe:
         What the source lacks, and corrections to the alignments.
     weightings, binnings
         Weightings and voxel sizes; all pairs are made. A binning above 0 is voxel over pixel, one below 0 is a voxel
-        size in Å.
+        size in Å, and 0 gives voxels of about 10 Å (:func:`~fourierrecon.geometry.region.default_binning`).
     origin, size
         Place and size of the region, as for :meth:`~fourierrecon.geometry.region.Region.of`.
     settings
@@ -75,6 +80,8 @@ class Recipe:
         Which volumes that are there and do not fit their keys are made anew; all others stay as they are.
     skip_bad_images
         Leave images out that are blank or not finite, with a warning; else they are an error.
+    thumbnails
+        Draw the central section of each whole volume into a small picture, ``thumbnails/NAME.png``.
     companions
         What goes with each whole volume: :data:`fourierrecon.tomogram.companions.VOLUMES`; and ``denoising``, lists of
         the half volumes.
@@ -88,7 +95,7 @@ class Recipe:
     extras: Supplement = field(default_factory=Supplement)
     corrections: AlignmentCorrections = field(default_factory=AlignmentCorrections)
     weightings: tuple[Weighting, ...] = (Wiener(),)
-    binnings: tuple[float, ...] = (8.0,)
+    binnings: tuple[float, ...] = (0.0,)
     origin: tuple[float | None, float | None, float | None] = (None, None, None)
     size: tuple[Length, Length, Length] = (None, None, None)
     settings: Settings = field(default_factory=Settings)
@@ -101,5 +108,20 @@ class Recipe:
     resume: bool = True
     redo: tuple[Kind, ...] = ()
     skip_bad_images: bool = False
+    thumbnails: bool = True
     companions: tuple[str, ...] = ()
     report_memory: Callable[[TiltSeries, tuple[int, int, int], int], int] | None = None
+
+    __repr__ = short_repr
+
+    def __post_init__(self) -> None:
+        # names of files may be given as text
+        for argument in ("source", "folder"):
+            value = getattr(self, argument)
+            check_type(argument, value, (str, os.PathLike), "the name of a file or folder")
+            object.__setattr__(self, argument, Path(value))
+        # one of each may be given without a tuple around it, weightings by name
+        weightings = self.weightings if isinstance(self.weightings, (tuple, list)) else (self.weightings,)
+        object.__setattr__(self, "weightings", tuple(map(read_weighting, weightings)))
+        binnings = np.atleast_1d(as_numbers("binnings", self.binnings))
+        object.__setattr__(self, "binnings", tuple(float(binning) for binning in binnings))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fourierrecon.errors import DataError
 from fourierrecon.geometry.corrections import AlignmentCorrections
+from fourierrecon.images import Repairs
 from fourierrecon.io import Supplement
 from fourierrecon.io.files import replacing
 from fourierrecon.io.json_text import brief, fits, read_object
@@ -89,7 +90,21 @@ class Record:
     like: str | None = None
     halves: str = ""
     skipped: bool = False
+    repairs: Repairs | None = None
     how: Mapping[str, str] = field(default_factory=dict)
+
+
+def outcomes_path(folder: Path, part: str | None = None) -> Path:
+    """Give the file that keeps what became of the tomograms of a set, or of a part of it.
+
+    Parameters
+    ----------
+    folder
+        Folder of the products.
+    part
+        ``i/n``; None: the whole set.
+    """
+    return folder / ("outcomes.json" if part is None else f"outcomes-{part.replace('/', '-of-')}.json")
 
 
 def keep_outcomes(recipe: Recipe, outcomes: Iterable[Outcome], part: str | None = None) -> Path:
@@ -109,7 +124,7 @@ def keep_outcomes(recipe: Recipe, outcomes: Iterable[Outcome], part: str | None 
     DataError
         If it cannot be written.
     """
-    path = recipe.folder / ("outcomes.json" if part is None else f"outcomes-{part.replace('/', '-of-')}.json")
+    path = outcomes_path(recipe.folder, part)
     found = _read(path) if path.exists() else {}
     for outcome in outcomes:
         if outcome.stale:
@@ -119,7 +134,7 @@ def keep_outcomes(recipe: Recipe, outcomes: Iterable[Outcome], part: str | None 
         if outcome.status == "there" and before.get("volumes") == entry["volumes"]:
             # nothing was made now: time, warnings and SNR are those of the run that made the volumes
             entry |= {key: before[key] for key in ("seconds", "finished") if key in before}
-            entry["how"] |= {key: before["how"][key] for key in ("SNR",) if key in before.get("how", {})}
+            entry["how"] |= {key: before["how"][key] for key in ("SNR", "images") if key in before.get("how", {})}
             entry["notes"] = list(dict.fromkeys([*before.get("notes", []), *entry["notes"]]))
         found[outcome.name] = entry
     with replacing(path) as file:
@@ -164,6 +179,7 @@ def _entry(recipe: Recipe, outcome: Outcome) -> dict[str, Any]:
             dict.fromkeys(settings.correction.words(weighting.divides) for weighting in recipe.weightings)
         ),
         "SNR": "; ".join(outcome.snr),
+        "images": "; ".join(outcome.images),
         "threads": str(settings.n_threads or "all cores"),
         "corrections": str(recipe.corrections),
         "other volumes": ", ".join(
@@ -187,6 +203,7 @@ def _entry(recipe: Recipe, outcome: Outcome) -> dict[str, Any]:
         "like": recipe.like,
         "halves": recipe.halves or "",
         "skip_bad_images": recipe.skip_bad_images,
+        "repairs": asdict(settings.repairs),
         "how": {label: value for label, value in how.items() if value},
     }
 
@@ -217,6 +234,7 @@ def _record(folder: Path, name: str, entry: Mapping[str, Any]) -> Record:
         like=entry["like"],
         halves=str(entry["halves"]),
         skipped=bool(entry["skip_bad_images"]),
+        repairs=Repairs(**entry["repairs"]) if "repairs" in entry else None,
         how={str(label): str(value) for label, value in entry["how"].items()},
     )
 

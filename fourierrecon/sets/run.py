@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fourierrecon.errors import UsageError
+from fourierrecon.errors import UsageError, check_type
 from fourierrecon.io import Supplement
 from fourierrecon.io.relion.own_list import LIST, read_own_list, remove_own_list
 from fourierrecon.io.relion.tomogram_list import VOLUMES
 from fourierrecon.io.shared_images import shared_images
-from fourierrecon.io.tilt_series import check_single, list_tomograms
+from fourierrecon.io.tilt_series import check_single, check_supplement, list_tomograms
 from fourierrecon.sets.file_names import check_names
 from fourierrecon.sets.follower import Follower
 from fourierrecon.sets.lists import protect_set, write_denoising_lists, write_list
@@ -63,6 +63,8 @@ def reconstruct_set(
     UsageError, DataError
         If nothing can be done at all. What is wrong with the recipe is raised at once, before the first outcome.
     """
+    check_type("recipe", recipe, (Recipe,), "a Recipe, as Recipe(source=..., folder=...)")
+    check_supplement(recipe.source, recipe.extras)
     chosen = choose_names(recipe.source, names, recipe.extras)
     check_single(recipe.extras, chosen)
     check_names(recipe, chosen)

@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +24,22 @@ from fourierrecon.simulation.gaussians import Gaussians
 from fourierrecon.simulation.microscope import TILT_ANGLES, apply_ctf, ctf_margin, dose_symmetric_exposures
 from fourierrecon.tilt_series import CtfParameters, TiltSeries
 from fourierrecon.volume import Volume
+
+
+class Specimen(Protocol):
+    """What can be simulated: :class:`~fourierrecon.simulation.gaussians.Gaussians`, exactly, or
+    :class:`~fourierrecon.simulation.voxels.Voxels`.
+    """
+
+    def density(self, region: Region, n_threads: int | None = None) -> NDArray[np.float32]:
+        """Sample the density at the voxels of a region, ``(z, y, x)``."""
+        ...
+
+    def project(
+        self, projections: ArrayLike, image_shape: tuple[int, int], n_threads: int | None = None
+    ) -> NDArray[np.float32]:
+        """Project into images, ``(n_tilts, height, width)``."""
+        ...
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -47,7 +64,7 @@ class Simulation:
     series: TiltSeries
     even: NDArray[np.float32]
     odd: NDArray[np.float32]
-    truth: Gaussians
+    truth: Specimen
     tilt_axis_angle: NDArray[np.float64]
     x_tilt: NDArray[np.float64]
     shifts: NDArray[np.float64]
@@ -75,7 +92,7 @@ class SimulatedSet:
 
 
 def simulate(
-    specimen: Gaussians,
+    specimen: Specimen,
     size: tuple[int, int, int],
     *,
     image_shape: tuple[int, int] | None = None,
@@ -147,7 +164,13 @@ def simulate(
     margin = ctf_margin(ctf, pixel_size)
     wide = matrices.copy()
     wide[:, :2, 3] += margin
-    images = specimen.project(wide, (image_shape[0] + 2 * margin, image_shape[1] + 2 * margin), n_threads, local)
+    wider = image_shape[0] + 2 * margin, image_shape[1] + 2 * margin
+    if local is None:
+        images = specimen.project(wide, wider, n_threads)
+    elif isinstance(specimen, Gaussians):
+        images = specimen.project(wide, wider, n_threads, local)
+    else:
+        raise UsageError("images with a local alignment (local=...) are made of Gaussians only")
     if ctf is not None:
         images = apply_ctf(images, ctf, pixel_size, margin)
     np.negative(images, out=images)

@@ -148,10 +148,13 @@ def _place(series: TiltSeries, sees: NDArray[np.bool_]) -> Iterator[str]:
     if unseen == 1:
         yield "the region lies outside of all images; check origin=... and size=... against `fourierrecon info`"
     elif unseen > UNSEEN or poorly > POORLY_SEEN:
-        yield (
-            f"{100 * unseen:.0f} % of the region lies outside of all images, {100 * poorly:.0f} % is seen by fewer "
-            f"than half of them; check origin=... and size=..."
-        )
+        # parts that round to nothing are not worth a word
+        found = [
+            f"{who} {100 * part:.0f} % of the region"
+            for who, part in (("no image sees", unseen), ("fewer than half of the images see", poorly))
+            if part >= 0.005
+        ]
+        yield f"{' and '.join(found)}; check origin=... and size=..."
     parts = sees.mean(1)
     beside = np.flatnonzero(parts <= BESIDE * parts.max())
     if 0 < len(beside) < len(parts):

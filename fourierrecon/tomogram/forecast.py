@@ -26,18 +26,19 @@ from numpy.typing import NDArray
 from fourierrecon.engine.plan import Plan
 from fourierrecon.engine.settings import Settings
 from fourierrecon.engine.several_volumes import VolumeOrder
-from fourierrecon.engine.storage import Storage, choose_storage
+from fourierrecon.engine.storage import ALONE, Storage, choose_storage
 from fourierrecon.engine.task import in_tiles
 from fourierrecon.engine.tiling import storage_of_tiles
 from fourierrecon.geometry.region import Region
 from fourierrecon.geometry.tiles import TOLERANCE, Tiling
 from fourierrecon.io.files import temporary_folder
 from fourierrecon.io.volumes.formats import space_for, writing_volume
+from fourierrecon.operators.least_squares import beside_projections
 from fourierrecon.reconstruction import reconstruct_many
 from fourierrecon.runtime.threads import available_cores, for_each
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.transfer import Correction
-from fourierrecon.weighting import Weighting
+from fourierrecon.weighting import Iterative, NoWeighting, Weighting
 from fourierrecon.weighting.as_filter import for_tiles
 from fourierrecon.weighting.snr import STATED
 
@@ -148,23 +149,31 @@ def forecast(
     target = Path("tomogram.mrc") if output is None else output
     file_size, held = space_for(target, region.shape, dtype)
     weighting = weighting.resolved(lambda: STATED)  # the pieces are noise, which has no ratio to measure
+    times, beside, whole = 1.0, ALONE, isinstance(weighting, Iterative)
+    if isinstance(weighting, Iterative):
+        # each step projects forth and back, which takes what plain back-projection does
+        step = int(region.binning + 1e-6)
+        pixels = series.n_tilts * int(np.prod([-(-n // step) for n in series.image_shape]))
+        times, beside = 2 * weighting.iterations, beside_projections(weighting, region, pixels)
+        weighting = NoWeighting()
+        correction = replace(correction, ctf_mode=None) if correction.ctf_mode == "wiener" else correction
     settings = Settings(
         n_threads=n_threads, taper_distance=taper[0], taper_falloff=taper[1], memory=memory, scratch=scratch,
         ctf_mode=correction.ctf_mode, exposure=correction.exposure, tilt_weight=correction.tilt_weight,
         residual=residual,
     )  # fmt: skip
     # first, as memory that the pieces leave behind would count as memory of the reconstruction
-    tiles, storage = 1.0, None
+    tiled: Storage | None = None
     if in_tiles(series, settings):
-        storage = storage_of_tiles(series, region, weighting, settings)
-        tiles = Tiling.of(series, region, residual).cost(region)
+        tiled = storage_of_tiles(series, region, weighting, settings)
+        times *= Tiling.of(series, region, residual).cost(region)
         series, weighting = replace(series, local=None), for_tiles(weighting)
     plan = Plan.of(series, region, weighting, settings)
-    storage = choose_storage(plan, threads, memory) if storage is None else storage
+    storage = tiled or choose_storage(plan, threads, memory, whole=whole, beside=beside)
     temporary = Path(tempfile.gettempdir())
     folder = temporary if output is None else next(path for path in output.absolute().parents if path.is_dir())
     without_taper = replace(settings, taper_distance=0.0, taper_falloff=0.0, memory=None, scratch=None)
-    seconds = tiles * measure(series, region, weighting, plan, without_taper)
+    seconds = times * measure(series, region, weighting, plan, without_taper)
     seconds += max(_writing(region.shape, folder, target.suffix, dtype, threads), (file_size + 2 * held) / DISK_RATE)
     pixel = getattr(series.images, "dtype", np.dtype(np.float32)).itemsize
     seconds += (len(plan.used) * pixel * float(np.prod(series.image_shape)) + 2 * storage.scratch) / DISK_RATE
@@ -250,7 +259,7 @@ def _laps(series: TiltSeries, region: Region, weighting: Weighting, settings: Se
             ends[stage] = time.perf_counter()
 
     started = time.perf_counter()
-    order = VolumeOrder(series, lambda: nullcontext(lambda *_: None), region, weighting)
+    order = VolumeOrder(series=series, open=lambda: nullcontext(lambda *_: None), region=region, weighting=weighting)
     reconstruct_many([order], replace(settings, progress=watch))
     images, planes, slabs = ends.values()
     return images - started, planes - images, slabs - planes

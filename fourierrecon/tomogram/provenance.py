@@ -18,6 +18,7 @@ from fourierrecon.geometry.corrections import tilt_axis
 from fourierrecon.geometry.projection import rotation_centre
 from fourierrecon.geometry.region import Region
 from fourierrecon.geometry.tiles import Tiling
+from fourierrecon.images.repair import record_of
 from fourierrecon.io.files import replacing
 from fourierrecon.io.json_text import brief, fits, read_object
 from fourierrecon.tilt_series import ImagesInFiles, TiltSeries
@@ -137,6 +138,7 @@ def make_passport(
             "words": weighting.words,
             **(asdict(weighting) if is_dataclass(weighting) else {}),
         },
+        "images": record_of(series),
         "ctf_corrected": transfer.ctf is not None,
         "transfer": {"words": transfer.words, **transfer.record()},
         "options": dict(options or {}),

@@ -10,6 +10,7 @@ The room may import ``geometry``, ``ctf``, ``transfer``, ``tilt_series``, ``runt
 
 from fourierrecon.weighting.base import TiltViews, Weighting, available, from_text, read_weighting, register
 from fourierrecon.weighting.exact import Exact
+from fourierrecon.weighting.iterative import Cg, Iterative, Sirt, Tv
 from fourierrecon.weighting.none import NoWeighting
 from fourierrecon.weighting.preweight import PreWeight
 from fourierrecon.weighting.ramp import Ramp
@@ -19,13 +20,17 @@ from fourierrecon.weighting.wiener import Wiener
 
 __all__ = [
     "Auto",
+    "Cg",
     "Exact",
+    "Iterative",
     "NoWeighting",
     "PreWeight",
     "Ramp",
+    "Sirt",
     "SirtLike",
     "SnrCurve",
     "TiltViews",
+    "Tv",
     "Weighting",
     "Wiener",
     "available",

@@ -18,7 +18,7 @@ from typing import ClassVar, Protocol, TypeVar, get_args, get_type_hints, runtim
 import numpy as np
 from numpy.typing import NDArray
 
-from fourierrecon.errors import UsageError
+from fourierrecon.errors import UsageError, check_type
 from fourierrecon.tilt_series import CtfParameters
 from fourierrecon.transfer import Transfer
 from fourierrecon.weighting.snr import Auto, Snr, SnrCurve, read_snr
@@ -79,12 +79,17 @@ class Weighting(Protocol):
         Only with ``uses_weights``. Near the tilt axis, where slices crowd, the samples are corrected before they are
         inserted, so that data over weights project back to the images there. This assumes that :meth:`normalise`
         divides by the weights, nearly. False refuses it: then the data are the images' samples, unchanged.
+    iterative
+        An iteration makes the volume (:class:`~fourierrecon.weighting.Iterative`); neither hook is called.
     """
 
     name: ClassVar[str]
     divides_by_count: ClassVar[bool] = False
     uses_weights: ClassVar[bool] = False
     corrects_near_axis: ClassVar[bool] = True
+    iterative: ClassVar[bool] = False
+    #: The parameter that a value without a name stands for: ``sirt:30``.
+    first: ClassVar[str | None] = None
 
     def image_filter(
         self, tilt: int, frequency_x: NDArray[np.float32], frequency_y: NDArray[np.float32], views: TiltViews
@@ -187,7 +192,7 @@ def available() -> list[str]:
 
 
 def from_text(text: str, **defaults: Snr) -> Weighting:
-    """Build a weighting from ``NAME[:key=value,...]``, for example ``wiener:snr=5``.
+    """Build a weighting from ``NAME[:key=value,...]``, for example ``wiener:snr=5`` or ``sirt:30``.
 
     Parameters
     ----------
@@ -213,6 +218,8 @@ def from_text(text: str, **defaults: Snr) -> Weighting:
     values: dict[str, Snr | bool | None] = {k: v for k, v in defaults.items() if k in fields}
     for item in filter(None, (part.strip() for part in rest.split(","))):
         key, equals, value = (part.strip() for part in item.partition("="))
+        if not equals and chosen.first is not None and _is_number(key):
+            key, equals, value = chosen.first, "=", key
         if not equals or key not in fields:
             options = ", ".join(sorted(fields)) or "none"
             raise UsageError(f"weighting {name} has no parameter {key!r}; its parameters: {options} (as key=value)")
@@ -234,7 +241,10 @@ def read_weighting(weighting: Weighting | str | None) -> Weighting:
     """
     if weighting is None:
         weighting = DEFAULT
-    return from_text(weighting) if isinstance(weighting, str) else weighting
+    if isinstance(weighting, str):
+        return from_text(weighting)
+    check_type("weighting", weighting, (Weighting,), f'a weighting or its name, as "{DEFAULT}:snr=10"')
+    return weighting
 
 
 def _value(text: str, kind: object) -> Snr | bool:
@@ -243,6 +253,14 @@ def _value(text: str, kind: object) -> Snr | bool:
     if text.lower().startswith("auto") and Auto in get_args(kind):
         return read_snr(text)
     return float(text)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _truth(value: str) -> bool:

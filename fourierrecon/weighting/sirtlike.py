@@ -23,7 +23,7 @@ class SirtLike(Weighting):
     by ``1 - (1 - a)^N`` (Landweber; as a filter of back-projection: Zeng 2012, ``1 - (1 - a0 / |d|)^N``). The strength
     is one over the ramp of :class:`~fourierrecon.weighting.Ramp`, ``T²`` included, and 1 where all slices are one, at
     the ``least`` of the ramp. ``N = 1`` is plain back-projection, and with many steps the ramp is reached: few keep
-    coarse contrast and hold fine detail and noise back.
+    contrast at low resolution and hold fine detail and noise back.
 
     Parameters
     ----------

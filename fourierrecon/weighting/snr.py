@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Real
 from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fourierrecon.errors import UsageError
+from fourierrecon.errors import UsageError, check_type
 
 #: Step of tables over spatial frequency, and their end, 1/Å: so fine that the nearest entry does.
 STEP, END = 2e-5, 1.0
@@ -52,7 +53,7 @@ class SnrCurve:
             )
 
     def __repr__(self) -> str:
-        return f"<SnrCurve {self.words}>"
+        return f"SnrCurve({self.words})"
 
     def at(self, frequency: ArrayLike) -> NDArray[np.float64]:
         """Give the ratio at spatial frequencies, 1/Å."""
@@ -135,6 +136,7 @@ def read_snr(value: float | str | Auto | SnrCurve) -> Snr:
                 return Auto(float(rest)) if colon else Auto()
         except ValueError:
             raise UsageError(f"SNR {value!r} is no number; give one above 0, auto, or auto:3 (3 times that)") from None
+    check_type("snr", value, (Real,), "a number above 0, auto, or an SnrCurve")
     if not value > 0:
         raise UsageError(f"SNR {value:g} must be above 0, or auto (the default); larger trusts the data more")
     return float(value)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from fourierrecon.cli import console
 from fourierrecon.errors import DataError
 from fourierrecon.geometry.projection import projection_matrices
+from fourierrecon.geometry.region import default_binning
 from fourierrecon.io import (
     FileImages,
     MrcStack,
@@ -102,6 +103,8 @@ def test_reconstruct_says_what_it_does(folder: Path, run: Run) -> None:
     assert err == ""
     for part in ("TS_01", "7 images of 40 x 36 px at 10 Å", "20 x 18 x 8 voxels", "20 Å", "SNR measured"):
         assert part in out
+    assert "(snr=" not in out
+    assert "by default" not in out
     assert "300 kV" in out
     assert "out/deep/x.mrc" in out
     with mrcfile.open("out/deep/x.mrc", header_only=True) as mrc:
@@ -141,7 +144,7 @@ def test_one_coordinate_of_the_origin_leaves_the_others(folder: Path, run: Run) 
             "--bin 2 --profile imod-sirtlike:5",
             "--bin 2 --weighting sirtlike:n_iterations=5,cutoff=0.35,sigma=0.035 --ctf_mode phase-flip",
         ),
-        ("", "--bin 8"),
+        ("", "--bin 1"),  # 10 Å
     ],
 )
 def test_options_that_mean_the_same(folder: Path, run: Run, options: str, same_as: str) -> None:
@@ -213,6 +216,15 @@ def test_info(folder: Path, run: Run) -> None:
     ):
         assert part in out
     assert "fourierrecon reconstruct --t set/tomograms.star --o TS_01.mrc" in out
+
+
+def test_voxels_are_about_10_angstrom_where_nothing_is_asked_for(folder: Path, run: Run) -> None:
+    out = run(f"reconstruct {T} --o a.mrc")[1]
+    assert "voxels (w x h x d) of 10 Å, binning 1" in out
+    assert "voxels of about 10 Å by default (--bin, --binned_angpix)" in out
+    for pixel, binning in ((0.5, 20), (1.35, 7), (2.7, 4), (3.37, 3), (6.8, 1), (10, 1), (25, 1)):
+        assert default_binning(pixel) == binning
+    assert all(6.6 < p * default_binning(p) < 15.01 for p in np.linspace(0.3, 15, 500))
 
 
 def test_info_reads_no_images(folder: Path, run: Run) -> None:
@@ -416,7 +428,7 @@ USAGE = [
     (f"{T} --bin 2 --binned_angpix 20", ["--bin and --binned_angpix"]),
     (f"{T} --binned_angpix 5", ["--binned_angpix 5", "10"]),
     (f"{T} --binned_angpix -1", ["--binned_angpix -1"]),
-    (f"{T} --w 3", ["no voxels", "--w --h --d"]),
+    (f"{T} --bin 8 --w 3", ["no voxels", "--w --h --d"]),
     (f"{T} --d -1", ["no voxels"]),
     (f"{T} --w 1e300 --h 1e300", ["larger than any tomogram", "unbinned"]),
     (f"{T} --memory lots", ["lots", "6GB"]),
@@ -461,7 +473,7 @@ def test_bad_command(folder: Path, run: Run, line: str, parts: list[str]) -> Non
 
 
 def test_a_name_is_needed_among_several(folder: Path, run: Run) -> None:
-    check_refusal(run(f"reconstruct --t {two_tomograms()} --o x.mrc"), 2, ["choose", "TS_01", "TS_02"])
+    check_refusal(run(f"reconstruct --t {two_tomograms()} --o x.mrc"), 2, ["2 tomograms", "--o x/", "--tn TS_01"])
 
 
 def check_refusal(result: tuple[int, str, str], status: int, parts: list[str]) -> None:

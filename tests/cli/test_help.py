@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import pytest
 import typer
 
-from fourierrecon.cli.app import app
+from fourierrecon.cli.app import app, main
 from fourierrecon.cli.groups import USUAL, with_groups
 from fourierrecon.cli.other_programs import INSTEAD
+from tests.helpers.small_sets import write_small_set
 
 Run = Callable[..., tuple[int, str, str]]
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
@@ -89,6 +91,8 @@ def test_options_of_reconstruct_have_one_help(command: str) -> None:
         ("-THICKNESS 1200", "no option -THICKNESS; the depth of the tomogram is --d"),
         ("--do_even_odd", "no option --do_even_odd; use --halves frames"),
         ("--do-even-odd", "no option --do-even-odd; use --halves frames"),
+        ("-tn TS_01", "no option -tn; write it with two hyphens: --tn"),
+        ("-bin=4", "no option -bin; write it with two hyphens: --bin"),
         ("--output_angpix=10", "no option --output_angpix; use --bin, or --binned_angpix"),
     ],
 )
@@ -103,3 +107,72 @@ def test_answers_name_options_that_exist_and_are_for_options_that_do_not() -> No
     assert not {f"--{name}" for name in INSTEAD} & ours
     for answer in INSTEAD.values():
         assert set(re.findall(r"--\w+", answer)) <= ours
+
+
+def test_the_help_of_the_program_is_sorted_by_task(run: Run) -> None:
+    status, out, _ = run("--help")
+    assert status == 0
+    panels = re.findall(r"^╭─ (.+?) ─+╮$", out, re.MULTILINE)
+    assert panels == [
+        "Reconstruct", "Look at input and results", "Exchange files with other programs", "Try it out",
+    ]  # fmt: skip
+    assert "--install-completion" in out
+    assert run("--version")[1].startswith("fourierrecon ")
+
+
+@pytest.mark.parametrize(
+    ("words", "values"),
+    [
+        ("fourierrecon re", {"reconstruct", "report"}),
+        ("fourierrecon reconstruct --profile im", {"imod-ramp", "imod-sirtlike"}),
+        ("fourierrecon reconstruct --ctf_mode p", {"phase-flip"}),
+        ("fourierrecon reconstruct --halves t", {"tilts"}),
+        ("fourierrecon reconstruct --weighting w", {"wiener"}),
+        ("fourierrecon reconstruct --like r", {"relion"}),
+    ],
+)
+def test_the_shell_completes(
+    words: str, values: set[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("_FOURIERRECON_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    with pytest.raises(SystemExit) as ended:
+        main(["fourierrecon"])
+    assert ended.value.code == 0
+    assert set(capsys.readouterr().out.split()) == values
+
+
+@pytest.mark.parametrize(
+    ("options", "answer"),
+    [
+        ("--o all", "2 tomograms of set/tomograms.star need a folder, and --o all is one file; give --o all/"),
+        ("--o all.mrc --tn TS_*", "give --o all/, with a slash, for all of them, or --tn TS_01 for one"),
+        ("--o all --tn TS_01 --halves tilts", "--halves: for sets, which need a folder: --o all/, with a slash"),
+        ("--o all/ --angpix 12", "--angpix 12: set/tomograms.star holds the pixel size of its images"),
+        ("--o a.mrc --tn TS_01 --angpix 12", "give --binned_angpix 12"),
+        ("--o all/ --voltage 200", "names its images, pixel size and optics itself; leave --stack"),
+        ("--o all/ --preview", "--preview: for one tomogram; a set has thumbnails"),
+    ],
+)  # fmt: skip
+def test_what_is_meant_for_a_set_is_answered(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str, answer: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_small_set(tmp_path / "set", 2)
+    status, out, err = run(f"reconstruct --t set/tomograms.star --noctf {options}")
+    assert (status, out) == (2, "")
+    assert answer in err
+    assert not list(tmp_path.glob("all*"))
+
+
+def test_facts_in_a_pipe_are_lines_without_spaces_at_their_ends(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_small_set(tmp_path / "set", 2)
+    for options in ("", " --tn TS_02"):
+        out = run(f"info set/tomograms.star{options}")[1]
+        assert [line for line in out.splitlines() if line != line.rstrip()] == []
+        assert "─" not in out
+    assert len(run("info set/tomograms.star")[1].splitlines()) == 5  # head, two tomograms, frame, next

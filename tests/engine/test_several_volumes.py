@@ -56,7 +56,7 @@ class Collected:
 
             yield write
 
-        return VolumeOrder(series, open_volume, region, strategy, **more)
+        return VolumeOrder(series=series, open=open_volume, region=region, weighting=strategy, **more)
 
 
 def a_series(images: Any = None) -> tuple[TiltSeries, Geometry]:

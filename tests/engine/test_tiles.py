@@ -223,7 +223,7 @@ def test_halves_are_those_of_their_images(forced: pytest.MonkeyPatch) -> None:
         volume[z] = slab
 
     even = tuple(range(0, len(TILTS), 2))
-    order = VolumeOrder(series, lambda: nullcontext(write), None, NoWeighting(), even)
+    order = VolumeOrder(series=series, open=lambda: nullcontext(write), weighting=NoWeighting(), tilts=even)
     reconstruct_many(
         [order, replace(order, tilts=None, open=lambda: nullcontext(lambda z, slab: None))], Settings(ctf=False)
     )

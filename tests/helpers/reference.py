@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -140,3 +141,27 @@ def relative_error(found: ArrayLike, expected: ArrayLike) -> float:
     """Relative L2 norm of the difference."""
     a, b = np.asarray(found, float), np.asarray(expected, float)
     return float(np.linalg.norm(a - b) / np.linalg.norm(b))
+
+
+def projection(
+    volume: NDArray[np.floating], region: Region, series: TiltSeries, transfer: Callable[..., Array] | None = None
+) -> Array:
+    """Images of a volume by its exact Fourier sum, at the pixels of a tilt series, ``(n_tilts, height, width)``.
+
+    ``transfer(tilt, fx, fy)`` gives transfer functions at frequencies in 1/Å. Spectra are sampled as finely as for
+    :func:`back_projection`.
+    """
+    height, width = series.image_shape
+    rows, columns = 3 * height | 1, 3 * width | 1
+    fy, fx = np.fft.fftfreq(rows), np.fft.fftfreq(columns)
+    images = np.empty((series.n_tilts, height, width))
+    points = image_points(series.projections, world_points(region))
+    for tilt, (matrix, at) in enumerate(zip(series.projections, points, strict=True)):
+        k = np.stack(np.broadcast_arrays(fx, fy[:, None]), -1) @ matrix[:2, :3] * region.binning
+        along_y = np.exp(-2j * np.pi * np.outer(fy, at[:, 1])) * volume.ravel()
+        spectrum = along_y @ np.exp(-2j * np.pi * np.outer(at[:, 0], fx))
+        spectrum *= band_limit((k**2).sum(-1)) * region.binning**2
+        if transfer is not None:
+            spectrum *= transfer(tilt, fx / series.pixel_size, fy[:, None] / series.pixel_size)
+        images[tilt] = np.fft.ifft2(spectrum).real[:height, :width]
+    return images

@@ -71,5 +71,6 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def volumes(folder: Path) -> dict[str, bytes]:
-    """Give the products, by their path."""
-    return {name: data for name, data in contents(folder).items() if name != "tomograms.star"}
+    """Give the volumes, by their path."""
+    left_out = ("tomograms.star", "thumbnails/")
+    return {name: data for name, data in contents(folder).items() if not name.startswith(left_out)}

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numba
 import pytest
@@ -69,3 +70,16 @@ def test_loops_work_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch) -
         return x + x
 
     assert twice(2.0) == 4.0
+
+
+def test_the_compiler_counts_until_something_is_compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    kernel = SimpleNamespace(signatures=[], stats=SimpleNamespace(cache_path=str(tmp_path / "cache")))
+    unkept = SimpleNamespace(signatures=[], stats=SimpleNamespace(cache_path=None))
+    monkeypatch.setattr(compiled, "_KERNELS", [unkept, kernel])
+    assert compiled.compiler_bytes() == compiled.COMPILER
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache/loop.py311.nbi").touch()
+    assert compiled.compiler_bytes() == 0  # an earlier run kept its code
+    (tmp_path / "cache/loop.py311.nbi").unlink()
+    unkept.signatures.append("float32(float32)")
+    assert compiled.compiler_bytes() == 0  # this process has compiled

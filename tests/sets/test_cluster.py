@@ -220,7 +220,7 @@ def test_the_scheduler_goes_away(run: Run, cluster: Dask, here: Path, monkeypatc
     status, out, err = run(f"reconstruct --t set/tomograms.star {OPTIONS} --o out/ --scheduler {address}")
     killer.join()
     assert status == 1
-    assert "rec_TS_02.mrc (made: new)" in out
+    assert "rec_TS_02.mrc (made in " in out
     assert err.startswith("error: the Dask scheduler is gone")
     assert len(err.splitlines()) == 1
 
@@ -268,7 +268,7 @@ def test_a_worker_without_the_files(
     cluster.worker(address, "--preload", str(preload))
     status, out, err = run(f"reconstruct --t set/tomograms.star {OPTIONS} --o out/ --scheduler {address}")
     assert (status, err) == (1, "")
-    assert out.count("no worker can make it") == 8
+    assert len(re.findall(r"^\d/4 +TS_0\d failed: no worker can make it", out, re.MULTILINE)) == 4
     assert why in out
     assert volumes(here / "out") == {}
     cluster.worker(address)

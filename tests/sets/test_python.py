@@ -12,7 +12,7 @@ from fourierrecon.engine.settings import Settings
 from fourierrecon.sets import Recipe, reconstruct_set
 from fourierrecon.sets.keys import make_key
 from fourierrecon.transfer import Correction
-from fourierrecon.weighting import NoWeighting
+from fourierrecon.weighting import NoWeighting, SnrCurve, Wiener
 from tests.helpers.small_sets import small_series, write_small_set
 
 
@@ -33,3 +33,11 @@ def test_a_key_holds_exposures_only_where_they_are_used() -> None:
     unused, used = Correction("none", "none"), Correction("none", "bfactor")
     assert make_key(one, [], unused) == make_key(other, [], unused)
     assert make_key(one, [], used) != make_key(other, [], used)
+
+
+def test_all_of_an_option_counts_in_a_key() -> None:
+    series = small_series(1)
+    curves = [SnrCurve((0.01, 0.02), (10.0, last), "given") for last in (1.0, 1.0, 1.0000001)]
+    assert len({repr(curve) for curve in curves}) == 1
+    first, same, other = (make_key(series, [Wiener(curve)]) for curve in curves)
+    assert first == same != other

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fourierrecon import reconstruction
 from fourierrecon.cli import set_progress
@@ -47,14 +49,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def reasons(out: str) -> dict[str, str]:
-    """Give what was said of each product."""
-    lines = [line.split(" (") for line in out.splitlines() if line.startswith("          ")]
-    return {Path(path.strip()).stem.removeprefix("rec_"): why.rstrip(")") for path, why in lines}
+    """Give what was said of each tomogram: why it was made, or that it was there already."""
+    found = re.findall(r"^\d+/\d+ +(\S+): \S+(?: and \d+ more)? \((?:made in [\d.]+ s: )?(.*)\)$", out, re.MULTILINE)
+    return dict(found)
 
 
 def names(out: str) -> list[str]:
     """Give the tomograms that were begun, in their order."""
-    return [line.split()[1] for line in out.splitlines() if line[0].isdecimal()]
+    return [line.split()[1].rstrip(":") for line in out.splitlines() if line[0].isdecimal()]
 
 
 # what is made
@@ -170,7 +172,7 @@ def test_shards_make_all_between_them(run: Run, here: Path) -> None:
 
 
 def test_resume_says_why(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert set(reasons(run(SET)[1]).values()) == {"made: new"}
+    assert set(reasons(run(SET)[1]).values()) == {"new"}
     first = volumes(here / "out")
     status, out, _ = run(SET)
     assert (status, set(reasons(out).values())) == (0, {"there already"})
@@ -180,7 +182,7 @@ def test_resume_says_why(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) 
     os.truncate(here / "out/tomograms/rec_TS_02.mrc", 3000)
     (here / "out/tomograms/rec_TS_03.mrc").write_bytes(b"")
     whole = reasons(run(SET)[1])
-    assert whole == {"TS_01": "made: new", "TS_02": "made: the file is broken", "TS_03": "made: the file is broken"}
+    assert whole == {"TS_01": "new", "TS_02": "the file is broken", "TS_03": "the file is broken"}
     assert volumes(here / "out") == first
 
 
@@ -209,7 +211,7 @@ def test_what_is_there_and_does_not_fit_stays(run: Run, here: Path, monkeypatch:
     status, out, _ = run(f"{SET} --redo")
     assert (status, reasons(out)) == (
         0,
-        {"TS_01": "there already", "TS_02": "there already", "TS_03": "made: inputs have changed"},
+        {"TS_01": "there already", "TS_02": "there already", "TS_03": "inputs have changed"},
     )
     assert (here / "out/tomograms.star").read_bytes() == listed
     # what another version made is what was asked for
@@ -218,8 +220,8 @@ def test_what_is_there_and_does_not_fit_stays(run: Run, here: Path, monkeypatch:
     assert status == 0
     assert out.count("made by version 0.1.0; it is left as it is") == 3
     assert out.count("there already") == 4
-    assert set(reasons(run(f"{SET} --redo")[1]).values()) == {"made: made by version 0.1.0"}
-    assert set(reasons(run(f"{SET} --no_resume")[1]).values()) == {"made: asked for"}
+    assert set(reasons(run(f"{SET} --redo")[1]).values()) == {"made by version 0.1.0"}
+    assert set(reasons(run(f"{SET} --no_resume")[1]).values()) == {"asked for"}
 
 
 def test_tomograms_of_two_runs_in_one_list(run: Run, here: Path) -> None:
@@ -254,7 +256,7 @@ def test_nothing_lies_beside_what_it_does_not_belong_to(run: Run, here: Path) ->
     assert volumes(here / "out") == before
     status, out, _ = run(f"{line} --SNR 5 --halves tilts --do_proj --companions coverage --redo")
     assert status == 0
-    assert set(reasons(out).values()) == {"made: options have changed"}
+    assert set(reasons(out).values()) == {"options have changed"}
     # the picture alone was of other slices
     status, out, _ = run(f"{line} --SNR 5 --do_proj --thickness_proj 2")
     assert status == 1
@@ -280,7 +282,7 @@ def test_another_alignment_is_another_input(run: Run, here: Path) -> None:
     path.write_text(path.read_text().replace("\t-45\t", "\t-45.5\t"))
     assert reasons(run(f"{SET} --redo")[1]) == {
         "TS_01": "there already",
-        "TS_02": "made: inputs have changed",
+        "TS_02": "inputs have changed",
         "TS_03": "there already",
     }
 
@@ -290,14 +292,14 @@ def test_what_goes_with_a_volume_is_looked_for(run: Run, here: Path) -> None:
     assert run(line)[0] == 0
     assert run(line)[1].count("there already") == 2
     (here / "out/projections/rec_TS_01.mrc").unlink()
-    assert reasons(run(line)[1])["TS_01"] == "made: its projection: new"
+    assert reasons(run(line)[1])["TS_01"] == "its projection: new"
     passport = here / "out/tomograms/rec_TS_01.passport.json"
     passport.unlink()
-    assert reasons(run(line)[1])["TS_01"] == "made: its passport is missing, or that of another volume"
+    assert reasons(run(line)[1])["TS_01"] == "its passport is missing, or that of another volume"
     # a process was killed after it wrote the volume, before it wrote its passport
     found = json.loads(passport.read_text())
     passport.write_text(json.dumps(found | {"key": "key of another"}))
-    assert reasons(run(line)[1])["TS_01"].startswith("made: its passport")
+    assert reasons(run(line)[1])["TS_01"].startswith("its passport")
     # and one that is not asked for does not stay with another volume
     assert run(f"{SET} --tn TS_01 --do_proj --SNR 5 --redo")[0] == 0
     assert not passport.exists()
@@ -306,10 +308,10 @@ def test_what_goes_with_a_volume_is_looked_for(run: Run, here: Path) -> None:
 def test_zarr_resumes(run: Run, here: Path) -> None:
     pytest.importorskip("zarr")
     line = f"{SET} --format zarr --dtype int8"
-    assert set(reasons(run(line)[1]).values()) == {"made: new"}
+    assert set(reasons(run(line)[1]).values()) == {"new"}
     assert set(reasons(run(line)[1]).values()) == {"there already"}
     assert run(f"{SET} --format zarr")[1].count("options have changed") == 6
-    assert set(reasons(run(f"{SET} --format zarr --redo")[1]).values()) == {"made: options have changed"}
+    assert set(reasons(run(f"{SET} --format zarr --redo")[1]).values()) == {"options have changed"}
 
 
 def test_turned_tiff_images_are_not_read_for_keys(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,6 +326,35 @@ def test_turned_tiff_images_are_not_read_for_keys(here: Path, monkeypatch: pytes
     before = keys.make_key(found, [])
     os.utime(here / "TS_09.tif", (1, 1))
     assert keys.make_key(found, []) != before
+
+
+def test_each_tomogram_has_a_thumbnail(run: Run, here: Path) -> None:
+    assert run(f"{SET} --halves tilts")[0] == 0
+    pictures = sorted(path.name for path in (here / "out/thumbnails").iterdir())
+    assert pictures == [f"rec_TS_0{number}.png" for number in (1, 2, 3)]
+    picture = here / "out/thumbnails/rec_TS_02.png"
+    with Image.open(picture) as drawn:
+        volume = read_volume(here / "out/tomograms/rec_TS_02.mrc")
+        assert (drawn.mode, drawn.size) == ("L", volume.data.shape[:0:-1])
+        middle = volume.data[1:6].mean(0)  # 10 nm of 20 Å, the middle of 8 sections
+        assert np.corrcoef(np.asarray(drawn).ravel(), middle.ravel())[0, 1] > 0.99
+    # whichever way the axes of the file run, it is the XY section
+    assert run(f"{SET.replace('out/', 'turned/')} --like imod-tilt --tn TS_02")[0] == 0
+    with Image.open(here / "turned/thumbnails/rec_TS_02.png") as turned:
+        middle = volume.data[2:7].mean(0)  # z runs the other way
+        assert np.corrcoef(np.asarray(turned).ravel(), middle.ravel())[0, 1] > 0.99
+    # one that is missing is drawn, one of somebody else stays
+    drawn_before = picture.read_bytes()
+    picture.unlink()
+    Image.new("L", (8, 8)).save(here / "out/thumbnails/rec_TS_01.png")
+    status, out, _ = run(f"{SET} --halves tilts --tn TS_02")
+    assert (status, picture.read_bytes()) == (0, drawn_before)
+    assert run(f"{SET} --halves tilts --tn TS_01")[0] == 0
+    status, out, _ = run(f"{SET} --halves tilts --tn TS_01 --SNR 3 --redo")
+    assert status == 1
+    assert "is no thumbnail that this program made; move it away" in out
+    assert run(f"{SET.replace('out/', 'bare/')} --no_thumbnails")[0] == 0
+    assert not (here / "bare/thumbnails").exists()
 
 
 # what goes wrong
@@ -350,7 +381,7 @@ def test_one_bad_series_does_not_stop_the_others(run: Run, here: Path) -> None:
     status, out, err = run(SET)
     assert (status, err) == (1, "")
     assert names(out) == ["TS_01", "TS_02", "TS_03"]
-    assert out.count("failed    TS_02: ") == 2  # at once, and in the summary
+    assert out.count("TS_02 failed: ") == out.count("failed    TS_02: ") == 1  # at once, and in the summary
     assert "2 done" in out
     assert "1 failed" in out
     assert "next      correct what the errors name, then run the same command again: it makes what is missing" in out
@@ -633,13 +664,12 @@ def check_kills(run: Run, here: Path, moments: int) -> None:
         n_begun += 0 < len(whole) < len(clean)
         n_left += len(whole) < len(found)
         assert {name: found[name] for name in whole} == {name: clean[name] for name in whole}
-        status, out, err = run(line)
+        before = {name: (here / "out" / name).stat().st_mtime_ns for name in whole if name.startswith("tomograms/")}
+        status, _, err = run(line)
         assert (status, err) == (0, "")
         # all that is whole is left alone; the picture of a volume comes just after it
-        kept = {name for name, why in reasons(out).items() if why == "there already"}
-        assert kept == {
-            Path(n).stem.removeprefix("rec_") for n in whole if n.replace("tomograms", "projections") in whole
-        }
+        kept = {name for name, when in before.items() if (here / "out" / name).stat().st_mtime_ns == when}
+        assert kept == {name for name in before if name.replace("tomograms", "projections") in whole}
         assert volumes(here / "out") == clean
         assert (here / "out/tomograms.star").read_bytes() == listed
     assert n_killed >= moments // 2

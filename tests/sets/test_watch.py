@@ -84,13 +84,12 @@ def test_series_arrive_one_after_the_other(run: Run, here: Path) -> None:
     status, out, err = run(f"{WATCH} --idle 0.05")
     collector.join()
     assert (status, err) == (0, "")
-    assert [text.partition(" in ")[0] for text in lines(out, "done")] == [
-        f"out/tomograms/rec_TS_0{number}.mrc" for number in (1, 2, 3)
+    assert [text.partition(" (")[0] for text in lines(out, "done")] == [
+        f"TS_0{number}: out/tomograms/rec_TS_0{number}.mrc" for number in (1, 2, 3)
     ]
-    assert all(text.endswith("(new)") for text in lines(out, "done"))
+    assert all(text.endswith(" s: new)") for text in lines(out, "done"))
     assert "3 done; 0 failed" in out
     assert list_tomograms("out/tomograms.star") == ["TS_01", "TS_02", "TS_03"]
-    assert any("waiting for TS_0" in text for text in lines(out, "note"))
     # the same as from a whole set
     shutil.copytree("in", "again")
     for path in (here / "again/tilt_series").iterdir():
@@ -105,6 +104,16 @@ def test_series_arrive_one_after_the_other(run: Run, here: Path) -> None:
     assert status == 0
     assert lines(out, "done") == []
     assert len(lines(out, "there")) == 3
+
+
+def test_what_is_waited_for_is_named(run: Run, here: Path) -> None:
+    write_small_set(here / "in", 1)
+    (here / "in/TS_01.mrcs").unlink()
+    status, out, _ = run(f"{WATCH} --idle 0.01")
+    assert status == 0
+    (note,) = lines(out, "note")
+    assert note.startswith("waiting for TS_01")
+    assert "0 done; 0 failed" in out
 
 
 def test_what_fails_is_tried_again(run: Run, here: Path) -> None:
@@ -150,8 +159,8 @@ def test_another_alignment_is_another_input(run: Run, here: Path) -> None:
     thread.join()
     assert status == 0
     first, second = lines(out, "done")
-    assert first.endswith("(new)")
-    assert second.endswith("(inputs have changed)")
+    assert first.endswith(" s: new)")
+    assert second.endswith(" s: inputs have changed)")
 
 
 def test_one_name_in_two_files(run: Run, here: Path) -> None:

@@ -15,6 +15,7 @@ from fourierrecon.io.volumes.mrc import read_mrc_volume
 from fourierrecon.simulation.gaussians import Gaussians
 from fourierrecon.simulation.microscope import apply_ctf, ctf_margin, dose_symmetric_exposures, realistic_ctf
 from fourierrecon.simulation.simulate import Simulation, simulate, write_simulation
+from fourierrecon.simulation.voxels import Voxels
 from fourierrecon.tilt_series import CtfParameters
 
 SIZE = (45, 38, 21)
@@ -180,3 +181,19 @@ def test_the_tilt_axis_decides_how_images_lie() -> None:
     assert simulate(blob, SIZE, tilt_angles=[0], image_shape=(20, 21)).series.image_shape == (20, 21)
     with pytest.raises(UsageError, match="signal-to-noise"):
         simulate(blob, SIZE, snr=0)
+
+
+def test_voxels_project_as_what_they_were_sampled_from() -> None:
+    rng = np.random.default_rng(0)
+    specimen = Gaussians(rng.uniform(8, [37, 30, 16], (30, 3)), np.array(1.8), np.array(1.0))
+    width, height, depth = SIZE
+    region = Region((0, 0, 0), (depth, height, width))
+    voxels = Voxels(specimen.density(region))
+    one, other = (
+        simulate(each, SIZE, tilt_angles=TILTS, ctf=realistic_ctf(5, 1), snr=None, n_threads=1)
+        for each in (specimen, voxels)
+    )
+    images = [np.stack([s.series.images[f] for f in range(5)]) for s in (one, other)]
+    assert float((images[0] - images[1]).std()) < 0.004 * float(images[0].std())
+    part = Region((8.0, 10.0, 4.0), (4, 5, 6), 2.0)
+    np.testing.assert_allclose(other.truth_volume(part).data, one.truth_volume(part).data, atol=1e-5)

@@ -102,9 +102,10 @@ def test_wrong_sizes_are_noticed(text: str, axis: float) -> None:
 
 def test_a_region_beside_the_images_is_noticed() -> None:
     series = series_of()
-    for shift, text in ((30.0, "lies outside of all images"), (1000.0, "lies outside of all images")):
+    for shift, text in ((30.0, "fewer than half of the images see"), (1000.0, "lies outside of all images")):
         found = checks.warnings_of(series, Region((shift, 0.0, 0.0), (20, 90, 61)))
         assert any(text in line and "origin=..." in line for line in found)
+        assert not any(" 0 %" in line for line in found)
 
 
 @pytest.mark.parametrize(

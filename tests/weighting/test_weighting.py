@@ -61,6 +61,9 @@ def sweep() -> list[Weighting]:
     """Every registered strategy with its defaults, and over its signal-to-noise ratios and thicknesses."""
     strategies = []
     for name in available():
+        if from_text(name).iterative:  # few steps: laws hold after any number
+            strategies.append(from_text(f"{name}:iterations=2"))
+            continue
         strategies.append(from_text(name))
         if "snr" in parameters(name):
             strategies += [from_text(f"{name}:snr={snr}") for snr in SNRS if snr != 10]
@@ -71,6 +74,9 @@ def sweep() -> list[Weighting]:
 
 every = pytest.mark.parametrize("strategy", sweep(), ids=repr)
 by_name = pytest.mark.parametrize("name", available())
+#: One of each; steps of iterations cost time.
+NAMES = [f"{name}:iterations=2" if from_text(name).iterative else name for name in available()]
+one_of_each = pytest.mark.parametrize("name", NAMES)
 
 BLOCKS = st.tuples(
     st.integers(0, 2**31), st.integers(1, 9), st.integers(1, 11), st.sampled_from([1e-6, 1e-2, 1.0, 41.0])
@@ -229,7 +235,7 @@ def test_volumes_add_up(strategy: Weighting, ctf: bool) -> None:
     assert relative_error(one - 3 * two, both) < 1e-5
 
 
-@by_name
+@one_of_each
 @pytest.mark.parametrize("axis", [4.0, 86.0])
 def test_a_world_turned_by_180_degrees_gives_the_turned_volume(name: str, axis: float) -> None:
     # nothing prefers a side: world and region turned about z, the same images
@@ -241,7 +247,7 @@ def test_a_world_turned_by_180_degrees_gives_the_turned_volume(name: str, axis: 
     assert relative_error(two[:, ::-1, ::-1], one) < 0.02
 
 
-@by_name
+@one_of_each
 def test_the_order_of_tilts_does_not_matter(name: str) -> None:
     series, region = small("as usual")
     one, two = (
@@ -481,6 +487,20 @@ def test_reprojections_over_images_at_each_frequency(strategy: Weighting, ctf: b
     np.testing.assert_allclose(shared[1:-1] / there[1:-1], 1, atol=allowed)
 
 
+def test_a_narrow_region_of_a_slab_is_weighted_as_a_broad_one() -> None:
+    rng = np.random.default_rng(6)
+    matrices = projection_matrices((40, 200), (100.0, 20.0, 24.0), np.arange(-60.0, 61, 6))
+    series = TiltSeries(rng.normal(size=(len(matrices), 40, 200)).astype(np.float32), matrices, 5.0)
+    broad, narrow = (
+        reconstruct(series, Region((x, 0.0, 0.0), (48, 40, n)), Wiener(10.0), ctf=False, n_threads=1).data
+        for x, n in ((0.0, 200), (88.0, 24))
+    )
+    shared = broad[..., 88:112].ravel()
+    # a slab goes on beyond a region, however narrow: before, 1.35 and 0.91, since steep images weighed too much
+    assert np.polyfit(shared, narrow.ravel(), 1)[0] == pytest.approx(1, abs=0.12)
+    assert np.corrcoef(shared, narrow.ravel())[0, 1] > 0.98
+
+
 @cache
 def long_tomogram(axis: float) -> tuple[TiltSeries, Region, NDArray[np.float32]]:
     """A tomogram that is long across the tilt axis, 36 of 48 voxels filled, and its volume with an SNR of 10."""
@@ -505,8 +525,8 @@ def long_tomogram(axis: float) -> tuple[TiltSeries, Region, NDArray[np.float32]]
         # without room around them 0.27, 0.27, 0.45 and 0.19
         ((60, 140), (0, 24), 0.03),
         ((60, 140), (24, 48), 0.03),
-        ((84, 116), (8, 24), 0.04),
-        ((84, 116), (0, 48), 0.04),
+        ((84, 116), (8, 24), 0.03),
+        ((84, 116), (0, 48), 0.03),
     ],
 )
 def test_a_part_is_that_of_the_whole(
@@ -548,7 +568,7 @@ def test_text_builds_strategies() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("wener", r"unknown weighting 'wener'; available: exact, none, preweight, .*wiener"),
+        ("wener", r"unknown weighting 'wener'; available: cg, exact, none, preweight, .*wiener"),
         ("", "unknown weighting ''; available"),
         ("wiener:sn=5", "no parameter 'sn'; its parameters: snr"),
         ("preweight:depth=5", "no parameter 'depth'; its parameters: snr, thickness"),
@@ -624,7 +644,7 @@ def test_a_registered_strategy_reconstructs() -> None:
     assert from_text("halved:factor=0.25,flip=true") == Halved(0.25, True)
     with pytest.raises(UsageError, match=":flip=maybe: the value is not a truth value"):
         from_text("halved:flip=maybe")
-    with pytest.raises(UsageError, match="available: exact, halved, none"):
+    with pytest.raises(UsageError, match="available: cg, exact, halved, none"):
         from_text("quartered")
     geometry = Geometry((-40.0, 0, 40), (60, 64), centre=(20.0, 20, 8), shape=(16, 40, 41))
     images = np.random.default_rng(0).standard_normal((3, 60, 64)) * window((60, 64), 20, 8)

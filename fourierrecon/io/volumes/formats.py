@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fourierrecon.errors import DataError, UsageError
+from fourierrecon.errors import DataError, UsageError, check_type
 from fourierrecon.io.files import check_writable
 from fourierrecon.io.stacks.mrc import HEADER_BYTES
 from fourierrecon.io.volumes.base import SectionWriter, VolumeFile
@@ -232,6 +232,7 @@ def read_volume(path: str | os.PathLike[str], level: int = 0) -> Volume:
     >>> read_volume("ones.mrc")
     Volume(4 x 3 x 2 voxels of 10 Å)
     """
+    check_type("path", path, (str, os.PathLike), "the name of a file or folder")
     return open_volume(path, level).read()
 
 
@@ -267,6 +268,8 @@ def write_volume(
     >>> from fourierrecon import Volume, write_volume
     >>> write_volume("ones.mrc", Volume(np.ones((2, 3, 4), np.float32), 10.0, (0.0, 0.0, 0.0)), "int8")
     """
+    check_type("path", path, (str, os.PathLike), "the name of a file; the volume comes after it")
+    check_type("volume", volume, (Volume,), "a Volume; Volume(data, voxel_size, origin) makes one from an array")
     data = np.asarray(volume.data)
     if data.ndim != 3 or 0 in data.shape:
         raise DataError(f"volume of shape {data.shape} cannot be written; needed: (z, y, x), none of them 0")

@@ -1,0 +1,276 @@
+"""A stack of images that repairs each image as it is read: what readers of a tilt series see instead of the files."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourierrecon.images.beads import NO_BEAD, NO_BEADS, OTHER_SIZE, Beads, check_diameter, erase_beads, find_beads
+from fourierrecon.images.hot_pixels import Replacements, find_hot_pixels
+from fourierrecon.images.intensities import steps_of
+from fourierrecon.images.repairs import Repairs
+from fourierrecon.runtime.arrays import Real
+from fourierrecon.tilt_series import ImageFile, ImagesInFiles, ImageStack, TiltSeries, root_of
+
+
+class Common:
+    """What the images of a tilt series and those of its even and odd frames share, found once."""
+
+    def __init__(self, series: TiltSeries, repairs: Repairs) -> None:
+        self.series, self.repairs = series, repairs
+        self.factors: NDArray[np.float64] | None = None
+        self.beads: Beads | None = None
+        self.lock = threading.RLock()
+
+
+class RepairedImages:
+    """Images of a tilt series, repaired as they are read: see :func:`repaired`.
+
+    What an image holds is looked for when it is read for the first time; afterwards the few replaced values are kept.
+
+    Parameters
+    ----------
+    images
+        The images as they are.
+    common
+        What is the same for all images of these tilts.
+    """
+
+    def __init__(self, images: ImageStack, common: Common) -> None:
+        self.images, self.common = images, common
+        self._hot: dict[int, Replacements] = {}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(n_tilts, height, width)``."""
+        return tuple(self.images.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the pixels as stored."""
+        return np.dtype(getattr(self.images, "dtype", np.float32))
+
+    @property
+    def repairs(self) -> Repairs:
+        """What is repaired."""
+        return self.common.repairs
+
+    @property
+    def hot_pixels(self) -> dict[int, int]:
+        """Numbers of hot pixels by 0-based number of the image, for the images that were read."""
+        return {tilt: len(found) for tilt, found in sorted(self._hot.items())}
+
+    @property
+    def scaled(self) -> dict[int, float]:
+        """Intensities of the images that are scaled, over those expected, by 0-based number."""
+        factors = self.common.factors
+        return {} if factors is None else {int(i): float(factors[i]) for i in np.flatnonzero(factors != 1)}
+
+    def like(self, images: ImageStack) -> RepairedImages:
+        """Repair other images of the same tilts, as of even and odd frames, in the same way."""
+        wrapped = RepairedFiles if isinstance(images, ImagesInFiles) else RepairedImages
+        return wrapped(images, self.common)
+
+    def look(self, n_threads: int = 1) -> None:
+        """Find what takes a look at all images, beads and steps of intensity, before the first is read.
+
+        It happens by itself when the first image is read, but on one thread. Beads that are not found are reported in
+        a warning.
+        """
+        common = self.common
+        with common.lock:
+            if common.factors is None:
+                own = common.series
+                common.factors = np.ones(own.n_tilts)
+                # stacks of other kinds may be slow to read, and read each image just once
+                if self.repairs.intensities and isinstance(own.images, ImagesInFiles | np.ndarray):
+                    common.factors = steps_of(own.tilt_angles, own.images)
+            if common.beads is None and self.repairs.erase_beads is not None:
+                common.beads = find_beads(common.series, self.repairs.erase_beads, self._plain, n_threads)
+                problem, used = self._problem_of(common.beads, self.repairs.erase_beads)
+                if problem:
+                    warnings.warn(problem, stacklevel=2)
+                if not used:
+                    common.beads = NO_BEADS
+
+    def _problem_of(self, beads: Beads, diameter: float) -> tuple[str, bool]:
+        """Say what is odd about the beads that were found, and whether they are erased nevertheless."""
+        name, pixel_size = self.common.series.name, self.common.series.pixel_size
+        if not len(beads):
+            return (
+                f"no beads of {diameter:g} nm found in the images of {name}, so none is erased; is that their "
+                f"diameter, and {pixel_size:g} Å the pixel size?"
+            ), False
+        shown = beads.width * pixel_size / 10
+        factor = max(shown / diameter, diameter / shown)
+        if not factor > OTHER_SIZE:
+            return "", True
+        erased = factor <= NO_BEAD
+        return (
+            f"beads of {diameter:g} nm in {name} look {shown:.2g} nm wide{'' if erased else ', so none is erased'}; is "
+            f"erase_beads={diameter:g} their diameter, and {pixel_size:g} Å the pixel size?"
+        ), erased
+
+    def __getitem__(self, index: int, /) -> NDArray[np.generic]:
+        number = range(self.shape[0])[index]
+        self.look()
+        image = self._without_spikes(number)
+        factors, beads = self.common.factors, self.common.beads
+        if factors is not None and factors[number] != 1:
+            image = np.asarray(image, np.float32) / np.float32(factors[number])
+        if beads is not None and len(beads) and image.shape == self.shape[1:]:
+            image = np.array(image, np.float32)
+            if np.isfinite(image).all():
+                erase_beads(image, beads, number)
+        return image
+
+    def _plain(self, number: int) -> Real:
+        """Give an image as beads are looked for in it."""
+        return np.asarray(self._without_spikes(number), np.float32)
+
+    def _without_spikes(self, number: int) -> NDArray[Any]:
+        """Read an image, and replace its hot pixels: in values that its type can hold, so that it need not change."""
+        image = np.asarray(self.images[number])
+        if not self.repairs.hot_pixels or np.iscomplexobj(image) or image.shape != self.shape[1:]:
+            return image  # whoever reads it refuses what it cannot use
+        own = self._hot.get(number)
+        if own is None:
+            kind = image.dtype
+            image = np.ascontiguousarray(image, np.float32)
+            own = find_hot_pixels(image, number)
+            if len(own) and np.issubdtype(kind, np.integer):
+                limits = np.iinfo(kind)
+                own = replace(own, values=np.rint(own.values).clip(limits.min, limits.max).astype(np.float32))
+            elif len(own):
+                own = replace(own, values=own.values.astype(kind).astype(np.float32))
+            self._hot[number] = own
+        if len(own):
+            fresh = isinstance(self.images, ImagesInFiles) and image.flags.owndata and image.flags.writeable
+            image = image if fresh else np.array(image)
+            image.reshape(-1)[own.index] = own.values
+        return image
+
+
+class RepairedFiles(RepairedImages):
+    """The same for images in files; an :class:`~fourierrecon.tilt_series.ImagesInFiles` itself."""
+
+    images: ImagesInFiles
+
+    @property
+    def sections(self) -> Sequence[tuple[Path, int]]:
+        """File of each image, and its 0-based number there."""
+        return self.images.sections
+
+    @property
+    def places(self) -> Sequence[tuple[Path, int]] | None:
+        """The sections, or None where other programs would not read these images there."""
+        return self.images.places
+
+    @property
+    def stacks(self) -> Sequence[ImageFile]:
+        """The files that hold the images, each once."""
+        return self.images.stacks
+
+    @property
+    def column(self) -> str:
+        """Column of a STAR file that names the images."""
+        return self.images.column
+
+
+def repaired(series: TiltSeries, repairs: Repairs | None = None) -> TiltSeries:
+    """Give a tilt series whose images are repaired as they are read; one that is so already comes back.
+
+    Parameters
+    ----------
+    series
+        Its images may lie in files, and stay there.
+    repairs
+        What is repaired. Default: hot pixels and steps of intensity.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fourierrecon import TiltSeries
+    >>> from fourierrecon.geometry.projection import projection_matrices
+    >>> from fourierrecon.images import Repairs, lines_on, repaired
+    >>> images = np.random.default_rng(0).normal(size=(3, 64, 64)).astype(np.float32)
+    >>> images[1, 20, 30] = 50
+    >>> series = TiltSeries(images, projection_matrices((64, 64), (32, 32, 16), [-20, 0, 20]), pixel_size=10)
+    >>> whole = repaired(series, Repairs(intensities=False))
+    >>> abs(whole.images[1][20, 30]) < 5
+    True
+    >>> lines_on(whole)
+    ('1 hot pixel replaced (in 1 of 3 images, 0.0244 % there at most)',)
+    """
+    repairs = Repairs() if repairs is None else repairs
+    if repairs.erase_beads is not None:
+        check_diameter(series, repairs.erase_beads)
+    if not repairs.wanted or isinstance(root_of(series.images), RepairedImages):
+        return series
+    wrapped = RepairedFiles if isinstance(series.images, ImagesInFiles) else RepairedImages
+    return replace(series, images=wrapped(series.images, Common(series, repairs)))
+
+
+def alike(series: TiltSeries, stacks: Mapping[str, ImageStack]) -> dict[str, ImageStack]:
+    """Repair stacks of the same tilts, as of even and odd frames, as the images of a series are; in the same places.
+
+    Parameters
+    ----------
+    series
+        Repaired or not.
+    stacks
+        Images by name.
+    """
+    images = series.images
+    return {name: images.like(stack) if isinstance(images, RepairedImages) else stack for name, stack in stacks.items()}
+
+
+def look(series: TiltSeries, n_threads: int) -> None:
+    """Take the look at all images that :meth:`RepairedImages.look` is, if the images of a series are repaired."""
+    images = root_of(series.images)
+    if isinstance(images, RepairedImages):
+        images.look(n_threads)
+
+
+def lines_on(series: TiltSeries) -> tuple[str, ...]:
+    """Say what was repaired in the images that were read, a line for each kind."""
+    images = root_of(series.images)
+    if not isinstance(images, RepairedImages):
+        return ()
+    lines = []
+    counts = images.hot_pixels
+    total, size = sum(counts.values()), int(np.prod(images.shape[1:]))
+    if total:
+        with_some = sum(count > 0 for count in counts.values())
+        lines.append(
+            f"{total} hot pixel{'s' * (total > 1)} replaced (in {with_some} of {len(counts)} images, "
+            f"{100 * max(counts.values()) / size:.3g} % there at most)"
+        )
+    beads = images.common.beads
+    if beads is not None and len(beads):
+        diameter = f"{2 * beads.radius * images.common.series.pixel_size / 10:g} nm"
+        lines.append(f"{len(beads)} gold bead{'s' * (len(beads) != 1)} of {diameter} found, and erased from all images")
+    if images.scaled:
+        angles = images.common.series.tilt_angles
+        named = ", ".join(f"{angles[tilt]:.1f}° by {1 / factor:.2f}" for tilt, factor in images.scaled.items())
+        lines.append(f"images scaled to the intensity of their neighbours: {named}")
+    return tuple(lines)
+
+
+def record_of(series: TiltSeries) -> dict[str, Any]:
+    """Collect for a passport what was repaired."""
+    images = root_of(series.images)
+    if not isinstance(images, RepairedImages):
+        return {"hot_pixels": None}
+    return {
+        "hot_pixels": {"replaced": sum(images.hot_pixels.values()), "by_image": list(images.hot_pixels.values())},
+        "beads_erased": None if images.common.beads is None else images.common.beads.points.tolist(),
+        "scaled": {str(tilt + 1): 1 / factor for tilt, factor in images.scaled.items()},
+    }

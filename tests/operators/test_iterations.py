@@ -1,0 +1,169 @@
+"""Iterative reconstructions: what they promise on problems that are small enough to be solved exactly."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fourierrecon import Region, Settings, TiltSeries, reconstruct, reconstruct_to
+from fourierrecon.errors import DataError, UsageError
+from fourierrecon.operators.beams import seen_parts
+from fourierrecon.operators.iterations import iterate
+from fourierrecon.operators.least_squares import LeastSquares
+from fourierrecon.simulation.gaussians import Gaussians
+from fourierrecon.simulation.microscope import realistic_ctf
+from fourierrecon.simulation.simulate import simulate
+from fourierrecon.weighting import Cg, Sirt, Tv, from_text
+
+
+@cache
+def tiny() -> tuple[TiltSeries, Region]:
+    size = (10, 10, 4)
+    rng = np.random.default_rng(0)
+    blobs = Gaussians(rng.uniform(2, 8, (12, 3)) * [1, 1, 0.4], np.asarray(0.9), rng.uniform(0.5, 1, 12))
+    series = simulate(
+        blobs, size, tilt_angles=list(range(-60, 61, 12)), snr=1.0, ctf=realistic_ctf(11), tilt_axis_angle=3.0
+    ).series
+    return series, Region.of(series)
+
+
+@cache
+def blobs() -> tuple[TiltSeries, NDArray[np.float32]]:
+    size = (48, 44, 20)
+    rng = np.random.default_rng(1)
+    specimen = Gaussians(
+        rng.uniform(6, 14, (40, 3)) * [2.4, 2.2, 1], rng.uniform(1.2, 2.5, 40), rng.uniform(0.5, 1.5, 40)
+    )
+    made = simulate(specimen, size, tilt_angles=list(range(-60, 61, 6)), snr=0.5, shifts=0.0, tilt_axis_angle=3.0)
+    return made.series, made.truth_volume(Region.of(made.series)).data
+
+
+def dense(problem: LeastSquares) -> NDArray[np.float64]:
+    """The matrix of ``S A``, column by column."""
+    shape = problem.region.shape
+    columns = np.eye(int(np.prod(shape)), dtype=np.float32).reshape(-1, *shape)
+    return np.stack([problem.forward(column).ravel() for column in columns], axis=1).astype(float)
+
+
+def test_cg_reaches_the_exact_least_squares_solution() -> None:
+    series, region = tiny()
+    weighting = Cg(30, snr=100.0, stop=False)
+    problem = LeastSquares(series, region, weighting, Settings(n_threads=1))
+    matrix, data = dense(problem), problem.data.ravel().astype(float)
+    stacked = np.vstack([matrix, np.sqrt(problem.penalty) * np.eye(matrix.shape[1])])
+    exact = np.linalg.lstsq(stacked, np.append(data, np.zeros(matrix.shape[1])), rcond=None)[0]
+    found = reconstruct(series, region, weighting, n_threads=1).data.ravel()
+    residuals = [float(np.linalg.norm(matrix @ volume - data)) for volume in (found, exact)]
+    assert residuals[0] == pytest.approx(residuals[1], rel=0.01)
+    assert residuals[1] < 0.7 * float(np.linalg.norm(data))
+
+
+def test_the_adjoint_of_the_problem_is_its_adjoint() -> None:
+    series, _ = blobs()
+    region = Region.of(series, binning=2)
+    problem = LeastSquares(series, region, Cg(snr=9.0), Settings(ctf=False))
+    rng = np.random.default_rng(2)
+    volume = rng.standard_normal(region.shape).astype(np.float32)
+    images = rng.standard_normal(problem.data.shape).astype(np.float32)
+    drawn, summed = problem.forward(volume), problem.adjoint(images)
+    one, other = np.vdot(drawn.astype(float), images), np.vdot(volume.astype(float), summed)
+    assert abs(one - other) < 1e-6 * np.linalg.norm(drawn) * np.linalg.norm(images)
+    # binned by two, images have a quarter of the pixels, and their grey values
+    assert problem.data.shape[1:] == (22, 24)
+
+
+def test_cg_stops_where_the_residual_is_the_noise() -> None:
+    series, truth = blobs()
+    steps: list[int] = []
+    weighting = Cg(30, snr=0.5, start=False)
+    reconstruct(series, weighting=weighting, ctf=False, progress=lambda s, d, n: steps.append(d) if s == "cg" else None)
+    assert steps[-1] == 30  # progress ends at its end
+    assert len(steps) < 30
+    problem = LeastSquares(series, Region.of(series), weighting, Settings(ctf=False))
+    # what the SNR leaves as noise is near the noise that was put in
+    residual = problem.data - problem.forward(truth)
+    assert problem.noise == pytest.approx(float((residual.astype(float) ** 2).sum()), rel=0.3)
+
+
+def test_every_iteration_comes_nearer_to_the_images() -> None:
+    series, truth = blobs()
+    region = Region.of(series)
+    problem = LeastSquares(series, region, Sirt(), Settings(ctf=False))
+
+    def misfit(text: str) -> float:
+        volume = reconstruct(series, weighting=text, ctf=False).data
+        assert np.corrcoef(volume.ravel(), truth.ravel())[0, 1] > 0.3
+        return float(np.linalg.norm(problem.data - problem.forward(volume)))
+
+    few, more = misfit("sirt:3"), misfit("sirt:12")
+    assert more < few < float(np.linalg.norm(problem.data))
+    assert misfit("cg:4,snr=1000,start=false") < more
+
+
+def test_variation_smooths() -> None:
+    series, truth = blobs()
+    volumes = [reconstruct(series, weighting=f"tv:{s},snr=100,iterations=15", ctf=False).data for s in (0.0, 0.05)]
+    rough = [float(np.abs(np.diff(volume, axis=2)).mean()) for volume in volumes]
+    assert rough[1] < 0.7 * rough[0]
+    likeness = [float(np.corrcoef(volume.ravel(), truth.ravel())[0, 1]) for volume in volumes]
+    assert likeness[1] > likeness[0]
+
+
+@pytest.mark.parametrize("text", ["cg:3,snr=10", "sirt:3", "tv:0.02,iterations=3,snr=10"])
+def test_limits_are_kept(text: str) -> None:
+    series, _ = blobs()
+    free = reconstruct(series, weighting=text, ctf=False).data
+    assert free.max() > 0
+    slab = 8 * series.pixel_size
+    volume = reconstruct(series, weighting=f"{text},positive=true,slab={slab}", ctf=False).data
+    assert volume.max() <= 0
+    assert volume[8].std() > 0
+    assert not volume[:6].any()
+    assert not volume[14:].any()
+
+
+def test_the_same_comes_section_by_section_and_of_some_tilts() -> None:
+    series, _ = blobs()
+    whole = reconstruct(series, binning=2, weighting="sirt:2", ctf=False)
+    found = np.zeros_like(whole.data)
+
+    def write(z: int, section: NDArray[np.float32]) -> None:
+        found[z] = section
+
+    reconstruct_to(write, series, binning=2, weighting="sirt:2", ctf=False)
+    np.testing.assert_allclose(found, whole.data, atol=1e-6 * float(np.abs(whole.data).max()))
+    assert "SIRT, 2 iterations" in whole.label
+
+
+def test_a_beam_is_counted_by_its_part_in_the_region() -> None:
+    series, _ = blobs()
+    flat = seen_parts(Region.of(series), series, 10)
+    steep = seen_parts(Region.of(series), series, 0)
+    np.testing.assert_allclose(flat[4:-4, 4:-4], 1, rtol=1e-5)
+    assert steep[22, 24] == pytest.approx(1)
+    assert steep[22, 0] == 0
+    assert 0 < steep[22, 9] < 1
+
+
+def test_what_makes_no_sense_is_refused() -> None:
+    series, region = tiny()
+    with pytest.raises(DataError, match=r"sirt keeps 2 volumes .* weighting that does not iterate"):
+        reconstruct(series, weighting="sirt", memory="1MB")
+    with pytest.raises(UsageError, match="fits projections that hold the CTF"):
+        reconstruct(series, weighting="cg", ctf_mode="multiply")
+    with pytest.raises(UsageError, match="whole number from 1"):
+        from_text("sirt:0")
+    with pytest.raises(UsageError, match="slab=-1 must be above 0"):
+        from_text("cg:slab=-1")
+    with pytest.raises(UsageError, match="strength=-1"):
+        from_text("tv:-1")
+    assert from_text("sirt:30") == Sirt(30)
+    assert from_text("cg:7,snr=3") == Cg(7, snr=3.0)
+    assert from_text("tv:0.1") == Tv(strength=0.1)
+    bad = replace(series, images=np.full(series.images.shape, 1e30, np.float32) * np.arange(10))
+    with pytest.raises(DataError):
+        iterate(bad, region, Sirt(1), Settings(ctf=False), lambda: np.zeros(region.shape, np.float32))

@@ -1,0 +1,135 @@
+"""The projector: forward is the exact sum, and its adjoint is its adjoint, with every option."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.sparse.linalg import LinearOperator
+
+from fourierrecon import CtfParameters, Region, TiltSeries, reconstruct
+from fourierrecon.errors import DataError, UsageError
+from fourierrecon.operators import TomographicProjector
+from fourierrecon.transfer import Correction, Transfer
+from tests.helpers.reference import Geometry, projection, relative_error
+
+TILTS = (-60.0, -20.0, 30.0)
+PLAIN = Geometry(TILTS, (34, 37), 4.0, 2.0, 2.0, centre=(17.0, 15, 8), shape=(16, 30, 33))
+TURNED = Geometry(TILTS, (37, 34), 87.0, 2.0, 1.0, 0.003, centre=(17.0, 15, 8), shape=(15, 31, 32))
+BINNED = Geometry(TILTS, (48, 53), 87.0, 2.0, 1.0, centre=(26.0, 24, 11), shape=(11, 22, 24), binning=2.0)
+PART = Geometry(
+    TILTS[:2], (250, 244), 3.0, 2.0, 1.0, centre=(120.0, 120, 20), origin=(110.0, 105, 12), shape=(12, 18, 20)
+)
+CASES: dict[str, tuple[Geometry, dict[str, Any]]] = {
+    "plain": (PLAIN, {"ctf": False}),
+    "ctf": (PLAIN, {}),
+    "axis near x": (TURNED, {"exposure": "grant"}),
+    "binned": (BINNED, {"ctf": False}),
+    "binned, ctf": (BINNED, {"exposure": "bfactor", "tilt_weight": "cos"}),
+    "odd binning": (replace(BINNED, binning=1.7), {"ctf_mode": "phase-flip"}),
+    "part": (PART, {}),
+    "part, no ctf": (PART, {"ctf": False}),
+    "taper": (BINNED, {"taper_distance": 2.0, "taper_falloff": 4.0}),
+    "taper, no ctf": (PLAIN, {"ctf": False, "taper_distance": 2.0, "taper_falloff": 4.0}),
+    "high precision": (PLAIN, {"precision": "high"}),
+}
+every = pytest.mark.parametrize("case", CASES)
+
+
+def series_of(geometry: Geometry) -> TiltSeries:
+    n = len(geometry.tilts)
+    ctf = CtfParameters.of(
+        n, voltage=300, spherical_aberration=2.7, amplitude_contrast=0.07,
+        defocus_u=np.linspace(9000, 12000, n), defocus_v=9500.0, defocus_angle=30.0,
+    )  # fmt: skip
+    images = np.zeros((n, *geometry.image_shape), np.float32)
+    return geometry.series(images, ctf=ctf, exposure=10.0 * np.arange(n))
+
+
+def projector(case: str) -> tuple[TomographicProjector, TiltSeries]:
+    geometry, options = CASES[case]
+    series = series_of(geometry)
+    return TomographicProjector(series, geometry.region, n_threads=2, **options), series
+
+
+@every
+def test_the_adjoint_is_the_adjoint(case: str) -> None:
+    operator, _ = projector(case)
+    rng = np.random.default_rng(1)
+    volume, images = rng.standard_normal(operator.volume_shape), rng.standard_normal(operator.image_shape)
+    drawn, summed = operator.forward(volume), operator.adjoint(images)
+    one, other = np.vdot(drawn.astype(float), images), np.vdot(volume, summed.astype(float))
+    assert abs(one - other) < 1e-6 * np.linalg.norm(drawn) * np.linalg.norm(images)
+    assert abs(one - other) < 1e-3 * abs(one)
+
+
+@every
+def test_forward_is_the_exact_sum(case: str) -> None:
+    operator, series = projector(case)
+    geometry, options = CASES[case]
+    volume = np.random.default_rng(2).standard_normal(operator.volume_shape)
+    correction = Correction.of(options.get("ctf", True), *map(options.get, ("ctf_mode", "exposure", "tilt_weight")))
+    transfer = Transfer.of(series, correction, divides=False)
+    expected = projection(volume, geometry.region, series, transfer.evaluate)
+    mask = np.ones(())
+    if "taper_distance" in options:
+        y, x = (np.minimum(np.arange(n), np.arange(n)[::-1]) for n in geometry.image_shape)
+        start, width = (options[f"taper_{name}"] * geometry.binning for name in ("distance", "falloff"))
+        t = np.clip((np.minimum(y[:, None], x) - start) / width, 0, 1)
+        mask = t * t * (3 - 2 * t)
+    allowed = 1e-3 if options.get("ctf_mode") == "phase-flip" else 5e-4
+    assert relative_error(operator.forward(volume), expected * mask) < allowed
+
+
+def test_it_is_a_linear_operator_of_scipy() -> None:
+    operator, _ = projector("plain")
+    assert isinstance(operator, LinearOperator)
+    n, m = len(TILTS) * 34 * 37, int(np.prod(PLAIN.shape))
+    assert operator.shape == (n, m)
+    assert operator.dtype == np.float32
+    volume, images = np.ones(m), np.ones(n)
+    np.testing.assert_array_equal(operator @ volume, operator.forward(volume.reshape(PLAIN.shape)).ravel())
+    np.testing.assert_array_equal(operator.H @ images, operator.rmatvec(images))
+    assert (operator.T @ images).shape == (m,)
+    assert not operator.adjoint(np.zeros(operator.image_shape)).any()
+    assert not operator.forward(np.zeros(operator.volume_shape)).any()
+
+
+def test_a_flat_slab_projects_to_its_thickness() -> None:
+    # sums of voxels along the beam, whatever the binning
+    geometry = Geometry((0.0, 60.0), (96, 96), 0.0, centre=(48.0, 48, 12), shape=(24, 96, 96))
+    series = geometry.series(np.zeros((2, 96, 96), np.float32), size=(96.0, 96.0, 24.0))
+    for binning in (1, 2):
+        operator = TomographicProjector(series, Region.of(series, binning=binning), ctf=False)
+        images = operator.forward(np.ones(operator.volume_shape))
+        middle = images[:, 40:56, 44:52].mean((1, 2))
+        np.testing.assert_allclose(middle, np.array([24, 48]) / binning, rtol=0.02)
+
+
+def test_the_adjoint_is_the_sum_that_plain_back_projection_divides() -> None:
+    series = series_of(PLAIN)
+    rng = np.random.default_rng(3)
+    images = rng.standard_normal((len(TILTS), *PLAIN.image_shape)).astype(np.float32)
+    images *= np.pad(np.ones((14, 17), np.float32), 10)
+    region = Region((12.0, 12.0, 6.0), (4, 6, 8))  # all images see it
+    series = replace(series, images=images)
+    mean = reconstruct(series, region, "none", ctf=False, keep_mean=True).data
+    summed = TomographicProjector(series, region, ctf=False).adjoint(images)
+    assert relative_error(summed, len(TILTS) * mean) < 5e-3
+
+
+def test_what_makes_no_sense_is_refused() -> None:
+    series = series_of(PLAIN)
+    operator = TomographicProjector(series, PLAIN.region)
+    with pytest.raises(UsageError, match="volume of shape"):
+        operator.forward(np.ones((3, 4, 5)))
+    with pytest.raises(UsageError, match="images of shape"):
+        operator.adjoint(np.ones((3, 4, 5)))
+    with pytest.raises(UsageError, match="no projection"):
+        TomographicProjector(series, PLAIN.region, ctf_mode="wiener")
+    with pytest.raises(DataError, match="of memory"):
+        TomographicProjector(series, PLAIN.region, memory="1MB")
+    with pytest.raises(DataError, match="CTF needs"):
+        TomographicProjector(replace(series, ctf=None), PLAIN.region)

@@ -1,0 +1,148 @@
+"""Virtual tomograms: a part is that of the whole, whatever it is asked through."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fourierrecon import Region, TiltSeries, open_virtual, read_tilt_series, reconstruct
+from fourierrecon.cli.view import _open
+from fourierrecon.display.napari import napari_layer
+from fourierrecon.display.planes import VirtualPlanes
+from fourierrecon.errors import DataError, UsageError
+from fourierrecon.geometry.projection import projection_matrices
+from fourierrecon.operators import VirtualTomogram
+from fourierrecon.simulation.gaussians import Gaussians
+from fourierrecon.simulation.microscope import realistic_ctf
+from fourierrecon.simulation.simulate import simulate, write_simulation
+from tests.helpers.reference import relative_error
+
+SHAPE = (60, 64)
+
+
+@cache
+def series(axis: float) -> TiltSeries:
+    tilts = np.linspace(-60, 60, 7)
+    images = np.random.default_rng(0).standard_normal((7, *SHAPE)).astype(np.float32)
+    matrices = projection_matrices(SHAPE, (32.0, 30, 12), tilts, axis)
+    return TiltSeries(images, matrices, 10.0, size=(64.0, 60.0, 24.0), ctf=realistic_ctf(7))
+
+
+PARTS: list[Any] = [
+    5,
+    5,
+    slice(9, 12),
+    (slice(3, 9), slice(None), slice(None)),
+    (slice(3, 9), slice(4, 12), slice(5, 9)),
+    (slice(None), 7),
+    (..., 11),
+    (-1, slice(None, None, -3), slice(2, 40, 2)),
+    (slice(20, 2, -4), 5, -2),
+]
+
+
+@pytest.mark.parametrize("axis", [3.0, 86.0])
+@pytest.mark.parametrize("weighting", ["wiener:snr=10", "none", "preweight:snr=10"])
+def test_a_part_is_that_of_the_whole(weighting: str, axis: float) -> None:
+    options: dict[str, Any] = {"keep_mean": weighting == "none", "n_threads": 2}
+    whole = reconstruct(series(axis), weighting=weighting, **options)
+    with open_virtual(series(axis), weighting=weighting, **options) as tomogram:
+        assert (tomogram.shape, tomogram.voxel_size, tomogram.origin) == (
+            whole.data.shape, whole.voxel_size, whole.origin
+        )  # fmt: skip
+        for part in PARTS:
+            assert tomogram[part].shape == whole.data[part].shape
+            assert relative_error(tomogram[part], whole.data[part]) < 1e-5, part
+        assert tomogram[4:4].shape == (0, 60, 64)
+        assert relative_error(np.asarray(tomogram), whole.data) < 1e-5
+
+
+def test_samples_on_disk_and_a_region(tmp_path: Any) -> None:
+    region = Region((10.0, 8.0, 4.0), (12, 30, 28))
+    whole = reconstruct(series(3.0), region, "wiener:snr=10")
+    tomogram = small_memory(region, tmp_path)
+    assert tomogram._sampler.task.storage.samples_on_disk
+    assert relative_error(tomogram[3:7], whole.data[3:7]) < 1e-5
+
+
+def small_memory(region: Region, folder: Any) -> VirtualTomogram:
+    from fourierrecon.operators import virtual
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(virtual, "SHARE", 0.0)
+        return open_virtual(series(3.0), region, "wiener:snr=10", scratch=folder)
+
+
+def test_the_cache_is_bounded() -> None:
+    section = 4 * 60 * 64
+    tomogram = open_virtual(series(3.0), weighting="none", ctf=False, cache=4 * section)
+    assert tomogram.chunk == 2
+    first = tomogram[0]
+    for z in range(tomogram.shape[0]):
+        _ = tomogram[z]
+        assert sum(part.nbytes for part in tomogram._cache.values()) <= 4 * section
+    np.testing.assert_allclose(tomogram[0], first, atol=1e-5 * float(np.abs(first).max()))
+
+
+def test_a_second_look_computes_the_neighbours() -> None:
+    tomogram = open_virtual(series(3.0), weighting="none", ctf=False)
+    assert tomogram.chunk == 24
+    one = tomogram[7]
+    assert {part.shape[0] for part in tomogram._cache.values()} == {1}
+    np.testing.assert_array_equal(tomogram[7], one)
+    assert len(tomogram._cache) == 1
+    _ = tomogram[8]
+    assert max(part.shape[0] for part in tomogram._cache.values()) == 24
+    assert relative_error(tomogram[7], one) < 1e-5
+
+
+def test_dask_zarr_and_the_page_see_the_same() -> None:
+    dask_array = pytest.importorskip("dask.array")
+    zarr = pytest.importorskip("zarr")
+    tomogram = open_virtual(series(3.0), binning=2, weighting="none", ctf=False, cache=4 * 4 * 30 * 32)
+    lazy = tomogram.to_dask()
+    assert isinstance(lazy, dask_array.Array)
+    assert lazy.shape == tomogram.shape
+    np.testing.assert_array_equal(lazy[3:5].compute(scheduler="synchronous"), tomogram[3:5])
+    group = zarr.open_group(tomogram.to_zarr(), mode="r")
+    assert group["0"].shape == tomogram.shape
+    np.testing.assert_array_equal(group["0"][2:7, 4:, ::3], tomogram[2:7, 4:, ::3])
+    ome = group.attrs["ome"]["multiscales"][0]
+    assert ome["datasets"][0]["coordinateTransformations"][0]["scale"] == [20.0] * 3
+    planes = VirtualPlanes(tomogram)
+    np.testing.assert_allclose(planes.slab("z", 4, 3), tomogram[3:6].mean(0), rtol=1e-5)
+    np.testing.assert_allclose(planes.plane("x", 9), tomogram[:, :, 9], rtol=1e-5)
+
+
+def test_view_computes_the_tomogram_of_a_set(tmp_path: Path) -> None:
+    specimen = Gaussians(np.array([[20.0, 18, 9]]), np.asarray(3.0), np.asarray(1.0))
+    made = simulate(specimen, (40, 36, 18), tilt_angles=(-40, 0, 40), snr=1.0, ctf=realistic_ctf(3))
+    write_simulation(tmp_path, made)
+    opened = _open(tmp_path / "tomograms.star", None, 2.0, "wiener:snr=10")
+    expected = reconstruct(read_tilt_series(tmp_path / "tomograms.star"), binning=2, weighting="wiener:snr=10")
+    assert relative_error(opened.plane("z", 4), expected.data[4]) < 1e-5
+    layer = napari_layer(opened)
+    assert relative_error(layer["data"][5], expected.data[5]) < 1e-5
+    with pytest.raises(UsageError, match="are for tilt series"):
+        _open(tmp_path / "truth.mrc", None, 2.0, None)
+    assert _open(tmp_path / "truth.mrc", None, None, None).shape == (18, 36, 40)
+
+
+def test_what_makes_no_sense_is_refused() -> None:
+    with pytest.raises(UsageError, match="choose a weighting that does not iterate"):
+        open_virtual(series(3.0), weighting="cg")
+    with pytest.raises(UsageError, match="give one of them"):
+        open_virtual(series(3.0), Region.of(series(3.0)), binning=2)
+    with pytest.raises(DataError, match="a virtual tomogram needs"):
+        open_virtual(series(3.0), memory="1MB")
+    tomogram = open_virtual(series(3.0), binning=4, weighting="none", ctf=False)
+    with pytest.raises(IndexError, match="three axes"):
+        _ = tomogram[1, 2, 3, 4]
+    with pytest.raises(IndexError):
+        _ = tomogram[99]
+    with pytest.raises(IndexError, match="integers and slices"):
+        _ = tomogram[np.array([1, 2])]
