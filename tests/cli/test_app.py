@@ -195,8 +195,8 @@ def test_size_from_the_images_is_said(folder: Path, run: Run) -> None:
     # what is given is not said to be assumed
     for options, text in (
         ("--bin 4 --d 40", "width and height from the images, the rest as asked for"),
-        ("--bin 4 --d auto", "depth 30 px until that of the specimen is measured"),
-        ("--bin 4 --w 40", "height from the images, depth 30 px (300 nm) assumed, the rest as asked for"),
+        ("--bin 4 --d auto", "depth 300 px until that of the specimen is measured"),
+        ("--bin 4 --w 40", "height from the images, depth 300 px (300 nm) assumed, the rest as asked for"),
     ):
         out = " ".join(run(f"plan --t sizeless/tomograms.star {options}")[1].split())
         assert text in out
@@ -430,7 +430,10 @@ USAGE = [
     (f"{T} --weighting wiener:snr=0", ["SNR 0"]),
     (f"{T} --weighting wiener:snr=high", ["snr", "high"]),
     (f"{T} --weighting wiener:sharpness=1", ["sharpness", "snr"]),
-    (f"{T} --weighting wener", ["unknown weighting 'wener'", "exact, none, preweight, ramp, sirtlike, wiener"]),
+    (
+        f"{T} --weighting wener",
+        ["unknown weighting 'wener'", "cg, exact, none, preweight, ramp, sirt, sirtlike, tv, wiener"],
+    ),
     (f"{T} --weighting cg:5,6", ["cg:5,6", "iterations is given twice"]),
     (f"{T} --profile eye", ["unknown profile 'eye'", "eyes, matching"]),
     (f"{T} --no_weight --pre_weight", ["--no_weight and --pre_weight"]),
@@ -470,7 +473,7 @@ def test_bad_usage(folder: Path, run: Run, options: str, parts: list[str]) -> No
     [
         (f"reconstruct {T}", ["--o"]),
         (f"reconstruct {T} --o", ["--o"]),
-        (f"reconstruct {T} --o set/tomograms.star", ["set/tomograms.star", "another name"]),
+        (f"reconstruct {T} --o set/tomograms.star", ["set/tomograms.star", "unknown ending .star"]),
         (f"reconstruct {T} --o set/TS_01.mrcs", ["set/TS_01.mrcs", "another name"]),
         ("recon", ["recon", "reconstruct"]),
         ("info", ["SET"]),

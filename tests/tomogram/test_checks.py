@@ -103,8 +103,8 @@ def test_a_pixel_size_that_a_header_contradicts_is_named_where_it_came_from(run:
     rows = [f"{i} 3.0 1.0 0.0 0.0 1.0 1.0 1.0 0.0 {20.0 * (i - 1)}" for i in range(3)]
     (tmp_path / "ts.aln").write_text("\n".join([*aln, "# SEC ROT GMAG TX TY SMEAN SFIT SCALE BASE TILT", *rows]) + "\n")
     write_stack(tmp_path / "ts.mrc", np.random.default_rng(1).normal(size=(3, 36, 41)).astype(np.float32), 10.0)
-    status, _, err = run("plan", "--t", str(tmp_path / "ts.aln"), "--noctf", "--angpix", "5", "--d", "16")
-    said = " ".join(err.split())
+    status, out, _ = run("plan", "--t", str(tmp_path / "ts.aln"), "--noctf", "--angpix", "5", "--d", "16")
+    said = " ".join(out.split())
     assert status == 0
     assert "5 Å a pixel taken" in said
     assert "10 Å; if the header is right, correct --angpix" in said
