@@ -17,6 +17,7 @@ from fourierrecon.images.hot_pixels import Replacements, find_hot_pixels
 from fourierrecon.images.intensities import steps_of
 from fourierrecon.images.repairs import Repairs
 from fourierrecon.runtime.arrays import Real
+from fourierrecon.runtime.half_floats import to_single
 from fourierrecon.tilt_series import ImageFile, ImagesInFiles, ImageStack, TiltSeries, root_of
 
 
@@ -124,7 +125,7 @@ class RepairedImages:
         image = self._without_spikes(number)
         factors, beads = self.common.factors, self.common.beads
         if factors is not None and factors[number] != 1:
-            image = np.asarray(image, np.float32) / np.float32(factors[number])
+            image = to_single(image) / np.float32(factors[number])
         if beads is not None and len(beads) and image.shape == self.shape[1:]:
             image = np.array(image, np.float32)
             if np.isfinite(image).all():
@@ -133,7 +134,7 @@ class RepairedImages:
 
     def _plain(self, number: int) -> Real:
         """Give an image as beads are looked for in it."""
-        return np.asarray(self._without_spikes(number), np.float32)
+        return to_single(self._without_spikes(number))
 
     def _without_spikes(self, number: int) -> NDArray[Any]:
         """Read an image, and replace its hot pixels: in values that its type can hold, so that it need not change."""
@@ -143,7 +144,7 @@ class RepairedImages:
         own = self._hot.get(number)
         if own is None:
             kind = image.dtype
-            image = np.ascontiguousarray(image, np.float32)
+            image = to_single(image)
             own = find_hot_pixels(image, number)
             if len(own) and np.issubdtype(kind, np.integer):
                 limits = np.iinfo(kind)
