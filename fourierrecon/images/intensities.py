@@ -81,8 +81,15 @@ def steps_of(tilt_angles: NDArray[np.float64], images: ImageStack) -> NDArray[np
         Intensity over the expected one, ``(n_tilts,)``; 1 where there is no step, and for all images of a stack that
         was normalised.
     """
+    means, spreads = np.array([intensity_of(np.asarray(images[i])) for i in range(len(tilt_angles))]).T
+    return steps_in(tilt_angles, means, spreads)
+
+
+def steps_in(
+    tilt_angles: NDArray[np.float64], means: NDArray[np.float64], spreads: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """As :func:`steps_of`, from the mean and the standard deviation of each image, ``(n_tilts,)``."""
     n = len(tilt_angles)
-    means, spreads = np.array([intensity_of(np.asarray(images[i])) for i in range(n)]).T
     factors = np.ones(n)
     if not (np.nanmedian(means) > LEAST_MEAN * np.nanmedian(spreads)):
         return factors
