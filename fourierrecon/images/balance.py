@@ -2,15 +2,19 @@
 
 Counts weigh themselves: through a thick slab, the signal of steep images and the variance of their noise fall off
 alike, so they add less to the sum. A stack whose images were set to equal means or variances has lost that. It comes
-back by a factor on each image. Noise ``n`` is measured in each, and signal ``a²`` as the power from 600 to 100 Å
-through windows that show the same specimen. ``a²/n`` does not change with any factor, and goes by the counts: it is
-fitted by the tilt as intensities are, ``x``. Images times ``sqrt(x / n)`` have noise ``x`` and signal ``x²``, as counts
-have.
+back by a factor on each image: where ``x`` is what counts do by the tilt, and ``n`` the noise in an image, images times
+``sqrt(x / n)`` have noise ``x`` and signal ``x²``, as counts have.
+
+Divided by their mean, images have a noise that rises as counts fall: ``x = 1/n``. Of equal variances, images have equal
+noise, and only their signal tells: ``a²``, the power from 600 to 100 Å through windows that show the same specimen,
+``x = a²/n``. It is looked for only where variances are equal as no recorded images have them. ``x`` is fitted by the
+tilt as intensities are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
@@ -22,18 +26,27 @@ from fourierrecon.tilt_series import TiltSeries
 
 #: Wavelengths that signal is measured at, Å, and pixels that are wide enough for it, Å.
 BAND, COARSE = (600.0, 100.0), 30.0
-#: What falls off by no more than this does not fall off; noise that falls off by more than the other is that of counts.
-FALLS, COUNTS = 0.8, 0.55
-#: Part of the fall of signal over noise, as logarithms, up to which noise may fall off in a normalised stack.
-PART = 0.5
+#: What falls off by no more than this does not fall off.
+FALLS = 0.8
+#: Standard deviations that are equal: of all pixels, and of the rows that were looked at.
+EQUAL, ALIKE = 0.003, 0.05
 #: Usual departure from the fit, as a logarithm, up to which it is believed; and standard errors that a fall takes.
 BELIEVED, ERRORS = 0.3, 10.0
 #: Rows of each image whose noise is measured, at the most.
 ROWS = 24
 
 
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """Mean, standard deviation, and variance of the noise in each image, from some of its rows; ``(n_tilts,)`` each."""
+
+    mean: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    noise: NDArray[np.float64]
+
+
 def balance_of(
-    series: TiltSeries, noise: NDArray[np.float64], read: Callable[[int], NDArray[np.generic]]
+    series: TiltSeries, levels: Levels, read: Callable[[int], NDArray[np.generic]]
 ) -> NDArray[np.float64] | None:
     """Find the factors that give images of a normalised stack back what counts are.
 
@@ -41,10 +54,10 @@ def balance_of(
     ----------
     series
         Tilt series.
-    noise
-        Variance of the noise in each image, ``(n_tilts,)``.
+    levels
+        What its images are like.
     read
-        Gives an image; called only where noise does not fall off as that of counts.
+        Gives an image; called only where the variances of all images may be the same.
 
     Returns
     -------
@@ -52,19 +65,42 @@ def balance_of(
         ``sqrt(x / n)`` over its median, ``(n_tilts,)``; None where images weigh themselves, as counts do, where all
         hold as much signal as the others, or where it cannot be told.
     """
-    fitted = expected_intensities(series.tilt_angles, noise)
-    if fitted is None or not (noise > 0).all() or fitted.min() < COUNTS * fitted.max():
+    noise = levels.noise
+    if not (noise > 0).all() or _are_counts(levels):  # NaN as well
         return None
-    ratio = _signals(series, noise, read) / noise
-    x = expected_intensities(series.tilt_angles, ratio)
+    x = expected_intensities(series.tilt_angles, 1 / noise)
     if x is None or x.min() > FALLS * x.max():
-        return None
-    known = ratio > 0
-    misfit, fall = float(np.median(np.abs(np.log(ratio[known] / x[known])))), _fall(x)
-    if misfit > BELIEVED or fall < ERRORS * misfit / np.sqrt(known.sum()) or _fall(fitted) > PART * fall:
+        x = _by_signal(series, noise, read) if _apart(levels.spread) < ALIKE else None
+    if x is None:
         return None
     factors = np.sqrt(x / noise)
     return np.asarray(factors / np.median(factors))
+
+
+def _are_counts(levels: Levels) -> bool:
+    """Tell whether noise goes by the mean, as of counts, also where steep images were exposed for longer."""
+    if not (levels.mean > levels.spread).all():
+        return False
+    return bool(np.log(levels.noise / levels.mean).std() < np.log(levels.noise).std() / 2)
+
+
+def _by_signal(
+    series: TiltSeries, noise: NDArray[np.float64], read: Callable[[int], NDArray[np.generic]]
+) -> NDArray[np.float64] | None:
+    """Fit what counts do by the tilt to signals over noise; None if variances differ, or signals do not fall off."""
+    signals, spreads = _signals(series, noise, read)
+    ratio = signals / noise
+    x = expected_intensities(series.tilt_angles, ratio) if _apart(spreads) < EQUAL else None
+    if x is None or x.min() > FALLS * x.max():
+        return None
+    known = ratio > 0
+    misfit = float(np.median(np.abs(np.log(ratio[known] / x[known]))))
+    fall = float(np.log(x.max() / x.min()))
+    return x if misfit < BELIEVED and fall > ERRORS * misfit / np.sqrt(known.sum()) else None
+
+
+def _apart(values: NDArray[np.float64]) -> float:
+    return float(values.max() / values.min()) - 1 if (values > 0).all() else np.inf
 
 
 def noise_of(image: NDArray[np.generic]) -> float:
@@ -80,14 +116,10 @@ def noise_of(image: NDArray[np.generic]) -> float:
     return float(np.dot(kept, kept)) / max(len(kept), 1) / 1.5
 
 
-def _fall(fitted: NDArray[np.float64]) -> float:
-    return float(np.log(fitted.max() / fitted.min()))
-
-
 def _signals(
     series: TiltSeries, noise: NDArray[np.float64], read: Callable[[int], NDArray[np.generic]]
-) -> NDArray[np.float64]:
-    """Give the power at low frequencies of what all images show, without that of noise."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give the power at low frequencies of what all images show, without that of noise, and standard deviations."""
     a, t = series.projections[:, :2, :3], series.projections[:, :2, 3]
     beams = np.cross(a[:, 0], a[:, 1])
     beams /= np.linalg.norm(beams, axis=1, keepdims=True)
@@ -97,9 +129,10 @@ def _signals(
     factor = max(1, int(COARSE / series.pixel_size))
     pixel_size = series.pixel_size * factor
     half = min(series.image_shape) // factor / 2
-    powers = np.empty(series.n_tilts)
+    powers, spreads = np.empty(series.n_tilts), np.empty(series.n_tilts)
     for tilt in range(series.n_tilts):
         image = to_single(read(tilt))
+        spreads[tilt] = image.std(dtype=float)
         rows, columns = (length // factor for length in image.shape)
         small = image[: rows * factor, : columns * factor].reshape(rows, factor, columns, factor).mean((1, 3))
         along = a[tilt] @ axis
@@ -114,7 +147,7 @@ def _signals(
         q = np.hypot(np.fft.fftfreq(rows, pixel_size)[:, None], np.fft.rfftfreq(columns, pixel_size))
         band = (q >= 1 / BAND[0]) & (q <= 1 / BAND[1])
         powers[tilt] = (np.abs(spectrum[band]) ** 2).mean() - noise[tilt] / factor**2 * (window**2).sum()
-    return powers
+    return powers, spreads
 
 
 def _hann(x: NDArray[np.float64]) -> NDArray[np.float64]:

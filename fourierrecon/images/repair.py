@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fourierrecon.images.balance import balance_of, noise_of
+from fourierrecon.images.balance import Levels, balance_of, noise_of
 from fourierrecon.images.beads import NO_BEAD, NO_BEADS, OTHER_SIZE, Beads, check_diameter, erase_beads, find_beads
 from fourierrecon.images.hot_pixels import Replacements, find_hot_pixels
 from fourierrecon.images.intensities import intensity_of, steps_in
@@ -98,7 +98,11 @@ class RepairedImages:
                     means, spreads, noise = np.array([(*intensity_of(each), noise_of(each)) for each in looked]).T
                     factors = steps_in(own.tilt_angles, means, spreads)
                     common.factors = factors
-                    common.balance = balance_of(own, noise / factors**2, lambda i: self._plain(i) / factors[i])
+                    common.balance = balance_of(
+                        own,
+                        Levels(means / factors, spreads / factors, noise / factors**2),
+                        lambda i: self._plain(i) / np.float32(factors[i]),
+                    )
             if common.beads is None and self.repairs.erase_beads is not None:
                 common.beads = find_beads(common.series, self.repairs.erase_beads, self._plain, n_threads)
                 problem, used = self._problem_of(common.beads, self.repairs.erase_beads)
