@@ -26,8 +26,10 @@ from fourierrecon.tilt_series import TiltSeries
 
 #: Wavelengths that signal is measured at, Å, and pixels that are wide enough for it, Å.
 BAND, COARSE = (600.0, 100.0), 30.0
-#: What falls off by no more than this does not fall off.
-FALLS = 0.8
+#: What falls off to no less than this does not fall off: by noise, and by signal, which goes by the specimen as well.
+FALLS, SIGNAL_FALLS = 0.8, 0.5
+#: Thicker specimens than this part of the field have other parts in the windows of steep images.
+THICK = 0.45
 #: Standard deviations that are equal: of all pixels, and of the rows that were looked at.
 EQUAL, ALIKE = 0.003, 0.05
 #: Usual departure from the fit, as a logarithm, up to which it is believed; and standard errors that a fall takes.
@@ -88,10 +90,12 @@ def _by_signal(
     series: TiltSeries, noise: NDArray[np.float64], read: Callable[[int], NDArray[np.generic]]
 ) -> NDArray[np.float64] | None:
     """Fit what counts do by the tilt to signals over noise; None if variances differ, or signals do not fall off."""
+    if series.size is not None and series.size[2] > THICK * min(series.image_shape):
+        return None
     signals, spreads = _signals(series, noise, read)
     ratio = signals / noise
     x = expected_intensities(series.tilt_angles, ratio) if _apart(spreads) < EQUAL else None
-    if x is None or x.min() > FALLS * x.max():
+    if x is None or x.min() > SIGNAL_FALLS * x.max():
         return None
     known = ratio > 0
     misfit = float(np.median(np.abs(np.log(ratio[known] / x[known]))))
