@@ -22,12 +22,16 @@ OPTIONS = {
     "x_tilt": "--x_tilt",
     "z_shift": "--z_shift",
     "flip_hand": "--flip_hand",
+    "local": "--local",
+    "residual": "--local_residual",
     # weighting, CTF and images
     "weighting": "--weighting",
     "snr": "--SNR",
     "ctf_mode": "--ctf_mode",
     "exposure": "--exposure",
     "tilt_weight": "--tilt_weight",
+    "ctf_depth": "--ctf_depth",
+    "defocus_hand": "--defocus_hand",
     "keep_mean": "--keep_mean",
     "skip_bad_images": "--skip_bad_images",
     "taper_distance": "--td",
@@ -93,6 +97,10 @@ OPTIONS = {
     "source": "--from",
     "frame": "--from",
     "volume": "--volume",
+    # extract
+    "box": "--box",
+    "window": "--window",
+    "resume": "--resume",
     "set": "--t",
 }
 #: Options of commands that name an argument otherwise.

@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 from fourierrecon.ctf import electron_wavelength
 from fourierrecon.engine.settings import Settings
 from fourierrecon.engine.signal_to_noise import with_snr
+from fourierrecon.engine.task import in_tiles
 from fourierrecon.geometry.region import Region
 from fourierrecon.geometry.sound_images import without_ctf
 from fourierrecon.reconstruction import reconstruct
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.transfer import Correction, Transfer
 from fourierrecon.weighting import Weighting
+from fourierrecon.weighting.as_filter import for_tiles
 
 #: Pixels kept free around what the images of a point must show.
 MARGIN = 16
@@ -50,14 +52,19 @@ def transfer_function(
     """
     correction = settings.correction
     weighting = with_snr(weighting, series, region.binning, correction=correction, n_threads=settings.n_threads)
+    if in_tiles(series, settings):
+        weighting = for_tiles(weighting)  # at its place each tile is a reconstruction without local alignment
     depth = region.shape[0]
     part = Region((0.0, 0.0, 0.0), (depth, min(side, region.shape[1]), min(side, region.shape[2])))
     point = np.array([n // 2 for n in part.shape[::-1]], float)
     images = _images_of_point(series, region, part, point, correction)
+    by_depth = Transfer.of(series, correction, divides=weighting.divides, region=region).depth is not None
+    depth_mode = "on" if by_depth else "off"
     volume = reconstruct(
         images, part, weighting, keep_mean=True, n_threads=settings.n_threads, precision=settings.precision,
         memory=settings.memory, scratch=settings.scratch, ctf=settings.ctf, ctf_mode=settings.ctf_mode,
-        exposure=settings.exposure, tilt_weight=settings.tilt_weight,
+        exposure=settings.exposure, tilt_weight=settings.tilt_weight, ctf_depth=depth_mode,
+        defocus_hand=settings.defocus_hand,
     ).data  # fmt: skip
     cube = np.zeros((side, side, side), np.float32)
     inner, outer = [], []
@@ -83,7 +90,10 @@ def _images_of_point(
     side = 2 * ceil(float(half.max()) + _spread(series, voxel_size) + MARGIN)
     # the point lies on a pixel in the middle of every image
     matrices[:, :2, 3] = side // 2 - matrices[:, :2, :3] @ point
+    # and at depth 0
+    matrices[:, 2, 3] = -matrices[:, 2, :3] @ point
     depth, height, width = region.shape
+    x, y, z = (float(c) for c in point)
     seen = series if series.ctf is None or not without_ctf(series) else replace(series, ctf=None)
     acts = Transfer.of(seen, replace(correction, ctf_mode="none" if seen.ctf is None else "wiener"))
     fy, fx = np.fft.fftfreq(side, voxel_size)[:, None], np.fft.rfftfreq(side, voxel_size)
@@ -93,7 +103,7 @@ def _images_of_point(
     return replace(
         series, images=images, projections=matrices, pixel_size=voxel_size, name=f"a point in {series.name}",
         size=(float(width), float(height), float(depth)), world_origin=0.0, rotation_centre=None, middle=None,
-        pivot=None, source="",
+        pivot=(x, y, z), source="", local=None,
     )  # fmt: skip
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.ctf import damp_row, transfer
+from fourierrecon.geometry.ctf_depth import PER_SQUARE
 from fourierrecon.runtime.compiled import compiled
 from fourierrecon.transfer import PER_CYCLE
 from fourierrecon.weighting.base import TiltViews
@@ -16,6 +18,8 @@ from fourierrecon.weighting.snr import STEP, SnrCurve
 
 #: The sinc ends there, tapered by the main lobe of a wider one (Lanczos): tails of far slices would not cancel.
 REACH = 3.0
+#: Entries of the table of overlaps for one unit of distance.
+PER_UNIT = 512
 
 
 def overlap_filter(
@@ -55,7 +59,7 @@ def overlap_filter(
     distance = thickness / crossed[:, None] * (normals @ slices[tilt].T)
     into = np.linalg.solve(slices @ slices.transpose(0, 2, 1), slices @ slices[tilt].T)
     seen = views.transfers
-    phases = np.stack([seen.phases(g, views.voxel_size) for g in range(len(slices))])
+    phases = np.stack([seen.phases_in_middle(g, views.voxel_size) for g in range(len(slices))])
     # starts as what is added to the weights
     factors = np.empty((frequency_y.size, frequency_x.size), np.float32)
     if isinstance(snr, float):
@@ -67,15 +71,41 @@ def overlap_filter(
         np.maximum(snr.noise[places], np.float32(1e-6), out=factors)
     _filter(
         frequency_x.ravel(), frequency_y.ravel(), distance, into, phases, seen.form, seen.weighs_ctf, seen.power,
-        views.envelopes, PER_CYCLE, cosines[tilt] / thickness, tilt, sinc, factors,
+        views.likeness, PER_SQUARE, views.envelopes, PER_CYCLE, cosines[tilt] / thickness, tilt, sinc, _table(sinc),
+        factors,
     )  # fmt: skip
     return factors
+
+
+def overlap_weights(
+    tilt: int, frequency_x: NDArray[np.float32], frequency_y: NDArray[np.float32], views: TiltViews
+) -> tuple[NDArray[np.float32], float]:
+    """Give ``sum_g o(z_g) T_g²`` at the points of one image, with the sinc, and the gain ``cos(tilt) / N``.
+
+    Parameters
+    ----------
+    tilt, frequency_x, frequency_y, views
+        As for :meth:`Weighting.image_filter`.
+    """
+    normal = np.cross(*views.matrices[tilt])
+    gain = max(abs(float(normal[2])) / float(np.linalg.norm(normal)), STEEPEST) / views.depth
+    factors = overlap_filter(tilt, frequency_x, frequency_y, views, thickness=views.depth, snr=float("inf"), sinc=True)
+    return np.float32(gain) / factors, gain
+
+
+@lru_cache
+def _table(sinc: bool) -> NDArray[np.float32]:
+    """Tabulate the overlap by the distance, from 0 to its reach and a bit beyond."""
+    z = np.arange(int(REACH if sinc else 1) * PER_UNIT + 4) / PER_UNIT
+    values = np.sinc(z) * np.sinc(z / REACH) * (z < REACH) if sinc else np.maximum(1 - z, 0)
+    return values.astype(np.float32)
 
 
 @compiled()
 def _filter(
     fx: Any, fy: Any, distance: Any, into: Any, phases: Any, form: int, use_ctf: bool, power: int,
-    envelopes: Any, per_cycle: float, gain: float, tilt: int, sinc: bool, factors: Any,
+    likeness: Any, per_square: float, envelopes: Any, per_cycle: float, gain: float, tilt: int, sinc: bool,
+    overlaps: Any, factors: Any,
 ) -> None:  # fmt: skip
     n = fx.shape[0]
     envelopes_here, least = np.empty(n, np.float32), np.zeros(n, np.float32)
@@ -95,7 +125,7 @@ def _filter(
             elif abs(start) >= reach:
                 continue
             xx, xy, yx, yy = into[g, 0, 0], into[g, 0, 1], into[g, 1, 0], into[g, 1, 1]
-            coefficients, envelope = phases[g], envelopes[g]
+            coefficients, envelope, alike = phases[g], envelopes[g], likeness[g]
             square = np.float32(coefficients[5] * coefficients[5])
             if envelope.shape[0] > 0 and first <= last:
                 x = fx[first]
@@ -105,17 +135,18 @@ def _filter(
                 )  # fmt: skip
             for column in range(first, last + 1):
                 z = abs(start + slope * column)
-                if not sinc:
-                    near = np.float32(max(0.0, 1 - z))
-                elif z < 1e-3:
-                    near = np.float32(1)
-                else:
-                    near = np.float32(REACH * np.sin(np.pi * z) * np.sin(np.pi * z / REACH) / (np.pi * z) ** 2)
+                place = z * PER_UNIT
+                entry = int(place)
+                near = overlaps[entry] + np.float32(place - entry) * (overlaps[entry + 1] - overlaps[entry])
                 x = fx[column]
                 weight = square
                 if use_ctf:
-                    value = transfer(xx * x + xy * y, yx * x + yy * y, coefficients, form)
+                    along_x, along_y = xx * x + xy * y, yx * x + yy * y
+                    value = transfer(along_x, along_y, coefficients, form)
                     weight = value * value
+                    if alike.shape[0] > 0:  # the mean over the depths of the specimen
+                        part = alike[np.uint32((along_x * along_x + along_y * along_y) * per_square)]
+                        weight = np.float32(0.5) * square * (np.float32(1) - part) + part * weight
                 if envelope.shape[0] > 0:
                     weight *= envelopes_here[column] * envelopes_here[column]
                 near *= np.sqrt(weight) if power == 1 else weight
