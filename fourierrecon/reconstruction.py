@@ -70,7 +70,8 @@ def reconstruct(
     **options
         Fields of :class:`~fourierrecon.engine.settings.Settings`: ``ctf``, ``n_threads``, ``keep_mean``, ``flatten``,
         ``taper_distance``, ``taper_falloff``, ``precision``, ``memory``, ``scratch``, ``progress``, ``ctf_mode``,
-        ``exposure``, ``tilt_weight``, ``hot_pixels``, ``intensities``, ``erase_beads``.
+        ``exposure``, ``tilt_weight``, ``ctf_depth``, ``defocus_hand``, ``hot_pixels``, ``intensities``,
+        ``erase_beads``.
 
     Returns
     -------
@@ -323,7 +324,9 @@ def describe(
 ) -> tuple[float, tuple[float, float, float], str]:
     """Give what goes into a volume's header: voxel size (Å), world position of voxel 0 (Å), one line on its making."""
     x, y, z = (float(c * series.pixel_size) for c in region.origin)
-    transfer = Transfer.of(series, correction, divides=weighting.divides)
+    if isinstance(weighting, Iterative):
+        correction = replace(correction, ctf_depth="off")
+    transfer = Transfer.of(series, correction, divides=weighting.divides, region=region)
     label = f"fourierrecon {weighting.words}, {transfer.words}, {series.n_tilts} tilts of {series.name}"
     return series.pixel_size * region.binning, (x, y, z), label
 

@@ -18,6 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fourierrecon.ctf import kernel_coefficients, phase_coefficients
 from fourierrecon.errors import DataError, UsageError
+from fourierrecon.geometry.ctf_depth import CTF_DEPTHS, DepthCtf, choose_depth
+from fourierrecon.geometry.region import Region
 from fourierrecon.tilt_series import CtfParameters, TiltSeries
 
 #: What is done with the CTF: factor of the data, and whether the weights are its square. What others call it.
@@ -64,29 +66,40 @@ class Correction:
         (``rlnCtfBfactorPerElectronDose``), else ``none``.
     tilt_weight
         ``cos``: images without scale factors (``rlnCtfScalefactor``) count by the cosine of their tilt; None: ``none``.
+    ctf_depth
+        One of :data:`~fourierrecon.geometry.ctf_depth.CTF_DEPTHS`: the CTF at the depth of each point, or one an image.
+        None: ``auto``, as it matters.
+    defocus_hand
+        1 or -1, in place of the hand that the tilt series tells; None: that one.
 
     Raises
     ------
     UsageError
-        If a name is unknown.
+        If a name is unknown, or the hand is no hand.
     """
 
     ctf_mode: str | None = None
     exposure: str | None = None
     tilt_weight: str | None = None
+    ctf_depth: str | None = None
+    defocus_hand: int | None = None
 
     def __post_init__(self) -> None:
         for argument, value, known in (
             ("ctf_mode", self.ctf_mode, CTF_MODES),
             ("exposure", self.exposure, EXPOSURES),
             ("tilt_weight", self.tilt_weight, TILT_WEIGHTS),
+            ("ctf_depth", self.ctf_depth, CTF_DEPTHS),
         ):
             if value is not None and value not in known:
                 raise UsageError(f'{argument}="{value}": unknown; available: {", ".join(known)}')
 
+        if self.defocus_hand not in (None, 1, -1):
+            raise UsageError(f"defocus_hand={self.defocus_hand} is no hand; give 1 or -1")
+
     def words(self, divides: bool) -> str:
         """What is asked for, in words, with a weighting that divides by something or not."""
-        named = (("exposure", self.exposure), ("tilt weight", self.tilt_weight))
+        named = (("exposure", self.exposure), ("tilt weight", self.tilt_weight), ("CTF by depth", self.ctf_depth))
         ctf = (
             "CTF not corrected"
             if self.ctf_mode == "none"
@@ -102,7 +115,13 @@ class Correction:
 
     @classmethod
     def of(
-        cls, ctf: bool = True, ctf_mode: str | None = None, exposure: str | None = None, tilt_weight: str | None = None
+        cls,
+        ctf: bool = True,
+        ctf_mode: str | None = None,
+        exposure: str | None = None,
+        tilt_weight: str | None = None,
+        ctf_depth: str | None = None,
+        defocus_hand: int | None = None,
     ) -> Correction:
         """Combine the switch ``ctf`` with the modes by name.
 
@@ -113,7 +132,9 @@ class Correction:
         """
         if not ctf and ctf_mode not in (None, "none"):
             raise UsageError(f'ctf=False and ctf_mode="{ctf_mode}" exclude each other; give one of them')
-        return cls(ctf_mode if ctf else "none", exposure, tilt_weight)
+        if not ctf and ctf_depth == "on":
+            raise UsageError('ctf=False and ctf_depth="on" exclude each other; give one of them')
+        return cls(ctf_mode if ctf else "none", exposure, tilt_weight, ctf_depth, defocus_hand)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +154,8 @@ class Transfer:
         the critical exposure at 300 kV), ``(n_tilts, 2)``.
     exposure, tilt_weight
         As asked for, or found in the set.
+    depth, depth_words
+        The CTF at each depth, None where there is one an image; and which was chosen, and why.
     """
 
     mode: str
@@ -142,12 +165,16 @@ class Transfer:
     _: KW_ONLY
     exposure: str = "none"
     tilt_weight: str = "none"
+    depth: DepthCtf | None = None
+    depth_words: str = ""
 
     def __repr__(self) -> str:
         return f"Transfer({self.words}, {len(self.scale)} tilts)"
 
     @classmethod
-    def of(cls, series: TiltSeries, correction: Correction, *, divides: bool = True) -> Transfer:
+    def of(
+        cls, series: TiltSeries, correction: Correction, *, divides: bool = True, region: Region | None = None
+    ) -> Transfer:
         """Find out what acts on the images of a tilt series.
 
         Parameters
@@ -158,6 +185,8 @@ class Transfer:
             The correction that is asked for.
         divides
             The weighting divides by something, so that there can be a CTF² in it.
+        region
+            Region that the CTF may be needed at each depth of; None: there is one CTF an image.
 
         Raises
         ------
@@ -196,7 +225,13 @@ class Transfer:
             damping[:, 0] += per * accumulated(series)
         elif exposure == "grant":
             damping[:, 1] = accumulated(series) / _by_voltage(series)
-        return cls(mode, ctf, scale, damping, exposure=exposure, tilt_weight=weight)
+        depth, words = None, ""
+        if ctf is not None and region is not None:
+            possible = mode in ("wiener", "multiply")
+            depth, words = choose_depth(
+                series, region, correction.ctf_depth, possible=possible, hand=correction.defocus_hand
+            )
+        return cls(mode, ctf, scale, damping, exposure=exposure, tilt_weight=weight, depth=depth, depth_words=words)
 
     @classmethod
     def plain(cls, n_tilts: int, ctf: CtfParameters | None = None) -> Transfer:
@@ -270,10 +305,36 @@ class Transfer:
             wave = np.where(np.abs(chi) < np.pi / 2, sign, wave)
         return np.asarray(values * wave)
 
+    def likeness_tables(self, voxel_size: float) -> NDArray[np.float32]:
+        """Give :meth:`DepthCtf.likeness_tables`, or ``(n_tilts, 0)`` where there is one CTF an image."""
+        if self.depth is None:
+            return np.empty((len(self.scale), 0), np.float32)
+        return self.depth.likeness_tables(voxel_size)
+
+    def phases_in_middle(self, tilt: int, voxel_size: float) -> NDArray[np.float64]:
+        """Give :meth:`phases` for the middle of the specimen, which weights are made for."""
+        coefficients = self.phases(tilt, voxel_size)
+        if self.depth is not None:
+            coefficients[[0, 2]] += self.depth.bend(voxel_size) * self.depth.middle_depth(tilt) / voxel_size
+        return coefficients
+
+    def weight(self, tilt: int, frequency_x: ArrayLike, frequency_y: ArrayLike) -> NDArray[np.float64]:
+        """Give what weights hold of one image, at frequencies in 1/Å: ``T²``, its mean in depth, or ``|T|``."""
+        if self.depth is None or self.ctf is None:
+            return np.asarray(np.abs(self.evaluate(tilt, frequency_x, frequency_y)) ** self.power)
+        fx, fy = np.asarray(frequency_x, float), np.asarray(frequency_y, float)
+        squared = fx * fx + fy * fy
+        xx, xy, yy, quartic, constant = phase_coefficients(self.ctf, tilt)
+        chi = xx * fx * fx + xy * fx * fy + yy * fy * fy + quartic * squared * squared + constant
+        chi = chi + 2 * np.pi * self.depth.bend(1.0) * squared * self.depth.middle_depth(tilt)
+        mean = (1 - self.depth.likeness(tilt, squared) * np.cos(2 * chi)) / 2
+        return np.asarray((self.scale[tilt] * self.damped(tilt, np.sqrt(squared))) ** 2 * mean)
+
     @property
     def words(self) -> str:
         """What is done, in words."""
-        parts = ["CTF not corrected" if self.mode == "none" else f"CTF {self.mode}"]
+        by_depth = " at each depth" if self.depth is not None else ", one CTF an image" if self.depth_words else ""
+        parts = ["CTF not corrected" if self.mode == "none" else f"CTF {self.mode}{by_depth}"]
         if self.exposure != "none":
             parts.append(f"exposure {self.exposure}")
         if self.ctf is not None and self.ctf.b_factor.any():
@@ -289,6 +350,8 @@ class Transfer:
         return {
             "mode": self.mode,
             "meaning": CTF_MODES[self.mode],
+            "ctf_depth": self.depth_words or None,
+            "by_depth": None if self.depth is None else self.depth.record(),
             "exposure": self.exposure,
             "tilt_weight": self.tilt_weight,
             "b_factor_angstrom2": self.damping[:, 0].tolist() if self.damping[:, 0].any() else None,

@@ -22,10 +22,12 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from fourierrecon.cli import (
+    check_hand,
     compare,
     convert,
     convert_coords,
     demo,
+    extract,
     import_series,
     info,
     plan,
@@ -34,6 +36,7 @@ from fourierrecon.cli import (
     report,
     sample,
     simulate,
+    tilts,
     watch,
 )
 from fourierrecon.cli.messages_table import in_options, warning_in_options
@@ -112,13 +115,20 @@ def _paragraphs(command: Callable[..., object]) -> str:
 
 #: Commands by task, in the order of the help.
 _COMMANDS: dict[str, dict[str, Callable[..., object]]] = {
-    "Reconstruct": {"reconstruct": reconstruct.reconstruct, "plan": plan.plan, "watch": watch.watch},
+    "Reconstruct": {
+        "reconstruct": reconstruct.reconstruct,
+        "plan": plan.plan,
+        "watch": watch.watch,
+        "extract": extract.extract,
+    },
     "Look at input and results": {
         "info": info.info,
         "view": view,
         "preview": preview.preview,
         "report": report.report,
+        "tilts": tilts.tilts,
         "compare": compare.compare,
+        "check-hand": check_hand.check_hand,
     },
     "Exchange files with other programs": {
         "import": import_series.import_series,

@@ -253,6 +253,8 @@ def settings_of(options: TomogramOptions) -> Settings:
         ctf_mode=correction.ctf_mode,
         exposure=correction.exposure,
         tilt_weight=correction.tilt_weight,
+        ctf_depth=correction.ctf_depth,
+        defocus_hand=correction.defocus_hand,
         hot_pixels=read_switch("--hot_pixels", options.repairs.hot_pixels),
         intensities=read_switch("--intensities", options.repairs.intensities),
         erase_beads=options.repairs.erase_beads,

@@ -116,8 +116,10 @@ def describe_request(console: Console, request: Request, correction: Correction)
     else:
         say(console, "CTF", describe_ctf(series))
     if series.ctf is not None or correction.ctf_mode == "none":  # else an error comes, with its remedy
-        transfer = Transfer.of(series, correction, divides=request.weighting.divides)
+        transfer = Transfer.of(series, correction, divides=request.weighting.divides, region=request.region)
         say(console, "images", f"{transfer.words}: {CTF_MODES[transfer.mode]}{exposures_of(transfer)}")
+        if transfer.depth_words:
+            say(console, "by depth", in_options(transfer.depth_words))
 
 
 def print_warnings(console: Console, warnings: Iterable[str]) -> None:

@@ -28,6 +28,8 @@ OPTIONS = {
     "ctf_mode": "--ctf_mode",
     "exposure": "--exposure",
     "tilt_weight": "--tilt_weight",
+    "ctf_depth": "--ctf_depth",
+    "defocus_hand": "--defocus_hand",
     "keep_mean": "--keep_mean",
     "skip_bad_images": "--skip_bad_images",
     "taper_distance": "--td",
@@ -93,6 +95,10 @@ OPTIONS = {
     "source": "--from",
     "frame": "--from",
     "volume": "--volume",
+    # extract
+    "box": "--box",
+    "window": "--window",
+    "resume": "--resume",
     "set": "--t",
 }
 #: Options of commands that name an argument otherwise.

@@ -237,6 +237,23 @@ class WeightingOptions:
             autocompletion=one_of(lambda: ("cos", "none")),
         ),
     ] = None
+    ctf_depth: Annotated[
+        str | None,
+        weighting_option(
+            "NAME",
+            "on: every point has the CTF of its own depth along the beam; off: one CTF an image; auto: on where it "
+            "matters and the hand of the defocus is known. Default: auto",
+            "--ctf_depth",
+        ),
+    ] = None
+    defocus_hand: Annotated[
+        int | None,
+        weighting_option(
+            "HAND",
+            "Hand of the defocus, 1 or -1, in place of that of the set (rlnTomoHand); check-hand finds it out",
+            "--defocus_hand",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

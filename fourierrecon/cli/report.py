@@ -248,9 +248,11 @@ def report_one(
     from fourierrecon.transfer import Transfer
 
     series = request.series
-    facts = (
+    transfer = Transfer.of(series, correction, divides=request.weighting.divides, region=request.region)
+    facts: tuple[tuple[str, str], ...] = (
         ("weighting", request.weighting.words),
-        ("CTF", Transfer.of(series, correction, divides=request.weighting.divides).words),
+        ("CTF", transfer.words),
+        *([("CTF by depth", in_options(transfer.depth_words))] if transfer.depth_words else []),
         *(("images", line) for line in repairs),
         ("source", str(request.source.absolute())),
     )

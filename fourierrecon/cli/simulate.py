@@ -29,6 +29,15 @@ def simulate(
     ctf: Annotated[
         bool, images_option(FLAG, "Apply the CTF of a microscope, or not. Default: --ctf", "--ctf/--noctf")
     ] = True,
+    ctf_depth: Annotated[
+        bool,
+        images_option(
+            FLAG,
+            "Every point has the CTF of its own depth, as in a microscope, or there is one CTF an image. "
+            "Default: --ctf_depth",
+            "--ctf_depth/--no_ctf_depth",
+        ),
+    ] = True,
     seed: Annotated[
         int, running_option("N", "Seed of the random specimen, shifts and noise. Default: 7", "--seed", least=0)
     ] = 7,
@@ -60,6 +69,7 @@ def simulate(
         snr=snr,
         seed=seed,
         n_threads=j,
+        ctf_depth=ctf_depth,
     )
     files = write_simulation(folder, simulation)
     say(console, "wrote", f"{folder} after {time.perf_counter() - started:.1f} s")

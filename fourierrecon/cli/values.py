@@ -138,6 +138,7 @@ def with_profile(options: WeightingOptions) -> WeightingOptions:
         ctf_mode=profile.ctf_mode if options.ctf and options.ctf_mode is None else options.ctf_mode,
         exposure=options.exposure or profile.exposure,
         tilt_weight=options.tilt_weight or profile.tilt_weight,
+        ctf_depth=options.ctf_depth or profile.ctf_depth,
     )
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from fourierrecon.cli.messages import print_table
 from fourierrecon.cli.messages_table import in_options
 from fourierrecon.io.volumes.formats import open_volume
-from fourierrecon.tomogram.provenance import ctf_words, passport_path, read_passport, weighting_words
+from fourierrecon.tomogram.provenance import ctf_words, depth_words, passport_path, read_passport, weighting_words
 
 
 def print_volume(console: Console, path: Path) -> None:
@@ -55,6 +55,7 @@ def print_volume(console: Console, path: Path) -> None:
                                          if hand["file_is_mirror_image_of_world"] else "")),
             ("weighting", weighting_words(passport)),
             ("CTF", ctf_words(passport)),
+            *([("CTF by depth", in_options(depth_words(passport)))] if depth_words(passport) else []),
             *(("source", f"{source['file']}, sha256 {source['sha256'][:16]}…") for source in passport["sources"]),
             ("options", ", ".join(f"{key} {value}" for key, value in passport["options"].items())),
         ]  # fmt: skip

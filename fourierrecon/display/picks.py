@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry.coordinate_frames import Box, conversion, convert
-from fourierrecon.io.points import CENTRED, Points, check_suffix, read_points
+from fourierrecon.io.points import Points, read_points, usual_frame
 
 #: Diameter of the circles around points, Å: about a ribosome.
 DIAMETER = 300.0
 #: Frames that are taken to count the voxels of the volume that is shown.
 OF_THIS_VOLUME = ("volume", "imod", "imod-voxel", "imod-tilt", "aretomo", "warp", "copick")
-#: Frame of a file by its ending, where none is given. STAR files have several.
-USUAL = {".csv": "volume", ".mod": "imod", ".json": "copick"}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -62,8 +60,8 @@ def read_picks(
     shape, voxel_size
         ``(z, y, x)`` of the volume; Å, 0 where it is unknown.
     frame
-        Name of :data:`~fourierrecon.geometry.coordinate_frames.COORDINATE_FRAMES`. Default: by the ending
-        (:data:`USUAL`); ``relion5`` for a STAR file with centred coordinates.
+        Name of :data:`~fourierrecon.geometry.coordinate_frames.COORDINATE_FRAMES`. Default:
+        :func:`~fourierrecon.io.points.usual_frame`.
     box
         Tomogram that the volume shows a part of, from its passport; None: there is none.
     tomogram
@@ -76,15 +74,13 @@ def read_picks(
     UsageError
         If the frame is unknown, not clear, or needs a passport that is not there.
     """
-    check_suffix(path)
-    points = read_points(path, centred=frame in (None, "relion5") and path.suffix.lower() == ".star" and _centred(path))
-    points = _of_tomogram(points, tomogram, path)
-    frame = frame or USUAL.get(path.suffix.lower()) or ("relion5" if _centred(path) else None)
+    frame = frame or usual_frame(path)
     if frame is None:
         raise UsageError(
             f"{path}: rlnCoordinateX may count from 0 or 1, binned or not; say which: frame='relion4', 'relion5-px', "
             f"'warp' or 'volume'"
         )
+    points = _of_tomogram(read_points(path, centred=frame == "relion5"), tomogram, path)
     if frame in OF_THIS_VOLUME:
         depth, height, width = shape
         own = Box((width, height, depth), voxel_size or 1.0)
@@ -101,13 +97,6 @@ def read_picks(
     else:
         matrix = conversion(frame, "volume", box, target_binning=voxel_size / box.pixel_size)
     return Picks(name=path.stem, voxels=convert(points.coordinates, matrix))
-
-
-def _centred(path: Path) -> bool:
-    """Tell whether a STAR file holds RELION 5's coordinates about the middle of the tomogram."""
-    from fourierrecon.io.star.table import read_tables
-
-    return any(set(CENTRED) <= set(table.columns) for table in read_tables(path).values())
 
 
 def _of_tomogram(points: Points, tomogram: str | None, path: Path) -> Points:

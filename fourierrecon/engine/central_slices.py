@@ -229,6 +229,10 @@ def sample_lines(
     tilt: int,
     pass2: float,
     stop2: float,
+    row_length: int,
+    lean: float,  # q_a changes by this times (c_a q_a² + c_b q_b²), for curved slices; 0: not at all
+    c_a: float,
+    c_b: float,
 ) -> None:
     """Interpolate the spectrum of one image along its lines in all planes, band-limited and shifted."""
     flat = spectrum.reshape(-1)
@@ -251,8 +255,13 @@ def sample_lines(
             step = sign * lines[0, 0] * length
             conjugate = np.float32(sign)
             turn = phase_l[r]
+            start_a, square_b = lines[0, 1] * el, c_b * (el / row_length) ** 2
             for j in range(first_j, last_j):
                 position = origin + step * j
+                if lean != 0:
+                    q_a = start_a + lines[0, 0] * j
+                    moved = q_a + lean * (c_a * q_a * q_a + square_b)
+                    position += sign * length * lean * (c_a * moved * moved + square_b)
                 cell = int(position) + 1  # positive: truncation is the floor
                 part = (cell - position) * 256
                 entry = int(part)

@@ -44,16 +44,18 @@ class AxisCorrection:
     ----------
     slices
         Geometry.
+    more
+        Rows and columns that lines may reach beyond central slices.
     """
 
-    def __init__(self, slices: Slices) -> None:
+    def __init__(self, slices: Slices, more: int = 0) -> None:
         self.slices = slices
         (_, depth), (_, n_o) = slices.box
         nz, no = slices.grid
         slope = np.abs(slices.lines[:, 3, 1] / _away(slices.lines[:, 2, 1]))
         self.limit = min(HEIGHT / (depth * max(float(slope.max()), 0.1)), STOP)
         self.fade = FADE / n_o
-        needed = 2 * int(np.ceil((self.limit + self.fade) * no + slices.width / 2 + 2))
+        needed = 2 * (int(np.ceil((self.limit + self.fade) * no + slices.width / 2 + 2)) + more)
         # a band that is most of the plane: all of it, which is periodic
         self.whole = needed > 0.75 * no
         rows = no if self.whole else fast_length(needed)
@@ -64,7 +66,7 @@ class AxisCorrection:
             slices.lines[:, 3, 0] - slices.lines[:, 3, 1] / _away(slices.lines[:, 2, 1]) * slices.lines[:, 2, 0]
         )
         reach = float((skew * slices.n_planes + slope * (self.limit + self.fade)).max())
-        needed = ROOM * 2 * int(np.ceil(reach * nz + slices.width / 2 + 2))
+        needed = ROOM * 2 * (int(np.ceil(reach * nz + slices.width / 2 + 2)) + more)
         self.all_columns = self.whole or needed > 0.75 * nz
         columns = nz if self.all_columns else fast_length(needed)
         self.left = 0 if self.all_columns else PAD + nz // 2 - columns // 2
@@ -73,19 +75,12 @@ class AxisCorrection:
         self.block = np.empty((rows, 4 * columns), np.float32)
         self.data = np.empty((rows, columns), np.complex64)
         self.weights = np.empty((rows, columns), np.float32)
-        self.cursor = np.empty((len(slices.matrices), 2), np.int64)
 
-    def correct(self, j: int, samples: Complex, weights: Real) -> None:
-        """Add to the samples of plane ``j``, ``(n_tilts, n_rows)``, what is lost of them, in place."""
-        s = self.slices
-        nz, no = s.grid
-        reach = self.limit if self.whole else self.limit + self.fade
-        insertion.start(s.lines, j, s.half_rows, STOP**2, reach, self.cursor)
-        band = self.cursor.copy()
-        insertion.spread_rows(
-            samples, weights, s.fill, s.lines, j, self.first, self.last, self.left, 0, self.cursor, self.block, nz, no,
-            *s.tables, s.width,
-        )  # fmt: skip
+    def correct(self, lines: insertion.Lines) -> None:
+        """Add to the samples of a plane what is lost of them, in place."""
+        nz, no = self.slices.grid
+        lines.start(self.limit if self.whole else self.limit + self.fade)
+        lines.spread(self.first, self.last, self.left, 0, self.block)
         inner, columns = slice(0, self.last - self.first), slice(None)
         if self.all_columns:
             columns = slice(PAD, PAD + nz)
@@ -109,9 +104,50 @@ class AxisCorrection:
         if self.whole:
             grid[:PAD] = grid[no : no + PAD]
             grid[no + PAD : no + 2 * PAD] = grid[PAD : 2 * PAD]
+        lines.add_lost(self.first, self.left, grid, self.limit, 0.0 if self.whole else self.fade, WEAK)
+
+
+class FlatLines:
+    """The lines of central slices on one plane; one for each thread.
+
+    Parameters
+    ----------
+    slices
+        Geometry.
+    """
+
+    more, turns_back = 0, False
+
+    def __init__(self, slices: Slices) -> None:
+        self.slices, self.j = slices, 0
+        self.cursor = np.empty((len(slices.matrices), 2), np.int64)
+        self._band = self.cursor.copy()
+        self.samples: Complex = np.empty((0, 0), np.complex64)
+        self.weights: Real = np.empty((0, 0), np.float32)
+
+    def begin(self, j: int, samples: Complex, weights: Real) -> None:
+        """Take the samples of plane ``j``, ``(n_tilts, n_rows)``, and their weights, or ``(0, 0)``."""
+        self.j, self.samples, self.weights = j, samples, weights
+
+    def start(self, limit: float) -> None:
+        """Start over; see :class:`insertion.Lines`."""
+        insertion.start(self.slices.lines, self.j, self.slices.half_rows, STOP**2, limit, self.cursor)
+        self._band[:] = self.cursor
+
+    def spread(self, first: int, last: int, left: int, done: int, block: Real) -> None:
+        """Spread the samples whose taps begin in a block of rows; see :func:`insertion.spread_rows`."""
+        s = self.slices
+        insertion.spread_rows(
+            self.samples, self.weights, s.fill, s.lines, self.j, first, last, left, done, self.cursor, block, *s.grid,
+            *s.tables, s.width,
+        )  # fmt: skip
+
+    def add_lost(self, first: int, left: int, grid: Complex, limit: float, fade: float, weak: float) -> None:
+        """Add to the samples what the spectrum of the region lacks of them."""
+        s = self.slices
         _add_lost(
-            samples, weights, s.fill, s.lines, j, self.first, self.left, band, grid, nz, no, s.tables[0], s.tables[1],
-            s.width, self.limit, 0.0 if self.whole else self.fade, np.float32(WEAK),
+            self.samples, self.weights, s.fill, s.lines, self.j, first, left, self._band, grid, *s.grid, s.tables[0],
+            s.tables[1], s.width, limit, fade, np.float32(weak),
         )  # fmt: skip
 
 

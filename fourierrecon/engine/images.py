@@ -34,7 +34,9 @@ class Sampler:
         plan, weighting, settings = task.plan, task.weighting, task.settings
         s, step = plan.slices, plan.sampling.step
         self.task = task
-        self.store = SampleStore(s, plan.weighted, task.storage, settings.scratch, settings.threads)
+        self.store = SampleStore(
+            s, plan.stores_weights, task.storage, settings.scratch, settings.threads, lines=plan.lines_per_image
+        )
         self._places = {int(tilt): i for i, tilt in enumerate(plan.used)}
         self._masks = preprocess.image_masks(
             task.series.image_shape, plan.sampling, plan.mask, weighting.divides_by_count
@@ -43,8 +45,8 @@ class Sampler:
         self._rows = np.arange(-s.half_rows, s.half_rows + 1)
         self.levels = np.zeros(len(plan.used) if settings.keep_mean and weighting.divides_by_count else 0, np.float32)
         # without a taper, border and mask are the same for all binnings and weightings
-        self._share = plan.sampling.border if plan.mask.start < 0 else self
-        self._transfer_last = plan.late and plan.filter_length == 0
+        self._share: object = (plan.sampling.border, plan.sampling.empty) if plan.mask.start < 0 else self
+        self._transfer_last = plan.curved is not None or (plan.late and plan.filter_length == 0)
         if weighting.uses_weights:
             # a grid point gets the spectra, in voxels instead of pixels, where slices are just close enough
             self._scale = np.prod(step) / task.region.binning**2 * s.fill
@@ -94,6 +96,8 @@ class Sampler:
         if len(self.levels):
             origin = np.zeros((1, 1), np.float32)
             self.levels[i] = level * np.prod([float(f(origin, origin)[0, 0]) for f in filters])
+            if plan.curved is not None:
+                self.levels[i] *= float(plan.views.transfers.evaluate(tilt, 0.0, 0.0))
         prepared = preprocess.prepare_image(
             image,
             plan.sampling,
@@ -124,12 +128,14 @@ class Sampler:
         turn = line[0] * s.offsets[i, 0]
         phase_j = self._scale[i] * np.exp(2j * np.pi * turn[0] * np.arange(s.n_planes))
         phase_l = np.exp(2j * np.pi * (turn[1] + s.offsets[i, 1] / s.row_length) * self._rows)
-        central_slices.sample_lines(
-            spectrum.view(np.float32), plan.row_grid, self._table, plan.row_kernel.width, line,
-            phase_j.astype(np.complex64), phase_l.astype(np.complex64), s.half_rows, samples, store.place(i), PASS**2,
-            STOP**2,
-        )  # fmt: skip
-        if weighting.uses_weights or self._transfer_last:
+        for sheet in range(plan.lines_per_image):
+            lean = (0.0, 0.0, 0.0) if plan.curved is None else plan.curved.leaning(i, sheet)
+            central_slices.sample_lines(
+                spectrum.view(np.float32), plan.row_grid, self._table, plan.row_kernel.width, line,
+                phase_j.astype(np.complex64), phase_l.astype(np.complex64), s.half_rows, samples,
+                store.place(i) + sheet, PASS**2, STOP**2, s.row_length, *lean,
+            )  # fmt: skip
+        if plan.curved is None and (weighting.uses_weights or self._transfer_last):
             views = plan.views
             transfer = views.transfers
             central_slices.apply_transfer(

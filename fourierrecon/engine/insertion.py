@@ -8,7 +8,7 @@ Names of the axes: see :mod:`fourierrecon.engine.central_slices`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -49,15 +49,34 @@ class PlaneWork:
         self.voxel_size = voxel_size
         self.frequency = np.empty((0, 0) if voxel_size is None else (rows, columns), np.float32)
         self.turned = np.empty((slices.shape[0], no), np.complex64)
-        self.cursor = np.empty((len(slices.matrices), 2), np.int64)
         self.rows = max(16, BLOCK_BYTES // (8 * columns))
+
+
+class Lines(Protocol):
+    """The lines of all images on one plane."""
+
+    more: int
+    """Rows that they may reach beyond a central slice."""
+    turns_back: bool
+    """Whether samples may come in any order of rows, so that a plane must be spread in one go."""
+
+    def begin(self, j: int, samples: Complex, weights: Real) -> None:
+        """Take the samples of plane ``j`` and their weights, or ``(0, 0)``."""
+
+    def start(self, limit: float) -> None:
+        """Start over, with the samples within ``limit`` of the tilt axis only (cycles per voxel along o)."""
+
+    def spread(self, first: int, last: int, left: int, done: int, block: Real) -> None:
+        """Spread the samples whose taps begin in a block of rows; see :func:`spread_rows`."""
+
+    def add_lost(self, first: int, left: int, grid: Complex, limit: float, fade: float, weak: float) -> None:
+        """Add to the samples what the spectrum of the region lacks of them, see :mod:`.density_correction`."""
 
 
 def insert_plane(
     slices: Slices,
     j: int,
-    samples: Complex,
-    weights: Real,
+    lines: Lines,
     *,
     normalise: Normalise | None,
     gains: tuple[Real, Real],
@@ -73,10 +92,8 @@ def insert_plane(
         Geometry.
     j
         Number of the plane.
-    samples
-        ``(n_tilts, n_rows)``: the lines of all images on this plane.
-    weights
-        ``(n_tilts, n_rows)``, or ``(0, 0)``.
+    lines
+        The lines of all images on this plane.
     normalise
         Called on blocks of data and weights, in place; None: not at all.
     gains
@@ -90,22 +107,19 @@ def insert_plane(
     """
     depth = slices.shape[0]
     nz, no = slices.grid
-    low, high = rows_in_use(slices, j)
+    low, high = rows_in_use(slices, j, lines.more)
     # near the middle plane lines may run over the border of the periodic grid: then all rows are one block
-    wraps = low < PAD or high > no + PAD
+    wraps = low < PAD or high > no + PAD or lines.turns_back
     if wraps:
         low, high = 0, no + 2 * PAD
     step = high - low if wraps else work.rows
     work.turned[:, : max(low - PAD, 0)] = 0
     work.turned[:, high - PAD :] = 0
-    start(slices.lines, j, slices.half_rows, STOP**2, STOP, work.cursor)
+    lines.start(STOP)
     done = 0
     for first in range(low, high, step):
         last = min(first + step, high)
-        spread_rows(
-            samples, weights, slices.fill, slices.lines, j, first, last, 0, done, work.cursor, work.block, nz, no,
-            *slices.tables, slices.width,
-        )  # fmt: skip
+        lines.spread(first, last, 0, done, work.block)
         done = last - first
         used = slice(0, done)
         if wraps:
@@ -128,10 +142,10 @@ def insert_plane(
         _store(rows, no // 2 - slices.middle[1], gains[1], planes[z : z + 32], at)
 
 
-def rows_in_use(slices: Slices, j: int) -> tuple[int, int]:
+def rows_in_use(slices: Slices, j: int, more: int = 0) -> tuple[int, int]:
     """Rows ``[low, high)`` of a plane that lines within the band can reach."""
     no = slices.grid[1]
-    radius = np.sqrt(max(STOP**2 - (j / slices.period) ** 2, 0.0)) * no + slices.width / 2 + 1
+    radius = np.sqrt(max(STOP**2 - (j / slices.period) ** 2, 0.0)) * no + slices.width / 2 + 1 + more
     return int(np.floor(no / 2 + PAD - radius)), int(np.ceil(no / 2 + PAD + radius)) + 1
 
 

@@ -11,6 +11,7 @@ from fourierrecon.ctf import electron_wavelength
 from fourierrecon.engine import preprocess
 from fourierrecon.engine.central_slices import PAD, STOP, Slices
 from fourierrecon.engine.coverage import Mask, border_distances
+from fourierrecon.engine.curved_slices import CurvedSlices
 from fourierrecon.engine.fft import fast_length
 from fourierrecon.engine.gridding_kernel import GriddingKernel
 from fourierrecon.engine.preprocess import BORDER, BORDER_BINNED, SURROUNDINGS, ImageGrid
@@ -91,6 +92,8 @@ class Plan:
         See :func:`fourierrecon.engine.coverage.border_distances`; voxel axes (p, o, z), ``(n_used, 4, 4)``.
     weighted
         The weighting divides by gridded weights.
+    curved
+        Each sample is inserted twice, with the CTF at each depth; None: once, with one CTF an image.
     """
 
     slices: Slices
@@ -107,6 +110,7 @@ class Plan:
     mask: Mask
     borders: NDArray[np.float64]
     weighted: bool
+    curved: CurvedSlices | None = None
 
     @classmethod
     def of(
@@ -136,19 +140,25 @@ class Plan:
             If what the correction needs is missing.
         """
         mask = mask_of(series.image_shape, region.binning, settings.taper_distance, settings.taper_falloff)
-        transfer = Transfer.of(series, settings.correction, divides=weighting.divides)
+        transfer = Transfer.of(series, settings.correction, divides=weighting.divides, region=region)
         view = View.of(series, region)
         spread = _spread(series, region.binning, settings.binnings) if transfer.ctf is not None else 0.0
-        late, windows = _choose_windows(
-            series, region, view, weighting, settings, mask, transfer.applies, spread, surroundings
-        )
-        slices, along, longest = _choose_slices(
-            windows, view, weighting, settings.precision, spread * late, surroundings
-        )
+        late, windows = _choose_windows(series, region, view, weighting, settings, mask, transfer, spread, surroundings)
+        # the CTF moves signal that far, where the samples are multiplied with it
+        moved = spread * late * (not weighting.has_filter)
+        if transfer.depth is not None:
+            moved = _spread(series, region.binning, ()) / float(windows.grid.step.min())
+        slices, along, longest = _choose_slices(windows, view, weighting, settings.precision, moved, surroundings)
         taps, oversampling = PRECISIONS[settings.precision]
         row_grid = fast_length(max(oversampling * longest, longest + 2 * taps))
         pixel_zero, borders = view.pixel_zero[windows.used], view.per_voxel[windows.used]
         voxel_size = series.pixel_size * region.binning
+        curved = None
+        if transfer.depth is not None:
+            curved = CurvedSlices.of(
+                slices, transfer, region, pixel_size=series.pixel_size, used=windows.used, along=along,
+                plane_axis=view.plane_axis, step=windows.grid.step,
+            )  # fmt: skip
         return cls(
             slices=slices,
             sampling=windows.grid,
@@ -164,7 +174,23 @@ class Plan:
             mask=mask,
             borders=border_distances(borders, pixel_zero, series.image_shape, mask),
             weighted=weighting.uses_weights,
+            curved=curved,
         )
+
+    @property
+    def lines_per_image(self) -> int:
+        """Sets of samples of an image."""
+        return 1 if self.curved is None else self.curved.sheets
+
+    @property
+    def stores_weights(self) -> bool:
+        """Whether samples have weights beside them; those of curved slices are made as they are inserted."""
+        return self.weighted and self.curved is None
+
+    @property
+    def bytes_per_sample(self) -> int:
+        """Bytes of a sample of an image, on all its lines, with its weight."""
+        return 8 * self.lines_per_image + 4 * self.stores_weights
 
     @property
     def region_shape(self) -> tuple[int, int, int]:
@@ -190,7 +216,11 @@ class Plan:
     def plane_work_bytes(self) -> int:
         """What one thread takes to insert planes, besides the planes themselves."""
         nz, no = self.slices.grid
-        return (44 if self.weighted else 8) * (nz + 2 * PAD) * (no + 3 * PAD)
+        plane = (44 if self.weighted else 8) * (nz + 2 * PAD) * (no + 3 * PAD)
+        if self.curved is None:
+            return plane
+        # what each sample is inserted with
+        return plane + 16 * self.lines_per_image * len(self.slices.matrices) * (2 * self.slices.half_rows + 1)
 
 
 def _spread(series: TiltSeries, binning: float, binnings: tuple[float, ...]) -> float:
@@ -217,29 +247,33 @@ def _choose_windows(
     weighting: Weighting,
     settings: Settings,
     mask: Mask,
-    transfers: bool,
+    transfer: Transfer,
     spread: float,
     surroundings: bool,
 ) -> tuple[bool, Windows]:
     """Choose the grid of the prepared images and their windows, and whether images are filtered late.
 
-    Whole, unbinned images whose borders need not match a count can be filtered on their way to the samples.
+    Whole, unbinned images whose borders need not match a count can be filtered on their way to the samples. With a CTF
+    at each depth it is the samples that are multiplied with it: windows have to hold all that it moves.
     """
     binning, shape = region.binning, series.image_shape
-    filtered = transfers or weighting.has_filter
+    by_depth = transfer.depth is not None
+    moved = spread if by_depth else 0.0
+    empty = spread if by_depth and weighting.has_filter else 0.0
+    filtered = (transfer.applies and not by_depth) or weighting.has_filter
     room = SURROUNDINGS if surroundings else 0
     coarsest = max([binning, *_others(binning, settings.binnings)])
-    if filtered and binning < 1.01 and not weighting.divides_by_count:
-        grid = preprocess.sampling(shape, binning, mask, spread, filtered, True, coarsest)
-        windows = Windows.of(series, region, view, grid, weighting.uses_weights, room)
-        if windows.whole:
+    if (filtered or by_depth) and binning < 1.01 and not weighting.divides_by_count:
+        grid = preprocess.sampling(shape, binning, mask, spread, True, True, coarsest, empty=empty)
+        windows = Windows.of(series, region, view, grid, weighting.uses_weights, room, moved)
+        if windows.whole or not filtered:
             return True, windows
-    grid = preprocess.sampling(shape, binning, mask, spread, filtered, False, coarsest, surroundings)
-    return False, Windows.of(series, region, view, grid, weighting.uses_weights, room)
+    grid = preprocess.sampling(shape, binning, mask, spread, filtered, False, coarsest, surroundings, empty)
+    return False, Windows.of(series, region, view, grid, weighting.uses_weights, room, moved)
 
 
 def _choose_slices(
-    windows: Windows, view: View, weighting: Weighting, precision: str, spread: float, surroundings: bool
+    windows: Windows, view: View, weighting: Weighting, precision: str, moved: float, surroundings: bool
 ) -> tuple[Slices, NDArray[np.int64], int]:
     """Choose the lengths that keep periodic copies of the images out of the region.
 
@@ -263,14 +297,12 @@ def _choose_slices(
     middle, reach = turned(windows.middle), turned(windows.reach)
     size = turned(windows.parts[:, 1]) - start
     depth, n_p, n_o = view.shape
-    # the CTF moves signal that far, where the samples are multiplied with it
-    moved = 0.0 if weighting.has_filter else spread
     reached = size / 2 + moved + margin
     apart = np.abs(middle - start - size / 2) + reach + reached
     least = max(float((apart[:, 0] / np.abs(m[:, 0, 0])).max()), n_p + 2 * margin)
     # both lengths also set memory and the number of samples: the shortest length with factors up to 7
     period = fast_length(least, (2, 3, 5, 7))
-    row_length = fast_length(max(float(apart[:, 1].max()), float(size[:, 1].max()) + spread), (2, 3, 5, 7))
+    row_length = fast_length(max(float(apart[:, 1].max()), float(size[:, 1].max()) + moved), (2, 3, 5, 7))
     box = view.box if weighting.uses_weights else ((0, depth), (0, n_o))
     (first_z, n_z), (first_o, n_across) = box
     centre = offsets - start + m[:, :, 1] * (first_o + n_across // 2) + m[:, :, 2] * (first_z + n_z // 2)

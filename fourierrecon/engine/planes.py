@@ -7,11 +7,14 @@ from numpy.typing import NDArray
 
 from fourierrecon.engine import insertion
 from fourierrecon.engine.central_slices import Slices
-from fourierrecon.engine.density_correction import AxisCorrection
+from fourierrecon.engine.curved_slices import CurvedLines
+from fourierrecon.engine.density_correction import AxisCorrection, FlatLines
 from fourierrecon.engine.storage import PlaneStore, SampleStore
 from fourierrecon.engine.task import Task
 from fourierrecon.runtime import threads
 from fourierrecon.runtime.arrays import Complex, Real
+
+_Buffers = tuple[insertion.PlaneWork, insertion.Lines, AxisCorrection | None, Complex]
 
 
 def insert_planes(
@@ -42,27 +45,30 @@ def insert_planes(
     normalise = weighting.normalise if weighting.uses_weights else None
     voxel_size = task.plan.views.voxel_size if weighting.uses_weights and weighting.uses_frequency else None
     none = np.empty((0, 0), np.float32)
+    curved = task.plan.curved
+    stored = task.plan.stores_weights
+    chosen = tilts if tilts is None or curved is None else curved.lines_of(tilts)
+    corrects = weighting.uses_weights and weighting.corrects_near_axis and (curved is None or curved.weigh_ctf)
 
-    def start() -> tuple[insertion.PlaneWork, AxisCorrection | None, Complex]:
-        corrects = weighting.uses_weights and weighting.corrects_near_axis and not corrected
-        correction = AxisCorrection(s) if corrects else None
-        return insertion.PlaneWork(s, weighting.uses_weights, voxel_size), correction, planes.buffer()
+    def start() -> _Buffers:
+        lines = FlatLines(s) if curved is None else CurvedLines(s, curved, weighting.uses_weights)
+        correction = AxisCorrection(s, lines.more) if corrects and not corrected else None
+        return insertion.PlaneWork(s, weighting.uses_weights, voxel_size), lines, correction, planes.buffer()
 
-    def insert(buffers: tuple[insertion.PlaneWork, AxisCorrection | None, Complex], number: int) -> None:
-        work, correction, target = buffers
+    def insert(buffers: _Buffers, number: int) -> None:
+        work, lines, correction, target = buffers
         block_samples, block_weights = samples.block(number)
-        if tilts is not None:
-            block_samples = block_samples[:, tilts]
-            block_weights = block_weights[:, tilts] if weighting.uses_weights else block_weights
+        if chosen is not None:
+            block_samples = block_samples[:, chosen]
+            block_weights = block_weights[:, chosen] if stored else block_weights
         for i, j in enumerate(range(number * block, min((number + 1) * block, s.n_planes))):
-            weights = block_weights[i] if weighting.uses_weights else none
+            lines.begin(j, block_samples[i], block_weights[i] if stored else none)
             if correction is not None:
-                correction.correct(j, block_samples[i], weights)
+                correction.correct(lines)
             insertion.insert_plane(
                 s,
                 j,
-                block_samples[i],
-                weights,
+                lines,
                 normalise=normalise,
                 gains=gains,
                 work=work,
@@ -95,16 +101,18 @@ def correct_samples(task: Task, samples: SampleStore) -> None:
     if not (weighting.uses_weights and weighting.corrects_near_axis):
         return
 
-    def correct(correction: AxisCorrection, number: int) -> None:
+    def correct(buffers: tuple[AxisCorrection, FlatLines], number: int) -> None:
+        correction, lines = buffers
         block_samples, block_weights = samples.block(number)
         for i, j in enumerate(range(number * block, min((number + 1) * block, s.n_planes))):
-            correction.correct(j, block_samples[i], block_weights[i])
+            lines.begin(j, block_samples[i], block_weights[i])
+            correction.correct(lines)
         samples.put_block(number, block_samples)
 
     threads.for_each(
         -(-s.n_planes // block),
         correct,
-        state=lambda: AxisCorrection(s),
+        state=lambda: (AxisCorrection(s), FlatLines(s)),
         n_threads=task.settings.threads,
         stage="correction",
         progress=task.settings.progress,

@@ -62,12 +62,15 @@ class ImageGrid:
         ``(height, width)`` after binning.
     filters
         Whether images go through a Fourier transform, to be filtered or binned.
+    empty
+        Outer part of the border that the image is not continued into: room for what filters move, bin-1 px.
     """
 
     border: int
     padded: tuple[int, int]
     sampled: tuple[int, int]
     filters: bool
+    empty: int = 0
 
     @property
     def step(self) -> NDArray[np.float64]:
@@ -84,6 +87,7 @@ def sampling(
     late: bool,
     coarsest: float | None = None,
     surroundings: bool = False,
+    empty: float = 0.0,
 ) -> ImageGrid:
     """Choose the grid of the prepared images.
 
@@ -106,6 +110,8 @@ def sampling(
     surroundings
         What lies outside of the image, and filters and interpolation move into it, counts: room for it is left on
         every side.
+    empty
+        Distance by which signal that the filters move has to be kept, since the transfer function moves it back.
     """
     reworked = filtered or binning >= 1.01
     # a taper ends inside the image: nothing to continue
@@ -113,14 +119,17 @@ def sampling(
     border = int(np.ceil(continued if reworked else -mask.start)) if mask.start < 0 else 0
     if surroundings and reworked and not late:
         border = int(np.ceil(SURROUNDINGS * max(binning, 1) + (spread if filtered else 0)))
+    around = int(np.ceil(empty))
+    border += around
     room = int(np.ceil(spread)) if filtered else 0
     if late or not reworked:
         padded = image_shape[0] + 2 * border, image_shape[1] + 2 * border
-        return ImageGrid(border, padded, padded, False)
+        return ImageGrid(border, padded, padded, False, around)
     height, width = (fast_length(n + 2 * border + room) for n in image_shape)
     if binning < 1.01:
-        return ImageGrid(border, (height, width), (height, width), True)
-    return ImageGrid(border, (height, width), (fast_length(height / binning), fast_length(width / binning)), True)
+        return ImageGrid(border, (height, width), (height, width), True, around)
+    binned = fast_length(height / binning), fast_length(width / binning)
+    return ImageGrid(border, (height, width), binned, True, around)
 
 
 def load_image(series: TiltSeries, tilt: int, *, keep_mean: bool = False) -> Real:
@@ -272,8 +281,9 @@ def image_masks(image_shape: tuple[int, int], grid: ImageGrid, mask: Mask, count
     Where voxels are not counted, what filters spread over the border may stay: cutting it off would lose signal.
     """
     height, width = image_shape
-    continued = Mask(-float(grid.border), float(grid.border))
-    first = (continued if mask.start < 0 and grid.border > np.ceil(-mask.start) else mask).weights(
+    reach = grid.border - grid.empty
+    continued = Mask(-float(reach), float(reach))
+    first = (continued if mask.start < 0 and reach > np.ceil(-mask.start) else mask).weights(
         np.arange(-grid.border, height + grid.border, dtype=float),
         np.arange(-grid.border, width + grid.border, dtype=float),
         image_shape,

@@ -51,9 +51,12 @@ class Settings:
     binnings
         All binnings that volumes are wanted in, at once or later. A volume does not depend on which others are made
         along with it.
-    ctf_mode, exposure, tilt_weight
+    ctf_mode, exposure, tilt_weight, ctf_depth
         Names, as for :class:`~fourierrecon.transfer.Correction`: what is done with the CTF, with the damage by
-        exposure and with the lesser signal of steep images.
+        exposure and with the lesser signal of steep images, and whether each point has the CTF of its own depth.
+
+    defocus_hand
+        1 or -1, in place of the hand of the defocus that the tilt series tells, for the CTF at each depth.
 
     hot_pixels, intensities, erase_beads
         What is repaired in the images as they are read, as for :class:`~fourierrecon.images.Repairs`: hot pixels are
@@ -87,6 +90,8 @@ class Settings:
     ctf_mode: str | None = None
     exposure: str | None = None
     tilt_weight: str | None = None
+    ctf_depth: str | None = None
+    defocus_hand: int | None = None
     hot_pixels: bool = True
     intensities: bool = True
     erase_beads: float | None = None
@@ -144,7 +149,9 @@ class Settings:
         UsageError
             If a name is unknown, or two contradict each other.
         """
-        return Correction.of(self.ctf, self.ctf_mode, self.exposure, self.tilt_weight)
+        return Correction.of(
+            self.ctf, self.ctf_mode, self.exposure, self.tilt_weight, self.ctf_depth, self.defocus_hand
+        )
 
 
 class SettingsOptions(TypedDict, total=False):
@@ -164,6 +171,8 @@ class SettingsOptions(TypedDict, total=False):
     ctf_mode: str | None
     exposure: str | None
     tilt_weight: str | None
+    ctf_depth: str | None
+    defocus_hand: int | None
     hot_pixels: bool
     intensities: bool
     erase_beads: float | None

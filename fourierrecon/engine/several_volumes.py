@@ -25,6 +25,7 @@ from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry.region import Region
 from fourierrecon.runtime.memory import trim
 from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.transfer import Transfer
 from fourierrecon.volume import SlabWriter
 from fourierrecon.weighting import SnrCurve, Weighting, read_weighting
 
@@ -48,6 +49,8 @@ class VolumeOrder:
         0-based numbers of the images to take; None: all.
     beside
         Memory that the writer takes: ``slabs`` and ``end`` count.
+    ctf_depth
+        In place of that of the settings: what was chosen for all tilts holds for some of them, too.
     """
 
     series: TiltSeries
@@ -56,6 +59,7 @@ class VolumeOrder:
     weighting: Weighting | None = None
     tilts: tuple[int, ...] | None = None
     beside: Beside = ALONE
+    ctf_depth: str | None = None
 
 
 @dataclass(eq=False)
@@ -74,11 +78,11 @@ def share(orders: Sequence[VolumeOrder], settings: Settings) -> list[Group]:
         weighting = read_weighting(order.weighting)
         binning = 1.0 if order.region is None else order.region.binning
         weighting = weighting.resolved(partial(_measured, measured, order.series, binning, settings))
-        order = replace(order, weighting=weighting)
+        order = replace(order, weighting=weighting, ctf_depth=_depth_of(order, weighting, settings))
         if order.tilts is not None and weighting.has_filter:
             # the filter of an image depends on which others there are
             order = replace(order, series=order.series.select(order.tilts), tilts=None)
-        grouped.setdefault((id(order.series), order.region, weighting), []).append(order)
+        grouped.setdefault((id(order.series), order.region, weighting, order.ctf_depth), []).append(order)
     tasks = _plan_all(list(grouped.values()), settings)
     return [
         Group(task, sorted(found, key=lambda order: order.tilts is None))
@@ -101,7 +105,14 @@ def _plan_all(groups: list[list[VolumeOrder]], settings: Settings) -> list[Task]
 
     def plan(beside: list[Beside], on_disk: bool, how: Settings = settings) -> list[Task]:
         return [
-            prepare(order.series, order.region, order.weighting, how, beside=each, samples_on_disk=on_disk)
+            prepare(
+                order.series,
+                order.region,
+                order.weighting,
+                replace(how, ctf_depth=order.ctf_depth),
+                beside=each,
+                samples_on_disk=on_disk,
+            )
             for order, each in zip(firsts, beside, strict=True)
         ]
 
@@ -125,6 +136,15 @@ def _with_others(own: Beside, number: int, plans: list[Plan], n_threads: int, on
     return replace(
         own, images=images + n_threads * samples if on_disk else images, always=own.always + (0 if on_disk else samples)
     )
+
+
+def _depth_of(order: VolumeOrder, weighting: Weighting, settings: Settings) -> str | None:
+    """Choose between the CTF at each depth and one an image for all tilts of a series."""
+    if order.ctf_depth is not None or settings.ctf_depth in ("on", "off"):
+        return order.ctf_depth or settings.ctf_depth
+    region = Region.of(order.series) if order.region is None else order.region
+    transfer = Transfer.of(order.series, settings.correction, divides=weighting.divides, region=region)
+    return "off" if transfer.depth is None else "on"
 
 
 def _measured(
@@ -177,5 +197,6 @@ def part_of(task: Task, tilts: tuple[int, ...] | None) -> tuple[Task, NDArray[np
         windows=plan.windows[chosen],
         along=plan.along[chosen],
         borders=plan.borders[chosen],
+        curved=None if plan.curved is None else plan.curved.select(chosen),
     )
     return replace(task, plan=part), chosen

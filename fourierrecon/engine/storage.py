@@ -120,7 +120,7 @@ def check_room(what: str, needed: int, memory: int | None = None) -> None:
 def sample_bytes(plan: Plan) -> int:
     """Bytes of the samples of all images, with their weights."""
     s = plan.slices
-    return (12 if plan.weighted else 8) * s.n_planes * len(s.matrices) * (2 * s.half_rows + 1)
+    return plan.bytes_per_sample * s.n_planes * len(s.matrices) * (2 * s.half_rows + 1)
 
 
 def _loaded_later() -> int:
@@ -211,7 +211,6 @@ def _peak(plan: Plan, n_threads: int, planes_on_disk: bool, samples_on_disk: boo
     depth, _, n_o = s.shape
     no = s.grid[1]
     n_tilts, n_rows = len(s.matrices), 2 * s.half_rows + 1
-    value = 12 if plan.weighted else 8
     samples = sample_bytes(plan)
     plane = 8 * depth * n_o
     planes = plane * (s.period // 2 + 1)
@@ -220,7 +219,7 @@ def _peak(plan: Plan, n_threads: int, planes_on_disk: bool, samples_on_disk: boo
     slab = 4 * s.period * n_o * 3
     if samples_on_disk:
         images += n_threads * sample_bytes(plan) // n_tilts
-        planes_work += n_threads * 2 * value * block * n_tilts * n_rows
+        planes_work += n_threads * 2 * plan.bytes_per_sample * block * n_tilts * n_rows
         samples = 0
     if planes_on_disk:
         planes_work += n_threads * plane * block
@@ -239,7 +238,7 @@ def _with_scratch(storage: Storage, plan: Plan) -> Storage:
     if storage.planes_on_disk:
         scratch += 8 * s.shape[0] * s.shape[2] * rounded
     if storage.samples_on_disk:
-        scratch += (12 if plan.weighted else 8) * rounded * len(s.matrices) * (2 * s.half_rows + 1)
+        scratch += plan.bytes_per_sample * rounded * len(s.matrices) * (2 * s.half_rows + 1)
     return replace(storage, scratch=scratch)
 
 
@@ -258,48 +257,55 @@ class SampleStore:
         Folder for scratch files.
     n_threads
         Number of threads.
+    lines
+        Lines of an image on a plane.
     """
 
-    def __init__(self, slices: Slices, weighted: bool, storage: Storage, folder: Path | None, n_threads: int) -> None:
-        self._n_planes, self._n_tilts, self._n_rows = slices.n_planes, len(slices.matrices), 2 * slices.half_rows + 1
+    def __init__(
+        self, slices: Slices, weighted: bool, storage: Storage, folder: Path | None, n_threads: int, *, lines: int = 1
+    ) -> None:
+        self._n_planes, self._n_rows = slices.n_planes, 2 * slices.half_rows + 1
+        self._lines, self._n_lines = lines, lines * len(slices.matrices)
         self._weighted, self._block = weighted, storage.block
         self._files: list[ScratchFile] = []
         if storage.samples_on_disk:
             n_blocks = -(-self._n_planes // self._block)
-            shape = self._n_tilts, self._block, self._n_rows
+            shape = self._n_lines, self._block, self._n_rows
             for dtype in (np.complex64, np.float32)[: 1 + weighted]:
                 self._files.append(ScratchFile(folder, n_blocks, shape, dtype))
         else:
-            self._whole = self._arrays(self._n_planes, self._n_tilts, n_threads)
+            self._whole = self._arrays(self._n_planes, self._n_lines, n_threads)
 
-    def _arrays(self, n_planes: int, n_tilts: int, n_threads: int) -> tuple[Complex, Real]:
-        shape = n_planes, n_tilts, self._n_rows
+    def _arrays(self, n_planes: int, n_lines: int, n_threads: int) -> tuple[Complex, Real]:
+        shape = n_planes, n_lines, self._n_rows
         return (
             claim(shape, np.complex64, n_threads, "samples"),
             claim(shape if self._weighted else (0, 0, 0), np.float32, n_threads, "weights"),
         )
 
     def buffers(self) -> tuple[Complex, Real]:
-        """Give arrays ``(n_planes, n_tilts or 1, n_rows)`` for one thread to write a tilt to."""
-        return self._arrays(self._n_planes, 1, 1) if self._files else self._whole
+        """Give arrays ``(n_planes, lines, n_rows)`` of all tilts, or one, for one thread to write a tilt to."""
+        return self._arrays(self._n_planes, self._lines, 1) if self._files else self._whole
 
     def place(self, tilt: int) -> int:
-        """Give the index of a tilt in these arrays."""
-        return 0 if self._files else tilt
+        """Give the index of the first line of a tilt in these arrays."""
+        return 0 if self._files else tilt * self._lines
 
     def put(self, tilt: int, buffers: tuple[Complex, Real]) -> None:
         """Keep what was written for a tilt."""
         for file, values in zip(self._files, buffers, strict=False):
             for block, first in enumerate(range(0, self._n_planes, self._block)):
-                file.write(block, tilt * self._block * self._n_rows, values[first : first + self._block])
+                for line in range(self._lines):
+                    place = (tilt * self._lines + line) * self._block * self._n_rows
+                    file.write(block, place, values[first : first + self._block, line])
 
     def block(self, number: int) -> tuple[Complex, Real]:
-        """Give the samples and weights of a block of planes, ``(J, n_tilts, n_rows)``; they may be changed."""
+        """Give the samples and weights of a block of planes, ``(J, n_lines, n_rows)``; they may be changed."""
         first = number * self._block
         if not self._files:
             samples, weights = self._whole
             return samples[first : first + self._block], weights[first : first + self._block]
-        shape = self._n_tilts, self._block, self._n_rows
+        shape = self._n_lines, self._block, self._n_rows
         read: list[NDArray[Any]] = [np.empty(shape, np.complex64), np.empty(shape if self._weighted else 0, np.float32)]
         for file, values in zip(self._files, read, strict=False):
             file.read(number, 0, [values])

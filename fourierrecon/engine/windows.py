@@ -90,9 +90,18 @@ class Windows:
 
     @classmethod
     def of(
-        cls, series: TiltSeries, region: Region, view: View, grid: ImageGrid, padded: bool, room: int = 0
+        cls,
+        series: TiltSeries,
+        region: Region,
+        view: View,
+        grid: ImageGrid,
+        padded: bool,
+        room: int = 0,
+        moved: float = 0.0,
     ) -> Windows:
         """Find the windows of a region, or of the box about it (``padded``), with more room about them if need be.
+
+        Signal that is moved as far as ``moved`` (bin-1 px) outside of its place lies within them as well.
 
         Raises
         ------
@@ -111,7 +120,7 @@ class Windows:
             reach = np.abs(matrices) @ (last / 2)
             if view.part:
                 reach = reach + n_z  # what is divided by weights reaches as far along the planes' axis, too
-        parts = _parts(middle[used], reach[used] + room, grid)
+        parts = _parts(middle[used], reach[used] + room + moved / grid.step, grid)
         return cls(
             grid=grid,
             used=used,

@@ -83,6 +83,7 @@ class AlignmentCorrections:
             tilt_angles=angles,
             pivot=(x, y, z - self.z_shift) if series.pivot else None,
             hand=-(series.hand or USUAL_HAND) if self.flip_hand else series.hand,
+            hand_assumed=series.hand_assumed or (self.flip_hand and series.hand is None),
             coordinate_frame=f"{series.coordinate_frame}; {text}",
         )
 

@@ -73,6 +73,25 @@ def check_suffix(path: Path) -> None:
         raise UsageError(f"{path}: points are read from and written to {', '.join(SUFFIXES)}; choose one of these")
 
 
+def usual_frame(path: Path) -> str | None:
+    """Give the coordinate frame that a file of points usually has; None where it may be one of several.
+
+    A model (``.mod``) is IMOD's, ``.json`` copick's, ``.csv`` counts the voxels of a volume; a STAR file with
+    coordinates about the middle of the tomogram is RELION 5's.
+
+    Raises
+    ------
+    DataError
+        If a STAR file cannot be read.
+    UsageError
+        If the ending is not known.
+    """
+    check_suffix(path)
+    if path.suffix.lower() != ".star":
+        return {".csv": "volume", ".mod": "imod", ".json": "copick"}[path.suffix.lower()]
+    return "relion5" if any(set(CENTRED) <= set(table.columns) for table in read_tables(path).values()) else None
+
+
 def read_points(path: Path, *, centred: bool = False) -> Points:
     """Read points.
 

@@ -120,7 +120,7 @@ class TomographicProjector(LinearOperator):
     ) -> None:
         region = Region.of(series) if region is None else region
         # a volume may be flat here, and images keep their means
-        settings = replace(Settings.of(options), keep_mean=True)
+        settings = replace(Settings.of(options), keep_mean=True, ctf_depth="off")
         if settings.ctf_mode in WEIGHED:
             raise UsageError(
                 f'ctf_mode="{settings.ctf_mode}" is no projection, since it says what the weights hold; leave it out, '
@@ -260,7 +260,7 @@ class TomographicProjector(LinearOperator):
         spectrum = central_slices.spectrum(window, s, kernel, plan.row_grid, workspace)
         central_slices.sample_lines(
             spectrum.view(np.float32), plan.row_grid, self._table, kernel.width, s.lines[i],
-            *self._phases(i, both_halves=False), s.half_rows, samples, i, PASS**2, STOP**2,
+            *self._phases(i, both_halves=False), s.half_rows, samples, i, PASS**2, STOP**2, s.row_length, 0.0, 0.0, 0.0,
         )  # fmt: skip
         self._apply_transfer(i, samples)
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from fourierrecon.engine import fft, simd
 from fourierrecon.engine.central_slices import PAD, STOP, Slices
+from fourierrecon.engine.density_correction import FlatLines
 from fourierrecon.engine.grid_weights import separate
 from fourierrecon.engine.insertion import REACH, Normalise, PlaneWork, insert_plane, rows_in_use, start
 from fourierrecon.engine.planes import deapodisation
@@ -305,7 +306,9 @@ def insert_few(task: Task, samples: SampleStore, planes: PlaneStore) -> None:
                 continue
             if len(works) == 1:
                 works.append(PlaneWork(s, weighted, voxel_size))
-            insert_plane(*arguments, work=works[1], **rest)  # type: ignore[arg-type]
+            lines = FlatLines(s)
+            lines.begin(*arguments[1:])
+            insert_plane(s, j, lines, work=works[1], **rest)  # type: ignore[arg-type]
 
     for_each(
         -(-s.n_planes // block),

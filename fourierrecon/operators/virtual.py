@@ -128,7 +128,7 @@ class VirtualTomogram:
     ) -> None:
         memory = default_memory() if settings.memory is None else settings.memory
         # planned without a limit: only the samples of the whole are ever there, not its planes
-        task = prepare(series, region, weighting, replace(settings, memory=1 << 62))
+        task = prepare(series, region, weighting, replace(settings, memory=1 << 62, ctf_depth="off"))
         held = sample_bytes(task.plan)
         on_disk = held > SHARE * memory
         check_room(

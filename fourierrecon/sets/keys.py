@@ -187,6 +187,8 @@ def _optics(series: TiltSeries, correction: Correction | None) -> list[object]:
     facts: list[object] = []
     if ctf is not None and correction.ctf_mode != "none":
         facts += astuple(ctf)
+        if correction.ctf_depth != "off":
+            facts.append(series.hand)
     exposure = correction.exposure_of(series)
     if exposure != "none":
         facts += [series.exposure, series.own_exposure]

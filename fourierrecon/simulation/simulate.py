@@ -1,6 +1,7 @@
 """Simulates tilt series of analytic specimens: exact projections, CTF, noise, half stacks.
 
-An image is ``grey - CTF * projection + noise``: dense is dark, as in electron micrographs. The world is
+An image is ``grey - CTF * projection + noise``: dense is dark, as in electron micrographs. Every point has the CTF of
+its own depth if that is asked for (:mod:`fourierrecon.simulation.depth`). The world is
 0-based with the rotation centre at ``(int(w / 2), int(h / 2), int(d / 2))``, as in RELION 5.
 """
 
@@ -19,8 +20,10 @@ from numpy.typing import ArrayLike, NDArray
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.projection import projection_matrices
 from fourierrecon.geometry.region import Region
+from fourierrecon.simulation.depth import project_with_ctf
+from fourierrecon.simulation.gaussians import Gaussians
 from fourierrecon.simulation.microscope import TILT_ANGLES, apply_ctf, ctf_margin, dose_symmetric_exposures
-from fourierrecon.tilt_series import CtfParameters, TiltSeries
+from fourierrecon.tilt_series import USUAL_HAND, CtfParameters, TiltSeries
 from fourierrecon.volume import Volume
 
 
@@ -106,6 +109,8 @@ def simulate(
     seed: int = 0,
     name: str = "TS_01",
     n_threads: int | None = None,
+    ctf_depth: bool = False,
+    hand: int = USUAL_HAND,
 ) -> Simulation:
     """Simulate a tilt series; the same arguments give the same bytes, whatever the number of threads.
 
@@ -139,6 +144,10 @@ def simulate(
         Name of the tomogram.
     n_threads
         Default: all cores.
+    ctf_depth
+        Every point has the CTF of its own depth, as in a microscope; otherwise there is one CTF an image.
+    hand
+        Hand of the defocus, 1 or -1: the sign by which it grows with the depth; see :attr:`TiltSeries.hand`.
     """
     angles = np.asarray(tilt_angles, float)
     n = len(angles)
@@ -157,11 +166,18 @@ def simulate(
     matrices = projection_matrices(image_shape, centre, angles, axis, across, moved)
 
     margin = ctf_margin(ctf, pixel_size)
-    wide = matrices.copy()
-    wide[:, :2, 3] += margin
-    images = specimen.project(wide, (image_shape[0] + 2 * margin, image_shape[1] + 2 * margin), n_threads)
-    if ctf is not None:
-        images = apply_ctf(images, ctf, pixel_size, margin)
+    if ctf is not None and ctf_depth:
+        if not isinstance(specimen, Gaussians):
+            raise UsageError("ctf_depth=True takes a specimen of Gaussians")
+        images = project_with_ctf(
+            specimen, matrices, image_shape, ctf, pixel_size, hand=hand, margin=margin, n_threads=n_threads
+        )
+    else:
+        wide = matrices.copy()
+        wide[:, :2, 3] += margin
+        images = specimen.project(wide, (image_shape[0] + 2 * margin, image_shape[1] + 2 * margin), n_threads)
+        if ctf is not None:
+            images = apply_ctf(images, ctf, pixel_size, margin)
     np.negative(images, out=images)
     sigma = 0.0 if snr is None else math.sqrt(float(images.var(axis=(1, 2), dtype=float).mean()) / snr)
     images += np.float32(grey)
@@ -183,6 +199,7 @@ def simulate(
         size=(float(width), float(height), float(depth)),
         rotation_centre=centre,
         coordinate_frame="simulated, RELION 5's frame",
+        hand=hand if ctf_depth and ctf is not None else None,
     )
     return Simulation(
         series=series, even=even, odd=odd, truth=specimen, tilt_axis_angle=axis, x_tilt=across, shifts=moved
@@ -219,12 +236,14 @@ def write_simulation(folder: str | os.PathLike[str], simulation: Simulation) -> 
         simulation.tilt_axis_angle,
         simulation.x_tilt,
         simulation.shifts,
+        hand=series.hand or USUAL_HAND,
         even=simulation.even,
         odd=simulation.odd,
     )
     relion4 = write_relion4_set(
         place,
         series,
+        hand=series.hand or USUAL_HAND,
         even=simulation.even,
         odd=simulation.odd,
         file_name="tomograms_relion4.star",

@@ -59,7 +59,9 @@ class TiltSeries:
         Where ``ctf`` is None: the columns that the source lacks for it, for messages.
     hand
         RELION's ``rlnTomoHand`` where the source tells it: 1 or -1, the sign by which the defocus grows with the depth
-        along the beam. Nothing here depends on it.
+        along the beam. The CTF at each depth depends on it.
+    hand_assumed
+        The source does not tell the hand: it is the usual one, turned by a correction of the alignment.
     excluded
         1-based numbers, in the source, of the images that it excludes; they are not in the series.
     z_reversed
@@ -110,6 +112,7 @@ class TiltSeries:
     pivot: tuple[float, float, float] | None = None
     own_exposure: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     b_factor_per_exposure: NDArray[np.float64] | None = None
+    hand_assumed: bool = False
 
     def __post_init__(self) -> None:
         where = f"{self.source}: " if self.source else ""

@@ -119,8 +119,8 @@ def fourier_weight(
         near = np.maximum(1 - np.abs(at(normal)) * np.float32(thickness), 0)
         if transfer.applies:
             inside = near > 0
-            values = transfer.evaluate(tilt, at(across)[inside] / voxel_size, at(along)[inside] / voxel_size)
-            near[inside] *= (values**2).astype(np.float32)
+            values = transfer.weight(tilt, at(across)[inside] / voxel_size, at(along)[inside] / voxel_size)
+            near[inside] *= values.astype(np.float32)
         weight += near
     return weight
 
@@ -202,7 +202,7 @@ def write_companion(
         return
     if name == "weight":
         # the CTF is in the data, whether the weighting divides by it or not
-        transfer = Transfer.of(series, settings.correction)
+        transfer = Transfer.of(series, settings.correction, region=region)
         cube = fourier_weight(series, voxel_size, float(region.shape[0]), ctf=settings.ctf, transfer=transfer)
     elif name == "transfer":
         cube = transfer_function(series, region, weighting, settings, side=SIDE)

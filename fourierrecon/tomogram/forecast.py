@@ -153,6 +153,7 @@ def forecast(
     settings = Settings(
         n_threads=n_threads, taper_distance=taper[0], taper_falloff=taper[1], memory=memory, scratch=scratch,
         ctf_mode=correction.ctf_mode, exposure=correction.exposure, tilt_weight=correction.tilt_weight,
+        ctf_depth=correction.ctf_depth, defocus_hand=correction.defocus_hand,
     )  # fmt: skip
     plan = Plan.of(series, region, weighting, settings)
     # first, as memory that the pieces leave behind would count as memory of the reconstruction
@@ -160,6 +161,8 @@ def forecast(
     temporary = Path(tempfile.gettempdir())
     folder = temporary if output is None else next(path for path in output.absolute().parents if path.is_dir())
     without_taper = replace(settings, taper_distance=0.0, taper_falloff=0.0, memory=None, scratch=None)
+    # pieces are treated as the whole is, though they are smaller
+    without_taper = replace(without_taper, ctf_depth="off" if plan.curved is None else "on")
     seconds = times * measure(series, region, weighting, plan, without_taper)
     seconds += max(_writing(region.shape, folder, target.suffix, dtype, threads), (file_size + 2 * held) / DISK_RATE)
     pixel = getattr(series.images, "dtype", np.dtype(np.float32)).itemsize

@@ -20,7 +20,7 @@ class Profile:
         As for :func:`~fourierrecon.weighting.from_text`.
     snr
         Signal-to-noise ratio, for weightings that take one.
-    ctf_mode, exposure, tilt_weight
+    ctf_mode, exposure, tilt_weight, ctf_depth
         As for :class:`~fourierrecon.transfer.Correction`.
     words
         What it is for.
@@ -31,6 +31,7 @@ class Profile:
     ctf_mode: str | None = None
     exposure: str | None = None
     tilt_weight: str | None = None
+    ctf_depth: str | None = None
     words: str
 
 
@@ -50,7 +51,9 @@ PROFILES = {
         weighting="wiener", snr=100.0, ctf_mode="phase-flip", words="networks that are trained on noisy tomograms"
     ),
     "segmentation": Profile(weighting="wiener", snr=AUTO, words="membranes and outlines"),
-    "relion4": Profile(weighting="wiener", snr=10.0, exposure="none", tilt_weight="none", words="as RELION 4"),
+    "relion4": Profile(
+        weighting="wiener", snr=10.0, exposure="none", tilt_weight="none", ctf_depth="off", words="as RELION 4"
+    ),
     "relion5-fourier": Profile(
         weighting="wiener", snr=AUTO, exposure="none", tilt_weight="none", words="as RELION 5 with --fourier"
     ),

@@ -91,7 +91,7 @@ def make_passport(
     to_world = affine(binning, region.origin) @ orientation.matrix(region.shape)
     from_angstrom = affine(1 / p, 0)
     centre = rotation_centre(series)
-    transfer = Transfer.of(series, correction or Correction.of(ctf), divides=weighting.divides)
+    transfer = Transfer.of(series, correction or Correction.of(ctf), divides=weighting.divides, region=region)
     return {
         "format": FORMAT,
         "program": f"fourierrecon {version('fourierrecon')}",
@@ -183,6 +183,12 @@ def ctf_words(passport: Mapping[str, Any]) -> str:
     return {"True": "corrected", "False": "not corrected"}.get(str(passport.get("ctf_corrected")), "")
 
 
+def depth_words(passport: Mapping[str, Any]) -> str:
+    """Say from a passport whether points have the CTF of their own depth, and why; an empty text if it lacks that."""
+    transfer = passport.get("transfer")
+    return str(transfer.get("ctf_depth") or "") if isinstance(transfer, Mapping) else ""
+
+
 def write_passport(volume: Path, passport: Mapping[str, Any]) -> Path:
     """Write a passport beside its volume, and give its name.
 
@@ -256,7 +262,8 @@ def _handedness(series: TiltSeries, orientation: Orientation) -> dict[str, Any]:
         "none in the source: the hand is that of its tilt angles; if it is wrong, mirror the tomogram (flip_hand=True)"
         if series.hand is None
         else f"rlnTomoHand {series.hand:+d} (turned if flip_hand=True was given): how the defocus grows with depth. It "
-        f"does not show whether that was checked; if it is wrong, mirror the tomogram (flip_hand=True)"
+        f"does not show whether that was checked (fourierrecon check-hand does that); if it is wrong, give "
+        f"defocus_hand=..., or mirror the tomogram (flip_hand=True)"
     )
     return {
         "relion_hand": series.hand,

@@ -54,10 +54,13 @@ def transfer_function(
     part = Region((0.0, 0.0, 0.0), (depth, min(side, region.shape[1]), min(side, region.shape[2])))
     point = np.array([n // 2 for n in part.shape[::-1]], float)
     images = _images_of_point(series, region, part, point, correction)
+    by_depth = Transfer.of(series, correction, divides=weighting.divides, region=region).depth is not None
+    depth_mode = "on" if by_depth else "off"
     volume = reconstruct(
         images, part, weighting, keep_mean=True, n_threads=settings.n_threads, precision=settings.precision,
         memory=settings.memory, scratch=settings.scratch, ctf=settings.ctf, ctf_mode=settings.ctf_mode,
-        exposure=settings.exposure, tilt_weight=settings.tilt_weight,
+        exposure=settings.exposure, tilt_weight=settings.tilt_weight, ctf_depth=depth_mode,
+        defocus_hand=settings.defocus_hand,
     ).data  # fmt: skip
     cube = np.zeros((side, side, side), np.float32)
     inner, outer = [], []
@@ -83,7 +86,10 @@ def _images_of_point(
     side = 2 * ceil(float(half.max()) + _spread(series, voxel_size) + MARGIN)
     # the point lies on a pixel in the middle of every image
     matrices[:, :2, 3] = side // 2 - matrices[:, :2, :3] @ point
+    # and at depth 0
+    matrices[:, 2, 3] = -matrices[:, 2, :3] @ point
     depth, height, width = region.shape
+    x, y, z = (float(c) for c in point)
     seen = series if series.ctf is None or not without_ctf(series) else replace(series, ctf=None)
     acts = Transfer.of(seen, replace(correction, ctf_mode="none" if seen.ctf is None else "wiener"))
     fy, fx = np.fft.fftfreq(side, voxel_size)[:, None], np.fft.rfftfreq(side, voxel_size)
@@ -93,7 +99,7 @@ def _images_of_point(
     return replace(
         series, images=images, projections=matrices, pixel_size=voxel_size, name=f"a point in {series.name}",
         size=(float(width), float(height), float(depth)), world_origin=0.0, rotation_centre=None, middle=None,
-        pivot=None, source="",
+        pivot=(x, y, z), source="",
     )  # fmt: skip
 
 

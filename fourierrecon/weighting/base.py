@@ -59,6 +59,11 @@ class TiltViews:
         """Tables of what damps the images; see :meth:`fourierrecon.transfer.Transfer.envelopes`."""
         return self.transfers.envelopes(self.voxel_size)
 
+    @cached_property
+    def likeness(self) -> NDArray[np.float32]:
+        """Tables of how alike the CTF is at all depths; see :meth:`fourierrecon.transfer.Transfer.likeness_tables`."""
+        return self.transfers.likeness_tables(self.voxel_size)
+
 
 @runtime_checkable
 class Weighting(Protocol):
@@ -157,7 +162,8 @@ class Weighting(Protocol):
         data
             ``(rows, columns)``: sum over images of T times spectrum.
         weights
-            ``(rows, columns)``: sum over images of T², the square of all that they were multiplied with; see
+            ``(rows, columns)``: sum over images of T², the square of all that they were multiplied with, or its mean
+            over the depths of the specimen; see
             :func:`fourierrecon.engine.grid_weights.separate`.
         frequency
             ``(rows, columns)``: spatial frequency, 1/Å. Weightings that do not use it may leave the parameter out.

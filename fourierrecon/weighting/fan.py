@@ -100,10 +100,11 @@ class Fan:
             distance = np.abs(fx * self.across[tilt, 0] + fy * self.across[tilt, 1])
             radius = np.hypot(fx, fy)
             if seen.weighs_ctf:
-                value = seen.evaluate(tilt, fx / views.voxel_size, fy / views.voxel_size)
+                power = seen.weight(tilt, fx / views.voxel_size, fy / views.voxel_size)
             else:
                 value = seen.scale[tilt] * seen.damped(tilt, radius / views.voxel_size)
-            yield rows, distance, radius, np.abs(value) ** seen.power
+                power = np.abs(value) ** seen.power
+            yield rows, distance, radius, power
 
 
 def _axis(slices: NDArray[np.float64], beams: NDArray[np.float64]) -> NDArray[np.float64]:

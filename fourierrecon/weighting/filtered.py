@@ -163,12 +163,25 @@ class Filtered(Weighting):
         The weighting.
     by
         The filter.
+
+    Raises
+    ------
+    UsageError
+        If the weighting iterates.
     """
 
     name: ClassVar[str] = "filtered"
 
     inner: Weighting
     by: RadialFilter
+
+    def __post_init__(self) -> None:
+        if self.inner.iterative:
+            asked = "deconvolve=..." if self.by.lowpass is None else "lowpass=..."
+            raise UsageError(
+                f"{asked} acts on the Fourier grid, and {self.inner.name} iterates on the volume; leave it out, or "
+                f"choose a weighting that does not iterate (wiener)"
+            )
 
     @property
     def divides_by_count(self) -> bool:  # type: ignore[override]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.ctf import damp_row, transfer
+from fourierrecon.geometry.ctf_depth import PER_SQUARE
 from fourierrecon.runtime.compiled import compiled
 from fourierrecon.transfer import PER_CYCLE
 from fourierrecon.weighting.base import TiltViews
@@ -55,7 +56,7 @@ def overlap_filter(
     distance = thickness / crossed[:, None] * (normals @ slices[tilt].T)
     into = np.linalg.solve(slices @ slices.transpose(0, 2, 1), slices @ slices[tilt].T)
     seen = views.transfers
-    phases = np.stack([seen.phases(g, views.voxel_size) for g in range(len(slices))])
+    phases = np.stack([seen.phases_in_middle(g, views.voxel_size) for g in range(len(slices))])
     # starts as what is added to the weights
     factors = np.empty((frequency_y.size, frequency_x.size), np.float32)
     if isinstance(snr, float):
@@ -67,7 +68,7 @@ def overlap_filter(
         np.maximum(snr.noise[places], np.float32(1e-6), out=factors)
     _filter(
         frequency_x.ravel(), frequency_y.ravel(), distance, into, phases, seen.form, seen.weighs_ctf, seen.power,
-        views.envelopes, PER_CYCLE, cosines[tilt] / thickness, tilt, sinc, factors,
+        views.likeness, PER_SQUARE, views.envelopes, PER_CYCLE, cosines[tilt] / thickness, tilt, sinc, factors,
     )  # fmt: skip
     return factors
 
@@ -75,7 +76,8 @@ def overlap_filter(
 @compiled()
 def _filter(
     fx: Any, fy: Any, distance: Any, into: Any, phases: Any, form: int, use_ctf: bool, power: int,
-    envelopes: Any, per_cycle: float, gain: float, tilt: int, sinc: bool, factors: Any,
+    likeness: Any, per_square: float, envelopes: Any, per_cycle: float, gain: float, tilt: int, sinc: bool,
+    factors: Any,
 ) -> None:  # fmt: skip
     n = fx.shape[0]
     envelopes_here, least = np.empty(n, np.float32), np.zeros(n, np.float32)
@@ -95,7 +97,7 @@ def _filter(
             elif abs(start) >= reach:
                 continue
             xx, xy, yx, yy = into[g, 0, 0], into[g, 0, 1], into[g, 1, 0], into[g, 1, 1]
-            coefficients, envelope = phases[g], envelopes[g]
+            coefficients, envelope, alike = phases[g], envelopes[g], likeness[g]
             square = np.float32(coefficients[5] * coefficients[5])
             if envelope.shape[0] > 0 and first <= last:
                 x = fx[first]
@@ -114,8 +116,12 @@ def _filter(
                 x = fx[column]
                 weight = square
                 if use_ctf:
-                    value = transfer(xx * x + xy * y, yx * x + yy * y, coefficients, form)
+                    along_x, along_y = xx * x + xy * y, yx * x + yy * y
+                    value = transfer(along_x, along_y, coefficients, form)
                     weight = value * value
+                    if alike.shape[0] > 0:  # the mean over the depths of the specimen
+                        part = alike[np.uint32((along_x * along_x + along_y * along_y) * per_square)]
+                        weight = np.float32(0.5) * square * (np.float32(1) - part) + part * weight
                 if envelope.shape[0] > 0:
                     weight *= envelopes_here[column] * envelopes_here[column]
                 near *= np.sqrt(weight) if power == 1 else weight

@@ -18,6 +18,7 @@ from fourierrecon.simulation.gaussians import Gaussians
 from fourierrecon.simulation.microscope import realistic_ctf
 from fourierrecon.simulation.simulate import simulate
 from fourierrecon.weighting import Cg, Sirt, Tv, from_text
+from fourierrecon.weighting.filtered import Filtered, RadialFilter
 
 
 @cache
@@ -155,6 +156,8 @@ def test_what_makes_no_sense_is_refused() -> None:
         reconstruct(series, weighting="sirt", memory="1MB")
     with pytest.raises(UsageError, match="fits projections that hold the CTF"):
         reconstruct(series, weighting="cg", ctf_mode="multiply")
+    with pytest.raises(UsageError, match=r"lowpass=.* acts on the Fourier grid, and cg iterates"):
+        Filtered(Cg(), RadialFilter(10.0, lowpass=40.0))
     with pytest.raises(UsageError, match="whole number from 1"):
         from_text("sirt:0")
     with pytest.raises(UsageError, match="slab=-1 must be above 0"):

@@ -1,0 +1,244 @@
+"""Makes the boxes of one tilt series: subtomograms, and the data and weight terms that RELION refines with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from fourierrecon.engine.settings import Settings
+from fourierrecon.errors import UsageError
+from fourierrecon.geometry.ctf_depth import DepthCtf
+from fourierrecon.geometry.region import Region
+from fourierrecon.images import repaired
+from fourierrecon.particles.slices import add_slice, transfer_window
+from fourierrecon.particles.windows import BinnedImages
+from fourierrecon.runtime.arrays import Complex, Real
+from fourierrecon.tilt_series import USUAL_HAND, TiltSeries
+from fourierrecon.transfer import PER_CYCLE, Correction, Transfer
+
+#: Depth of the box in which images are put together, over the box that is wanted: room for what the CTF spreads.
+ROOM = 2
+
+
+@dataclass(frozen=True, eq=False)
+class BoxTerms:
+    """The Fourier terms of one box, ``(window, window, window // 2 + 1)``, frequencies in the order of an FFT.
+
+    The middle of the box is the point ``(0, 0, 0)`` of its inverse transform.
+
+    Parameters
+    ----------
+    data
+        Sum of images times transfer functions, complex64.
+    weights
+        Sum of squared transfer functions, float32.
+    counts
+        Multiplicity: number of slices, float32.
+    seen
+        ``(n_tilts,)``: which images hold the box.
+    """
+
+    data: Complex
+    weights: Real
+    counts: Real
+    seen: NDArray[np.bool_]
+
+    def volume(self, box: int, snr: float | None = 10.0) -> Real:
+        """Give the subtomogram, ``(box, box, box)``, float32; its middle is voxel ``box // 2``.
+
+        Parameters
+        ----------
+        box
+            Voxels along each side, even.
+        snr
+            Divide by ``weights + 1 / snr`` (Wiener filter); None: leave the data premultiplied with the CTF.
+        """
+        spectrum = self.data if snr is None else self.data / (self.weights + np.float32(1 / snr))
+        return crop(spectrum, box)
+
+    def cropped_weights(self, box: int) -> Real:
+        """Give weights and multiplicity of a smaller box, one above the other: ``(2 box, box, box // 2 + 1)``.
+
+        This is the file of weights that RELION refines with.
+        """
+        window = self.data.shape[0]
+        if box == window:
+            return np.concatenate([self.weights, self.counts])
+        parts = []
+        for term in (self.weights, self.counts):
+            small = np.roll(crop(term, box), -(box // 2), axis=(0, 1, 2))
+            # the smaller box has its frequencies farther apart; a sum over them must stay the same
+            parts.append(scipy.fft.rfftn(small).real.astype(np.float32))
+        return np.concatenate(parts)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BoxMaker:
+    """Makes boxes at places of one tilt series, on any number of threads at once.
+
+    Parameters
+    ----------
+    series
+        Tilt series.
+    box
+        Voxels along each side, even.
+    binning
+        Voxel over pixel, a whole number.
+    window
+        Voxels along each side of the box in which images are put together. Default: twice the box.
+    settings
+        ``ctf``, ``ctf_mode``, ``exposure``, ``tilt_weight``, ``ctf_depth``, ``defocus_hand``, ``n_threads`` and the
+        repairs of images count.
+
+    Raises
+    ------
+    UsageError
+        If sizes make no sense.
+    DataError
+        If an image cannot be used, or parameters of the CTF are missing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fourierrecon import Settings
+    >>> from fourierrecon.particles import BoxMaker
+    >>> from fourierrecon.simulation.phantom import cell_like_specimen
+    >>> from fourierrecon.simulation.simulate import simulate
+    >>> series = simulate(cell_like_specimen((96, 96, 48)), (96, 96, 48)).series
+    >>> maker = BoxMaker(series=series, box=16, binning=1, settings=Settings(ctf=False))
+    >>> maker.make(np.array([48.0, 48.0, 24.0])).volume(16).shape
+    (16, 16, 16)
+    """
+
+    series: TiltSeries
+    box: int
+    binning: int = 1
+    window: int | None = None
+    settings: Settings = field(default_factory=Settings)
+    _transfer: Transfer = field(init=False)
+    _depth: DepthCtf | None = field(init=False)
+    _images: BinnedImages = field(init=False)
+    _envelopes: Real = field(init=False)
+
+    def __post_init__(self) -> None:
+        size = ROOM * self.box if self.window is None else self.window
+        if self.box < 4 or self.box % 2:
+            raise UsageError(f"box={self.box} must be an even number of voxels, 4 or more")
+        if size < self.box or size % 2:
+            raise UsageError(f"window={size} must be an even number of voxels, at least those of the box ({self.box})")
+        if self.binning < 1 or self.binning != int(self.binning):
+            raise UsageError(f"binning={self.binning:g} of boxes must be a whole number from 1 up")
+        correction: Correction = self.settings.correction
+        # the CTF at each depth is that of the box's middle: nothing to choose from the size of a region
+        flat = Correction(
+            ctf_mode=correction.ctf_mode, exposure=correction.exposure, tilt_weight=correction.tilt_weight
+        )
+        transfer = Transfer.of(self.series, flat)
+        put = object.__setattr__
+        put(self, "window", size)
+        put(self, "_transfer", transfer)
+        put(self, "_depth", self._depth_of(correction))
+        images = repaired(self.series, self.settings.repairs)
+        put(self, "_images", BinnedImages.of(images, int(self.binning), self.settings.threads))
+        put(self, "_envelopes", transfer.envelopes(self.voxel_size))
+
+    def _depth_of(self, correction: Correction) -> DepthCtf | None:
+        if self.series.ctf is None or correction.ctf_mode == "none" or correction.ctf_depth == "off":
+            return None
+        told = correction.defocus_hand or (None if self.series.hand_assumed else self.series.hand)
+        if told is None and correction.ctf_depth != "on":
+            return None
+        return DepthCtf.of(self.series, Region.of(self.series), told or self.series.hand or USUAL_HAND)
+
+    @property
+    def voxel_size(self) -> float:
+        """Å."""
+        return self.series.pixel_size * self.binning
+
+    def visible(self, point: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Tell which images hold the box around a world point (unbinned px), ``(n_tilts,)``."""
+        return self._images.sees(self._project(point), self.box / 2)
+
+    def _project(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
+        matrices = self.series.projections[:, :2]
+        return np.asarray(matrices[:, :, :3] @ point + matrices[:, :, 3])
+
+    def make(self, point: NDArray[np.float64], rotation: NDArray[np.float64] | None = None) -> BoxTerms:
+        """Make the terms of the box around a place.
+
+        Parameters
+        ----------
+        point
+            World point, ``(x, y, z)``, unbinned px.
+        rotation
+            ``(3, 3)``: from the axes of the box to those of the world. Default: the same axes.
+
+        Returns
+        -------
+        BoxTerms
+            With the images that hold the box; all zero where none does.
+        """
+        assert self.window is not None
+        size, half = self.window, self.window // 2 + 1
+        pixels, seen = self._project(point), self.visible(point)
+        shape = (size, size, half)
+        data, weights, counts = np.zeros(shape, np.complex64), np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        for tilt in np.flatnonzero(seen):
+            to_image, normal = self._slice(int(tilt), rotation)
+            spectrum = self._images.window(int(tilt), pixels[tilt], size)
+            add_slice(spectrum, self.transfers(int(tilt), point), to_image, normal, data, weights, counts)
+        return BoxTerms(data, weights, counts, seen)
+
+    def stack(self, point: NDArray[np.float64]) -> tuple[Real, NDArray[np.bool_]]:
+        """Give the images of a box times their transfer functions, ``(n_seen, box, box)``, and which were seen.
+
+        The middle of the box is pixel ``box // 2``.
+        """
+        assert self.window is not None
+        pixels, seen = self._project(point), self.visible(point)
+        first = (self.window - self.box) // 2
+        cut = slice(first, first + self.box)
+        images = np.empty((int(seen.sum()), self.box, self.box), np.float32)
+        for row, tilt in enumerate(np.flatnonzero(seen)):
+            spectrum = self._images.window(int(tilt), pixels[tilt], self.window) * self.transfers(int(tilt), point)
+            image = scipy.fft.irfft2(spectrum, (self.window, self.window))
+            images[row] = np.roll(image, self.window // 2, axis=(0, 1))[cut, cut]
+        return images, seen
+
+    def transfers(self, tilt: int, point: NDArray[np.float64]) -> Real:
+        """Give the transfer function of an image at the depth of a place, ``(window, window // 2 + 1)``."""
+        assert self.window is not None
+        values = np.empty((self.window, self.window // 2 + 1), np.float32)
+        phases = self._transfer.phases(tilt, self.voxel_size)
+        if self._depth is not None:
+            phases[[0, 2]] += self._depth.bend(self.voxel_size) * self._depth.depth(tilt, point) / self.voxel_size
+        transfer_window(phases, self._transfer.form, self._envelopes[tilt], PER_CYCLE, values)
+        return values
+
+    def _slice(
+        self, tilt: int, rotation: NDArray[np.float64] | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Give the matrices from a frequency of the box to that of an image, and to the distance from its slice."""
+        matrix = self.series.projections[tilt, :2, :3]
+        if rotation is not None:
+            matrix = matrix @ rotation
+        normal = np.cross(matrix[0], matrix[1])
+        # a frequency q of the image is the point q @ matrix of the box; the nearest point is least squares
+        return np.asarray(np.linalg.solve(matrix @ matrix.T, matrix), np.float64), np.asarray(
+            normal / np.linalg.norm(normal)
+        )
+
+
+def crop(spectrum: Complex | Real, box: int) -> Real:
+    """Give the middle of the inverse transform, ``(box, box, box)``, with the point 0 in voxel ``box // 2``.
+
+    After each axis what is not wanted is left out: less than half of the work of a whole transform.
+    """
+    size = spectrum.shape[0]
+    index = np.arange(-(box // 2), box - box // 2)
+    kept = scipy.fft.ifft(spectrum, axis=0)[index]
+    kept = scipy.fft.ifft(kept, axis=1)[:, index]
+    return np.ascontiguousarray(scipy.fft.irfft(kept, size, axis=2)[:, :, index], np.float32)

@@ -1,0 +1,142 @@
+"""Windows around the projections of a place, cut from binned images and shifted to a fraction of a pixel.
+
+Images are binned once, by a cut in Fourier space: pixel ``j`` of a binned image lies at pixel ``B j - border`` of the
+image itself. A window is centred on the projection of its place; its transform is that of a picture whose point
+``(0, 0)`` is that projection.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from fourierrecon.engine.fft import fast_length
+from fourierrecon.engine.preprocess import load_image
+from fourierrecon.runtime.arrays import Complex, Real
+from fourierrecon.runtime.threads import for_each
+from fourierrecon.tilt_series import TiltSeries
+
+#: Pixels of a binned image beyond its border, where it is continued by odd reflection: no step, so no ringing.
+CONTINUED = 8
+
+
+@dataclass(frozen=True, eq=False)
+class BinnedImages:
+    """All images of a tilt series, binned, without their means.
+
+    Parameters
+    ----------
+    images
+        ``(n_tilts, height, width)``, float32, each with its border.
+    border
+        Pixels added on every side, of binned pixels.
+    binning
+        Binned pixel over pixel, a whole number.
+    size
+        ``(height, width)`` of the images themselves, unbinned px.
+    """
+
+    images: Real
+    border: int
+    binning: int
+    size: tuple[int, int]
+
+    @classmethod
+    def of(cls, series: TiltSeries, binning: int, n_threads: int) -> BinnedImages:
+        """Read and bin all images.
+
+        Raises
+        ------
+        DataError
+            If an image cannot be used; the message names it.
+        """
+        height, width = series.image_shape
+        rows, columns = (fast_length(np.ceil(n / binning) + 2 * CONTINUED) for n in (height, width))
+        images = np.empty((series.n_tilts, rows, columns), np.float32)
+
+        def bin_one(_: None, tilt: int) -> None:
+            image = load_image(series, tilt)
+            image = image - image.mean(dtype=np.float64).astype(np.float32)
+            before = CONTINUED * binning
+            room = [(before, n * binning - before - m) for n, m in zip((rows, columns), (height, width), strict=True)]
+            images[tilt] = fourier_cut(_continued(image, room), (rows, columns))
+
+        for_each(series.n_tilts, bin_one, state=lambda: None, n_threads=n_threads)
+        return cls(images, CONTINUED, binning, (height, width))
+
+    def place(self, pixel: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give the place ``(x, y)`` in a binned image of a pixel of the image itself."""
+        return np.asarray(pixel / self.binning + self.border)
+
+    def sees(self, pixel: NDArray[np.float64], radius: float) -> NDArray[np.bool_]:
+        """Tell of places ``(n, 2)``, unbinned px, which images hold them with a margin of so many binned pixels."""
+        margin = radius * self.binning
+        last = np.array(self.size[::-1]) - 1
+        return np.asarray(((pixel >= margin) & (pixel <= last - margin)).all(axis=-1))
+
+    def window(self, tilt: int, pixel: NDArray[np.float64], size: int) -> Complex:
+        """Give the transform of the window around a place, ``(size, size // 2 + 1)``.
+
+        Parameters
+        ----------
+        tilt
+            0-based number of the image.
+        pixel
+            ``(x, y)``, unbinned px.
+        size
+            Even, binned px. What lies outside of the image is 0.
+        """
+        place = self.place(pixel)
+        corner = np.rint(place).astype(int)
+        cut = np.zeros((size, size), np.float32)
+        spans = []
+        for middle, n in zip(corner[::-1], self.images.shape[1:], strict=True):
+            first = int(middle) - size // 2
+            low, high = max(first, 0), min(first + size, n)
+            if low >= high:
+                return np.zeros((size, size // 2 + 1), np.complex64)
+            spans.append((slice(low - first, high - first), slice(low, high)))
+        (into_y, from_y), (into_x, from_x) = spans
+        cut[into_y, into_x] = self.images[tilt, from_y, from_x]
+        spectrum = scipy.fft.rfft2(cut)
+        # to the middle of the window, and by the fraction of a pixel
+        shift_x, shift_y = place - corner + size // 2
+        spectrum *= _phases(scipy.fft.fftfreq(size), shift_y)[:, None]
+        spectrum *= _phases(scipy.fft.rfftfreq(size), shift_x)[None, :]
+        return np.asarray(spectrum, np.complex64)
+
+
+def fourier_cut(image: NDArray[Any], shape: tuple[int, int]) -> Real:
+    """Bin an image by a cut in Fourier space, onto a smaller grid of the same extent."""
+    height, width = image.shape
+    rows, columns = shape
+    if (height, width) == (rows, columns):
+        return np.asarray(image, np.float32)
+    spectrum = scipy.fft.rfft2(image)
+    upper = rows // 2
+    kept = np.concatenate([spectrum[:upper], spectrum[height - (rows - upper) :]])[:, : columns // 2 + 1]
+    kept = kept * np.float32(rows * columns / (height * width))
+    # frequencies at the Nyquist limit have no partner
+    kept[upper] = 0
+    kept[:, -1] = 0
+    return np.asarray(scipy.fft.irfft2(kept, shape), np.float32)
+
+
+def _continued(image: Real, room: list[tuple[int, int]]) -> Real:
+    """Continue an image beyond its borders by odd reflection, and let it fade out."""
+    result = np.pad(image, room, mode="reflect", reflect_type="odd")
+    for axis, ((before, after), n) in enumerate(zip(room, image.shape, strict=True)):
+        place = np.arange(before + n + after) - before
+        beyond = np.maximum(np.maximum(-place, place - n + 1), 0)
+        fade = 0.5 + 0.5 * np.cos(np.pi * np.clip(beyond / max(before, 1), 0, 1))
+        result *= fade.astype(np.float32).reshape((-1, 1) if axis == 0 else (1, -1))
+    return np.asarray(result, np.float32)
+
+
+def _phases(frequency: NDArray[np.float64], shift: float) -> Complex:
+    """Phases that move the place ``shift`` of a row to its beginning."""
+    return np.asarray(np.exp(2j * np.pi * frequency * shift), np.complex64)

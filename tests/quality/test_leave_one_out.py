@@ -1,0 +1,53 @@
+"""A deliberately bad image is the first in the list; sound images are not named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from fourierrecon.quality.leave_one_out import tilt_gains
+from fourierrecon.simulation.microscope import realistic_ctf
+from fourierrecon.simulation.phantom import cell_like_specimen
+from fourierrecon.simulation.simulate import simulate
+from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.transfer import Correction, Transfer
+
+
+@cache
+def cell() -> TiltSeries:
+    size = (128, 120, 40)
+    return simulate(cell_like_specimen(size), size, ctf=realistic_ctf(41, seed=2), snr=0.2, seed=3).series
+
+
+def gains(series: TiltSeries):  # type: ignore[no-untyped-def]
+    return tilt_gains(series, Transfer.of(series, Correction()), n_threads=2)
+
+
+def test_sound_images_do_not_hurt() -> None:
+    rows = gains(cell())
+    assert [row.number for row in rows if row.hurts] == []
+    assert sorted(row.number for row in rows) == list(range(1, 42))
+    assert np.median([row.signal for row in rows]) == pytest.approx(1, abs=0.25)
+    assert np.median([row.agreement for row in rows]) > 0.1
+
+
+@pytest.mark.parametrize("tilt", [6, 20, 33])
+@pytest.mark.parametrize("fault", ["shifted", "noise", "mirrored", "blurred"])
+def test_a_bad_image_is_first(tilt: int, fault: str) -> None:
+    series = cell()
+    images = np.array(series.images)
+    image = images[tilt]
+    images[tilt] = {
+        "shifted": np.roll(image, (9, -7), (0, 1)),
+        "noise": np.random.default_rng(0).normal(image.mean(), image.std(), image.shape),
+        "mirrored": image[::-1],
+        "blurred": gaussian_filter(image, 6),
+    }[fault]
+    rows = gains(replace(series, images=images))
+    assert rows[0].number == tilt + 1
+    assert rows[0].hurts
+    assert [row.number for row in rows[1:] if row.hurts] == []
