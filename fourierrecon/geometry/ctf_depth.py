@@ -203,6 +203,13 @@ def choose_depth(
                 "its first peak, is no function of the depth"
             )
         return None, f"off: this mode cannot follow the depth ({error})"
+    if series.local is not None:
+        if asked == "on":
+            raise UsageError(
+                f"{series.name} has a local alignment, which is applied in tiles with one CTF for each image; leave "
+                f'ctf_depth="on" out, or the local alignment (local=False)'
+            )
+        return None, f"off: the local alignment is applied in tiles ({error})"
     if asked == "off":
         return None, f"off, as asked for ({error})"
     if asked != "on" and bound <= FLAT:
