@@ -186,8 +186,8 @@ def test_preweight_divides_by_the_same_squares(correction: Correction) -> None:
     np.testing.assert_allclose(found, 0.5 / (20 * (expected_filters(transfer)[1][4] + 0.2)), rtol=2e-3)
 
 
-@pytest.mark.parametrize("name", available())
-def test_halves_of_frames_add_up_with_every_weighting(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in available() if from_text(name, snr=10.0).linear])
+def test_halves_of_frames_add_up_with_every_linear_weighting(name: str) -> None:
     for mode in CTF_MODES if name != "none" else ("multiply", "phase-flip", "none"):
         check_halves(from_text(name, snr=10.0), Correction(mode))
 
