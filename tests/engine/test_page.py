@@ -126,5 +126,5 @@ def test_senseless_options_are_refused(options: dict[str, Any], message: str) ->
 
 
 def test_an_unknown_keyword_is_refused() -> None:
-    with pytest.raises(UsageError, match="no argument thread_count=.*available: ctf, n_threads"):
+    with pytest.raises(UsageError, match=r"no argument thread_count=.*available: ctf, n_threads"):
         reconstruct(a_series(), thread_count=3)  # type: ignore[call-arg]

@@ -206,7 +206,7 @@ def lonely(depth: int) -> tuple[TiltSeries, Region]:
     return series, Region.of(series)
 
 
-@pytest.mark.parametrize("depth", [40, 60])
+@pytest.mark.parametrize("depth", [40, pytest.param(60, marks=pytest.mark.slow)])
 def test_reprojections_are_the_images(depth: int) -> None:
     series, region = lonely(depth)
     # at a high SNR: at 10 the filter itself takes 9 % off where the CTF is 1, more where it is less
@@ -231,12 +231,12 @@ def test_reprojections_are_the_images(depth: int) -> None:
     ("strategy", "ctf", "allowed"),
     [
         # before the specimen was taken as a slab, 0.35; before weak CTFs counted, 0.18
-        (PreWeight(1000), False, 0.15),
+        pytest.param(PreWeight(1000), False, 0.15, marks=pytest.mark.slow),
         (PreWeight(1000), True, 0.15),
-        (Exact(1000), False, 0.15),
+        pytest.param(Exact(1000), False, 0.15, marks=pytest.mark.slow),
         (Exact(1000), True, 0.15),
         (Ramp(1000), False, 0.15),
-        (Ramp(1000), True, 0.2),
+        pytest.param(Ramp(1000), True, 0.2, marks=pytest.mark.slow),
         (Wiener(1000), False, 0.05),
         (Wiener(1000), True, 0.05),
     ],
