@@ -13,9 +13,9 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
+from fourierrecon.engine.fourier_crop import fourier_crop
 from fourierrecon.engine.preprocess import load_image
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.corrections import levelling, tilt_axis
@@ -152,11 +152,7 @@ def _binned(series: TiltSeries, n_threads: int | None) -> TiltSeries:
         if binning == 1:
             images[tilt] = image
             return
-        spectrum = scipy.fft.rfft2(image - image.mean())
-        half = rows // 2
-        kept = np.concatenate([spectrum[:half], spectrum[height - half :]])[:, : columns // 2 + 1]
-        kept[half] = kept[:, -1] = 0
-        images[tilt] = scipy.fft.irfft2(kept, (rows, columns)) * (rows * columns / (height * width))
+        images[tilt] = fourier_crop(image - image.mean(), (rows, columns))
 
     for_each(series.n_tilts, crop, state=lambda: None, n_threads=n_threads or available_cores())
     scale = np.diag([columns / width, rows / height, 1 / binning, 1.0])
