@@ -324,8 +324,6 @@ def describe(
 ) -> tuple[float, tuple[float, float, float], str]:
     """Give what goes into a volume's header: voxel size (Å), world position of voxel 0 (Å), one line on its making."""
     x, y, z = (float(c * series.pixel_size) for c in region.origin)
-    if isinstance(weighting, Iterative):
-        correction = replace(correction, ctf_depth="off")
     transfer = Transfer.of(series, correction, divides=weighting.divides, region=region)
     label = f"fourierrecon {weighting.words}, {transfer.words}, {series.n_tilts} tilts of {series.name}"
     return series.pixel_size * region.binning, (x, y, z), label

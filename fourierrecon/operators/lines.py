@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fourierrecon.engine import fft, simd
-from fourierrecon.engine.central_slices import PAD, Slices, plane_range
+from fourierrecon.engine.central_slices import PAD, Slices, leaning_band, plane_range
 from fourierrecon.engine.gridding_kernel import GriddingKernel
 from fourierrecon.runtime.arrays import Complex, Real
 from fourierrecon.runtime.compiled import compiled
@@ -112,6 +112,8 @@ def spread_lines(
                 kz = lines[3, 0] * j + lines[3, 1] * el
                 t = np.float32(min(max((stop2 - (kp * kp + ko * ko + kz * kz)) / (stop2 - pass2), 0.0), 1.0))
                 band = t * t * (np.float32(3) - np.float32(2) * t)
+                if lean != 0:
+                    band = leaning_band(lines, j, el, row_length, pass2, stop2, lean, c_a, c_b)
                 shift = turn * phase_j[j]
                 s_real, s_imag = shift.real * band, -shift.imag * band
                 value = values[j]

@@ -5,7 +5,8 @@ their weights, and the correction near the tilt axis. A part then takes the last
 are inserted on the grid of the whole and cut to the part, so that a part is that of the whole to rounding.
 
 A part costs the insertion of all planes, and transforms of its own sections only. The first look at a place computes
-what is asked for, by direct sums where that are a few sections (:mod:`fourierrecon.operators.sections`). Sections next
+what is asked for, by direct sums where that are a few sections (:mod:`fourierrecon.operators.sections`) and there is
+one CTF an image. Sections next
 to each other cost little more than one: the second look computes a chunk of them. A cache of bounded size keeps them.
 """
 
@@ -128,7 +129,7 @@ class VirtualTomogram:
     ) -> None:
         memory = default_memory() if settings.memory is None else settings.memory
         # planned without a limit: only the samples of the whole are ever there, not its planes
-        task = prepare(series, region, weighting, replace(settings, memory=1 << 62, ctf_depth="off"))
+        task = prepare(series, region, weighting, replace(settings, memory=1 << 62))
         held = sample_bytes(task.plan)
         on_disk = held > SHARE * memory
         check_room(
@@ -304,7 +305,7 @@ class VirtualTomogram:
         levels = self._sampler.levels
 
         with closing(PlaneStore(part, task.storage, settings.scratch, settings.threads)) as planes:
-            if len(out) <= FEW:
+            if len(out) <= FEW and task.plan.curved is None:
                 insert_few(cut, self._sampler.store, planes)
             else:
                 insert_planes(cut, self._sampler.store, planes, corrected=True)

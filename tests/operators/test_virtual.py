@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -146,3 +147,14 @@ def test_what_makes_no_sense_is_refused() -> None:
         _ = tomogram[99]
     with pytest.raises(IndexError, match="integers and slices"):
         _ = tomogram[np.array([1, 2])]
+
+
+@pytest.mark.parametrize("weighting", ["wiener:snr=10", "none"])
+def test_parts_have_the_ctf_of_their_depth(weighting: str, tmp_path: Path) -> None:
+    deep = replace(series(3.0), pixel_size=2.0, hand=1, hand_assumed=False)
+    whole = reconstruct(deep, weighting=weighting, ctf_depth="on")
+    flat = reconstruct(deep, weighting=weighting, ctf_depth="off")
+    with open_virtual(deep, weighting=weighting, ctf_depth="on") as tomogram:
+        for part in (slice(9, 12), slice(2, 9), (slice(3, 9), slice(4, 12), slice(5, 9))):
+            assert relative_error(tomogram[part], whole.data[part]) < 1e-5
+    assert relative_error(flat.data, whole.data) > 0.01
