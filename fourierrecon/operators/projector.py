@@ -11,6 +11,9 @@ planes, and the planes transformed. The forward map goes the same way back with 
 In exact terms, the image of a volume ``v`` is ``Y(q) = b² T(q) B(k) sum_X v(X) exp(-2 pi i q (M X + t))`` with
 ``k = M^T q``, the transfer function ``T``, the band limit ``B`` and voxels ``b`` pixels wide, at the pixels of the
 image and times its mask. So an image holds sums over voxels along the beam.
+
+With the CTF at each depth, ``T`` is that of each voxel's own depth: planes are sampled on two curved sheets and put
+together (:mod:`fourierrecon.operators.curved_gather`), which takes the place of a transfer function in step 3.
 """
 
 from __future__ import annotations
@@ -69,8 +72,8 @@ class TomographicProjector(LinearOperator):
     beside
         Memory that is taken beside the operator meanwhile, for the check against ``memory``.
     **options
-        Fields of :class:`~fourierrecon.engine.settings.Settings`. ``ctf``, ``ctf_mode``, ``exposure``, ``tilt_weight``
-        make up the transfer function, ``taper_distance`` and ``taper_falloff`` the mask of the images; ``precision``,
+        Fields of :class:`~fourierrecon.engine.settings.Settings`. ``ctf``, ``ctf_mode``, ``exposure``, ``tilt_weight``,
+        ``ctf_depth`` and ``defocus_hand`` make up the transfer function, ``taper_distance`` and ``taper_falloff`` the mask of the images; ``precision``,
         ``n_threads``, ``memory`` and ``progress`` are as for :func:`fourierrecon.reconstruct`.
 
     Attributes
