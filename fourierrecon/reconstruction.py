@@ -7,6 +7,9 @@
 3. Transform the slabs: a last transform along the axis across the planes gives voxels. For plain back-projection they
    are divided by the number of images that see them.
 
+Where the tilt series has a local alignment, steps 1 to 3 are done for each of several overlapping tiles of the region,
+with its own projection matrices, and the tiles are blended (:mod:`fourierrecon.engine.tiling`).
+
 A volume in memory is written over the planes it came from; a larger one is given away slab by slab, and what does not
 fit into memory lies in scratch files (:mod:`fourierrecon.engine.storage`). Several volumes share one reading of the
 images (:mod:`fourierrecon.engine.several_volumes`).
@@ -32,7 +35,8 @@ from fourierrecon.engine.several_volumes import VolumeOrder, part_of, share, tid
 from fourierrecon.engine.signal_to_noise import with_snr
 from fourierrecon.engine.slabs import transform_slabs, transform_slabs_in_place
 from fourierrecon.engine.storage import Beside, PlaneStore
-from fourierrecon.engine.task import Task, prepare
+from fourierrecon.engine.task import Task, in_tiles, prepare
+from fourierrecon.engine.tiling import volume_in_tiles, write_in_tiles
 from fourierrecon.errors import UsageError, check_type
 from fourierrecon.geometry.region import Region
 from fourierrecon.images import repaired
@@ -41,6 +45,7 @@ from fourierrecon.tilt_series import ImagesInFiles, ImageStack, TiltSeries
 from fourierrecon.transfer import Correction, Transfer
 from fourierrecon.volume import SlabWriter, Volume
 from fourierrecon.weighting import Iterative, Weighting, Wiener, read_weighting
+from fourierrecon.weighting.as_filter import for_tiles
 from fourierrecon.weighting.snr import AUTO
 
 T = TypeVar("T")
@@ -115,6 +120,8 @@ def _inserted_at_once(
     series: TiltSeries, region: Region, weighting: Weighting, settings: Settings
 ) -> NDArray[np.float32]:
     """Reconstruct in memory."""
+    if in_tiles(series, settings):
+        return volume_in_tiles(prepare(series, region, for_tiles(weighting), settings))
     task = prepare(series, region, weighting, settings, whole=True)
     with _sampled([task]) as [sampler]:
         return _inserted(task, sampler, transform_slabs_in_place)
@@ -124,6 +131,11 @@ def _iterated(series: TiltSeries, region: Region, weighting: Iterative, settings
     """Reconstruct by an iteration, in memory; it may begin with the Wiener volume of the same SNR."""
     from fourierrecon.operators.iterations import iterate
 
+    if in_tiles(series, settings):
+        raise UsageError(
+            f"{series.name} has a local alignment, which iterations cannot apply; leave it out (local=False), or "
+            f"choose another weighting (weighting=...)"
+        )
     first = Wiener(getattr(weighting, "snr", AUTO))
     quiet = replace(settings, progress=None)
     return iterate(series, region, weighting, settings, lambda: _inserted_at_once(series, region, first, quiet))
@@ -148,7 +160,16 @@ def reconstruct_many(orders: Sequence[VolumeOrder], settings: Settings) -> None:
     for order in orders:
         if isinstance(order.weighting, Iterative):
             _iterate_order(order, order.weighting, settings)
-    groups = share([order for order in orders if not isinstance(order.weighting, Iterative)], settings)
+    orders = [order for order in orders if not isinstance(order.weighting, Iterative)]
+    orders = [
+        replace(order, weighting=for_tiles(order.weighting)) if in_tiles(order.series, settings) else order
+        for order in orders
+    ]
+    groups = share(orders, settings)
+    local = [group for group in groups if in_tiles(group.task.series, settings)]
+    if local:
+        write_in_tiles(local)
+    groups = [group for group in groups if group not in local]
     if not groups:
         return
     with _sampled([group.task for group in groups]) as samplers:

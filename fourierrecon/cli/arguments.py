@@ -227,6 +227,7 @@ def corrections_of(options: AlignmentOptions) -> AlignmentCorrections:
         x_tilt=options.x_tilt,
         z_shift=options.z_shift,
         flip_hand=options.flip_hand,
+        local=options.local is not False,
     )
 
 
@@ -255,6 +256,8 @@ def settings_of(options: TomogramOptions) -> Settings:
         tilt_weight=correction.tilt_weight,
         ctf_depth=correction.ctf_depth,
         defocus_hand=correction.defocus_hand,
+        local=options.alignment.local is not False,
+        residual=options.tiles.local_residual,
         hot_pixels=read_switch("--hot_pixels", options.repairs.hot_pixels),
         intensities=read_switch("--intensities", options.repairs.intensities),
         erase_beads=options.repairs.erase_beads,

@@ -12,8 +12,12 @@ from fourierrecon.cli.options import TomogramName, input_option, output_option
 from fourierrecon.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from fourierrecon.geometry.coordinate_frames import Box
     from fourierrecon.io.points import Points
+    from fourierrecon.tilt_series import TiltSeries
 
 #: Columns that turn with the axes: they are not converted.
 ORIENTATIONS = (
@@ -50,6 +54,15 @@ def convert_coords(
     to_bin: Annotated[
         float, output_option("FACTOR", "Binning of the volume that the points are for. Default: 1", "--to_bin")
     ] = 1.0,
+    images: Annotated[
+        Path | None,
+        output_option(
+            "FILE",
+            "Write also where the points lie in each image, with the local alignment (CSV: point, tomogram, image, "
+            "tilt, x, y; unbinned pixels from 0); needs --t",
+            "--images",
+        ),
+    ] = None,
 ) -> None:
     """Convert points and picks from the frame of one program to that of another.
 
@@ -71,8 +84,13 @@ def convert_coords(
         coordinate_frames.coordinate_frame(name)
     sets = () if t is None else input_files(t, Supplement())
     protect([output], [points, *filter(None, [volume]), *sets])
+    if images is not None:
+        if t is None:
+            raise UsageError("--images needs the tilt series: give --t")
+        protect([images], [points, output, *sets])
     found = read_points(points, centred=source == "relion5")
-    boxes = _boxes(t, volume, size, angpix)
+    series = _series(t)
+    boxes = _boxes(t, volume, size, angpix, series)
     if tn is not None and found.tomograms is not None:
         found = _only(found, tn, points)
     names = list(found.tomograms or [_single(tn, boxes)] * len(found))
@@ -99,14 +117,53 @@ def convert_coords(
     if dropped:
         say(console, "warning", f"orientations are not converted, so these columns were left out: {', '.join(dropped)}")
     say(console, "wrote", str(output))
+    if images is not None:
+        worlds = np.empty((len(found), 3))
+        for key in dict.fromkeys(keys):
+            chosen = np.array([other == key for other in keys])
+            matrix = coordinate_frames.conversion(source, "volume", boxes[key], source_binning=from_bin)
+            worlds[chosen] = coordinate_frames.convert(found.coordinates[chosen], matrix)
+            worlds[chosen] += coordinate_frames.first_voxel(series[key])
+        fields = {own.words for key in set(keys) if (own := series[key].local) is not None}
+        _write_images(images, worlds, keys, series)
+        say(
+            console,
+            "local",
+            f"positions in the images with {', '.join(sorted(fields)) or 'the global alignment alone'}",
+        )
+        say(console, "wrote", str(images))
+
+
+def _series(t: Path | None) -> dict[str, TiltSeries]:
+    """Read the tilt series of a set, by name."""
+    from fourierrecon.io import Supplement, read_all_tilt_series
+
+    return {} if t is None else {series.name: series for series in read_all_tilt_series(t, Supplement())}
+
+
+def _write_images(path: Path, worlds: NDArray[np.float64], keys: list[str], series: dict[str, TiltSeries]) -> None:
+    """Write where world points lie in each image, one line a point and image."""
+    from fourierrecon.geometry.displacement import positions_in
+    from fourierrecon.io.files import replacing
+
+    lines = ["point,tomogram,image,tilt,x,y"]
+    for number, (point, key) in enumerate(zip(worlds, keys, strict=True), 1):
+        own = series[key]
+        for tilt, (x, y) in enumerate(positions_in(own, point[None])[:, 0]):
+            lines.append(f"{number},{key},{tilt + 1},{own.tilt_angles[tilt]:.2f},{x:.3f},{y:.3f}")
+    with replacing(path) as file:
+        file.write(("\n".join(lines) + "\n").encode())
 
 
 def _boxes(
-    t: Path | None, volume: Path | None, size: tuple[float, float, float] | None, angpix: float | None
+    t: Path | None,
+    volume: Path | None,
+    size: tuple[float, float, float] | None,
+    angpix: float | None,
+    found: dict[str, TiltSeries],
 ) -> dict[str, Box]:
     """Give the tomograms by name; one whose name does not matter under the empty name."""
     from fourierrecon.geometry.coordinate_frames import Box
-    from fourierrecon.io import Supplement, read_all_tilt_series
     from fourierrecon.tomogram.provenance import box_of_volume
 
     given = [option for option, value in (("--t", t), ("--volume", volume), ("--size", size)) if value is not None]
@@ -118,8 +175,7 @@ def _boxes(
         return {"": Box(size, angpix)}
     if volume is not None:
         return {"": box_of_volume(volume)}
-    assert t is not None
-    return {series.name: Box.of(series) for series in read_all_tilt_series(t, Supplement())}
+    return {name: Box.of(series) for name, series in found.items()}
 
 
 def _single(tn: str | None, boxes: dict[str, Box]) -> str:

@@ -96,6 +96,7 @@ def import_series(
         copy=copy,
         rotations_only=rotations_only,
         tell=lambda text: say(console, "rotations", text),
+        tell_local=lambda text: say(console, "local", text),
     )
     if copied and not copy:
         say(console, "note", f"RELION 4 needs the images of a series in one stack: copied {', '.join(copied)}")

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from fourierrecon.engine.settings import Settings
     from fourierrecon.geometry.region import Region
     from fourierrecon.tilt_series import TiltSeries
     from fourierrecon.tomogram.request import Request
-    from fourierrecon.transfer import Correction, Transfer
+    from fourierrecon.transfer import Transfer
 
 #: Number of tilt angles that are listed to show an order.
 FIRST_ANGLES = 5
@@ -90,7 +91,7 @@ def describe_images(series: TiltSeries) -> str:
     )
 
 
-def describe_request(console: Console, request: Request, correction: Correction) -> None:
+def describe_request(console: Console, request: Request, settings: Settings) -> None:
     """Print what will be reconstructed, and how the input is understood.
 
     Parameters
@@ -99,17 +100,22 @@ def describe_request(console: Console, request: Request, correction: Correction)
         Screen to write to.
     request
         Tilt series, region and weighting.
-    correction
-        Correction of the CTF and of damage.
+    settings
+        How to reconstruct.
     """
+    from fourierrecon.engine.task import in_tiles
+    from fourierrecon.geometry.tiles import Tiling
     from fourierrecon.transfer import CTF_MODES, Transfer
 
-    series = request.series
+    series, correction = request.series, settings.correction
     if request.ignored is not None:
         say(console, "note", f"--t {request.source} is used, not --i {request.ignored}")
     say(console, "tomogram", f"{series.name} of {request.source}: {describe_images(series)}")
     say(console, "frame", series.coordinate_frame)
     say(console, "region", describe_region(request.region, series.pixel_size))
+    if series.local is not None and in_tiles(series, settings):
+        tiling = Tiling.of(series, request.region, settings.residual)
+        say(console, "local", f"{series.local.words}: {tiling.words} (--local off leaves it out)")
     say(console, "weighting", request.weighting.words)
     if correction.ctf_mode == "none":
         say(console, "CTF", "not applied (--noctf)")
@@ -151,7 +157,9 @@ def facts_of(series: TiltSeries) -> list[tuple[str, str]]:
     angles, exposure = series.tilt_angles, series.exposure
     region = Region.of(series)
     deep, high, wide = region.shape
+    local = [] if series.local is None else [("local", series.local.words)]
     return [
+        *local,
         ("tilts", f"{series.n_tilts}, {angles.min():.1f}° to {angles.max():.1f}°, {_order(angles)}"),
         ("images", f"{width} x {height} px (w x h)"),
         ("pixel size", f"{series.pixel_size:g} Å"),

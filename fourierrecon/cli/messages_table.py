@@ -22,6 +22,8 @@ OPTIONS = {
     "x_tilt": "--x_tilt",
     "z_shift": "--z_shift",
     "flip_hand": "--flip_hand",
+    "local": "--local",
+    "residual": "--local_residual",
     # weighting, CTF and images
     "weighting": "--weighting",
     "snr": "--SNR",

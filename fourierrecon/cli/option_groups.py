@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fourierrecon.cli.option_groups_images import RepairOptions
+from fourierrecon.cli.option_groups_local import LocalOptions
 from fourierrecon.cli.option_groups_output import FinishOptions
 from fourierrecon.cli.options import (
     FLAG,
@@ -21,6 +22,7 @@ from fourierrecon.cli.options import (
     profiles,
     programs,
     read_snr,
+    read_switch,
     region_option,
     running_option,
     weighting_option,
@@ -119,6 +121,16 @@ class AlignmentOptions:
         bool,
         alignment_option(FLAG, "Change the sign of all tilt angles, which mirrors the tomogram in z", "--flip_hand"),
     ] = False
+    local: Annotated[
+        Any,
+        alignment_option(
+            "on|off",
+            "Apply the local alignment of the program (RELION's deformations, AreTomo's patches, Warp's grids, IMOD's "
+            "local file), in tiles. Default: on, where the tilt series has one",
+            "--local",
+            parser=read_switch,
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -353,6 +365,7 @@ class TomogramOptions:
     """Everything about one tomogram that ``reconstruct``, ``plan`` and ``watch`` share."""
 
     alignment: AlignmentOptions
+    tiles: LocalOptions
     volume: VolumeOptions
     weighting_and_ctf: WeightingOptions
     images: ImageOptions

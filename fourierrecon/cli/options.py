@@ -100,6 +100,13 @@ def read_snr(text: str) -> Any:
         raise typer.BadParameter(str(error)) from error
 
 
+def read_switch(text: str) -> bool:
+    """Read the value of an option that is on or off."""
+    if text.lower() not in ("on", "off"):
+        raise typer.BadParameter(f"{text[:40]!r}; allowed: on, off")
+    return text.lower() == "on"
+
+
 input_option = partial(option, "Input")
 output_option = partial(option, "Output")
 weighting_option = partial(option, "Weighting and CTF")

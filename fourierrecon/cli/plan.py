@@ -61,7 +61,7 @@ def plan(
         if path is not None:
             protect([path], input_files(request.source, request.extras), argument)
     console = screen()
-    describe_request(console, request, correction)
+    describe_request(console, request, settings)
     if request.to_fit:
         say(console, "specimen", "reconstruct will measure it; until then the size is the one above")
     sees = checks.visibility(series, region)
@@ -81,7 +81,7 @@ def plan(
         needs = forecast(
             series, region, request.weighting, n_threads=settings.n_threads,
             taper=(settings.taper_distance, settings.taper_falloff), output=o, memory=settings.memory,
-            scratch=settings.scratch, dtype=dtype, correction=correction,
+            scratch=settings.scratch, dtype=dtype, correction=correction, residual=settings.residual,
         )  # fmt: skip
     print_forecast(console, needs, o)
 

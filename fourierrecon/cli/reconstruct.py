@@ -223,7 +223,7 @@ def _reconstruct_one(
 
         check_replaceable(page, table=False)
     protect([companion_path(o, name) for name in companions], input_files(request.source, request.extras), "companions")
-    describe_request(console, request, settings.correction)
+    describe_request(console, request, settings)
     corrected = settings.correction.ctf_mode != "none"
     shared, whole = checks.shared_warnings(request.source, request.series), request.series
     if skip_bad_images:

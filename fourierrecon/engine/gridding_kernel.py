@@ -47,7 +47,15 @@ class GriddingKernel:
 
     def deapodisation(self, length: int, grid_length: int) -> NDArray[np.float64]:
         """Reciprocal of the kernel's transform at ``length`` samples about the centre ``length // 2`` of a grid."""
-        return 1 / self.transform((np.arange(length) - length // 2) / grid_length)
+        return _deapodisation(self.width, self.beta, length, grid_length)
+
+
+@lru_cache(maxsize=256)
+def _deapodisation(width: int, beta: float, length: int, grid_length: int) -> NDArray[np.float64]:
+    # windows of many images, and tiles, have the same lengths
+    result = 1 / _kernel_transform((np.arange(length) - length // 2) / grid_length, width, beta)
+    result.flags.writeable = False
+    return result
 
 
 def _kernel_transform(position: NDArray[np.float64], width: int, beta: float) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,13 +35,8 @@ class Sampler:
         plan, weighting, settings = task.plan, task.weighting, task.settings
         s, step = plan.slices, plan.sampling.step
         self.task = task
-        self.store = SampleStore(
-            s, plan.stores_weights, task.storage, settings.scratch, settings.threads, lines=plan.lines_per_image
-        )
+        self.store = self._make_store()
         self._places = {int(tilt): i for i, tilt in enumerate(plan.used)}
-        self._masks = preprocess.image_masks(
-            task.series.image_shape, plan.sampling, plan.mask, weighting.divides_by_count
-        )
         self._table = np.repeat(plan.row_kernel.table(), 2, axis=1).ravel()
         self._rows = np.arange(-s.half_rows, s.half_rows + 1)
         self.levels = np.zeros(len(plan.used) if settings.keep_mean and weighting.divides_by_count else 0, np.float32)
@@ -53,6 +49,26 @@ class Sampler:
         else:
             # the integral over the slice as a sum over its samples
             self._scale = 1 / (np.abs(s.matrices[:, 0, 0]) * s.period * s.row_length)
+
+    def _make_store(self) -> SampleStore:
+        """Make the store of the samples."""
+        plan, settings = self.task.plan, self.task.settings
+        return SampleStore(
+            plan.slices, plan.stores_weights, self.task.storage, settings.scratch, settings.threads,
+            lines=plan.lines_per_image,
+        )  # fmt: skip
+
+    @property
+    def tilts(self) -> NDArray[np.int64]:
+        """Numbers of the images that are needed."""
+        return self.task.plan.used
+
+    @cached_property
+    def _masks(self) -> tuple[Real, Real]:
+        """Weights of the images, before and after they are filtered and binned."""
+        plan = self.task.plan
+        counted = self.task.weighting.divides_by_count
+        return preprocess.image_masks(self.task.series.image_shape, plan.sampling, plan.mask, counted)
 
     def levels_of(self, chosen: NDArray[np.int64] | None) -> NDArray[np.float32]:
         """Give the grey levels of some of the tilts, by number among those in use; None: of all."""
@@ -84,20 +100,32 @@ class Sampler:
             Transforms of this image that were made already: see
             :func:`fourierrecon.engine.preprocess.prepare_image`.
         """
-        task, plan, weighting, store = self.task, self.task.plan, self.task.weighting, self.store
-        if tilt not in self._places:
-            return
-        i, s, masks, (samples, weights) = self._places[tilt], plan.slices, self._masks, buffers
-        filters = preprocess.filters_of(weighting, plan.views, tilt, transfer=not self._transfer_last)
+        if tilt in self._places:
+            prepared, late, level = self.prepare(workspace, tilt, image, shared)
+            self.sample_prepared(workspace, buffers, tilt, prepared, level, late)
+
+    def prepare(
+        self, workspace: memory.Workspace, tilt: int, image: Real, shared: dict[object, Complex]
+    ) -> tuple[Real, list[preprocess.ImageFilter], float]:
+        """Prepare one image.
+
+        Parameters
+        ----------
+        workspace, tilt, image, shared
+            As for :meth:`sample`.
+
+        Returns
+        -------
+        prepared, late, level
+            The image on the grid of prepared images, in the workspace; filters that are still to be applied; its grey
+            level, where it goes by the count of images.
+        """
+        task, plan, masks = self.task, self.task.plan, self._masks
+        filters = preprocess.filters_of(task.weighting, plan.views, tilt, transfer=not self._transfer_last)
         early, late = ([], filters) if plan.late else (filters, [])
         level = 0.0
         if not task.settings.keep_mean or len(self.levels):
             level = preprocess.mean_level(image, masks[0] if plan.mask.start >= 0 else None)
-        if len(self.levels):
-            origin = np.zeros((1, 1), np.float32)
-            self.levels[i] = level * np.prod([float(f(origin, origin)[0, 0]) for f in filters])
-            if plan.curved is not None:
-                self.levels[i] *= float(plan.views.transfers.evaluate(tilt, 0.0, 0.0))
         prepared = preprocess.prepare_image(
             image,
             plan.sampling,
@@ -108,11 +136,42 @@ class Sampler:
             workspace,
             shared=shared,
             share=self._share,
-            odd=weighting.divides_by_count,
+            odd=task.weighting.divides_by_count,
         )
+        if len(self.levels):
+            origin = np.zeros((1, 1), np.float32)
+            level = float(level * np.prod([float(f(origin, origin)[0, 0]) for f in filters]))
+            if plan.curved is not None:
+                level *= float(plan.views.transfers.evaluate(tilt, 0.0, 0.0))
+        return prepared, late, level
+
+    def sample_prepared(
+        self,
+        workspace: memory.Workspace,
+        buffers: tuple[Complex, Real],
+        tilt: int,
+        prepared: Real,
+        level: float,
+        late: Sequence[preprocess.ImageFilter] = (),
+    ) -> None:
+        """Sample one prepared image, if the region is seen by it.
+
+        Parameters
+        ----------
+        workspace, buffers, tilt
+            As for :meth:`sample`.
+        prepared, late, level
+            What :meth:`prepare` gives, of this sampler or of one with the same grid and filters.
+        """
+        task, plan, weighting, store = self.task, self.task.plan, self.task.weighting, self.store
+        if tilt not in self._places:
+            return
+        i, s, (samples, weights) = self._places[tilt], plan.slices, buffers
+        if len(self.levels):
+            self.levels[i] = level
         start, stop = plan.windows[i]
         a_is_x = bool(plan.along[i] == 0)
-        window = preprocess.cut_window(prepared, start, stop, a_is_x)
+        window = preprocess.cut_window(prepared, start, stop, a_is_x, plan.window_margin)
         spectrum = central_slices.spectrum(
             window,
             s,
@@ -157,7 +216,7 @@ def sample_images(samplers: Sequence[Sampler]) -> None:
     settings = samplers[0].task.settings
     needed: dict[tuple[int, int], list[tuple[Sampler, int]]] = {}
     for sampler in sorted(samplers, key=lambda sampler: sampler.task.region.binning):
-        for tilt in map(int, sampler.task.plan.used):
+        for tilt in map(int, sampler.tilts):
             needed.setdefault(source_of(sampler.task.series.images, tilt), []).append((sampler, tilt))
     # read the images in the order of the file
     work = [needed[key] for key in sorted(needed)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,6 +95,8 @@ class Plan:
         The weighting divides by gridded weights.
     curved
         Each sample is inserted twice, with the CTF at each depth; None: once, with one CTF an image.
+    window_margin
+        Room around what is needed in the windows, px.
     """
 
     slices: Slices
@@ -112,6 +114,7 @@ class Plan:
     borders: NDArray[np.float64]
     weighted: bool
     curved: CurvedSlices | None = None
+    window_margin: int = preprocess.WINDOW_MARGIN
 
     @classmethod
     def of(
@@ -121,6 +124,7 @@ class Plan:
         weighting: Weighting,
         settings: Settings,
         *,
+        tiled: bool = False,
         surroundings: bool = False,
     ) -> Plan:
         """Plan one reconstruction.
@@ -130,6 +134,8 @@ class Plan:
         series, region, weighting, settings
             The reconstruction. Its images are prepared for all binnings of the settings: all get the
             same border and padding, to share a transform.
+        tiled
+            The region is made in tiles, or is one of them: images are prepared once for all, filters included.
         surroundings
             See :func:`fourierrecon.engine.preprocess.sampling`.
 
@@ -141,12 +147,16 @@ class Plan:
             If what the correction needs is missing.
         """
         mask = mask_of(series.image_shape, region.binning, settings.taper_distance, settings.taper_falloff)
-        transfer = Transfer.of(series, settings.correction, divides=weighting.divides, region=region)
+        # tiles share prepared images, which have one CTF each
+        correction = replace(settings.correction, ctf_depth="off") if tiled else settings.correction
+        transfer = Transfer.of(series, correction, divides=weighting.divides, region=region)
         view = View.of(series, region)
         # the image of a projector holds all that a volume shows, as defocused as it is at its depth
         deeper = farthest_depth(series, region) if surroundings and transfer.depth is not None else 0.0
         spread = _spread(series, region.binning, settings.binnings, deeper) if transfer.ctf is not None else 0.0
-        late, windows = _choose_windows(series, region, view, weighting, settings, mask, transfer, spread, surroundings)
+        late, windows = _choose_windows(
+            series, region, view, weighting, settings, mask, transfer, spread, surroundings, early=tiled
+        )
         # the CTF moves signal that far, where the samples are multiplied with it
         moved = spread * late * (not weighting.has_filter)
         if transfer.depth is not None:
@@ -178,6 +188,7 @@ class Plan:
             borders=border_distances(borders, pixel_zero, series.image_shape, mask),
             weighted=weighting.uses_weights,
             curved=curved,
+            window_margin=preprocess.TILE_MARGIN if tiled else preprocess.WINDOW_MARGIN,
         )
 
     @property
@@ -256,6 +267,8 @@ def _choose_windows(
     transfer: Transfer,
     spread: float,
     surroundings: bool,
+    *,
+    early: bool = False,
 ) -> tuple[bool, Windows]:
     """Choose the grid of the prepared images and their windows, and whether images are filtered late.
 
@@ -263,19 +276,20 @@ def _choose_windows(
     at each depth it is the samples that are multiplied with it: windows have to hold all that it moves.
     """
     binning, shape = region.binning, series.image_shape
+    margin = preprocess.TILE_MARGIN if early else preprocess.WINDOW_MARGIN
     by_depth = transfer.depth is not None
     moved = spread if by_depth else 0.0
     empty = spread if by_depth and weighting.has_filter else 0.0
     filtered = (transfer.applies and not by_depth) or weighting.has_filter
     room = SURROUNDINGS if surroundings else 0
     coarsest = max([binning, *_others(binning, settings.binnings)])
-    if (filtered or by_depth) and binning < 1.01 and not weighting.divides_by_count:
+    if (filtered or by_depth) and binning < 1.01 and not weighting.divides_by_count and not early:
         grid = preprocess.sampling(shape, binning, mask, spread, True, True, coarsest, empty=empty)
-        windows = Windows.of(series, region, view, grid, weighting.uses_weights, room, moved)
+        windows = Windows.of(series, region, view, grid, weighting.uses_weights, room, margin, moved)
         if windows.whole or not filtered:
             return True, windows
     grid = preprocess.sampling(shape, binning, mask, spread, filtered, False, coarsest, surroundings, empty)
-    return False, Windows.of(series, region, view, grid, weighting.uses_weights, room, moved)
+    return False, Windows.of(series, region, view, grid, weighting.uses_weights, room, margin, moved)
 
 
 def _choose_slices(

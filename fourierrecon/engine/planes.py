@@ -48,6 +48,7 @@ def insert_planes(
     curved = task.plan.curved
     stored = task.plan.stores_weights
     chosen = tilts if tilts is None or curved is None else curved.lines_of(tilts)
+
     def start() -> _Buffers:
         lines = _lines(task)
         correction = AxisCorrection(s, lines.more) if _corrects(task) and not corrected else None

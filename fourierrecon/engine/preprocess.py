@@ -38,8 +38,8 @@ CONTINUATION = 8
 #: How far it fades out there when it is inserted, voxels: so much that the interpolation of a sharp cut does not ring,
 #: and so little that next to nothing that was not measured enters the mean. Binned images are smooth already.
 BORDER, BORDER_BINNED = 3.0, 0.75
-#: Room around what a region sees where only a window of each image is inserted, px.
-WINDOW_MARGIN = 48
+#: Room around what a region sees where only a window of each image is inserted, px; and around what a tile sees.
+WINDOW_MARGIN, TILE_MARGIN = 48, 12
 
 #: Room around an image where what lies outside of it counts, voxels: ringing of a cut there ends before the image.
 SURROUNDINGS = 32
@@ -320,7 +320,9 @@ def _transfer_grid(fx: Any, fy: Any, c: Any, form: int, envelope: Any, per_cycle
     return values
 
 
-def cut_window(prepared: Real, start: NDArray[np.int64], stop: NDArray[np.int64], transpose: bool) -> Real:
+def cut_window(
+    prepared: Real, start: NDArray[np.int64], stop: NDArray[np.int64], transpose: bool, margin: int = WINDOW_MARGIN
+) -> Real:
     """Cut out what the region sees, fading towards cuts that are not borders of the prepared image.
 
     Parameters
@@ -331,17 +333,21 @@ def cut_window(prepared: Real, start: NDArray[np.int64], stop: NDArray[np.int64]
         First pixel and end of the window, ``(x, y)``.
     transpose
         Give ``(x, y)`` instead of ``(y, x)``.
+    margin
+        Room around what is needed; it fades over half of that.
     """
     window = prepared[start[1] : stop[1], start[0] : stop[0]]
-    for axis, weight in enumerate(window_fades(start, stop, prepared.shape)):
+    for axis, weight in enumerate(window_fades(start, stop, prepared.shape, margin)):
         if weight is not None:
             window = window * (weight[:, None] if axis == 0 else weight[None, :])
     return np.ascontiguousarray(window.T if transpose else window)
 
 
-def window_fades(start: NDArray[np.int64], stop: NDArray[np.int64], shape: tuple[int, ...]) -> list[Real | None]:
+def window_fades(
+    start: NDArray[np.int64], stop: NDArray[np.int64], shape: tuple[int, ...], margin: int = WINDOW_MARGIN
+) -> list[Real | None]:
     """Weights of a window along y and x, which fade towards cuts that are no borders; None where there is no cut."""
-    fade = min(WINDOW_MARGIN // 2, *(stop - start).tolist())
+    fade = min(margin // 2, *(stop - start).tolist())
     ramp = 0.5 - 0.5 * np.cos(np.pi * (np.arange(fade) + 0.5) / fade)
     fades: list[Real | None] = []
     for low, high, n in zip(start[::-1], stop[::-1], shape, strict=True):

@@ -57,6 +57,10 @@ class Settings:
 
     defocus_hand
         1 or -1, in place of the hand of the defocus that the tilt series tells, for the CTF at each depth.
+    local
+        Apply the local alignment of the tilt series where it has one, in tiles.
+    residual
+        What the tiles may leave of a local alignment, px of the binned images; smaller takes more tiles.
 
     hot_pixels, intensities, erase_beads
         What is repaired in the images as they are read, as for :class:`~fourierrecon.images.Repairs`: hot pixels are
@@ -92,6 +96,8 @@ class Settings:
     tilt_weight: str | None = None
     ctf_depth: str | None = None
     defocus_hand: int | None = None
+    local: bool = True
+    residual: float = 0.2
     hot_pixels: bool = True
     intensities: bool = True
     erase_beads: float | None = None
@@ -104,6 +110,8 @@ class Settings:
             check_type(argument, getattr(self, argument), (Real,), "a number of binned pixels")
         if self.n_threads is not None and self.n_threads < 1:
             raise UsageError(f"number of threads {self.n_threads} must be 1 or more")
+        if not self.residual > 0:
+            raise UsageError(f"residual={self.residual:g} px must be positive (0.2 is usual)")
         if self.precision not in PRECISIONS:
             raise UsageError(f"unknown precision {self.precision!r}; available: {', '.join(PRECISIONS)}")
 
@@ -173,6 +181,8 @@ class SettingsOptions(TypedDict, total=False):
     tilt_weight: str | None
     ctf_depth: str | None
     defocus_hand: int | None
+    local: bool
+    residual: float
     hot_pixels: bool
     intensities: bool
     erase_beads: float | None

@@ -20,8 +20,9 @@ from fourierrecon.engine.plan import Plan
 from fourierrecon.engine.settings import Settings
 from fourierrecon.engine.signal_to_noise import estimate_snr
 from fourierrecon.engine.storage import ALONE, Beside, sample_bytes
-from fourierrecon.engine.task import Task, prepare
-from fourierrecon.errors import DataError, UsageError
+from fourierrecon.engine.task import Task, in_tiles, prepare
+from fourierrecon.engine.windows import NothingSeen
+from fourierrecon.errors import DataError
 from fourierrecon.geometry.region import Region
 from fourierrecon.runtime.memory import trim
 from fourierrecon.tilt_series import TiltSeries
@@ -116,7 +117,7 @@ def _plan_all(groups: list[list[VolumeOrder]], settings: Settings) -> list[Task]
             for order, each in zip(firsts, beside, strict=True)
         ]
 
-    if len(firsts) == 1:
+    if len(firsts) == 1 or in_tiles(firsts[0].series, settings):
         return plan(writers, False)
     # plan without a limit first, to learn how much memory each group takes
     tasks = plan(writers, False, replace(settings, memory=1 << 62))
@@ -188,7 +189,7 @@ def part_of(task: Task, tilts: tuple[int, ...] | None) -> tuple[Task, NDArray[np
     plan = task.plan
     chosen = np.flatnonzero(np.isin(plan.used, tilts))
     if len(chosen) == 0:
-        raise UsageError("none of the chosen images sees the region")
+        raise NothingSeen("none of the chosen images sees the region")
     s = plan.slices
     part = replace(
         plan,

@@ -31,17 +31,33 @@ def _voxels_of_slab(task: Task, levels: NDArray[np.float32], z: int, slab: Real,
     out[...] = kept if straight else kept.T
 
 
-def _contrast(task: Task) -> Contrast:
+def contrast_of(task: Task) -> Contrast:
     """Give what looks at the volume of a task; where means of images are kept, a flat one may be right."""
     single = task.region.shape == (1, 1, 1)
     return Contrast(task.series.source or task.series.name, flat=task.settings.keep_mean or single)
 
 
-def transform_slabs(task: Task, levels: NDArray[np.float32], planes: PlaneStore, write: SlabWriter) -> None:
-    """Transform along p and give the slabs away."""
+def transform_slabs(
+    task: Task,
+    levels: NDArray[np.float32],
+    planes: PlaneStore,
+    write: SlabWriter,
+    whole: Contrast | None = None,
+) -> None:
+    """Transform along p and give the slabs away.
+
+    Parameters
+    ----------
+    task, levels, planes
+        The reconstruction, grey levels of its images, and its planes.
+    write
+        Takes the slabs.
+    whole
+        Looks at all tiles of a region, of which this is one.
+    """
     s, at_a_time = task.plan.slices, task.storage.slabs
     depth = s.shape[0]
-    contrast = _contrast(task)
+    contrast = contrast_of(task) if whole is None else whole
 
     def start() -> tuple[Complex, Real, Real]:
         slab = np.empty((s.period, s.shape[2]), np.float32)
@@ -64,7 +80,8 @@ def transform_slabs(task: Task, levels: NDArray[np.float32], planes: PlaneStore,
         stage="slabs",
         progress=task.settings.progress,
     )
-    contrast.finish()
+    if whole is None:
+        contrast.finish()
 
 
 def transform_slabs_in_place(task: Task, levels: NDArray[np.float32], store: PlaneStore) -> NDArray[np.float32]:
@@ -76,7 +93,7 @@ def transform_slabs_in_place(task: Task, levels: NDArray[np.float32], store: Pla
     volume = flat[: shape[0] * shape[1] * shape[2]].reshape(shape)
     turn = threading.Condition()
     state = {"read": 0, "failed": 0}
-    contrast = _contrast(task)
+    contrast = contrast_of(task)
 
     def finish(buffers: tuple[Complex, Real], z: int) -> None:
         half, slab = buffers

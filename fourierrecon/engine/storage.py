@@ -53,6 +53,10 @@ class Storage:
     slabs: int
 
 
+#: Of a region that is made in tiles: each tile has a storage of its own.
+TILED = Storage(memory=0, scratch=0, planes_on_disk=False, samples_on_disk=False, block=1, slabs=1)
+
+
 @dataclass(frozen=True)
 class Beside:
     """What lies in memory beside a reconstruction, bytes.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fourierrecon.engine.plan import Plan
 from fourierrecon.engine.settings import Settings
 from fourierrecon.engine.signal_to_noise import with_snr
-from fourierrecon.engine.storage import ALONE, Beside, Storage, choose_storage
+from fourierrecon.engine.storage import ALONE, TILED, Beside, Storage, choose_storage
 from fourierrecon.errors import DataError
 from fourierrecon.geometry.region import Region
 from fourierrecon.geometry.sound_images import list_images, without_ctf
@@ -38,6 +38,11 @@ class Task:
     storage: Storage
 
 
+def in_tiles(series: TiltSeries, settings: Settings) -> bool:
+    """Tell whether a local alignment is to be applied, which takes tiles."""
+    return settings.local and series.local is not None
+
+
 def prepare(
     series: TiltSeries,
     region: Region | None,
@@ -47,6 +52,8 @@ def prepare(
     whole: bool = False,
     beside: Beside = ALONE,
     samples_on_disk: bool = False,
+    tile: bool = False,
+    storage: Storage | None = None,
 ) -> Task:
     """Check what is asked for, and plan.
 
@@ -62,6 +69,10 @@ def prepare(
         What else is in memory meanwhile.
     samples_on_disk
         Samples must not stay in memory.
+    tile
+        The region is a tile of another one.
+    storage
+        Where samples and planes lie, if that is known already.
 
     Raises
     ------
@@ -74,10 +85,15 @@ def prepare(
         read_weighting(weighting), series, region.binning, correction=correction, n_threads=settings.n_threads
     )
     check_ctf(series, correction)
-    plan = Plan.of(series, region, weighting, settings)
-    storage = choose_storage(
-        plan, threads, settings.memory, whole=whole, beside=beside, samples_on_disk=samples_on_disk
-    )
+    tiled = in_tiles(series, settings)
+    plan = Plan.of(series, region, weighting, settings, tiled=tiled or tile)
+    if tiled:
+        # what is stored are tiles: see fourierrecon.engine.tiling
+        return Task(series=series, region=region, weighting=weighting, settings=settings, plan=plan, storage=TILED)
+    if storage is None:
+        storage = choose_storage(
+            plan, threads, settings.memory, whole=whole, beside=beside, samples_on_disk=samples_on_disk
+        )
     return Task(series=series, region=region, weighting=weighting, settings=settings, plan=plan, storage=storage)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fourierrecon.engine.preprocess import WINDOW_MARGIN, ImageGrid
+from fourierrecon.engine.preprocess import ImageGrid
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.region import Region
 from fourierrecon.tilt_series import TiltSeries
@@ -20,6 +20,10 @@ MOST = 0.75
 #: What is added on both sides across the tilt axis to parts of a tomogram, over its depth: narrow parts are the same as
 #: in the whole to 2.6 % then, 3.8 % with 1, and no better with 2.
 AROUND = 1.5
+
+
+class NothingSeen(UsageError):
+    """No image sees a region."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,12 +100,14 @@ class Windows:
         view: View,
         grid: ImageGrid,
         padded: bool,
-        room: int = 0,
+        room: int,
+        margin: int,
         moved: float = 0.0,
     ) -> Windows:
         """Find the windows of a region, or of the box about it (``padded``), with more room about them if need be.
 
-        Signal that is moved as far as ``moved`` (bin-1 px) outside of its place lies within them as well.
+        There is a ``margin`` around them, px. Signal that is moved as far as ``moved`` (bin-1 px) outside of its place
+        lies within them as well.
 
         Raises
         ------
@@ -120,7 +126,7 @@ class Windows:
             reach = np.abs(matrices) @ (last / 2)
             if view.part:
                 reach = reach + n_z  # what is divided by weights reaches as far along the planes' axis, too
-        parts = _parts(middle[used], reach[used] + room + moved / grid.step, grid)
+        parts = _parts(middle[used], reach[used] + room + moved / grid.step, grid, margin)
         return cls(
             grid=grid,
             used=used,
@@ -181,7 +187,7 @@ def _seeing(
     used = np.flatnonzero(((middle + reach >= first) & (middle - reach <= last)).all(1))
     if len(used) == 0:
         end = np.asarray(region.origin) + region.binning * (np.array(region.shape[::-1]) - 1)
-        raise UsageError(
+        raise NothingSeen(
             f"no image sees the region from {_point(region.origin)} to {_point(end)} (x y z, bin-1 px); "
             f"check origin=... and size=... of the region against what `fourierrecon info` prints"
         )
@@ -192,11 +198,11 @@ def _point(values: NDArray[np.float64] | tuple[float, float, float]) -> str:
     return "(" + " ".join(f"{v:.6g}" for v in values) + ")"
 
 
-def _parts(middle: NDArray[np.float64], reach: NDArray[np.float64], grid: ImageGrid) -> NDArray[np.int64]:
+def _parts(middle: NDArray[np.float64], reach: NDArray[np.float64], grid: ImageGrid, margin: int) -> NDArray[np.int64]:
     """Parts of the prepared images that the region needs: all of it where that is most of the image."""
     limits = np.array(grid.sampled)[::-1]
-    start = np.clip(np.floor(middle - reach - WINDOW_MARGIN), 0, limits - 1).astype(np.int64)
-    stop = np.clip(np.ceil(middle + reach + WINDOW_MARGIN) + 1, start + 1, limits).astype(np.int64)
+    start = np.clip(np.floor(middle - reach - margin), 0, limits - 1).astype(np.int64)
+    stop = np.clip(np.ceil(middle + reach + margin) + 1, start + 1, limits).astype(np.int64)
     for axis in range(2):
         if (stop - start)[:, axis].max() > MOST * limits[axis]:
             start[:, axis], stop[:, axis] = 0, limits[axis]

@@ -224,6 +224,11 @@ def conversion(
     return np.asarray(coordinate_frame(target).matrix(box, target_binning) @ np.linalg.inv(there))
 
 
+def first_voxel(series: TiltSeries) -> NDArray[np.float64]:
+    """Give the world point ``(x, y, z)`` of voxel 0 of the whole tomogram, which ``volume`` coordinates count from."""
+    return np.asarray(Region.of(series).origin, float)
+
+
 def convert(points: NDArray[np.float64], matrix: Matrix) -> NDArray[np.float64]:
     """Apply a conversion to points ``(n, 3)``."""
     return np.asarray(points, float) @ matrix[:3, :3].T + matrix[:3, 3]

@@ -32,12 +32,15 @@ class AlignmentCorrections:
         Take every tilt angle with the other sign: the tomogram is mirrored, z for -z about the rotation centre. Images
         cannot tell which of the two is right. The defocus of each image stays as it is, so it grows with the depth the
         other way: the hand (``rlnTomoHand``) is turned, too.
+    local
+        Keep the local alignment, if the series has one.
     """
 
     tilt_angle: float = 0.0
     x_tilt: float = 0.0
     z_shift: float = 0.0
     flip_hand: bool = False
+    local: bool = True
 
     __repr__ = short_repr
 
@@ -66,6 +69,10 @@ class AlignmentCorrections:
         reference
             Series whose tilt axis and rotation centre count: the same with fewer images.
         """
+        if not self.local and series.local is not None:
+            series = replace(
+                series, local=None, coordinate_frame=f"{series.coordinate_frame}; local alignment left out"
+            )
         text = str(self)
         if not text:
             return series
@@ -74,12 +81,14 @@ class AlignmentCorrections:
             # angles are corrected first, then change their signs
             angles = -angles
         x, y, z = series.pivot or (0.0, 0.0, 0.0)
-        projections = series.projections @ self.motion(reference or series)
+        to_old = self.motion(reference or series)
+        projections = series.projections @ to_old
         if self.flip_hand:
             projections[:, 2] *= -1  # the depth goes with the images' x and y again: the matrices are rotations
         return replace(
             series,
             projections=projections,
+            local=None if series.local is None else series.local.moved(to_old),
             tilt_angles=angles,
             pivot=(x, y, z - self.z_shift) if series.pivot else None,
             hand=-(series.hand or USUAL_HAND) if self.flip_hand else series.hand,

@@ -207,6 +207,13 @@ def choose_depth(
                 "its first peak, is no function of the depth"
             )
         return None, f"one an image: this mode knows no depth ({error})"
+    if series.local is not None:
+        if asked == "on":
+            raise UsageError(
+                f"{series.name} has a local alignment, which is applied in tiles with one CTF an image; leave "
+                f'ctf_depth="on" out, or the local alignment (local=False)'
+            )
+        return None, f"one an image: the local alignment is applied in tiles ({error})"
     if asked == "off":
         return None, f"one an image, as asked for ({error})"
     if asked != "on" and bound <= FLAT:

@@ -71,9 +71,10 @@ def in_memory(
     projections[:, 2] = depth_rows(series)
     projections[:, :3, 3] /= step
     x, y, z = (c / step for c in region.origin)
+    centre_x, centre_y, centre_z = (float(c) / step for c in rotation_centre(series))
     # the size does not matter to a projector
     small = replace(
-        series, images=images, projections=projections, pixel_size=series.pixel_size * step, size=None,
-        rotation_centre=rotation_centre(series) / step, pivot=None, middle=None,
+        series, images=images, projections=projections, pixel_size=series.pixel_size * step, size=None, pivot=None,
+        middle=None, rotation_centre=(centre_x, centre_y, centre_z), local=None,
     )  # fmt: skip
     return small, replace(region, origin=(x, y, z), binning=region.binning / step), images

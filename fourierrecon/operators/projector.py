@@ -34,7 +34,7 @@ from fourierrecon.engine.planes import deapodisation, insert_planes
 from fourierrecon.engine.settings import Settings, SettingsOptions
 from fourierrecon.engine.slabs import transform_slabs_in_place
 from fourierrecon.engine.storage import ALONE, Beside, PlaneStore, SampleStore, choose_storage
-from fourierrecon.engine.task import Task, check_ctf
+from fourierrecon.engine.task import Task, check_ctf, in_tiles
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.region import Region
 from fourierrecon.operators.gather import GatherWork, gather_plane
@@ -73,8 +73,9 @@ class TomographicProjector(LinearOperator):
         Memory that is taken beside the operator meanwhile, for the check against ``memory``.
     **options
         Fields of :class:`~fourierrecon.engine.settings.Settings`. ``ctf``, ``ctf_mode``, ``exposure``, ``tilt_weight``,
-        ``ctf_depth`` and ``defocus_hand`` make up the transfer function, ``taper_distance`` and ``taper_falloff`` the mask of the images; ``precision``,
-        ``n_threads``, ``memory`` and ``progress`` are as for :func:`fourierrecon.reconstruct`.
+        ``ctf_depth`` and ``defocus_hand`` make up the transfer function, ``taper_distance`` and ``taper_falloff`` the
+        mask of the images; ``precision``, ``n_threads``, ``memory`` and ``progress`` are as for
+        :func:`fourierrecon.reconstruct`.
 
     Attributes
     ----------
@@ -129,6 +130,9 @@ class TomographicProjector(LinearOperator):
                 f'ctf_mode="{settings.ctf_mode}" is no projection, since it says what the weights hold; leave it out, '
                 f"or choose multiply, phase-flip or none"
             )
+        if in_tiles(series, settings):
+            raise UsageError(f"{series.name} has a local alignment, which is no projection; leave it out (local=False)")
+        series = replace(series, local=None)
         check_ctf(series, settings.correction)
         plan = Plan.of(series, region, _Sum(), settings, surroundings=True)
         storage = choose_storage(plan, settings.threads, settings.memory, whole=True, beside=beside)

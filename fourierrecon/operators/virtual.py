@@ -29,7 +29,7 @@ from fourierrecon.engine.images import Sampler, sample_images
 from fourierrecon.engine.planes import correct_samples, insert_planes
 from fourierrecon.engine.settings import Settings, SettingsOptions
 from fourierrecon.engine.storage import PlaneStore, Storage, check_room, default_memory, sample_bytes
-from fourierrecon.engine.task import prepare
+from fourierrecon.engine.task import in_tiles, prepare
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.region import Region
 from fourierrecon.operators.sections import insert_few
@@ -127,6 +127,12 @@ class VirtualTomogram:
     def __init__(
         self, series: TiltSeries, region: Region, weighting: Weighting, settings: Settings, cache: int
     ) -> None:
+        if in_tiles(series, settings):
+            raise UsageError(
+                f"{series.name} has a local alignment, which a virtual tomogram cannot apply; leave it out "
+                f"(local=False), or make the file (reconstruct)"
+            )
+        series = replace(series, local=None)
         memory = default_memory() if settings.memory is None else settings.memory
         # planned without a limit: only the samples of the whole are ever there, not its planes
         task = prepare(series, region, weighting, replace(settings, memory=1 << 62))

@@ -12,6 +12,8 @@ from scipy.ndimage import distance_transform_edt, maximum_filter
 
 from fourierrecon.ctf import electron_wavelength
 from fourierrecon.errors import UsageError
+from fourierrecon.geometry.region import Region
+from fourierrecon.geometry.tiles import Tile, Tiling
 from fourierrecon.quality.reprojection import covered, reproject
 from fourierrecon.runtime.memory import forget
 from fourierrecon.tilt_series import TiltSeries
@@ -77,6 +79,7 @@ class Matcher:
         self.matrices = series.projections[:, :2] @ to_world
         self.matrices[:, :, 3] -= (self.step - 1) / 2
         self.matrices /= self.step
+        self.tiles = _tiles(series, self.volume.shape, to_world, self.step)
         self.reach = max(2, int(REACH * min(self.shape)))
         self.padded = tuple(scipy.fft.next_fast_len(n + self.reach, True) for n in self.shape)
         self.border = _fade(np.ones(self.shape, bool), 4.0)
@@ -87,7 +90,7 @@ class Matcher:
         self._seen = np.stack([covered(self.volume.shape, matrix, self.shape) for matrix in self.matrices])
         self._drawn = np.zeros((series.n_tilts, *self.shape), np.float32)
         if self._seen.any():
-            self._drawn = reproject(self.volume, self.matrices, self.shape, n_threads)
+            self._drawn = self._project(self.matrices, np.arange(series.n_tilts), n_threads)
 
     def load(self, tilt: int) -> tuple[Image, float]:
         """Give a coarse image without its mean, and the spread of its grey values (of the middle 90 %)."""
@@ -148,7 +151,7 @@ class Matcher:
         for matrix, step in zip(turned, steps, strict=True):
             matrix[:, :3] = matrix[:, :3] @ _rotation(axis, sign * math.radians(ANGLE_STEP * step))
             matrix[:, 3] += (self.matrices[tilt, :, :3] - matrix[:, :3]) @ centre
-        drawn = reproject(self.volume, turned, self.shape)
+        drawn = self._project(turned, np.full(len(steps), tilt))
         for number, step in enumerate(steps):
             seen = covered(self.volume.shape, turned[number], self.shape)
             value, *shifts[number] = self.match(tilt, image, seen, drawn[number])
@@ -159,6 +162,21 @@ class Matcher:
             return self.best_angle(tilt, image, usual, True)
         angle = float(angles[tilt] + ANGLE_STEP * (steps[best] + _vertex(fit, best)))
         return np.array([angle, fit[best], fit[best] - fit[-low], *shifts[best]])
+
+    def _project(self, matrices: NDArray[np.float64], tilts: NDArray[np.int64], n_threads: int = 1) -> Image:
+        """Reproject the volume; with a local alignment as its tiles, each with what it adds to the matrices."""
+        if not self.tiles:
+            return reproject(self.volume, matrices, self.shape, n_threads)
+        total = np.zeros((len(matrices), *self.shape), np.float32)
+        for tile, extra in self.tiles:
+            (x0, y0, z0), (x1, y1, z1) = tile.first, tile.stop
+            x, y, z = tile.ramps
+            own = matrices + extra[tilts]
+            own[:, :, 3] += own[:, :, :3] @ np.array([x0, y0, z0])
+            if any(_sees(matrix, (x1 - x0, y1 - y0, z1 - z0), self.shape) for matrix in own):
+                part = self.volume[z0:z1, y0:y1, x0:x1] * (z[:, None, None] * y[:, None] * x)
+                total += reproject(part, own, self.shape, n_threads)
+        return total
 
     def _filtered(self, image: Image, drawn: Image, tilt: int) -> tuple[Image, Image]:
         """Filter both; the reprojection takes on the radial amplitudes of the image, whatever its weighting was."""
@@ -187,6 +205,28 @@ class Matcher:
         for along_x, along_y in distance:
             count += np.maximum(0, 1 - np.abs(along_x * fx + along_y * fy))
         return np.asarray(band * (1 - 1 / np.maximum(count, 1)), np.float32)
+
+
+def _tiles(
+    series: TiltSeries, shape: tuple[int, ...], to_world: NDArray[np.float64], step: int
+) -> list[tuple[Tile, NDArray[np.float64]]]:
+    """Give the tiles of a local alignment, and what they add to the matrices of the coarse images, ``(n, 2, 4)``."""
+    if series.local is None:
+        return []
+    x, y, z = (float(c) for c in to_world[:3, 3])
+    depth, height, width = shape
+    region = Region((x, y, z), (depth, height, width), max(1.0, float(to_world[0, 0])))
+    found = []
+    for tile in Tiling.of(series, region).tiles:
+        found.append((tile, (tile.projections - series.projections)[:, :2] @ to_world / step))
+    return found
+
+
+def _sees(matrix: NDArray[np.float64], size: tuple[int, ...], shape: tuple[int, int]) -> bool:
+    """Tell whether a box of voxels comes near an image."""
+    corners = np.array(np.meshgrid(*([0, n - 1] for n in size))).reshape(3, -1)
+    u, v = matrix[:, :3] @ corners + matrix[:, 3:]
+    return bool(u.max() > 1 and v.max() > 1 and u.min() < shape[1] - 2 and v.min() < shape[0] - 2)
 
 
 def _finest(series: TiltSeries, voxel_size: float) -> float:

@@ -19,7 +19,14 @@ from fourierrecon.io.volumes.formats import open_volume
 from fourierrecon.sets.records import Record, read_outcomes
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.tomogram import checks
-from fourierrecon.tomogram.provenance import ctf_words, depth_words, passport_path, read_passport, weighting_words
+from fourierrecon.tomogram.provenance import (
+    ctf_words,
+    depth_words,
+    local_words,
+    passport_path,
+    read_passport,
+    weighting_words,
+)
 from fourierrecon.tomogram.request import fitted_region
 from fourierrecon.volume import Volume
 from fourierrecon.weighting.snr import SnrCurve
@@ -271,6 +278,7 @@ def _passport_facts(passport: dict[str, Any]) -> list[tuple[str, str]]:
         ("weighting", weighting_words(passport)),
         ("CTF", ctf_words(passport)),
         ("CTF by depth", depth_words(passport)),
+        ("local alignment", local_words(passport)),
         *(("made from", f"{each.get('file')}, sha256 {str(each.get('sha256'))[:16]}…")
           for each in passport.get("sources", [])),
     ]  # fmt: skip

@@ -18,6 +18,7 @@ import numpy as np
 
 from fourierrecon import __version__
 from fourierrecon.errors import FourierReconError
+from fourierrecon.geometry.projection import rotation_centre
 from fourierrecon.tilt_series import ImagesInFiles, TiltSeries
 from fourierrecon.transfer import Correction
 
@@ -170,6 +171,7 @@ def facts_of(series: TiltSeries, correction: Correction | None = None) -> list[o
     """
     facts: list[object] = [series.name, series.pixel_size, series.projections, series.image_shape]
     facts += _optics(series, correction)
+    facts += _local(series)
     if not isinstance(series.images, ImagesInFiles):
         return facts + [np.asarray(series.images[i]) for i in range(series.n_tilts)]
     sections = series.images.sections
@@ -177,6 +179,17 @@ def facts_of(series: TiltSeries, correction: Correction | None = None) -> list[o
     for path, number in sections:
         facts += [path.name, number, states[path].st_size, states[path].st_mtime_ns]
     return facts
+
+
+def _local(series: TiltSeries) -> list[object]:
+    """List what a local alignment does, at some points that the images see."""
+    if series.local is None:
+        return []
+    width, height, depth = series.size or (*series.image_shape[::-1], min(series.image_shape) / 4)
+    away = np.stack(np.meshgrid(*(np.linspace(-n / 2, n / 2, 4) for n in (width, height, depth))), -1).reshape(-1, 3)
+    points = rotation_centre(series) + away
+    values = np.stack([series.local.at(tilt, points) for tilt in range(series.n_tilts)])
+    return [series.local.words, np.round(values, 4)]
 
 
 def _optics(series: TiltSeries, correction: Correction | None) -> list[object]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from fourierrecon.engine.storage import check_room
+from fourierrecon.engine.task import in_tiles
 from fourierrecon.errors import DataError, FourierReconError
 from fourierrecon.geometry.region import Region, default_binning
 from fourierrecon.images.repair import alike, repaired
@@ -198,7 +199,7 @@ def _key(recipe: Recipe, product: Product) -> str:
     measured = measured_from(product.whole, product.frames, s.correction) if weighting.measures else []
     options = [
         region.origin, region.shape, region.binning, weighting, product.tilts, *how, recipe.dtype, recipe.like,
-        *measured, *_finish_facts(recipe, product),
+        *measured, *_finish_facts(recipe, product), *([s.residual] if in_tiles(product.series, s) else []),
     ]  # fmt: skip
     return make_key(product.series, options, s.correction)
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fourierrecon.errors import UsageError
+from fourierrecon.geometry.displacement import DisplacementField
 from fourierrecon.geometry.region import Region
 from fourierrecon.runtime.threads import available_cores
 
@@ -94,7 +95,11 @@ class Gaussians:
         return volume
 
     def project(
-        self, projections: ArrayLike, image_shape: tuple[int, int], n_threads: int | None = None
+        self,
+        projections: ArrayLike,
+        image_shape: tuple[int, int],
+        n_threads: int | None = None,
+        local: DisplacementField | None = None,
     ) -> NDArray[np.float32]:
         """Project exactly into images, ``(n_tilts, height, width)``, density x px.
 
@@ -110,6 +115,8 @@ class Gaussians:
             ``(height, width)``, px.
         n_threads
             Default: all cores.
+        local
+            Displacements of the projected centres, beside the matrices; each Gaussian keeps its shape.
         """
         from fourierrecon.simulation.gaussian_kernels import add_to_image
 
@@ -120,7 +127,10 @@ class Gaussians:
         def one(tilt: int) -> None:
             image = np.zeros(image_shape)
             a, t = matrices[tilt, :2, :3], matrices[tilt, :2, 3]
-            add_to_image(image, self.centres @ a.T + t, self.sigmas, peaks, a @ a.T, REACH)
+            places = self.centres @ a.T + t
+            if local is not None:
+                places = places + local.at(tilt, self.centres)
+            add_to_image(image, places, self.sigmas, peaks, a @ a.T, REACH)
             images[tilt] = image
 
         with ThreadPoolExecutor(_threads(n_threads)) as pool:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fourierrecon.errors import UsageError
+from fourierrecon.geometry.displacement import DisplacementField
 from fourierrecon.geometry.projection import projection_matrices
 from fourierrecon.geometry.region import Region
 from fourierrecon.simulation.depth import project_with_ctf
@@ -108,6 +109,7 @@ def simulate(
     exposure_per_tilt: float = 3.0,
     seed: int = 0,
     name: str = "TS_01",
+    local: DisplacementField | None = None,
     n_threads: int | None = None,
     ctf_depth: bool = False,
     hand: int = USUAL_HAND,
@@ -142,6 +144,8 @@ def simulate(
         Seed of the shifts and the noise.
     name
         Name of the tomogram.
+    local
+        What the matrices leave over of the alignment: displacements that the images are made with. The series has it.
     n_threads
         Default: all cores.
     ctf_depth
@@ -166,6 +170,8 @@ def simulate(
     matrices = projection_matrices(image_shape, centre, angles, axis, across, moved)
 
     margin = ctf_margin(ctf, pixel_size)
+    if local is not None and (ctf_depth or not isinstance(specimen, Gaussians)):
+        raise UsageError("images with a local alignment (local=...) are made of Gaussians, with one CTF an image")
     if ctf is not None and ctf_depth:
         if not isinstance(specimen, Gaussians):
             raise UsageError("ctf_depth=True takes a specimen of Gaussians")
@@ -175,7 +181,11 @@ def simulate(
     else:
         wide = matrices.copy()
         wide[:, :2, 3] += margin
-        images = specimen.project(wide, (image_shape[0] + 2 * margin, image_shape[1] + 2 * margin), n_threads)
+        wider = image_shape[0] + 2 * margin, image_shape[1] + 2 * margin
+        if local is not None and isinstance(specimen, Gaussians):
+            images = specimen.project(wide, wider, n_threads, local)
+        else:
+            images = specimen.project(wide, wider, n_threads)
         if ctf is not None:
             images = apply_ctf(images, ctf, pixel_size, margin)
     np.negative(images, out=images)
@@ -200,6 +210,7 @@ def simulate(
         rotation_centre=centre,
         coordinate_frame="simulated, RELION 5's frame",
         hand=hand if ctf_depth and ctf is not None else None,
+        local=local,
     )
     return Simulation(
         series=series, even=even, odd=odd, truth=specimen, tilt_axis_angle=axis, x_tilt=across, shifts=moved

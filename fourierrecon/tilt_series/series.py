@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from html import escape
 from numbers import Real
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +15,9 @@ from fourierrecon.errors import DataError, UsageError, as_numbers, check_type
 from fourierrecon.tilt_series.ctf_parameters import CtfParameters
 from fourierrecon.tilt_series.images import ImageStack, chosen_images
 from fourierrecon.tilt_series.matrices import projection_matrices, tilt_angles_of
+
+if TYPE_CHECKING:
+    from fourierrecon.geometry.displacement import DisplacementField
 
 #: Largest tilt angles, also of the tilt axis, degrees.
 MOST_TILT = 360.0
@@ -77,6 +81,8 @@ class TiltSeries:
         single image 0).
     b_factor_per_exposure
         B-factors per exposure (``rlnCtfBfactorPerElectronDose``), Å² per e⁻/Å², ``(n_tilts,)``, if the source has them.
+    local
+        What the alignment leaves over after the projections: displacements of the projected points; None: nothing.
 
     Examples
     --------
@@ -113,6 +119,7 @@ class TiltSeries:
     own_exposure: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     b_factor_per_exposure: NDArray[np.float64] | None = None
     hand_assumed: bool = False
+    local: DisplacementField | None = None
 
     def __post_init__(self) -> None:
         where = f"{self.source}: " if self.source else ""
@@ -297,6 +304,7 @@ class TiltSeries:
             exposure=None if self.exposure is None else self.exposure[index],
             own_exposure=self.own_exposure[index],
             b_factor_per_exposure=None if per_exposure is None else per_exposure[index],
+            local=None if self.local is None else self.local.select(index),
             tilt_angles=self.tilt_angles[index],
         )
 

@@ -11,9 +11,11 @@ from pathlib import Path
 from fourierrecon.engine.settings import Settings
 from fourierrecon.engine.several_volumes import VolumeOrder
 from fourierrecon.engine.storage import Beside
+from fourierrecon.engine.task import in_tiles
 from fourierrecon.geometry.axis_order import Orientation
 from fourierrecon.geometry.coordinate_frames import Box
 from fourierrecon.geometry.region import Region
+from fourierrecon.geometry.tiles import Tiling
 from fourierrecon.io.volumes.formats import check_volume_writable, end_bytes, is_zarr, writing_volume
 from fourierrecon.io.volumes.reorder import reorder_bytes, reordering
 from fourierrecon.io.volumes.zarr import require_zarr
@@ -26,6 +28,7 @@ from fourierrecon.tomogram.fitting import Fit
 from fourierrecon.tomogram.provenance import label_of, make_passport, remove_passport, write_passport
 from fourierrecon.volume import SlabWriter
 from fourierrecon.weighting import Weighting
+from fourierrecon.weighting.as_filter import for_tiles
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -84,11 +87,19 @@ class TomogramFile:
     def header(self) -> tuple[float, tuple[float, float, float], str]:
         """Voxel size and place of the first voxel, Å, and the lines of its label."""
         taken = self.series if self.tilts is None else self.series.select(self.tilts)
-        voxel_size, _, making = describe(taken, self.region, self.weighting, self.settings.correction)
+        weighting = self.weighting if self.tiling is None else for_tiles(self.weighting)
+        voxel_size, _, making = describe(taken, self.region, weighting, self.settings.correction)
         making = ", ".join(filter(None, [making, self.part, self.finish.words]))
-        label = label_of(making, self.series, self.region, self.like)
+        label = label_of(making, self.series, self.region, self.like, self.tiling)
         origin = self.orientation.origin(self.region, Box.of(self.series, self.region))
         return voxel_size, origin, f"{label}\n{self.key}" if self.key else label
+
+    @cached_property
+    def tiling(self) -> Tiling | None:
+        """Tiles that the local alignment is applied in; None where there is none."""
+        if not in_tiles(self.series, self.settings):
+            return None
+        return Tiling.of(self.series, self.region, self.settings.residual)
 
     @property
     def scratch(self) -> Path:
@@ -178,7 +189,7 @@ class TomogramFile:
             return None
         made = make_passport(
             self.path, self.series, self.region, self.weighting, correction=self.settings.correction, like=self.like,
-            source=source, options=options,
+            source=source, options=options, tiling=self.tiling,
         )  # fmt: skip
         made |= {"key": self.key} if self.key else {}
         made |= {"fit": asdict(self.fit)} if self.fit.words else {}

@@ -27,7 +27,10 @@ from fourierrecon.engine.plan import Plan
 from fourierrecon.engine.settings import Settings
 from fourierrecon.engine.several_volumes import VolumeOrder
 from fourierrecon.engine.storage import ALONE, Storage, choose_storage
+from fourierrecon.engine.task import in_tiles
+from fourierrecon.engine.tiling import storage_of_tiles
 from fourierrecon.geometry.region import Region
+from fourierrecon.geometry.tiles import TOLERANCE, Tiling
 from fourierrecon.io.files import temporary_folder
 from fourierrecon.io.volumes.formats import space_for, writing_volume
 from fourierrecon.operators.least_squares import beside_projections
@@ -36,6 +39,7 @@ from fourierrecon.runtime.threads import available_cores, for_each
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.transfer import Correction
 from fourierrecon.weighting import Iterative, NoWeighting, Weighting
+from fourierrecon.weighting.as_filter import for_tiles
 from fourierrecon.weighting.snr import STATED
 
 #: Rate of an ordinary solid-state disk, bytes a second.
@@ -114,6 +118,7 @@ def forecast(
     scratch: Path | None = None,
     dtype: str = "float32",
     correction: Correction | None = None,
+    residual: float = TOLERANCE,
 ) -> Forecast:
     """Forecast what a reconstruction will take; measuring the machine takes about two seconds.
 
@@ -129,6 +134,8 @@ def forecast(
         Type of the voxels.
     correction
         Correction of the CTF, exposure and tilt, in place of ``ctf``.
+    residual
+        What tiles may leave of a local alignment, px of the binned images.
 
     Raises
     ------
@@ -154,10 +161,16 @@ def forecast(
         n_threads=n_threads, taper_distance=taper[0], taper_falloff=taper[1], memory=memory, scratch=scratch,
         ctf_mode=correction.ctf_mode, exposure=correction.exposure, tilt_weight=correction.tilt_weight,
         ctf_depth=correction.ctf_depth, defocus_hand=correction.defocus_hand,
+        residual=residual,
     )  # fmt: skip
-    plan = Plan.of(series, region, weighting, settings)
     # first, as memory that the pieces leave behind would count as memory of the reconstruction
-    storage = choose_storage(plan, threads, memory, whole=whole, beside=beside)
+    tiled: Storage | None = None
+    if in_tiles(series, settings):
+        tiled = storage_of_tiles(series, region, weighting, settings)
+        times *= Tiling.of(series, region, residual).cost(region)
+        series, weighting = replace(series, local=None), for_tiles(weighting)
+    plan = Plan.of(series, region, weighting, settings)
+    storage = tiled or choose_storage(plan, threads, memory, whole=whole, beside=beside)
     temporary = Path(tempfile.gettempdir())
     folder = temporary if output is None else next(path for path in output.absolute().parents if path.is_dir())
     without_taper = replace(settings, taper_distance=0.0, taper_falloff=0.0, memory=None, scratch=None)

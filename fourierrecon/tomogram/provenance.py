@@ -17,6 +17,7 @@ from fourierrecon.geometry.coordinate_frames import Box, affine
 from fourierrecon.geometry.corrections import tilt_axis
 from fourierrecon.geometry.projection import rotation_centre
 from fourierrecon.geometry.region import Region
+from fourierrecon.geometry.tiles import Tiling
 from fourierrecon.images.repair import record_of
 from fourierrecon.io.files import replacing
 from fourierrecon.io.json_text import brief, fits, read_object
@@ -63,6 +64,7 @@ def make_passport(
     like: str | None = None,
     source: Path | None = None,
     options: Mapping[str, object] | None = None,
+    tiling: Tiling | None = None,
 ) -> dict[str, Any]:
     """Collect all that is known of a volume; its source files are read for their hashes.
 
@@ -83,6 +85,8 @@ def make_passport(
         Set that was read.
     options
         Options of the command line, for the record.
+    tiling
+        Tiles that a local alignment was applied in.
     """
     from importlib.metadata import version
 
@@ -119,6 +123,7 @@ def make_passport(
             "world_angstrom_to_tilt_pixel": (series.projections[:, :2] @ from_angstrom).tolist(),
             "voxel_to_tilt_pixel": (series.projections[:, :2] @ to_world).tolist(),
         },
+        "local_alignment": local_record(series, tiling),
         "handedness": _handedness(series, orientation),
         "tilts": {
             "angles_degrees": series.tilt_angles.tolist(),
@@ -140,14 +145,29 @@ def make_passport(
     }
 
 
-def label_of(making: str, series: TiltSeries, region: Region, like: str | None) -> str:
+def local_record(series: TiltSeries, tiling: Tiling | None) -> dict[str, Any] | None:
+    """Say for a passport what became of the local alignment; None if the series has none."""
+    if series.local is None:
+        return None
+    if tiling is None:
+        return {"words": f"{series.local.words}, not applied", "applied": False}
+    note = "matrices are those of the global alignment; displacements in the images are added to what they give"
+    return {"words": f"{series.local.words}: {tiling.words}", "applied": True, **tiling.record(), "note": note}
+
+
+def local_words(passport: Mapping[str, Any]) -> str:
+    """Describe the local alignment from a passport; an empty text if there was none."""
+    return str((passport.get("local_alignment") or {}).get("words", ""))
+
+
+def label_of(making: str, series: TiltSeries, region: Region, like: str | None, tiling: Tiling | None = None) -> str:
     """Write the lines for the header of a volume: how it was made, and its coordinate frame.
 
     Parameters
     ----------
     making
         First line.
-    series, region, like
+    series, region, like, tiling
         As for :func:`make_passport`.
     """
     box = Box.of(series, region)
@@ -156,6 +176,7 @@ def label_of(making: str, series: TiltSeries, region: Region, like: str | None) 
     z = "z as Warp" if series.z_reversed else "z as IMOD (trimvol -rx)"
     lines = [
         making,
+        *([] if tiling is None or series.local is None else [f"local {series.local.words}: {tiling.words}"]),
         f"axes {' '.join(Orientation.like(like, series).axes)} (fastest first), {z}; like {like or 'the tilt series'}",
         f"binning {region.binning:g}; pixel {series.pixel_size:g} A; first voxel ({corner}) of {size} px",
         f"frame {series.coordinate_frame}",

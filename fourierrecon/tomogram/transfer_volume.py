@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 from fourierrecon.ctf import electron_wavelength
 from fourierrecon.engine.settings import Settings
 from fourierrecon.engine.signal_to_noise import with_snr
+from fourierrecon.engine.task import in_tiles
 from fourierrecon.geometry.region import Region
 from fourierrecon.geometry.sound_images import without_ctf
 from fourierrecon.reconstruction import reconstruct
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.transfer import Correction, Transfer
 from fourierrecon.weighting import Weighting
+from fourierrecon.weighting.as_filter import for_tiles
 
 #: Pixels kept free around what the images of a point must show.
 MARGIN = 16
@@ -50,6 +52,8 @@ def transfer_function(
     """
     correction = settings.correction
     weighting = with_snr(weighting, series, region.binning, correction=correction, n_threads=settings.n_threads)
+    if in_tiles(series, settings):
+        weighting = for_tiles(weighting)  # at its place each tile is a reconstruction without local alignment
     depth = region.shape[0]
     part = Region((0.0, 0.0, 0.0), (depth, min(side, region.shape[1]), min(side, region.shape[2])))
     point = np.array([n // 2 for n in part.shape[::-1]], float)
@@ -99,7 +103,7 @@ def _images_of_point(
     return replace(
         series, images=images, projections=matrices, pixel_size=voxel_size, name=f"a point in {series.name}",
         size=(float(width), float(height), float(depth)), world_origin=0.0, rotation_centre=None, middle=None,
-        pivot=(x, y, z), source="",
+        pivot=(x, y, z), source="", local=None,
     )  # fmt: skip
 
 

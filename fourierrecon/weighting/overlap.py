@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from fourierrecon.weighting.snr import STEP, SnrCurve
 
 #: The sinc ends there, tapered by the main lobe of a wider one (Lanczos): tails of far slices would not cancel.
 REACH = 3.0
+#: Entries of the table of overlaps for one unit of distance.
+PER_UNIT = 512
 
 
 def overlap_filter(
@@ -68,16 +71,41 @@ def overlap_filter(
         np.maximum(snr.noise[places], np.float32(1e-6), out=factors)
     _filter(
         frequency_x.ravel(), frequency_y.ravel(), distance, into, phases, seen.form, seen.weighs_ctf, seen.power,
-        views.likeness, PER_SQUARE, views.envelopes, PER_CYCLE, cosines[tilt] / thickness, tilt, sinc, factors,
+        views.likeness, PER_SQUARE, views.envelopes, PER_CYCLE, cosines[tilt] / thickness, tilt, sinc, _table(sinc),
+        factors,
     )  # fmt: skip
     return factors
+
+
+def overlap_weights(
+    tilt: int, frequency_x: NDArray[np.float32], frequency_y: NDArray[np.float32], views: TiltViews
+) -> tuple[NDArray[np.float32], float]:
+    """Give ``sum_g o(z_g) T_g²`` at the points of one image, with the sinc, and the gain ``cos(tilt) / N``.
+
+    Parameters
+    ----------
+    tilt, frequency_x, frequency_y, views
+        As for :meth:`Weighting.image_filter`.
+    """
+    normal = np.cross(*views.matrices[tilt])
+    gain = max(abs(float(normal[2])) / float(np.linalg.norm(normal)), STEEPEST) / views.depth
+    factors = overlap_filter(tilt, frequency_x, frequency_y, views, thickness=views.depth, snr=float("inf"), sinc=True)
+    return np.float32(gain) / factors, gain
+
+
+@lru_cache
+def _table(sinc: bool) -> NDArray[np.float32]:
+    """Tabulate the overlap by the distance, from 0 to its reach and a bit beyond."""
+    z = np.arange(int(REACH if sinc else 1) * PER_UNIT + 4) / PER_UNIT
+    values = np.sinc(z) * np.sinc(z / REACH) * (z < REACH) if sinc else np.maximum(1 - z, 0)
+    return values.astype(np.float32)
 
 
 @compiled()
 def _filter(
     fx: Any, fy: Any, distance: Any, into: Any, phases: Any, form: int, use_ctf: bool, power: int,
     likeness: Any, per_square: float, envelopes: Any, per_cycle: float, gain: float, tilt: int, sinc: bool,
-    factors: Any,
+    overlaps: Any, factors: Any,
 ) -> None:  # fmt: skip
     n = fx.shape[0]
     envelopes_here, least = np.empty(n, np.float32), np.zeros(n, np.float32)
@@ -107,12 +135,9 @@ def _filter(
                 )  # fmt: skip
             for column in range(first, last + 1):
                 z = abs(start + slope * column)
-                if not sinc:
-                    near = np.float32(max(0.0, 1 - z))
-                elif z < 1e-3:
-                    near = np.float32(1)
-                else:
-                    near = np.float32(REACH * np.sin(np.pi * z) * np.sin(np.pi * z / REACH) / (np.pi * z) ** 2)
+                place = z * PER_UNIT
+                entry = int(place)
+                near = overlaps[entry] + np.float32(place - entry) * (overlaps[entry + 1] - overlaps[entry])
                 x = fx[column]
                 weight = square
                 if use_ctf:

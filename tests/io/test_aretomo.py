@@ -209,16 +209,13 @@ def test_no_exposure(aln: Path, text: str) -> None:
     assert read_aretomo(aln).exposure is None
 
 
-def test_local_alignment_is_named_once(aln: Path) -> None:
+def test_local_alignment_leaves_the_global_one_as_it_is(aln: Path) -> None:
     want = read_aretomo(aln).projections
     edit(aln, ("NumPatches = 0", "NumPatches = 2"), (ROWS, ROWS + LOCAL))
-    with pytest.warns(
-        UserWarning, match=r"not applied: local alignment \(2 patches, shifts up to 36.2 px\)$"
-    ) as caught:
-        series = read_aretomo(aln)
-    assert len(caught) == 1
-    assert caught[0].filename == __file__
+    series = read_aretomo(aln)
     np.testing.assert_array_equal(series.projections, want)
+    assert series.local is not None
+    assert series.local.words == "AreTomo's local alignment (2 patches)"
 
 
 @pytest.mark.parametrize(
@@ -323,9 +320,10 @@ def test_a_real_pair_of_aln_and_xf(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_real_file_with_local_alignment_and_dark_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     real = real_data("metadata/teamtomo_parsers_testdata/alnfile")
     monkeypatch.setattr("fourierrecon.io.aretomo.alignment.open_stack", Blank)
-    with pytest.warns(UserWarning, match=r"14 of 51 images left out|16 patches") as caught:
+    with pytest.warns(UserWarning, match=r"14 of 51 images left out") as caught:
         series = read_aretomo(real / "global_and_local.aln", stack="37.mrc")
-    assert len(caught) == 2
+    assert len(caught) == 1
+    assert series.local is not None
     assert series.n_tilts == 37
     # the last dark frame is at -42 degrees, AlphaOffset is 12.3
     assert series.tilt_angles[0] == pytest.approx(-40.01 + 12.3)

@@ -230,12 +230,16 @@ def test_what_is_not_applied_is_named_once(xml: Path) -> None:
         series = read_warp(xml)
     assert len(caught) == 1
     text = str(caught[0].message)
-    assert text.endswith(
-        "not applied: GridMovementX (up to 1.5 Å), GridVolumeWarpZ (up to 3 Å), GridAngleX (up to 0.25 °), "
-        "MagnificationCorrection"
-    )
+    assert text.endswith("not applied: GridAngleX (up to 0.25 °), MagnificationCorrection")
     assert caught[0].filename == __file__
     np.testing.assert_array_equal(series.projections, want)
+    # the grids that move something are the local alignment
+    assert series.local is not None
+    turned = series.projections[:, :2, 2] * 3 / 4
+    with pytest.warns(UserWarning, match="not applied"):
+        plain = read_warp(edit(xml, ("<GridMovementX", "<GridNothing"), ("</GridMovementX", "</GridNothing"))).local
+    assert plain is not None
+    np.testing.assert_allclose([plain.at(i, np.zeros((1, 3)))[0] for i in range(3)], turned, atol=1e-6)
 
 
 def test_ctf_from_grids_over_the_image(xml: Path) -> None:

@@ -87,7 +87,11 @@ WIDE = Geometry(TILTS[:2], (48, 50), 4.0, 0.0, 2.0, centre=(10.0, 9, 5), shape=(
 DEPTHS: dict[str, tuple[Geometry, dict[str, Any], int]] = {
     "both sheets share samples": (WIDE, {}, 1),
     "beams lean": (replace(WIDE, axis=87.0, x_tilt=8.0, magnification=0.003), {"exposure": "grant"}, -1),
-    "binned": (replace(WIDE, x_tilt=2.0, centre=(15.0, 14, 8), shape=(8, 14, 15), binning=2.0), {"taper_distance": 2.0}, 1),
+    "binned": (
+        replace(WIDE, x_tilt=2.0, centre=(15.0, 14, 8), shape=(8, 14, 15), binning=2.0),
+        {"taper_distance": 2.0},
+        1,
+    ),
 }
 
 

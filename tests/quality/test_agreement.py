@@ -7,6 +7,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from fourierrecon import Region, TiltSeries, Volume, reconstruct
 from fourierrecon.errors import UsageError
@@ -179,3 +180,23 @@ def test_what_makes_no_sense_is_refused() -> None:
         tilt_agreement(series, replace(flat, voxel_size=60.0, data=flat.data[:, :6]))
     rows = tilt_agreement(series, replace(flat, voxel_size=40.0), n_threads=1)
     assert {row.flag for row in rows} == {"unseen"}
+
+
+def test_a_local_alignment_is_part_of_the_reprojection() -> None:
+    from fourierrecon.geometry.displacement import FieldOf
+
+    size = (96, 96, 32)
+
+    def bent(tilt: int, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        x, y = ((points[:, :2] - 48) / 48).T
+        return np.stack([6 * x * x, -6 * y * y], 1)
+
+    local = FieldOf(bent)
+    tilts = list(range(-60, 61, 8))
+    simulation = simulate(cell_like_specimen(size), size, tilt_angles=tilts, snr=None, local=local, n_threads=1)
+    volume = reconstruct(simulation.series, ctf=False)
+    with_field = tilt_agreement(simulation.series, volume)
+    without = tilt_agreement(replace(simulation.series, local=None), volume)
+    better = [a.correlation - b.correlation for a, b in zip(with_field, without, strict=True)]
+    assert np.median(better) > 0.02
+    assert max(np.hypot(*row.shift) for row in with_field) < 0.7 * max(np.hypot(*row.shift) for row in without)

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry.projection import projection_matrices
+from fourierrecon.io.aretomo.local import read_patches
 from fourierrecon.io.aretomo.numbers import places_in_order, places_in_stack, version_1_places
 from fourierrecon.io.aretomo.tables import LARGEST, read_ctf, read_exposure
 from fourierrecon.io.files import is_plain, read_lines
@@ -53,7 +54,7 @@ def read_aretomo(
     """Read a tilt series that AreTomo 1, 2 or 3 aligned; its images stay on disk until they are used.
 
     World points are px from the middle of the volume. Images come in the order of the raw stack, without those that
-    AreTomo found dark. Local alignments are not applied, and named by a warning.
+    AreTomo found dark. Shifts of patches are its local alignment.
 
     Parameters
     ----------
@@ -97,8 +98,9 @@ def read_aretomo(
     table = {c: np.array([getattr(row, c) for row in alignment.GlobalAlignments], float)[order] for c in COLUMNS}
     in_order = places_in_order(alignment, n)[order]
     places = places[order]
-    _name_the_rest(path, alignment, dark, n)
-
+    if dark:
+        numbers = ", ".join(str(i + 1) for i in dark)
+        warnings.warn(f"{path}: {len(dark)} of {n} images left out as dark frames: {numbers}", stacklevel=2)
     images = _images(path, whole, places, n)
     if images.shape[1:] != (height, width):
         found = f"{images.shape[2]} x {images.shape[1]}"
@@ -131,6 +133,9 @@ def read_aretomo(
         ctf_missing=missing,
         hand=hand,
         excluded=tuple(i + 1 for i in dark),
+        local=read_patches(
+            path, alignment, order, (width, height), np.stack([table["tx"], table["ty"]], 1), projections
+        ),
     )
 
 
@@ -195,17 +200,6 @@ def _check(row: Any) -> None:
         raise ValueError
     if not 0.5 <= values.get("gmag", 1.0) <= 2:
         raise ValueError
-
-
-def _name_the_rest(path: Path, alignment: Any, dark: list[int], n: int) -> None:
-    """Warn of images left out, and of local alignments."""
-    if dark:
-        numbers = ", ".join(str(i + 1) for i in dark)
-        warnings.warn(f"{path}: {len(dark)} of {n} images left out as dark frames: {numbers}", stacklevel=3)
-    if alignment.LocalAlignments:
-        shifts = np.array([(row.shift_x, row.shift_y) for row in alignment.LocalAlignments if row.is_reliable])
-        largest = f", shifts up to {np.abs(shifts).max():.3g} px" if len(shifts) else ""
-        warnings.warn(f"{path}: not applied: local alignment ({alignment.NumPatches} patches{largest})", stacklevel=3)
 
 
 def _stack(path: Path, stack: str | os.PathLike[str] | None) -> Stack:

@@ -28,9 +28,10 @@ from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry.projection import rotation
 from fourierrecon.geometry.region import ASSUMED_DEPTH
 from fourierrecon.io.imod.defocus import OPTICS, read_ctf
+from fourierrecon.io.imod.local import LocalField, local_field, read_patches, read_z_factors
 from fourierrecon.io.imod.project import Files
 from fourierrecon.io.imod.text import LARGEST, Options, read_transforms
-from fourierrecon.io.imod.volume import aligned_stack, place_volume
+from fourierrecon.io.imod.volume import aligned_stack, place_volume, whole_size
 from fourierrecon.io.stacks.extended_header import SectionNotes, pixel_size_of, read_extended_header
 from fourierrecon.io.stacks.mrc import MrcStack
 from fourierrecon.io.stacks.open import FileImages, Stack, open_stack
@@ -41,7 +42,8 @@ FINEST = 1e-3
 STACK_ENDINGS = (".st", ".mrc", ".mrcs", ".tif", ".tiff")
 EXCLUDED = ("EXCLUDELIST", "EXCLUDELIST2", "EXCLUDE")
 #: Options that bend images or rays as no 4 x 4 matrix can. A warning names them; they are not applied.
-NOT_APPLIED = ("LOCALFILE", "ZFACTORFILE", "COMPRESS")
+NOT_APPLIED = ("COMPRESS",)
+LOCAL = ("LOCALFILE", "ZFACTORFILE")
 NOT_APPLIED_2D = ("DistortionField", "GradientFile")
 
 
@@ -57,7 +59,7 @@ def read_imod(
     """Read a tilt series that IMOD aligned; the images, those of the raw stack, stay on disk until they are used.
 
     The world has its origin at 1, as in RELION 4's sets made from IMOD. Tilts that ``tilt.com`` excludes are left out,
-    and listed in a warning. Local alignments and Z factors are not applied, and named by a warning.
+    and listed in a warning. Z factors go into the matrices; a ``LOCALFILE`` is the local alignment.
 
     Defocus comes from the ``.defocus`` file of ctfplotter. Its astigmatism angles are taken to be those of the raw
     images, which ctfplotter analyses; if ``ctfplotter.com`` names an aligned stack (``.ali``, ``_ali``) they are
@@ -101,11 +103,15 @@ def read_imod(
         numbers = ", ".join(str(i + 1) for i in sorted(excluded))
         warnings.warn(f"{tilt.path}: {len(excluded)} of {n} views excluded: {numbers} (from 1)", stacklevel=2)
     # AreTomo names the global alignment as local one, too
-    local = {name: tilt.text(name) for name in NOT_APPLIED if tilt.text(name) not in ("", newst.text("TransformFile"))}
-    named = [f"{name} ({text})" for name, text in local.items()]
+    is_global = tilt.text("LOCALFILE") == newst.text("TransformFile")
+    absent = [
+        n for n in LOCAL if tilt.text(n) and files.named(tilt, n) is None and not (n == "LOCALFILE" and is_global)
+    ]
+    named = [f"{name} ({tilt.text(name)})" for name in (*absent, *NOT_APPLIED) if tilt.text(name)]
     named += [f"{name} ({newst.text(name)})" for name in NOT_APPLIED_2D if newst.text(name)]
     if named:
-        warnings.warn(f"{tilt.path.parent}: not applied: {', '.join(named)}", stacklevel=2)
+        lost = f"; {' and '.join(absent)} not found, copy what is lost there" if absent else ""
+        warnings.warn(f"{tilt.path.parent}: not applied: {', '.join(named)}{lost}", stacklevel=2)
     if files.tilt_com and not tilt.text("THICKNESS"):
         warnings.warn(f"{tilt.path}: no THICKNESS, so the depth is not known; was the file cut short?", stacklevel=2)
     elif tilt.text("THICKNESS") and tilt.numbers("THICKNESS", 1, 1)[0] < 1:
@@ -127,9 +133,19 @@ def read_imod(
             raise DataError(f"{tilt.where(name)}: angles come to {np.abs(values).max():g} degrees; correct it")
     aligned = aligned_stack(files, tilt, newst, images, pixel_size)
     placed = place_volume(tilt, aligned, ASSUMED_DEPTH / pixel_size)
+    z_factors = read_z_factors(files, tilt, n)
     projections = imod_matrices(
-        aligned.raw_middle, matrices, shifts, angles + delta, x_tilts, placed.axes, placed.offset
+        aligned.raw_middle, matrices, shifts, angles + delta, x_tilts, placed.axes, placed.offset, z_factors
     )
+    patches = None if is_global else read_patches(files, tilt, n)
+    local: LocalField | None = None
+    if patches is not None:
+        del_x = (*tilt.numbers("OFFSET", 1, 2), 0.0)[1] if tilt.text("OFFSET") else 0.0
+        full = whole_size(tilt, aligned)
+        local = local_field(
+            patches, placed.axes, (del_x, 0.0), full, (aligned.binning, aligned.binning * pixel_size),
+            np.asarray(np.linalg.inv(matrices), np.float64), angles + delta, x_tilts, z_factors,
+        )  # fmt: skip
     return TiltSeries(
         images,
         projections[kept],
@@ -145,6 +161,7 @@ def read_imod(
         excluded=tuple(i + 1 for i in sorted(excluded)),
         middle=placed.middle if placed.size is None else None,
         pivot=placed.axes,
+        local=None if local is None else local.select(kept),
     )
 
 
@@ -156,6 +173,7 @@ def imod_matrices(
     x_tilts: NDArray[np.float64],
     middle: tuple[float, float, float],
     offset: tuple[float, float] = (0.0, 0.0),
+    z_factors: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Projection matrices of an alignment by IMOD, ``(n_tilts, 4, 4)``; the formulas are above.
 
@@ -171,11 +189,15 @@ def imod_matrices(
         World point ``C`` that the axes go through, ``(x, y, z)`` px.
     offset
         Where ``C`` lies in the aligned images, ``(x, y)`` px from their middle.
+    z_factors
+        What is added for each px along z, see :mod:`fourierrecon.io.imod.local`, ``(n_tilts, 2)``; default: 0.
     """
     turn = rotation("y", tilt_angles) @ rotation("x", x_tilts)
     inverse = np.linalg.inv(matrices)
     made = np.zeros((len(matrices), 4, 4))
-    made[:, :2, :3] = inverse @ turn[:, :2]
+    rows = turn[:, :2].copy()
+    rows[:, :, 2] += 0 if z_factors is None else z_factors
+    made[:, :2, :3] = inverse @ rows
     made[:, 2, :3] = turn[:, 2]
     made[:, :3, 3] = -made[:, :3, :3] @ np.asarray(middle)
     made[:, :2, 3] += np.einsum("nij,nj->ni", inverse, np.asarray(offset) - shifts) + image_middle

@@ -176,7 +176,7 @@ def place_volume(tilt: Options, aligned: Aligned, depth: float) -> Placement:
     start = lengths(tilt, "SUBSETSTART", 2, 2) or [0.0, 0.0]
     if any(start) and not full:
         raise DataError(f"{tilt.where('SUBSETSTART')}: a subset without FULLIMAGE; give the size of the whole images")
-    whole_x, whole_y = (-int(-f // i) for f in full) if full else (nx, ny)
+    whole_x, whole_y = whole_size(tilt, aligned)
     sub_x, sub_y = (int(s / i) for s in start)
     _, axis = (*tilt.numbers("OFFSET", 1, 2), 0.0, 0.0)[:2] if tilt.text("OFFSET") else (0.0, 0.0)
     shift_x, shift_z = (*tilt.numbers("SHIFT", 1, 2), 0.0, 0.0)[:2] if tilt.text("SHIFT") else (0.0, 0.0)
@@ -201,6 +201,12 @@ def place_volume(tilt: Options, aligned: Aligned, depth: float) -> Placement:
         middle = (size[0] + 1) / 2, (size[1] + 1) / 2, (size[2] + 1) / 2
     offset = b * (image_x - nx / 2 - 0.5), b * (image_y - ny / 2 - 0.5)
     return Placement(size, (world(x), world(image_y - first), z), offset, middle)
+
+
+def whole_size(tilt: Options, aligned: Aligned) -> tuple[int, int]:
+    """Give the size ``(width, height)`` of the image that the aligned stack is a part of, px of the aligned stack."""
+    i, full = int(tilt.factor("IMAGEBINNED")), lengths(tilt, "FULLIMAGE", 2, 2, positive=True)
+    return (-int(-full[0] // i), -int(-full[1] // i)) if full else aligned.size
 
 
 def _slices(tilt: Options, i: int, ny: int) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.region import Region, centre_voxel
+from fourierrecon.io.relion.deformation_write import deformation_columns
 from fourierrecon.io.relion.rotations import TOLERANCE, Rotations, miss
 from fourierrecon.tilt_series import TiltSeries
 
@@ -31,12 +32,15 @@ class Entry:
         The table of its tilts, by column.
     rotations
         Rotations that stand for the matrices of the tilt series (RELION 5).
+    local
+        What was kept of its local alignment, and what was left out.
     """
 
     name: str
     overview: dict[str, list[str]]
     tilts: dict[str, list[str]]
     rotations: Rotations | None = None
+    local: str = ""
 
 
 def relion4_entry(
@@ -65,7 +69,9 @@ def relion4_entry(
     overview, tilts = common_columns(series, hand)
     overview |= {"rlnTomoTiltSeriesName": [stack], "rlnTomoFrameCount": [str(series.n_tilts)]}
     overview |= {f"rlnTomoSize{a}": [_number(v)] for a, v in zip("XYZ", extent, strict=True)}
-    return Entry(series.name, overview, matrix_columns(series, corner, 1.0) | tilts | _image_columns(halves))
+    general, own, words = deformation_columns(series, corner, extent)
+    columns = matrix_columns(series, corner, 1.0) | tilts | _image_columns(halves) | own
+    return Entry(series.name, overview | general, columns, local=words)
 
 
 def matrix_columns(series: TiltSeries, corner: tuple[float, float, float], first: float) -> dict[str, list[str]]:
@@ -149,7 +155,8 @@ def relion5_entry(
     held = {"rlnTomoYTilt": [_number(v) for v in tilt]} | matrix_columns(series, corner, 0.0)
     if not matrices or found.magnified + found.distorted <= TOLERANCE:
         held = {label: [_number(v) for v in values] for label, values in zip(ANGLES, geometry, strict=True)}
-    return Entry(series.name, overview, _image_columns(images) | held | columns, found)
+    general, own, words = deformation_columns(series, corner, extent)
+    return Entry(series.name, overview | general, _image_columns(images) | held | columns | own, found, words)
 
 
 def _corner_and_size(

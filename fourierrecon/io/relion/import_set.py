@@ -9,6 +9,7 @@ from typing import Literal
 
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry.region import Region
+from fourierrecon.io.relion.deformation_write import fill_deformations
 from fourierrecon.io.relion.entries import Entry, relion4_entry, relion5_entry
 from fourierrecon.io.relion.write import check_entries, write_entries
 from fourierrecon.io.stacks.open import open_stack
@@ -28,6 +29,7 @@ def write_set(
     copy: bool = False,
     rotations_only: bool = False,
     tell: Callable[[str], object] = str,
+    tell_local: Callable[[str], object] = str,
 ) -> tuple[Path, list[str]]:
     """Write a set; give its STAR file, and the names of the stacks that were copied.
 
@@ -48,6 +50,8 @@ def write_set(
         As for :func:`fourierrecon.io.relion.entries.relion5_entry`.
     tell
         Called with what the rotations of a RELION 5 set leave out of an alignment, in words.
+    tell_local
+        Called with what becomes of a local alignment, in words.
 
     Raises
     ------
@@ -66,12 +70,15 @@ def write_set(
         _entry(folder, series, halves, version, copies, copy=copy, rotations_only=rotations_only)
         for series, halves in found
     ]
+    entries = fill_deformations(entries)
     check_entries(entries)
     for path, series, images in copies:
         write_stack(path, images, series.pixel_size, _pixel_type(images))
     for entry in entries:
         if entry.rotations is not None and entry.rotations.rest:
             tell(f"{entry.name}: the nearest ones, without {entry.rotations.rest}")
+        if entry.local:
+            tell_local(f"{entry.name}: {entry.local}")
     return write_entries(folder, entries), [str(path) for path, _, _ in copies]
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry.projection import projection_matrices
 from fourierrecon.io.files import find_file
+from fourierrecon.io.relion.deformation import name_motion, read_deformation
 from fourierrecon.io.stacks.open import FileImages, open_stack
 from fourierrecon.io.star.table import Table, read_tables
 from fourierrecon.tilt_series import (
@@ -88,8 +89,9 @@ def read_relion(path: str | os.PathLike[str], name: str | None = None, *, images
     """
     if images not in IMAGE:
         raise UsageError(f"unknown images {images!r}; available: {', '.join(IMAGE)}")
-    path, name, row, tilts, is_relion_5 = _find(Path(path), name)
-
+    source = Path(path)
+    path, name, row, tilts, is_relion_5 = _find(source, name)
+    name_motion(source)
     pixel_size = float(row.numbers("rlnTomoTiltSeriesPixelSize")[0])
     if not 1e-3 < pixel_size < 1e6:
         where = row.cell("rlnTomoTiltSeriesPixelSize")
@@ -134,6 +136,7 @@ def read_relion(path: str | os.PathLike[str], name: str | None = None, *, images
         hand=_hand(row),
         own_exposure=own,
         b_factor_per_exposure=per_exposure,
+        local=read_deformation(row, tilts, (stack.shape[1], stack.shape[2]), projections),
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from fourierrecon.errors import UsageError
+from fourierrecon.io.relion.deformation_write import fill_deformations
 from fourierrecon.io.relion.entries import Entry, relion4_entry, relion5_entry
 from fourierrecon.io.stacks.write import write_stack
 from fourierrecon.io.star.table import TITLE, write_tables
@@ -163,6 +164,7 @@ def write_entries(
     UsageError
         As :func:`check_entries`.
     """
+    entries = fill_deformations(entries)
     check_entries(entries)
     first = entries[0]
     overview = {label: [entry.overview[label][0] for entry in entries] for label in first.overview}

@@ -36,6 +36,7 @@ from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry.projection import projection_matrices
 from fourierrecon.io.stacks.open import FileImages, open_stack
 from fourierrecon.io.warp.files import WarpSeries, read_files
+from fourierrecon.io.warp.local import WarpField
 from fourierrecon.io.warp.xml import LARGEST
 from fourierrecon.tilt_series import ImageStack, TiltSeries
 
@@ -55,8 +56,8 @@ def read_warp(
     """Read a tilt series of Warp or WarpTools; its images stay on disk until they are used.
 
     World points are voxels of Warp's own tomogram, 0-based; the module says how they lie to IMOD's and RELION's.
-    A tilt that Warp excludes (``UseTilt``) is left out. Not applied, and named by a warning: image and volume
-    deformations, angle corrections, ``MagnificationCorrection``.
+    A tilt that Warp excludes (``UseTilt``) is left out. Movements in the images and deformations of the volume are its
+    local alignment. Not applied, and named by a warning: angle corrections, ``MagnificationCorrection``.
 
     Parameters
     ----------
@@ -144,6 +145,48 @@ def read_warp(
         hand=None if series.inverted is None else -1 if series.inverted else 1,
         excluded=tuple(int(i) + 1 for i in np.flatnonzero(~series.use)),
         z_reversed=True,
+        local=_local(series, keep, projections, pixel, (width, height), stretch, size),
+    )
+
+
+def _local(
+    series: WarpSeries,
+    keep: NDArray[np.intp],
+    projections: NDArray[np.float64],
+    pixel: float,
+    image: tuple[int, int],
+    stretch: NDArray[np.float64],
+    size: tuple[float, float, float] | None,
+) -> WarpField | None:
+    """Give the local alignment; None if there is none."""
+    warps = series.warps
+    # places in the volume are parts of the size that Warp knows, about the same middle
+    sides = tuple(side / pixel for side in series.volume_size) if series.volume_size else size
+    spread = any(max(grid.values.shape[1:]) > 1 for grid in warps)  # one node moves the whole volume
+    if spread and sides is None:
+        warnings.warn(
+            f"{series.path}: not applied: GridVolumeWarpX, Y, Z, since VolumeDimensionsAngstrom is not there; "
+            f"give size=... as it was in Warp",
+            stacklevel=3,
+        )
+        warps = ()
+    if not (warps or series.movements):
+        return None
+    volume = np.array(sides or (1.0, 1.0, 1.0))
+    dose = np.zeros(len(series)) if series.dose is None else series.dose
+    exposure = (dose - dose.min()) / (np.ptp(dose) or 1.0)
+    places = np.stack([np.arange(len(series)) / max(len(series) - 1, 1), exposure], 1)[keep]
+    movements = series.movements
+    return WarpField(
+        (movements[0], movements[1]) if movements else None,
+        (warps[0], warps[1], warps[2]) if warps else None,
+        projections,
+        pixel,
+        image,
+        stretch,
+        np.array(size or (0.0, 0.0, 0.0)) / 2 - volume / 2,
+        volume,
+        places,
     )
 
 

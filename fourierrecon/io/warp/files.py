@@ -14,20 +14,14 @@ from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
 from fourierrecon.io.star.table import read_tables
+from fourierrecon.io.warp.grids import WarpGrid, node_values, read_grid
 from fourierrecon.io.warp.xml import LARGEST, TRUTH, attribute, number, numbers_of, read_root, truth, values_of
 from fourierrecon.tilt_series import MOST_TILT, CtfParameters
 
-#: Grids of Warp that bend the images or the volume; they are named if they are not zero. Their units.
-NOT_APPLIED = {
-    "GridMovementX": "Å",
-    "GridMovementY": "Å",
-    "GridVolumeWarpX": "Å",
-    "GridVolumeWarpY": "Å",
-    "GridVolumeWarpZ": "Å",
-    "GridAngleX": "°",
-    "GridAngleY": "°",
-    "GridAngleZ": "°",
-}
+#: Grids of Warp that turn particles and move nothing; they are named if they are not zero. Their units.
+NOT_APPLIED = {"GridAngleX": "°", "GridAngleY": "°", "GridAngleZ": "°"}
+#: Grids that move what is in the images and in the volume.
+MOVEMENTS, WARPS = ("GridMovementX", "GridMovementY"), ("GridVolumeWarpX", "GridVolumeWarpY", "GridVolumeWarpZ")
 
 #: Aberrations that Warp fits and that the CTF here has no terms for; likewise.
 ABERRATIONS = {"ZernikeCoeffsOdd": "", "ZernikeCoeffsEven": "", "BeamTilt": " mrad"}
@@ -52,6 +46,8 @@ class WarpSeries:
     ctf_missing: tuple[str, ...] = ()
     movie_folder: str = ""
     movie_field: str = "<MoviePath>"
+    movements: tuple[WarpGrid, ...] = ()  # of x and y in the images, Å
+    warps: tuple[WarpGrid, ...] = ()  # of x, y and z in the volume, Å
     inverted: bool | None = None  # AreAnglesInverted: the defocus falls with the depth
 
     def __len__(self) -> int:
@@ -157,6 +153,8 @@ def _read_xml(path: Path) -> WarpSeries:
         ctf,
         missing,
         root.get("DataDirectory", ""),
+        movements=_grids(path, root, MOVEMENTS),
+        warps=_grids(path, root, WARPS),
         inverted=truth(path, root, "AreAnglesInverted"),
     )
 
@@ -197,20 +195,6 @@ def _parameter(path: Path, root: ElementTree.Element, name: str) -> float | None
     return None
 
 
-def _nodes(path: Path, grid: ElementTree.Element) -> NDArray[np.float64]:
-    """Give the values of the nodes of a grid, in the order of the file."""
-    values = []
-    for i, node in enumerate(grid.findall("Node")):
-        word = node.get("Value", "").strip()
-        try:
-            values.append(number(word))
-        except ValueError as error:
-            raise DataError(
-                f"{path}, <{grid.tag}>, node {i + 1}: {word[:40]!r} must be a number; correct it"
-            ) from error
-    return np.array(values, float)
-
-
 def _terms(path: Path, root: ElementTree.Element, name: str) -> NDArray[np.float64]:
     """Give the numbers of a parameter of the fitted CTF that holds several."""
     words = [e.get("Value", "") for e in root.findall("CTF/Param") if e.get("Name") == name]
@@ -225,7 +209,7 @@ def _name_the_rest(path: Path, root: ElementTree.Element) -> None:
     found = []
     for name, unit in NOT_APPLIED.items():
         grid = root.find(name)
-        nodes = np.zeros(0) if grid is None else _nodes(path, grid)
+        nodes = np.zeros(0) if grid is None else node_values(path, grid)
         if nodes.any():
             found.append(f"{name} (up to {np.abs(nodes).max():.3g} {unit})")
     # Warp 1 wrote scales along and across an axis, and its angle; Warp 2 writes a 2 x 2 matrix
@@ -246,34 +230,21 @@ def _per_tilt(path: Path, root: ElementTree.Element, name: str, n: int) -> NDArr
 
     Warp's grids are splines through their nodes that are straight beyond the ends, evenly spaced over the image.
     """
-    grid = root.find(name)
+    grid = read_grid(path, root, name)
     if grid is None:
         return np.zeros(n)
-    nodes = _nodes(path, grid)
-    try:
-        width, height, depth = (int(grid.get(axis, "1")) for axis in ("Width", "Height", "Depth"))
-        places = [tuple(int(node.get(axis, "0")) for axis in "ZYX") for node in grid.findall("Node")]
-    except ValueError as error:
-        raise DataError(f"{path}, <{name}>: sizes and places of nodes must be whole numbers; correct them") from error
-    # as many nodes as places, each once
-    inside = all(0 <= z < depth and 0 <= y < height and 0 <= x < width for z, y, x in places)
-    if not inside or len(set(places)) != len(places) or len(places) != width * height * depth:
-        raise DataError(
-            f"{path}, <{name}>: {len(places)} nodes do not fill its {width} x {height} x {depth}; was the file cut?"
-        )
+    depth = grid.values.shape[1]
     if depth not in (1, n):
         raise DataError(f"{path}, <{name}>: {depth} nodes along Z for {n} tilts; needed: 1, or one a tilt")
-    values = np.empty((depth, height, width))
-    for place, value in zip(places, nodes, strict=True):
-        values[place] = value
-    for axis in (2, 1):
-        if values.shape[axis] > 1:
-            # scipy is slow to import, and most grids have one node an image
-            from scipy.interpolate import CubicSpline
+    tilts = np.arange(n) / max(n - 1, 1)
+    return grid.at(np.stack([np.full(n, 0.5), np.full(n, 0.5), tilts, np.zeros(n)], 1))
 
-            along = np.linspace(0, 1, values.shape[axis])
-            values = np.expand_dims(CubicSpline(along, values, axis=axis, bc_type="natural")(0.5), axis)
-    return np.array(np.broadcast_to(values[:, 0, 0], n))
+
+def _grids(path: Path, root: ElementTree.Element, names: tuple[str, ...]) -> tuple[WarpGrid, ...]:
+    """Give grids that move something, one a name; none if all are 0."""
+    grids = [read_grid(path, root, name) for name in names]
+    found = [WarpGrid(np.zeros((1, 1, 1, 1))) if grid is None else grid for grid in grids]
+    return tuple(found) if any(grid.values.any() for grid in found) else ()
 
 
 def _ctf(path: Path, root: ElementTree.Element, n: int) -> tuple[CtfParameters | None, tuple[str, ...]]:
