@@ -165,6 +165,8 @@ def reconstruct_many(orders: Sequence[VolumeOrder], settings: Settings) -> None:
         replace(order, weighting=for_tiles(order.weighting)) if in_tiles(order.series, settings) else order
         for order in orders
     ]
+    if not orders:
+        return
     groups = share(orders, settings)
     local = [group for group in groups if in_tiles(group.task.series, settings)]
     if local:

@@ -32,6 +32,7 @@ from fourierrecon.engine.storage import PlaneStore, Storage, check_room, default
 from fourierrecon.engine.task import in_tiles, prepare
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.region import Region
+from fourierrecon.images import repaired
 from fourierrecon.operators.sections import insert_few
 from fourierrecon.runtime.sizes import parse_memory
 from fourierrecon.runtime.threads import for_each
@@ -132,7 +133,7 @@ class VirtualTomogram:
                 f"{series.name} has a local alignment, which a virtual tomogram cannot apply; leave it out "
                 f"(local=False), or make the file (reconstruct)"
             )
-        series = replace(series, local=None)
+        series = repaired(replace(series, local=None), settings.repairs)
         memory = default_memory() if settings.memory is None else settings.memory
         # planned without a limit: only the samples of the whole are ever there, not its planes
         task = prepare(series, region, weighting, replace(settings, memory=1 << 62))
