@@ -157,7 +157,7 @@ def test_what_makes_no_sense_is_refused() -> None:
 
 @pytest.mark.parametrize("weighting", ["wiener:snr=10", "none"])
 def test_parts_have_the_ctf_of_their_depth(weighting: str) -> None:
-    images = series(3.0).images[:].copy()
+    images = np.stack([series(3.0).images[i] for i in range(7)])
     images[2, 30, 20] = 200  # a hot pixel, which is repaired as in a file
     deep = replace(series(3.0), images=images, pixel_size=2.0, hand=1, hand_assumed=False)
     whole = reconstruct(deep, weighting=weighting, ctf_depth="on")
