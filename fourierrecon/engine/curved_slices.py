@@ -49,6 +49,8 @@ from fourierrecon.transfer import PER_CYCLE, Transfer
 
 #: Phase error, rad at the ends of the images and the highest frequency, up to which both sheets share their samples.
 LEANS = 0.02
+#: The same for a projector, whose images are to be exact to some 1e-4.
+EXACT_LEANS = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +90,7 @@ class CurvedSlices:
         along: NDArray[np.int64],
         plane_axis: int,
         step: NDArray[np.float64],
+        exact: bool = False,
     ) -> CurvedSlices:
         """Find the optics of a plan.
 
@@ -103,6 +106,8 @@ class CurvedSlices:
             As for :class:`~fourierrecon.engine.plan.Plan`.
         step
             Bin-1 px per window pixel, ``(x, y)``.
+        exact
+            Sample both sheets unless :data:`EXACT_LEANS` allows for less, in place of :data:`LEANS`.
         """
         depth = transfer.depth
         assert depth is not None
@@ -118,7 +123,8 @@ class CurvedSlices:
         m, n = slices.matrices, depth.rows[used][:, order]
         lean = n[:, 0] / m[:, 0, 0]
         reach = slices.period * np.abs(m[:, 0, 0]) / 2
-        shared = bool((2 * np.pi * abs(bend) * STOP**2 * np.abs(lean) * reach <= LEANS).all())
+        limit = EXACT_LEANS if exact else LEANS
+        shared = bool((2 * np.pi * abs(bend) * STOP**2 * np.abs(lean) * reach <= limit).all())
         optics = np.zeros((len(used), 13))
         for row, tilt in enumerate(used):
             phases = transfer.phases(int(tilt), voxel_size)

@@ -159,11 +159,16 @@ def phase_error(series: TiltSeries, region: Region) -> float:
     """
     if series.ctf is None:
         return 0.0
-    rows, half = depth_rows(series), region.binning * (np.array(region.shape[::-1]) - 1) / 2
-    depths = np.abs(rows[:, :3] @ region.centre + rows[:, 3]) + np.abs(rows[:, :3]) @ half
     highest = HIGHEST / (region.binning * series.pixel_size)
     wavelength = electron_wavelength(series.ctf.voltage)
-    return float(np.pi * wavelength * highest**2 * depths.max() * series.pixel_size)
+    return float(np.pi * wavelength * highest**2 * farthest_depth(series, region))
+
+
+def farthest_depth(series: TiltSeries, region: Region) -> float:
+    """Largest depth of a corner of the region along a beam, from the point that the defocus belongs to, Å."""
+    rows, half = depth_rows(series), region.binning * (np.array(region.shape[::-1]) - 1) / 2
+    depths = np.abs(rows[:, :3] @ region.centre + rows[:, 3]) + np.abs(rows[:, :3]) @ half
+    return float(depths.max() * series.pixel_size)
 
 
 def choose_depth(
