@@ -165,6 +165,8 @@ def reconstruct_many(orders: Sequence[VolumeOrder], settings: Settings) -> None:
         replace(order, weighting=for_tiles(order.weighting)) if in_tiles(order.series, settings) else order
         for order in orders
     ]
+    if not orders:
+        return
     groups = share(orders, settings)
     local = [group for group in groups if in_tiles(group.task.series, settings)]
     if local:
@@ -345,8 +347,6 @@ def describe(
 ) -> tuple[float, tuple[float, float, float], str]:
     """Give what goes into a volume's header: voxel size (Å), world position of voxel 0 (Å), one line on its making."""
     x, y, z = (float(c * series.pixel_size) for c in region.origin)
-    if isinstance(weighting, Iterative):
-        correction = replace(correction, ctf_depth="off")
     transfer = Transfer.of(series, correction, divides=weighting.divides, region=region)
     label = f"fourierrecon {weighting.words}, {transfer.words}, {series.n_tilts} tilts of {series.name}"
     return series.pixel_size * region.binning, (x, y, z), label

@@ -269,7 +269,11 @@ def sample_lines(
                 shift = turn * phase_j[j]
                 real, imag = value.real, value.imag * conjugate
                 out[j] = complex(real * shift.real - imag * shift.imag, real * shift.imag + imag * shift.real)
-            _band_limit(out, lines, el, first_j, last_j, pass2, stop2)
+            if lean == 0:
+                _band_limit(out, lines, el, first_j, last_j, pass2, stop2)
+            else:
+                for j in range(first_j, last_j):
+                    out[j] *= leaning_band(lines, j, el, row_length, pass2, stop2, lean, c_a, c_b)
         for j in range(n_planes):
             for i in range(stop - start):
                 samples[j, tilt, start + i] = block[i, j]
@@ -307,6 +311,21 @@ def _band_limit(out: Any, lines: Any, el: int, first: int, last: int, pass2: flo
         kz = lines[3, 0] * j + lines[3, 1] * el
         t = np.float32(min(max((stop2 - (kp * kp + ko * ko + kz * kz)) / (stop2 - pass2), 0.0), 1.0))
         out[j] *= t * t * (3 - 2 * t)
+
+
+@compiled()
+def leaning_band(
+    lines: Any, j: int, el: int, row_length: int, pass2: float, stop2: float, lean: float, c_a: float, c_b: float
+) -> np.float32:
+    """Give the same factor for a sample of a leaning line: that of the frequency in the image, not of the plane."""
+    q_a, square_b = lines[0, 0] * j + lines[0, 1] * el, c_b * (el / row_length) ** 2
+    moved = q_a + lean * (c_a * q_a * q_a + square_b)
+    at = j + lean * (c_a * moved * moved + square_b) / lines[0, 0]
+    kp = lines[1, 0] * at
+    ko = lines[2, 0] * at + lines[2, 1] * el
+    kz = lines[3, 0] * at + lines[3, 1] * el
+    t = np.float32(min(max((stop2 - (kp * kp + ko * ko + kz * kz)) / (stop2 - pass2), 0.0), 1.0))
+    return t * t * (np.float32(3) - np.float32(2) * t)
 
 
 @compiled()

@@ -18,6 +18,7 @@ from fourierrecon.engine.preprocess import BORDER, BORDER_BINNED, SURROUNDINGS, 
 from fourierrecon.engine.settings import PRECISIONS, Settings
 from fourierrecon.engine.windows import View, Windows
 from fourierrecon.errors import UsageError
+from fourierrecon.geometry.ctf_depth import farthest_depth
 from fourierrecon.geometry.region import Region
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.transfer import Transfer
@@ -150,14 +151,16 @@ class Plan:
         correction = replace(settings.correction, ctf_depth="off") if tiled else settings.correction
         transfer = Transfer.of(series, correction, divides=weighting.divides, region=region)
         view = View.of(series, region)
-        spread = _spread(series, region.binning, settings.binnings) if transfer.ctf is not None else 0.0
+        # the image of a projector holds all that a volume shows, as defocused as it is at its depth
+        deeper = farthest_depth(series, region) if surroundings and transfer.depth is not None else 0.0
+        spread = _spread(series, region.binning, settings.binnings, deeper) if transfer.ctf is not None else 0.0
         late, windows = _choose_windows(
             series, region, view, weighting, settings, mask, transfer, spread, surroundings, early=tiled
         )
         # the CTF moves signal that far, where the samples are multiplied with it
         moved = spread * late * (not weighting.has_filter)
         if transfer.depth is not None:
-            moved = _spread(series, region.binning, ()) / float(windows.grid.step.min())
+            moved = _spread(series, region.binning, (), deeper) / float(windows.grid.step.min())
         slices, along, longest = _choose_slices(windows, view, weighting, settings.precision, moved, surroundings)
         taps, oversampling = PRECISIONS[settings.precision]
         row_grid = fast_length(max(oversampling * longest, longest + 2 * taps))
@@ -167,7 +170,7 @@ class Plan:
         if transfer.depth is not None:
             curved = CurvedSlices.of(
                 slices, transfer, region, pixel_size=series.pixel_size, used=windows.used, along=along,
-                plane_axis=view.plane_axis, step=windows.grid.step,
+                plane_axis=view.plane_axis, step=windows.grid.step, exact=surroundings,
             )  # fmt: skip
         return cls(
             slices=slices,
@@ -234,13 +237,16 @@ class Plan:
         return plane + 16 * self.lines_per_image * len(self.slices.matrices) * (2 * self.slices.half_rows + 1)
 
 
-def _spread(series: TiltSeries, binning: float, binnings: tuple[float, ...]) -> float:
-    """How far the CTF moves signal within the band of the finest volume, bin-1 px: ``lambda |defocus| q``."""
+def _spread(series: TiltSeries, binning: float, binnings: tuple[float, ...], deeper: float = 0.0) -> float:
+    """How far the CTF moves signal within the band of the finest volume, bin-1 px: ``lambda |defocus| q``.
+
+    The defocus may be larger than that of the image by ``deeper``, Å.
+    """
     ctf = series.ctf
     if ctf is None:
         return 0.0
     finest = min([binning, *_others(binning, binnings)])
-    defocus = float(max(np.abs(ctf.defocus_u).max(), np.abs(ctf.defocus_v).max()))
+    defocus = float(max(np.abs(ctf.defocus_u).max(), np.abs(ctf.defocus_v).max())) + deeper
     highest = STOP / (finest * series.pixel_size)
     reach = electron_wavelength(ctf.voltage) * defocus * highest / series.pixel_size
     return float(min(reach, max(series.image_shape) / 4))

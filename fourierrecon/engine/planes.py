@@ -48,11 +48,10 @@ def insert_planes(
     curved = task.plan.curved
     stored = task.plan.stores_weights
     chosen = tilts if tilts is None or curved is None else curved.lines_of(tilts)
-    corrects = weighting.uses_weights and weighting.corrects_near_axis and (curved is None or curved.weigh_ctf)
 
     def start() -> _Buffers:
-        lines = FlatLines(s) if curved is None else CurvedLines(s, curved, weighting.uses_weights)
-        correction = AxisCorrection(s, lines.more) if corrects and not corrected else None
+        lines = _lines(task)
+        correction = AxisCorrection(s, lines.more) if _corrects(task) and not corrected else None
         return insertion.PlaneWork(s, weighting.uses_weights, voxel_size), lines, correction, planes.buffer()
 
     def insert(buffers: _Buffers, number: int) -> None:
@@ -97,26 +96,43 @@ def correct_samples(task: Task, samples: SampleStore) -> None:
     samples
         Samples of all tilts, changed.
     """
-    s, weighting, block = task.plan.slices, task.weighting, task.storage.block
-    if not (weighting.uses_weights and weighting.corrects_near_axis):
+    s, block, stored = task.plan.slices, task.storage.block, task.plan.stores_weights
+    none = np.empty((0, 0), np.float32)
+    if not _corrects(task):
         return
 
-    def correct(buffers: tuple[AxisCorrection, FlatLines], number: int) -> None:
+    def begin() -> tuple[AxisCorrection, insertion.Lines]:
+        lines = _lines(task)
+        return AxisCorrection(s, lines.more), lines
+
+    def correct(buffers: tuple[AxisCorrection, insertion.Lines], number: int) -> None:
         correction, lines = buffers
         block_samples, block_weights = samples.block(number)
         for i, j in enumerate(range(number * block, min((number + 1) * block, s.n_planes))):
-            lines.begin(j, block_samples[i], block_weights[i])
+            lines.begin(j, block_samples[i], block_weights[i] if stored else none)
             correction.correct(lines)
         samples.put_block(number, block_samples)
 
     threads.for_each(
         -(-s.n_planes // block),
         correct,
-        state=lambda: (AxisCorrection(s), FlatLines(s)),
+        state=begin,
         n_threads=task.settings.threads,
         stage="correction",
         progress=task.settings.progress,
     )
+
+
+def _lines(task: Task) -> insertion.Lines:
+    """Make the lines of all images, for one thread."""
+    s, curved = task.plan.slices, task.plan.curved
+    return FlatLines(s) if curved is None else CurvedLines(s, curved, task.weighting.uses_weights)
+
+
+def _corrects(task: Task) -> bool:
+    """Tell whether samples are corrected near the tilt axis."""
+    weighting, curved = task.weighting, task.plan.curved
+    return weighting.uses_weights and weighting.corrects_near_axis and (curved is None or curved.weigh_ctf)
 
 
 def deapodisation(s: Slices, weighted: bool) -> tuple[Real, Real]:

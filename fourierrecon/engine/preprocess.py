@@ -77,6 +77,18 @@ class ImageGrid:
         """Bin-1 px per pixel of the prepared image, ``(x, y)``; at most the binning."""
         return np.array([self.padded[1] / self.sampled[1], self.padded[0] / self.sampled[0]])
 
+    @property
+    def upper_rows(self) -> int:
+        """Rows of a spectrum with frequencies from 0 up; those below 0 follow, with Nyquist's of an even height."""
+        return (self.sampled[0] + 1) // 2
+
+    def frequencies(self, binning: float) -> tuple[Real, Real]:
+        """Frequencies ``(x, y)`` of the spectrum of a prepared image, ``rfft2``, in cycles per voxel, broadcasting."""
+        (height, width), (rows, columns), number = self.padded, self.sampled, np.arange(self.sampled[0])
+        fx = np.arange(columns // 2 + 1) * (binning / width)
+        fy = np.where(number < self.upper_rows, number, number - rows) * (binning / height)
+        return fx.astype(np.float32)[None, :], fy.astype(np.float32)[:, None]
+
 
 def sampling(
     image_shape: tuple[int, int],
@@ -234,13 +246,12 @@ def prepare_image(
         shared[name] = whole
     full = shared[name][:, :half_columns]
     kept = workspace.array("kept", (rows, half_columns), np.complex64)
-    upper = rows // 2
+    upper = grid.upper_rows
     kept[:upper] = full[:upper]
     kept[upper:] = full[height - (rows - upper) :]
-    fx = (np.arange(half_columns) * (binning / width)).astype(np.float32)[None, :]
-    fy = (np.where(np.arange(rows) < upper, np.arange(rows), np.arange(rows) - rows) * (binning / height))[:, None]
+    fx, fy = grid.frequencies(binning)
     for image_filter in filters:
-        kept *= image_filter(fx, fy.astype(np.float32))
+        kept *= image_filter(fx, fy)
     kept *= np.float32(1 / (height * width))
     fft.transform(kept, 0, backward=True)
     prepared: Real = workspace.array("prepared", (rows, columns), np.float32)

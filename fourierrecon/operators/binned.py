@@ -12,6 +12,8 @@ from fourierrecon.engine.coverage import Mask
 from fourierrecon.engine.fft import fast_length
 from fourierrecon.engine.grey_ramp import without_ramp
 from fourierrecon.engine.preprocess import CONTINUATION, ImageGrid
+from fourierrecon.geometry.ctf_depth import depth_rows
+from fourierrecon.geometry.projection import rotation_centre
 from fourierrecon.geometry.region import Region
 from fourierrecon.runtime.arrays import Complex
 from fourierrecon.runtime.memory import Workspace
@@ -65,8 +67,14 @@ def in_memory(
 
     for_each(series.n_tilts, load, state=Workspace, n_threads=n_threads)
     projections = series.projections.copy()
-    projections[:, :2, 3] /= step
+    # with the depths along the beams, from the point that the defocus belongs to
+    projections[:, 2] = depth_rows(series)
+    projections[:, :3, 3] /= step
     x, y, z = (c / step for c in region.origin)
+    centre_x, centre_y, centre_z = (float(c) / step for c in rotation_centre(series))
     # the size does not matter to a projector
-    small = replace(series, images=images, projections=projections, pixel_size=series.pixel_size * step, size=None)
+    small = replace(
+        series, images=images, projections=projections, pixel_size=series.pixel_size * step, size=None, pivot=None,
+        middle=None, rotation_centre=(centre_x, centre_y, centre_z), local=None,
+    )  # fmt: skip
     return small, replace(region, origin=(x, y, z), binning=region.binning / step), images

@@ -13,7 +13,9 @@ import numpy as np
 
 from fourierrecon.engine import fft, simd
 from fourierrecon.engine.central_slices import PAD, STOP, Slices
+from fourierrecon.engine.curved_slices import CurvedLines, CurvedSlices
 from fourierrecon.engine.insertion import BLOCK_BYTES, REACH, rows_in_use, start
+from fourierrecon.operators.curved_gather import gather_curved
 from fourierrecon.runtime.arrays import Complex, Real
 from fourierrecon.runtime.compiled import compiled
 
@@ -25,14 +27,17 @@ class GatherWork:
     ----------
     slices
         Geometry.
+    curved
+        The CTF at each depth, or None.
     """
 
-    def __init__(self, slices: Slices) -> None:
+    def __init__(self, slices: Slices, curved: CurvedSlices | None = None) -> None:
         nz, no = slices.grid
         self.block = np.zeros((no + 2 * PAD + REACH, nz + 2 * PAD), np.complex64)
         self.turned = np.zeros((slices.shape[0], no), np.complex64)
         self.cursor = np.empty((len(slices.matrices), 2), np.int64)
         self.rows = max(16, BLOCK_BYTES // (8 * (nz + 2 * PAD)))
+        self.lines = None if curved is None else CurvedLines(slices, curved, False)
 
 
 def gather_plane(
@@ -53,7 +58,7 @@ def gather_plane(
     work
         Buffers of this thread.
     samples
-        ``(n_tilts, n_rows)``, for the result.
+        ``(n_lines, n_rows)``, for the result.
     """
     depth, _, n_o = slices.shape
     nz, no = slices.grid
@@ -65,12 +70,17 @@ def gather_plane(
         rows[:, left + n_o :] = 0
         np.multiply(planes[z : z + 32, j], gains[1], out=rows[:, left : left + n_o])
         fft.transform_rows(rows, backward=False)
-    low, high = rows_in_use(slices, j)
-    wraps = low < PAD or high > no + PAD
+    lines = work.lines
+    low, high = rows_in_use(slices, j, 0 if lines is None else lines.more)
+    wraps = low < PAD or high > no + PAD or (lines is not None and lines.turns_back)
     if wraps:
         low, high = 0, no + 2 * PAD
     step = high - low if wraps else work.rows
-    start(slices.lines, j, slices.half_rows, STOP**2, STOP, work.cursor)
+    if lines is None:
+        start(slices.lines, j, slices.half_rows, STOP**2, STOP, work.cursor)
+    else:
+        lines.begin(j, samples, np.empty((0, 0), np.float32))
+        lines.start(STOP)
     made = low
     for first in range(low, high, step):
         last = min(first + step, high)
@@ -83,6 +93,10 @@ def gather_plane(
             work.block[no + PAD : no + 2 * PAD] = work.block[PAD : 2 * PAD]
         else:
             _make_rows(work, gains[0], top, made, until, kept)
+        if lines is not None:
+            gather_curved(lines, first, last, work.block.view(np.float32), samples)
+            made = until
+            continue
         gather_rows(
             work.block.view(np.float32), slices.lines, j, first, last, work.cursor, nz, no, slices.tables[0],
             slices.tables[1], slices.width, samples,

@@ -98,6 +98,7 @@ class LeastSquares:
             self.operator = TomographicProjector(
                 small, self.region, beside=beside, ctf=settings.ctf, ctf_mode=settings.ctf_mode,
                 exposure=settings.exposure, tilt_weight=settings.tilt_weight, scratch=settings.scratch,
+                ctf_depth=settings.ctf_depth, defocus_hand=settings.defocus_hand,
                 taper_distance=settings.taper_distance, taper_falloff=settings.taper_falloff,
                 **options,  # type: ignore[arg-type]
             )  # fmt: skip
@@ -175,7 +176,7 @@ class LeastSquares:
 
     def _noise(self, small: TiltSeries, snr: Snr) -> float:
         """Give the power of noise in the data that the SNR leaves: ``sum |S y|² / (1 + SNR T²)``."""
-        transfer = Transfer.of(small, self.settings.correction)
+        transfer = Transfer.of(small, self.settings.correction, divides=False, region=self.region)
         height, width = small.image_shape
         fy, fx = np.fft.fftfreq(height, small.pixel_size)[:, None], np.fft.rfftfreq(width, small.pixel_size)
         constant = snr if isinstance(snr, float) else 0.0
@@ -187,7 +188,7 @@ class LeastSquares:
 
         def add(_: None, tilt: int) -> None:
             power = np.abs(scipy.fft.rfft2(self.data[tilt])) ** 2 * twice
-            total[tilt] = (power / (1 + ratio * transfer.evaluate(tilt, fx, fy) ** 2)).sum() / (height * width)
+            total[tilt] = (power / (1 + ratio * transfer.weight(tilt, fx, fy))).sum() / (height * width)
 
         for_each(small.n_tilts, add, state=lambda: None, n_threads=self.settings.threads)
         return float(total.sum())

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fourierrecon.engine import fft, simd
-from fourierrecon.engine.central_slices import PAD, Slices, plane_range
+from fourierrecon.engine.central_slices import PAD, Slices, leaning_band, plane_range
 from fourierrecon.engine.gridding_kernel import GriddingKernel
 from fourierrecon.runtime.arrays import Complex, Real
 from fourierrecon.runtime.compiled import compiled
@@ -78,10 +78,13 @@ def spread_lines(
     half_rows: int,
     pass2: float,
     stop2: float,
-    spectrum: Any,  # (rows, 2 (length + 2 PAD)) float32: interleaved complex
+    row_length: int,
+    lean: float,  # as for central_slices.sample_lines
+    c_a: float,
+    c_b: float,
+    spectrum: Any,  # (rows, 2 (length + 2 PAD)) float32: interleaved complex; added to
 ) -> None:
     """Spread the samples of one image onto its spectrum, band-limited and shifted back."""
-    spectrum[:] = 0
     flat = spectrum.reshape(-1)
     stride = spectrum.shape[1]
     n_planes = samples.shape[0]
@@ -102,18 +105,25 @@ def spread_lines(
             step = sign * lines[0, 0] * length
             conjugate = np.float32(sign)
             turn = phase_l[r]
+            start_a, square_b = lines[0, 1] * el, c_b * (el / row_length) ** 2
             for j in range(first_j, last_j):
                 kp = lines[1, 0] * j
                 ko = lines[2, 0] * j + lines[2, 1] * el
                 kz = lines[3, 0] * j + lines[3, 1] * el
                 t = np.float32(min(max((stop2 - (kp * kp + ko * ko + kz * kz)) / (stop2 - pass2), 0.0), 1.0))
                 band = t * t * (np.float32(3) - np.float32(2) * t)
+                if lean != 0:
+                    band = leaning_band(lines, j, el, row_length, pass2, stop2, lean, c_a, c_b)
                 shift = turn * phase_j[j]
                 s_real, s_imag = shift.real * band, -shift.imag * band
                 value = values[j]
                 real = value.real * s_real - value.imag * s_imag
                 imag = (value.real * s_imag + value.imag * s_real) * conjugate
                 position = origin + step * j
+                if lean != 0:
+                    q_a = start_a + lines[0, 0] * j
+                    moved = q_a + lean * (c_a * q_a * q_a + square_b)
+                    position += sign * length * lean * (c_a * moved * moved + square_b)
                 cell = int(position) + 1  # positive: truncation is the floor
                 part = (cell - position) * 256
                 entry = int(part)

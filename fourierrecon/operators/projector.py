@@ -11,6 +11,9 @@ planes, and the planes transformed. The forward map goes the same way back with 
 In exact terms, the image of a volume ``v`` is ``Y(q) = b² T(q) B(k) sum_X v(X) exp(-2 pi i q (M X + t))`` with
 ``k = M^T q``, the transfer function ``T``, the band limit ``B`` and voxels ``b`` pixels wide, at the pixels of the
 image and times its mask. So an image holds sums over voxels along the beam.
+
+With the CTF at each depth, ``T`` is that of each voxel's own depth: planes are sampled on two curved sheets and put
+together (:mod:`fourierrecon.operators.curved_gather`), which takes the place of a transfer function in step 3.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from fourierrecon.engine.planes import deapodisation, insert_planes
 from fourierrecon.engine.settings import Settings, SettingsOptions
 from fourierrecon.engine.slabs import transform_slabs_in_place
 from fourierrecon.engine.storage import ALONE, Beside, PlaneStore, SampleStore, choose_storage
-from fourierrecon.engine.task import Task, check_ctf
+from fourierrecon.engine.task import Task, check_ctf, in_tiles
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.region import Region
 from fourierrecon.operators.gather import GatherWork, gather_plane
@@ -69,9 +72,10 @@ class TomographicProjector(LinearOperator):
     beside
         Memory that is taken beside the operator meanwhile, for the check against ``memory``.
     **options
-        Fields of :class:`~fourierrecon.engine.settings.Settings`. ``ctf``, ``ctf_mode``, ``exposure``, ``tilt_weight``
-        make up the transfer function, ``taper_distance`` and ``taper_falloff`` the mask of the images; ``precision``,
-        ``n_threads``, ``memory`` and ``progress`` are as for :func:`fourierrecon.reconstruct`.
+        Fields of :class:`~fourierrecon.engine.settings.Settings`. ``ctf``, ``ctf_mode``, ``exposure``, ``tilt_weight``,
+        ``ctf_depth`` and ``defocus_hand`` make up the transfer function, ``taper_distance`` and ``taper_falloff`` the
+        mask of the images; ``precision``, ``n_threads``, ``memory`` and ``progress`` are as for
+        :func:`fourierrecon.reconstruct`.
 
     Attributes
     ----------
@@ -120,19 +124,23 @@ class TomographicProjector(LinearOperator):
     ) -> None:
         region = Region.of(series) if region is None else region
         # a volume may be flat here, and images keep their means
-        settings = replace(Settings.of(options), keep_mean=True, ctf_depth="off")
+        settings = replace(Settings.of(options), keep_mean=True)
         if settings.ctf_mode in WEIGHED:
             raise UsageError(
                 f'ctf_mode="{settings.ctf_mode}" is no projection, since it says what the weights hold; leave it out, '
                 f"or choose multiply, phase-flip or none"
             )
+        if in_tiles(series, settings):
+            raise UsageError(f"{series.name} has a local alignment, which is no projection; leave it out (local=False)")
+        series = replace(series, local=None)
         check_ctf(series, settings.correction)
         plan = Plan.of(series, region, _Sum(), settings, surroundings=True)
         storage = choose_storage(plan, settings.threads, settings.memory, whole=True, beside=beside)
         self._task = Task(series=series, region=region, weighting=_Sum(), settings=settings, plan=plan, storage=storage)
         self._windows = ImageWindows(plan, series.image_shape, region.binning)
         self._table = np.repeat(plan.row_kernel.table(), 2, axis=1).ravel()
-        self._transfer_last = plan.late and plan.views.transfers.applies
+        # samples of curved slices are multiplied with it in the planes
+        self._transfer_last = plan.late and plan.curved is None and plan.views.transfers.applies
         self.image_shape = (series.n_tilts, *series.image_shape)
         self.volume_shape = region.shape
         n, m = int(np.prod(self.image_shape)), int(np.prod(self.volume_shape))
@@ -150,7 +158,7 @@ class TomographicProjector(LinearOperator):
         s = plan.slices
         images = np.zeros(self.image_shape, np.float32)
         with (
-            closing(SampleStore(s, False, task.storage, settings.scratch, settings.threads)) as samples,
+            closing(self._samples()) as samples,
             closing(PlaneStore(s, task.storage, settings.scratch, settings.threads)) as planes,
         ):
             self._transform_sections(voxels, planes.whole)
@@ -160,7 +168,7 @@ class TomographicProjector(LinearOperator):
             def sample(work: GatherWork, j: int) -> None:
                 gather_plane(s, j, planes.whole, gains, work, store[j])
 
-            self._each(s.n_planes, sample, lambda: GatherWork(s), "planes")
+            self._each(s.n_planes, sample, lambda: GatherWork(s, plan.curved), "planes")
             planes.close()
 
             def draw(workspace: Workspace, i: int) -> None:
@@ -185,7 +193,7 @@ class TomographicProjector(LinearOperator):
         if not pixels[plan.used].any():
             return np.zeros(self.volume_shape, np.float32)
         s = plan.slices
-        with closing(SampleStore(s, False, task.storage, settings.scratch, settings.threads)) as samples:
+        with closing(self._samples()) as samples:
             store = samples.buffers()[0]
 
             def look(workspace: Workspace, i: int) -> None:
@@ -218,6 +226,17 @@ class TomographicProjector(LinearOperator):
 
         self._each(len(voxels), transform, lambda: np.zeros((s.period, n_o), np.float32), "slabs")
 
+    def _samples(self) -> SampleStore:
+        task, settings = self._task, self._task.settings
+        return SampleStore(
+            task.plan.slices, False, task.storage, settings.scratch, settings.threads, lines=task.plan.lines_per_image
+        )
+
+    def _leaning(self, i: int, sheet: int) -> tuple[float, float, float]:
+        """Say how the line of a sheet bends in the image of the i-th tilt in use."""
+        curved = self._task.plan.curved
+        return (0.0, 0.0, 0.0) if curved is None else curved.leaning(i, sheet)
+
     def _phases(self, i: int, *, both_halves: bool) -> tuple[Complex, Complex]:
         """Phases by plane and by row that put the i-th tilt in use in its place, with its scale.
 
@@ -236,7 +255,7 @@ class TomographicProjector(LinearOperator):
     def _filters(self, i: int) -> list[preprocess.ImageFilter]:
         """Filters that images are multiplied with on their own grid."""
         plan = self._task.plan
-        if plan.late:
+        if plan.late or plan.curved is not None:
             return []
         return preprocess.filters_of(self._task.weighting, plan.views, int(plan.used[i]), transfer=True)
 
@@ -258,10 +277,12 @@ class TomographicProjector(LinearOperator):
         s, kernel = plan.slices, plan.row_kernel
         window = self._windows.cut(i, image, self._filters(i), workspace)
         spectrum = central_slices.spectrum(window, s, kernel, plan.row_grid, workspace)
-        central_slices.sample_lines(
-            spectrum.view(np.float32), plan.row_grid, self._table, kernel.width, s.lines[i],
-            *self._phases(i, both_halves=False), s.half_rows, samples, i, PASS**2, STOP**2, s.row_length, 0.0, 0.0, 0.0,
-        )  # fmt: skip
+        phases = self._phases(i, both_halves=False)
+        for sheet in range(plan.lines_per_image):
+            central_slices.sample_lines(
+                spectrum.view(np.float32), plan.row_grid, self._table, kernel.width, s.lines[i], *phases, s.half_rows,
+                samples, i * plan.lines_per_image + sheet, PASS**2, STOP**2, s.row_length, *self._leaning(i, sheet),
+            )  # fmt: skip
         self._apply_transfer(i, samples)
 
     def _draw(self, i: int, samples: Complex, workspace: Workspace, image: Real) -> None:
@@ -270,10 +291,14 @@ class TomographicProjector(LinearOperator):
         s, kernel = plan.slices, plan.row_kernel
         self._apply_transfer(i, samples)
         spectrum = workspace.array("spread", (s.row_length // 2 + 1, plan.row_grid + 2 * PAD), np.complex64)
-        spread_lines(
-            samples, i, plan.row_grid, self._table, kernel.width, s.lines[i], *self._phases(i, both_halves=True),
-            s.half_rows, PASS**2, STOP**2, spectrum.view(np.float32),
-        )  # fmt: skip
+        spectrum[...] = 0
+        phases = self._phases(i, both_halves=True)
+        for sheet in range(plan.lines_per_image):
+            spread_lines(
+                samples, i * plan.lines_per_image + sheet, plan.row_grid, self._table, kernel.width, s.lines[i],
+                *phases, s.half_rows, PASS**2, STOP**2, s.row_length, *self._leaning(i, sheet),
+                spectrum.view(np.float32),
+            )  # fmt: skip
         window = window_of(spectrum, s, kernel, self._windows.shape_of(i), workspace)
         self._windows.place(i, window, self._filters(i), workspace, image)
 

@@ -5,7 +5,8 @@ their weights, and the correction near the tilt axis. A part then takes the last
 are inserted on the grid of the whole and cut to the part, so that a part is that of the whole to rounding.
 
 A part costs the insertion of all planes, and transforms of its own sections only. The first look at a place computes
-what is asked for, by direct sums where that are a few sections (:mod:`fourierrecon.operators.sections`). Sections next
+what is asked for, by direct sums where that are a few sections (:mod:`fourierrecon.operators.sections`) and there is
+one CTF an image. Sections next
 to each other cost little more than one: the second look computes a chunk of them. A cache of bounded size keeps them.
 """
 
@@ -28,9 +29,10 @@ from fourierrecon.engine.images import Sampler, sample_images
 from fourierrecon.engine.planes import correct_samples, insert_planes
 from fourierrecon.engine.settings import Settings, SettingsOptions
 from fourierrecon.engine.storage import PlaneStore, Storage, check_room, default_memory, sample_bytes
-from fourierrecon.engine.task import prepare
+from fourierrecon.engine.task import in_tiles, prepare
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.region import Region
+from fourierrecon.images import repaired
 from fourierrecon.operators.sections import insert_few
 from fourierrecon.runtime.sizes import parse_memory
 from fourierrecon.runtime.threads import for_each
@@ -126,9 +128,15 @@ class VirtualTomogram:
     def __init__(
         self, series: TiltSeries, region: Region, weighting: Weighting, settings: Settings, cache: int
     ) -> None:
+        if in_tiles(series, settings):
+            raise UsageError(
+                f"{series.name} has a local alignment, which a virtual tomogram cannot apply; leave it out "
+                f"(local=False), or make the file (reconstruct)"
+            )
+        series = repaired(replace(series, local=None), settings.repairs)
         memory = default_memory() if settings.memory is None else settings.memory
         # planned without a limit: only the samples of the whole are ever there, not its planes
-        task = prepare(series, region, weighting, replace(settings, memory=1 << 62, ctf_depth="off"))
+        task = prepare(series, region, weighting, replace(settings, memory=1 << 62))
         held = sample_bytes(task.plan)
         on_disk = held > SHARE * memory
         check_room(
@@ -304,7 +312,7 @@ class VirtualTomogram:
         levels = self._sampler.levels
 
         with closing(PlaneStore(part, task.storage, settings.scratch, settings.threads)) as planes:
-            if len(out) <= FEW:
+            if len(out) <= FEW and task.plan.curved is None:
                 insert_few(cut, self._sampler.store, planes)
             else:
                 insert_planes(cut, self._sampler.store, planes, corrected=True)

@@ -7,7 +7,6 @@ volume projects there does not count.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fourierrecon.engine import fft, preprocess
 from fourierrecon.engine.plan import Plan
@@ -58,7 +57,7 @@ class ImageWindows:
             full[len(spectrum) :] = 0
             fft.transform(full, 0, backward=False)
             kept = workspace.array("kept", (rows, columns // 2 + 1), np.complex64)
-            upper = rows // 2
+            upper = grid.upper_rows
             kept[:upper], kept[upper:] = full[:upper], full[height - (rows - upper) :]
             self._filter(kept, filters)
             fft.transform(kept, 0, backward=True)
@@ -96,7 +95,7 @@ class ImageWindows:
             self._filter(kept, filters)
             full = workspace.array("full", (height, width // 2 + 1), np.complex64)
             full[...] = 0
-            upper = rows // 2
+            upper = grid.upper_rows
             full[:upper, :half], full[height - (rows - upper) :, :half] = kept[:upper], kept[upper:]
             fft.transform(full, 0, backward=True)
             whole = workspace.array("whole image", (b + self._shape[0], width), np.float32)
@@ -111,10 +110,8 @@ class ImageWindows:
 
     def _filter(self, kept: Complex, filters: list[ImageFilter]) -> None:
         grid = self._plan.sampling
-        (height, width), rows = grid.padded, grid.sampled[0]
-        upper, number = rows // 2, np.arange(rows)
-        fx: NDArray[np.float32] = (np.arange(kept.shape[1]) * (self._binning / width)).astype(np.float32)[None, :]
-        fy = (np.where(number < upper, number, number - rows) * (self._binning / height)).astype(np.float32)[:, None]
+        height, width = grid.padded
+        fx, fy = grid.frequencies(self._binning)
         for image_filter in filters:
             kept *= image_filter(fx, fy)
         kept *= np.float32(1 / (height * width))

@@ -8,13 +8,13 @@ image itself. A window is centred on the projection of its place; its transform 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
 from fourierrecon.engine.fft import fast_length
+from fourierrecon.engine.fourier_crop import fourier_crop
 from fourierrecon.engine.preprocess import load_image
 from fourierrecon.runtime.arrays import Complex, Real
 from fourierrecon.runtime.threads import for_each
@@ -63,7 +63,7 @@ class BinnedImages:
             image = image - image.mean(dtype=np.float64).astype(np.float32)
             before = CONTINUED * binning
             room = [(before, n * binning - before - m) for n, m in zip((rows, columns), (height, width), strict=True)]
-            images[tilt] = fourier_cut(_continued(image, room), (rows, columns))
+            images[tilt] = fourier_crop(_continued(image, room), (rows, columns))
 
         for_each(series.n_tilts, bin_one, state=lambda: None, n_threads=n_threads)
         return cls(images, CONTINUED, binning, (height, width))
@@ -108,22 +108,6 @@ class BinnedImages:
         spectrum *= _phases(scipy.fft.fftfreq(size), shift_y)[:, None]
         spectrum *= _phases(scipy.fft.rfftfreq(size), shift_x)[None, :]
         return np.asarray(spectrum, np.complex64)
-
-
-def fourier_cut(image: NDArray[Any], shape: tuple[int, int]) -> Real:
-    """Bin an image by a cut in Fourier space, onto a smaller grid of the same extent."""
-    height, width = image.shape
-    rows, columns = shape
-    if (height, width) == (rows, columns):
-        return np.asarray(image, np.float32)
-    spectrum = scipy.fft.rfft2(image)
-    upper = rows // 2
-    kept = np.concatenate([spectrum[:upper], spectrum[height - (rows - upper) :]])[:, : columns // 2 + 1]
-    kept = kept * np.float32(rows * columns / (height * width))
-    # frequencies at the Nyquist limit have no partner
-    kept[upper] = 0
-    kept[:, -1] = 0
-    return np.asarray(scipy.fft.irfft2(kept, shape), np.float32)
 
 
 def _continued(image: Real, room: list[tuple[int, int]]) -> Real:

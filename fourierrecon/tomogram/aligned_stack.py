@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
+from fourierrecon.engine.fourier_crop import fourier_crop
 from fourierrecon.engine.preprocess import load_image
 from fourierrecon.geometry.corrections import tilt_axis
 from fourierrecon.geometry.region import Region
@@ -95,7 +95,7 @@ def write_aligned_stack(
 
         def align(_: None, tilt: int) -> None:
             image = load_image(series, tilt, keep_mean=True)
-            small = image if region.binning == 1 else _cropped(image, rows, columns)
+            small = fourier_crop(image, (rows, columns))
             # ndimage counts (v, u)
             scale = np.array([columns / width, rows / height])[:, None]
             turn, shift = maps[tilt, ::-1, 1::-1] * scale[::-1], maps[tilt, ::-1, 2] * scale[::-1, 0]
@@ -106,12 +106,3 @@ def write_aligned_stack(
     with replacing(angles) as file:
         file.write("".join(f"{angle:.3f}\n" for angle in series.tilt_angles).encode())
     return stack, angles
-
-
-def _cropped(image: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:
-    """Crop an image in Fourier space; its first pixel stays where it is."""
-    height, width = image.shape
-    spectrum = scipy.fft.fftshift(scipy.fft.fft2(image))
-    top, left = height // 2 - rows // 2, width // 2 - columns // 2
-    kept = scipy.fft.ifftshift(spectrum[top : top + rows, left : left + columns])
-    return np.asarray(scipy.fft.ifft2(kept).real * (rows * columns / (height * width)), np.float32)

@@ -1,5 +1,8 @@
 """Finds where the specimen lies in the world of a tilt series, from small reconstructions of every other tilt each.
 
+This is the exact measurement: what fits a tomogram to its specimen rests on it. It reads all images and takes some
+seconds. :mod:`fourierrecon.quality.specimen_slab` needs only a finished volume, of any program.
+
 The images are read once and cropped in Fourier space to pixels of about 30 Å. A deep region is reconstructed first;
 then the slab that is found there is turned level and looked at again, closer, until it stays where it is.
 """
@@ -10,9 +13,9 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
+from fourierrecon.engine.fourier_crop import fourier_crop
 from fourierrecon.engine.preprocess import load_image
 from fourierrecon.engine.storage import TooLittleMemory
 from fourierrecon.errors import DataError, UsageError
@@ -68,6 +71,27 @@ class Specimen:
         x, y, z = self.normal
         tilts = f"{math.degrees(math.atan2(-y, z)):.1f}° about x, {math.degrees(math.atan2(x, z)):.1f}° about y"
         return f"{self.thickness / 10:.0f} nm thick, tilted by {tilts}"
+
+    def slab_in(self, region: Region, pixel_size: float) -> SpecimenSlab | None:
+        """Give the slab as it lies in a region of the same world, without a profile; None if it was not found.
+
+        Parameters
+        ----------
+        region
+            The region.
+        pixel_size
+            Of the images, Å.
+        """
+        if self.problem:
+            return None
+        nx, ny, nz = self.normal
+        sides = np.array(region.shape[::-1])
+        x, y, z = np.asarray(region.origin) + region.binning * (sides - 1) / 2 - self.point
+        return SpecimenSlab(
+            thickness=self.thickness, centre=float(-(x * nx + y * ny) / nz - z) * pixel_size,
+            tilt_x=math.degrees(math.atan2(-ny, nz)), tilt_y=math.degrees(math.atan2(nx, nz)), contrast=math.nan,
+            z=np.empty(0), profile=np.empty(0),
+        )  # fmt: skip
 
 
 def find_specimen(series: TiltSeries, *, n_threads: int | None = None, memory: int | None = None) -> Specimen:
@@ -135,11 +159,7 @@ def _binned(series: TiltSeries, n_threads: int | None) -> TiltSeries:
         if binning == 1:
             images[tilt] = image
             return
-        spectrum = scipy.fft.rfft2(image - image.mean())
-        half = rows // 2
-        kept = np.concatenate([spectrum[:half], spectrum[height - half :]])[:, : columns // 2 + 1]
-        kept[half] = kept[:, -1] = 0
-        images[tilt] = scipy.fft.irfft2(kept, (rows, columns)) * (rows * columns / (height * width))
+        images[tilt] = fourier_crop(image - image.mean(), (rows, columns))
 
     for_each(series.n_tilts, crop, state=lambda: None, n_threads=n_threads or available_cores())
     scale = np.diag([columns / width, rows / height, 1 / binning, 1.0])

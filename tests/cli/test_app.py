@@ -138,8 +138,8 @@ def test_one_coordinate_of_the_origin_leaves_the_others(folder: Path, run: Run) 
         ("--binned_angpix 10", "--bin 1"),
         ("--bin 2 --ctf", "--bin 2"),
         ("--bin 2 --profile eyes", "--bin 2"),
-        ("--bin 2 --profile matching --SNR 3", "--bin 2 --SNR 3"),
-        ("--bin 2 --profile warp", "--bin 2 --SNR 10 --exposure bfactor --tilt_weight cos"),
+        ("--bin 2 --profile matching --SNR 3", "--bin 2 --weighting exact:snr=3 --ctf_mode phase-flip"),
+        ("--bin 2 --profile warp", "--bin 2 --SNR inf --ctf_mode absolute --exposure bfactor --tilt_weight cos"),
         (
             "--bin 2 --profile imod-sirtlike:5",
             "--bin 2 --weighting sirtlike:n_iterations=5,cutoff=0.35,sigma=0.035 --ctf_mode phase-flip",
@@ -432,7 +432,7 @@ USAGE = [
     (f"{T} --weighting wiener:sharpness=1", ["sharpness", "snr"]),
     (
         f"{T} --weighting wener",
-        ["unknown weighting 'wener'", "cg, exact, none, preweight, ramp, sirt, sirtlike, tv, wiener"],
+        ["unknown weighting 'wener'", "available: cg, exact, none, preweight, ramp, sirt, sirtlike, tv, wiener"],
     ),
     (f"{T} --weighting cg:5,6", ["cg:5,6", "iterations is given twice"]),
     (f"{T} --profile eye", ["unknown profile 'eye'", "eyes, matching"]),
@@ -473,7 +473,7 @@ def test_bad_usage(folder: Path, run: Run, options: str, parts: list[str]) -> No
     [
         (f"reconstruct {T}", ["--o"]),
         (f"reconstruct {T} --o", ["--o"]),
-        (f"reconstruct {T} --o set/tomograms.star", ["set/tomograms.star", "unknown ending .star"]),
+        (f"reconstruct {T} --o set/tomograms.star", ["set/tomograms.star", "unknown ending .star; available: .mrc"]),
         (f"reconstruct {T} --o set/TS_01.mrcs", ["set/TS_01.mrcs", "another name"]),
         ("recon", ["recon", "reconstruct"]),
         ("info", ["SET"]),

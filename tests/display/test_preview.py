@@ -252,5 +252,5 @@ def test_reconstruct_draws_a_preview_beside_its_output(
     assert grey_picture(Path("out/x.png")).std() > 5
     status, _, err = run(*line, "out/y.png")
     assert status == 2
-    assert "name the tomogram .mrc" in err
+    assert "unknown ending .png; available: .mrc" in err
     assert sorted(p.name for p in Path("out").iterdir()) == ["x.mrc", "x.png"]

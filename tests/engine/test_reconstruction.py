@@ -97,8 +97,15 @@ def test_binned_volume_is_the_fourier_sum(binning: float, precision: str, tolera
     assert error_against_the_sum(geometry, images, precision) <= tolerance
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("default", 5e-4), ("high", 2e-4)])
-@pytest.mark.parametrize("axis", [4.0, 85.3])
+@pytest.mark.parametrize(
+    ("axis", "precision", "tolerance"),
+    [
+        (4.0, "default", 5e-4),
+        (85.3, "high", 2e-4),
+        pytest.param(4.0, "high", 2e-4, marks=pytest.mark.slow),
+        pytest.param(85.3, "default", 5e-4, marks=pytest.mark.slow),
+    ],
+)
 def test_noise_up_to_nyquist(axis: float, precision: str, tolerance: float) -> None:
     # the band limit of the volume rings over tens of voxels, and so into it from the copies of the images
     geometry = Geometry(NINE, (232, 240), axis, 2, 4, 0.01, (110.0, 120, 20), shape=(24, 232, 220))
@@ -164,7 +171,7 @@ def test_plain_volume_is_the_analytic_mean(name: str) -> None:
     assert error_against_the_mean(WIDE[name], specimen(WIDE[name], reach=12)) <= 5e-4
 
 
-@pytest.mark.parametrize("axis", [3.0, 85.3, 176.0])
+@pytest.mark.parametrize("axis", [pytest.param(3.0, marks=pytest.mark.slow), 85.3, 176.0])
 def test_plain_volume_is_the_analytic_mean_up_to_the_borders(axis: float) -> None:
     # blobs are cut by all four borders of the images
     geometry = Geometry(THIRTEEN, (232, 240), axis, 2, 4, 0.01, (110.0, 120, 20), shape=(40, 232, 220))

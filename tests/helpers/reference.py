@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fourierrecon import Region, TiltSeries
-from fourierrecon.ctf import contrast_transfer
+from fourierrecon.ctf import contrast_transfer, electron_wavelength, phase_coefficients
 from fourierrecon.geometry.projection import projection_matrices
 
 Array = NDArray[np.float64]
@@ -164,4 +164,35 @@ def projection(
         if transfer is not None:
             spectrum *= transfer(tilt, fx / series.pixel_size, fy[:, None] / series.pixel_size)
         images[tilt] = np.fft.ifft2(spectrum).real[:height, :width]
+    return images
+
+
+def projection_by_depth(
+    volume: NDArray[np.floating], region: Region, series: TiltSeries, hand: int, others: Callable[..., Array]
+) -> Array:
+    """Images as :func:`projection` gives them, each voxel with the CTF of its own depth.
+
+    Depths are those of the third rows of the matrices; ``others(tilt, frequency)`` is what else acts on an image.
+    """
+    assert series.ctf is not None
+    height, width = series.image_shape
+    rows, columns, px = 3 * height | 1, 3 * width | 1, series.pixel_size
+    x, y = np.fft.fftfreq(columns), np.fft.fftfreq(rows)
+    squared = (x**2 + y[:, None] ** 2) / px**2
+    points = world_points(region)
+    images = np.empty((series.n_tilts, height, width))
+    for tilt, (matrix, at) in enumerate(zip(series.projections, image_points(series.projections, points), strict=True)):
+        beam = matrix[2] / np.linalg.norm(matrix[2, :3])  # depths are lengths in the world
+        depth = (points @ beam[:3] + beam[3]) * px
+        k = np.stack(np.broadcast_arrays(x, y[:, None]), -1) @ matrix[:2, :3] * region.binning
+        xx, xy, yy, quartic, constant = phase_coefficients(series.ctf, tilt)
+        chi = (xx * x**2 + xy * x * y[:, None] + yy * y[:, None] ** 2) / px**2 + quartic * squared**2 + constant
+        waves = []
+        for sign in (1, -1):
+            bend = 1j * sign * np.pi * electron_wavelength(series.ctf.voltage) * hand / px**2
+            along_x = np.exp(-2j * np.pi * np.outer(at[:, 0], x) + bend * np.outer(depth, x**2))
+            along_y = np.exp(-2j * np.pi * np.outer(y, at[:, 1]) + bend * np.outer(y**2, depth)) * volume.ravel()
+            waves.append(np.exp(1j * sign * chi) * (along_y @ along_x))
+        spectrum = (waves[0] - waves[1]) / 2j * band_limit((k**2).sum(-1)) * region.binning**2
+        images[tilt] = np.fft.ifft2(spectrum * others(tilt, np.sqrt(squared))).real[:height, :width]
     return images

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,10 @@ from fourierrecon import TiltSeries
 from fourierrecon.geometry.projection import projection_matrices
 from fourierrecon.io.relion.import_set import Version, write_set
 from fourierrecon.tilt_series import ImageStack
+
+#: Makes the tomograms of a small set.
+SET = "reconstruct --t set/tomograms.star --noctf --bin 2 --o out/"
+Run = Callable[..., tuple[int, str, str]]
 
 
 def small_series(number: int, scale: int = 1) -> TiltSeries:
@@ -74,3 +80,14 @@ def volumes(folder: Path) -> dict[str, bytes]:
     """Give the volumes, by their path."""
     left_out = ("tomograms.star", "thumbnails/")
     return {name: data for name, data in contents(folder).items() if not name.startswith(left_out)}
+
+
+def reasons(out: str) -> dict[str, str]:
+    """Give what was said of each tomogram: why it was made, or that it was there already."""
+    found = re.findall(r"^\d+/\d+ +(\S+): \S+(?: and \d+ more)? \((?:made in [\d.]+ s: )?(.*)\)$", out, re.MULTILINE)
+    return dict(found)
+
+
+def names(out: str) -> list[str]:
+    """Give the tomograms that were begun, in their order."""
+    return [line.split()[1].rstrip(":") for line in out.splitlines() if line[0].isdecimal()]

@@ -18,10 +18,10 @@ from fourierrecon.io import Supplement, read_all_tilt_series, write_stack
 from fourierrecon.io.relion.read import read_halves
 from fourierrecon.io.tilt_series import NOTHING
 from fourierrecon.tilt_series import TiltSeries
+from tests.helpers.relion_sets import RELION_4, RELION_5, TILTS_5
 from tests.io.test_aretomo import ALN, CTF, LOCAL, TLT
 from tests.io.test_imod import ANGLES, NEWST, TILT
 from tests.io.test_imod import CTF as OPTICS
-from tests.io.test_relion import RELION_4, RELION_5, TILTS_5
 from tests.io.test_warp import TOMOSTAR, XML
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +12,13 @@ from numpy.typing import NDArray
 
 from fourierrecon import Region, Settings, TiltSeries, reconstruct, reconstruct_to
 from fourierrecon.errors import DataError, UsageError
+from fourierrecon.geometry.ctf_depth import depth_rows
+from fourierrecon.geometry.projection import projection_matrices
 from fourierrecon.operators.beams import seen_parts
+from fourierrecon.operators.binned import in_memory
 from fourierrecon.operators.iterations import iterate
 from fourierrecon.operators.least_squares import LeastSquares
+from fourierrecon.simulation.depth import project_with_ctf
 from fourierrecon.simulation.gaussians import Gaussians
 from fourierrecon.simulation.microscope import realistic_ctf
 from fourierrecon.simulation.simulate import simulate
@@ -125,6 +130,52 @@ def test_limits_are_kept(text: str) -> None:
     assert volume[8].std() > 0
     assert not volume[:6].any()
     assert not volume[14:].any()
+
+
+@cache
+def deep() -> tuple[TiltSeries, Region, NDArray[np.float32]]:
+    """Blobs 800 Å below the point that the defocus belongs to, each point with the CTF of its own depth."""
+    rng = np.random.default_rng(3)
+    size, tilts = (40, 36, 20), np.arange(-60, 61, 6.0)
+    specimen = Gaussians(rng.uniform(6, 14, (30, 3)) * [2, 1.8, 1], np.asarray(1.1), rng.uniform(0.5, 1.5, 30))
+    matrices = projection_matrices((64, 64), (20.0, 18, 10), tilts, 4.0)
+    matrices[:, 2, 3] += 400
+    optics = realistic_ctf(len(tilts), defocus=6000.0)
+    images = -project_with_ctf(specimen, matrices, (64, 64), optics, 2.0, hand=1, margin=32)
+    images += np.random.default_rng(4).normal(0, 2 * images.std(), images.shape).astype(np.float32)
+    series = TiltSeries(images, matrices, 2.0, ctf=optics, hand=1, rotation_centre=(20.0, 18, 10))
+    z, y, x = np.indices(size[::-1])
+    apart = ((np.stack([x, y, z], -1)[..., None, :] - specimen.centres) ** 2).sum(-1)
+    truth = -(specimen.weights * np.exp(-apart / (2 * 1.1**2))).sum(-1)
+    return series, Region((0.0, 0, 0), size[::-1]), truth.astype(np.float32)
+
+
+def test_the_ctf_at_each_depth_counts() -> None:
+    series, region, truth = deep()
+
+    def likeness(weighting: str, **options: Any) -> float:
+        volume = reconstruct(series, region, weighting, n_threads=2, **options).data
+        return float(np.corrcoef(volume.ravel(), truth.ravel())[0, 1])
+
+    by_depth = {text: likeness(text) for text in ("wiener:snr=0.25", "cg:12,snr=0.25", "sirt:6")}
+    assert by_depth["cg:12,snr=0.25"] > by_depth["wiener:snr=0.25"]
+    for text, value in by_depth.items():
+        flat = likeness(text, ctf_depth="off")
+        assert value > flat + 0.02
+        assert flat > likeness(text, defocus_hand=-1) + 0.05
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_binned_images_keep_their_depths(told: bool) -> None:
+    series, region, _ = deep()
+    if not told:  # depths count from the middle of the tomogram
+        series = replace(series, rotation_centre=None, size=(64.0, 64.0, 32.0))
+    small, binned, images = in_memory(series, replace(region, binning=2.0), keep_mean=False, n_threads=1)
+    assert images.shape[1:] == (32, 32)
+    assert binned.binning == 1
+    point = np.array([3.0, 5, 7])
+    depths = [rows[:, :3] @ point / n + rows[:, 3] for rows, n in ((depth_rows(series), 1), (depth_rows(small), 2))]
+    np.testing.assert_allclose(depths[0], 2 * depths[1], rtol=1e-9)
 
 
 def test_the_same_comes_section_by_section_and_of_some_tilts() -> None:

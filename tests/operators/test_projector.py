@@ -13,7 +13,7 @@ from fourierrecon import CtfParameters, Region, TiltSeries, reconstruct
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.operators import TomographicProjector
 from fourierrecon.transfer import Correction, Transfer
-from tests.helpers.reference import Geometry, projection, relative_error
+from tests.helpers.reference import Geometry, projection, projection_by_depth, relative_error
 
 TILTS = (-60.0, -20.0, 30.0)
 PLAIN = Geometry(TILTS, (34, 37), 4.0, 2.0, 2.0, centre=(17.0, 15, 8), shape=(16, 30, 33))
@@ -81,6 +81,43 @@ def test_forward_is_the_exact_sum(case: str) -> None:
         mask = t * t * (3 - 2 * t)
     allowed = 1e-3 if options.get("ctf_mode") == "phase-flip" else 5e-4
     assert relative_error(operator.forward(volume), expected * mask) < allowed
+
+
+WIDE = Geometry(TILTS[:2], (48, 50), 4.0, 0.0, 2.0, centre=(10.0, 9, 5), shape=(10, 18, 20))
+DEPTHS: dict[str, tuple[Geometry, dict[str, Any], int]] = {
+    "both sheets share samples": (WIDE, {}, 1),
+    "beams lean": (replace(WIDE, axis=87.0, x_tilt=8.0, magnification=0.003), {"exposure": "grant"}, -1),
+    "binned": (
+        replace(WIDE, x_tilt=2.0, centre=(15.0, 14, 8), shape=(8, 14, 15), binning=2.0),
+        {"taper_distance": 2.0},
+        1,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DEPTHS)
+def test_every_voxel_has_the_ctf_of_its_depth(case: str) -> None:
+    geometry, options, hand = DEPTHS[case]
+    series = series_of(geometry)
+    assert series.ctf is not None
+    optics = replace(series.ctf, defocus_u=series.ctf.defocus_u - 7000, defocus_v=series.ctf.defocus_v - 7000)
+    matrices = series.projections.copy()
+    matrices[:, 2, 3] += 250  # far from where the defocus is that of the image
+    series = replace(
+        series, projections=matrices, pixel_size=2.0, ctf=optics, hand=hand, rotation_centre=geometry.centre
+    )
+    operator = TomographicProjector(series, geometry.region, ctf_depth="on", n_threads=2, **options)
+    rng = np.random.default_rng(1)
+    volume, images = rng.standard_normal(operator.volume_shape), rng.standard_normal(operator.image_shape)
+    drawn, summed = operator.forward(volume), operator.adjoint(images)
+    one, other = np.vdot(drawn.astype(float), images), np.vdot(volume, summed.astype(float))
+    assert abs(one - other) < 1e-6 * np.linalg.norm(drawn) * np.linalg.norm(images)
+    transfer = Transfer.of(series, Correction.of(True, None, options.get("exposure"), None), divides=False)
+    exact = operator.mask * projection_by_depth(volume, geometry.region, series, hand, transfer.damped)
+    assert relative_error(drawn, exact) < 5e-4
+    for other in ({"ctf_depth": "off"}, {"ctf_depth": "on", "defocus_hand": -hand}):
+        wrong = TomographicProjector(series, geometry.region, **options, **other)
+        assert relative_error(wrong.forward(volume), exact) > 0.1
 
 
 def test_it_is_a_linear_operator_of_scipy() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from fourierrecon.cli.view import _open
 from fourierrecon.display.napari import napari_layer
 from fourierrecon.display.planes import VirtualPlanes
 from fourierrecon.errors import DataError, UsageError
+from fourierrecon.geometry.displacement import FieldOf
 from fourierrecon.geometry.projection import projection_matrices
-from fourierrecon.operators import VirtualTomogram
+from fourierrecon.operators import TomographicProjector, VirtualTomogram
 from fourierrecon.simulation.gaussians import Gaussians
 from fourierrecon.simulation.microscope import realistic_ctf
 from fourierrecon.simulation.simulate import simulate, write_simulation
@@ -137,6 +139,11 @@ def test_what_makes_no_sense_is_refused() -> None:
         open_virtual(series(3.0), weighting="cg")
     with pytest.raises(UsageError, match="give one of them"):
         open_virtual(series(3.0), Region.of(series(3.0)), binning=2)
+    bent = replace(series(3.0), local=FieldOf(lambda tilt, points: np.zeros((len(points), 2))))
+    with pytest.raises(UsageError, match="local alignment, which a virtual"):
+        open_virtual(bent)
+    with pytest.raises(UsageError, match="local alignment, which is no projection"):
+        TomographicProjector(bent)
     with pytest.raises(DataError, match="a virtual tomogram needs"):
         open_virtual(series(3.0), memory="1MB")
     tomogram = open_virtual(series(3.0), binning=4, weighting="none", ctf=False)
@@ -146,3 +153,16 @@ def test_what_makes_no_sense_is_refused() -> None:
         _ = tomogram[99]
     with pytest.raises(IndexError, match="integers and slices"):
         _ = tomogram[np.array([1, 2])]
+
+
+@pytest.mark.parametrize("weighting", ["wiener:snr=10", "none"])
+def test_parts_have_the_ctf_of_their_depth(weighting: str) -> None:
+    images = np.stack([series(3.0).images[i] for i in range(7)])
+    images[2, 30, 20] = 200  # a hot pixel, which is repaired as in a file
+    deep = replace(series(3.0), images=images, pixel_size=2.0, hand=1, hand_assumed=False)
+    whole = reconstruct(deep, weighting=weighting, ctf_depth="on")
+    flat = reconstruct(deep, weighting=weighting, ctf_depth="off")
+    with open_virtual(deep, weighting=weighting, ctf_depth="on") as tomogram:
+        for part in (slice(9, 12), slice(2, 9), (slice(3, 9), slice(4, 12), slice(5, 9))):
+            assert relative_error(tomogram[part], whole.data[part]) < 1e-5
+    assert relative_error(flat.data, whole.data) > 0.01

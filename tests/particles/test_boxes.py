@@ -13,9 +13,11 @@ from scipy.spatial.transform import Rotation
 from fourierrecon import Settings, TiltSeries
 from fourierrecon.ctf import contrast_transfer
 from fourierrecon.errors import UsageError
+from fourierrecon.geometry.projection import projection_matrices
 from fourierrecon.geometry.region import Region
 from fourierrecon.particles import BoxMaker
 from fourierrecon.quality import shell_correlation
+from fourierrecon.simulation.depth import project_with_ctf
 from fourierrecon.simulation.gaussians import Gaussians
 from fourierrecon.simulation.microscope import realistic_ctf
 from fourierrecon.simulation.simulate import simulate
@@ -103,6 +105,28 @@ def test_each_box_has_the_defocus_of_its_depth() -> None:
     # the rotation centre is the middle of the tomogram to half a voxel; 1 µm beyond, the phase is off by up to 1.5 rad
     assert np.abs(offset).max() < 0.01
     assert np.abs(flat.transfers(0, deep) - expected).max() > 0.5
+
+
+@pytest.mark.parametrize("hand", [1, -1])
+def test_a_bead_far_off_is_sharp_with_the_ctf_of_its_depth_only(hand: int) -> None:
+    """Against images whose points have the CTF of their own depth, made without the engine."""
+    tilts, centre = np.arange(-60, 61, 6.0), (40.0, 40, 20)
+    matrices = projection_matrices((80, 80), centre, tilts, 4.0)
+    matrices[:, 2, 3] += 500  # 1000 Å beyond the point that the defocus belongs to
+    optics = realistic_ctf(len(tilts), defocus=10000.0)
+    bead = Gaussians(np.array([centre]), np.asarray(1.0), np.ones(1))
+    images = -project_with_ctf(bead, matrices, (80, 80), optics, 2.0, hand=hand, margin=48)
+    size = (80.0, 80.0, 40.0)
+    series = TiltSeries(images, matrices, 2.0, ctf=optics, hand=hand, rotation_centre=centre, size=size)
+
+    def peak(**options: Any) -> float:
+        maker = BoxMaker(series=series, box=24, settings=Settings(n_threads=1, **options))
+        volume = maker.make(np.array(centre)).volume(24)
+        return float(-volume[12, 12, 12] / np.linalg.norm(volume))
+
+    sharp, flat, wrong = peak(), peak(ctf_depth="off"), peak(defocus_hand=-hand)
+    assert sharp > 1.3 * flat
+    assert flat > 1.1 * wrong
 
 
 @pytest.mark.parametrize("binning", [1, 2])

@@ -16,6 +16,9 @@ from fourierrecon.simulation.simulate import simulate
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.transfer import Correction, Transfer
 
+#: Faults that are tried each time, one of each kind.
+QUICK = {("shifted", 6), ("noise", 33), ("mirrored", 20), ("blurred", 20)}
+
 
 @cache
 def cell() -> TiltSeries:
@@ -35,8 +38,14 @@ def test_sound_images_do_not_hurt() -> None:
     assert np.median([row.agreement for row in rows]) > 0.1
 
 
-@pytest.mark.parametrize("tilt", [6, 20, 33])
-@pytest.mark.parametrize("fault", ["shifted", "noise", "mirrored", "blurred"])
+@pytest.mark.parametrize(
+    ("fault", "tilt"),
+    [
+        pytest.param(fault, tilt, marks=[] if (fault, tilt) in QUICK else pytest.mark.slow)
+        for fault in ("shifted", "noise", "mirrored", "blurred")
+        for tilt in (6, 20, 33)
+    ],
+)
 def test_a_bad_image_is_first(tilt: int, fault: str) -> None:
     series = cell()
     images = np.array(series.images)

@@ -250,9 +250,11 @@ def test_another_version_on_the_worker(run: Run, cluster: Dask, here: Path, monk
 @pytest.mark.parametrize(
     ("fault", "why"),
     [
-        ("cluster.read_tilt_series = lambda *_: os.stat('set elsewhere')", "set elsewhere"),
+        pytest.param(
+            "cluster.read_tilt_series = lambda *_: os.stat('set elsewhere')", "set elsewhere", marks=pytest.mark.slow
+        ),
         ("cluster.identity_of = lambda _: 'of other images'", "differ in name, size, time or content"),
-        ("cluster._difference = lambda *_: 'no folder'", "no folder"),
+        pytest.param("cluster._difference = lambda *_: 'no folder'", "no folder", marks=pytest.mark.slow),
     ],
 )
 def test_a_worker_without_the_files(

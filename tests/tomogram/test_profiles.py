@@ -147,7 +147,7 @@ ALONE: dict[str, Callable[[Array, Array], Array]] = {
 }
 
 
-@pytest.mark.parametrize("tilt", [1, 4])
+@pytest.mark.parametrize("tilt", [pytest.param(1, marks=pytest.mark.slow), 4])
 @pytest.mark.parametrize("name", ALONE)
 def test_a_lonely_slice_is_filtered_as_the_profile_says(name: str, tilt: int) -> None:
     """By an exact sum over voxels, to 8 % of the norm: slices fade into each other where the region ends."""
