@@ -19,8 +19,8 @@ HEAD = """# Commands and options
 <!-- written by options_page.py from the command line's own help: do not edit -->
 
 `fourierrecon COMMAND --help` shows the same in the terminal. An option may be written with hyphens for underscores
-(`--pre-weight`). An option that does not exist is an error, as are two that contradict each other. What differs from
-RELION's options of the same name: [Coming from RELION](relion.md).
+(`--pre-weight`). An option that does not exist is an error, as are two that contradict each other.
+[Coming from RELION](relion.md) lists the differences from RELION's options of the same name.
 """
 ARGUMENTS = "Arguments"
 

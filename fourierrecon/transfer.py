@@ -333,7 +333,9 @@ class Transfer:
     @property
     def words(self) -> str:
         """What is done, in words."""
-        by_depth = " at each depth" if self.depth is not None else ", one CTF an image" if self.depth_words else ""
+        by_depth = (
+            " at each depth" if self.depth is not None else ", one CTF for each image" if self.depth_words else ""
+        )
         parts = ["CTF not corrected" if self.mode == "none" else f"CTF {self.mode}{by_depth}"]
         if self.exposure != "none":
             parts.append(f"exposure {self.exposure}")

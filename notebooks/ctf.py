@@ -11,10 +11,9 @@
 # %% [markdown]
 # # The CTF, and what correction does
 #
-# Biological specimens hardly absorb electrons; they shift their phase. To make that visible the microscope is
-# defocused, and pays with a *contrast transfer function* (CTF): every frequency of the image is multiplied by a
-# number between -1 and 1. This notebook shows that function, what it does to an image, and what a reconstruction can
-# take back.
+# Biological specimens hardly absorb electrons; they shift their phase. Defocus makes that visible, at a price: the
+# *contrast transfer function* (CTF) multiplies every frequency of the image by a number between -1 and 1. This
+# notebook shows that function, its effect on an image, and how far a reconstruction can undo it.
 
 # %%
 from dataclasses import replace
@@ -24,6 +23,7 @@ import numpy as np
 
 from fourierrecon import CtfParameters, Region, reconstruct
 from fourierrecon.ctf import contrast_transfer
+from fourierrecon.display.notebook import show_images
 from fourierrecon.quality.fsc import fourier_shell_correlation
 from fourierrecon.quality.wedge import wedge_mask
 from fourierrecon.simulation.microscope import TILT_ANGLES, apply_ctf, realistic_ctf
@@ -37,9 +37,9 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "0.6"
 # %% [markdown]
 # ## The function
 #
-# It begins at a small value (the *amplitude contrast*, 7 % here), rises to a first peak, and then swings faster and
-# faster. More defocus moves the peak to lower frequencies: more contrast of coarse structure, more zeros in fine
-# detail. At a zero nothing is transferred; where the function is negative, dark becomes bright.
+# The function begins at a small value (the *amplitude contrast*, 7 % here), rises to a first peak, and then swings
+# faster and faster. More defocus moves the peak to lower frequencies: contrast at low resolution grows, and fine
+# detail has more zeros. At a zero nothing is transferred. Where the function is negative, dark becomes bright.
 
 # %%
 optics = {"voltage": 300.0, "spherical_aberration": 2.7, "amplitude_contrast": 0.07, "defocus_angle": 0.0}
@@ -60,7 +60,7 @@ for (label, curve), colour in zip(curves.items(), (GREEN, BLUE, ORANGE), strict=
     axes[0].plot(10 * frequency, curve, color=colour, lw=1.7, label=label)
 axes[0].axhline(0, color="0.4", lw=0.8)
 axes[0].axhspan(-1, 0, color="0.94", zorder=0)
-axes[0].text(0.01, -0.94, "contrast turned round", color="0.4")
+axes[0].text(0.01, -0.94, "contrast reversed", color="0.4")
 axes[0].set(xlabel="spatial frequency (1/nm)", ylabel="CTF", xlim=(0, 0.5), ylim=(-1.02, 1.02))
 axes[0].spines[["top", "right"]].set_visible(False)
 axes[0].legend(loc="lower left", bbox_to_anchor=(0.0, 0.12), title="underfocus", alignment="left")
@@ -72,10 +72,10 @@ plt.show()
 # %% [markdown]
 # ## One image
 #
-# A slice of a cell, projected without and with the CTF (5 µm underfocus, no noise). Two ways of dealing with it: to
-# **multiply** by the CTF once more, which turns the contrast right (CTF² is never negative) but weakens what was
-# weak; and to **divide** by it, as far as it is not too small: `CTF / (CTF² + 1/SNR)`, the Wiener filter of one
-# image.
+# The pictures show a slice of a cell, projected without and with the CTF (5 µm underfocus, no noise), and two ways to
+# correct it. To **multiply** by the CTF once more sets the contrast right (CTF² is never negative), but makes weak
+# frequencies weaker. To **divide** by it, as far as it is not too small, is the Wiener filter of one image:
+# `CTF / (CTF² + 1/SNR)`.
 
 # %%
 SIZE = (200, 208, 80)
@@ -121,8 +121,8 @@ axes[1, 0].set_ylabel("passes")
 plt.show()
 
 # %% [markdown]
-# The fringes along membranes come from the coarse contrast that the CTF takes away and the detail that it turns
-# round. Division brings the coarse density back. What was at the zeros stays lost.
+# The fringes along membranes appear because the CTF takes contrast at low resolution away and reverses finer detail.
+# Division restores the contrast at low resolution. Frequencies at the zeros stay lost.
 #
 # ## A tilt series can fill the gaps
 #
@@ -154,9 +154,9 @@ plt.show()
 # %% [markdown]
 # ## Three tomograms
 #
-# From one series without noise: nothing done about the CTF; its images multiplied by it beforehand, so that signs are
-# right; multiplied, and divided by the sum of CTF² plus 1/SNR on the Fourier grid (`ctf=True`). Density of slices is
-# made up for in all three.
+# One series without noise gives three tomograms. The first ignores the CTF. For the second, the images are multiplied
+# by it beforehand, so that signs are right. The third is multiplied, and divided by the sum of CTF² plus 1/SNR on the
+# Fourier grid (`ctf=True`). All three make up for the density of the slices.
 
 # %%
 simulation = simulate(specimen, SIZE, ctf=series_optics, snr=None, seed=7)
@@ -178,13 +178,7 @@ curves = {
 }
 
 # %% tags=["figure"]
-figure, axes = plt.subplots(1, 4, figsize=(10.2, 2.9), layout="constrained")
-for axis, (title, data) in zip(axes, {"truth": truth, **volumes}.items(), strict=True):
-    section = data[37:43].mean(0)
-    black, white = np.percentile(section, (0.3, 99.7))
-    axis.imshow(section, cmap="gray", vmin=black, vmax=white, interpolation="lanczos")
-    axis.set(title=title, xticks=[], yticks=[])
-plt.show()
+show_images({title: data[37:43].mean(0) for title, data in {"truth": truth, **volumes}.items()})
 figure, axis = plt.subplots(figsize=(7.6, 3.1), layout="constrained")
 for (name, (shells, correlation)), colour in zip(curves.items(), (GREY, ORANGE, GREEN), strict=True):
     axis.plot(shells, correlation, color=colour, lw=1.8, label=name)
@@ -195,15 +189,15 @@ axis.legend(loc="lower left")
 plt.show()
 
 # %% [markdown]
-# Where the CTF is negative, detail that was left alone correlates negatively with the specimen: it is there, with the
-# wrong sign. Averages over particles from such tomograms would cancel it. Multiplication repairs the sign: within a
-# shell of frequencies it is as good as division, since the CTF is nearly one number there. But the strengths differ
-# from shell to shell, and the section lacks its coarse density; division brings it back. At the zeros, and where
-# noise outgrows the signal, nothing helps. How to choose the SNR: [Weightings compared](weightings.ipynb).
+# Where the CTF is negative and was ignored, detail correlates negatively with the specimen: it has the wrong sign.
+# Averages over particles from such tomograms would cancel it. Multiplication repairs the sign. Within a shell of
+# frequencies it is as good as division, since the CTF is nearly one number there. But the strengths differ from shell
+# to shell, and the section lacks contrast at low resolution; division restores it. At the zeros, and where noise
+# outgrows the signal, nothing helps. [Weightings compared](weightings.ipynb) is about the choice of the SNR.
 
 # %% [markdown]
 # ## Exercise
 #
 # Halve the defocus of the tilt series and draw the three sections again. Which of them changes most, and why does the
-# one that is multiplied by the CTF look sharper now? (The first zero moves to higher frequencies, so that more of the
-# coarse density is measured; multiplication leaves the lowest frequencies weak in either case.)
+# one that is multiplied by the CTF look sharper now? (The first peak moves to higher frequencies, so that fine
+# detail counts more; the lowest frequencies get weaker still.)

@@ -9,11 +9,11 @@
 # ---
 
 # %% [markdown]
-# # One specimen, many frames
+# # One specimen, many coordinate frames
 #
-# Programs of the field turn axes around, exchange them, count from 0, from 1 or from the middle, in pixels or in Å.
-# This notebook takes a specimen that is not its own mirror image, a right-handed helix, through all of them: first as
-# points, then as volumes. What each frame is, in words and formulas: [Conventions](../docs/conventions.md).
+# Programs of the field turn axes around, exchange them, and count from 0, from 1 or from the middle, in pixels or in
+# Å. This notebook takes a specimen that is not its own mirror image, a right-handed helix, through all of them: first
+# as points, then as volumes. [Conventions](../docs/conventions.md) has the formulas of each coordinate frame.
 
 # %%
 import matplotlib.pyplot as plt
@@ -36,8 +36,8 @@ start = helix[0]  # a ball marks where it begins, at low z
 # %% [markdown]
 # ## A point, written down by everybody
 #
-# The ball at voxel (74, 44, 14) of the unbinned tomogram, and the same place in each frame, for volumes that are not
-# binned and for those binned by 4 (where a frame counts voxels at all).
+# The ball lies at voxel (74, 44, 14) of the unbinned tomogram. The table has the same place in each coordinate frame,
+# for unbinned volumes and, where a frame counts voxels, for volumes with a binning of 4.
 
 # %%
 box = Box(SIZE, PIXEL)
@@ -54,9 +54,9 @@ for name, frame in COORDINATE_FRAMES.items():
 pd.DataFrame(rows).T
 
 # %% [markdown]
-# *Mirrored* means that the numbers, drawn in axes that look alike, show a left hand where there was a right one: one
-# axis was turned around, or two were exchanged. Drawn so, with the first coordinate to the right, the second into the
-# depth and the third upwards, the helix climbs like a screw (blue) or like its mirror image (orange):
+# *Mirrored* means that one axis was turned around, or two were exchanged: the numbers, drawn in the same axes, then
+# show a left hand in place of a right one. Here the first coordinate points to the right, the second into the depth
+# and the third upwards, and the helix climbs like a screw (blue) or like its mirror image (orange):
 
 # %% tags=["figure"]
 shown = ["volume", "imod-tilt", "aretomo", "warp"]
@@ -81,10 +81,10 @@ plt.show()
 # %% [markdown]
 # ## Volumes
 #
-# The helix as matter, with a bar along x at its upper end: projected, reconstructed, and stored with the axes of each
-# program, as `--like` does. Drawn is the array of the file as a viewer shows it (fastest axis to the right, next one
-# up), the depth as colour. The circles are the helix' points, **converted by the table above** into that program's
-# frame: they must lie on the matter.
+# Now the helix is made of matter, with a bar along x at its upper end. It is projected, reconstructed, and stored with
+# the axes of each program, as `--like` does. The pictures show the array of the file as a viewer does: the fastest
+# axis to the right, the next one up, and the slowest one as colour. The circles are the points of the helix,
+# **converted by the table above** into that program's frame: they must lie on the matter.
 
 # %%
 bar = np.stack([np.linspace(60, 84, 16), np.full(16, 78.0), np.full(16, 50.0)], axis=1)
@@ -144,9 +144,9 @@ for axis, like in zip(axes.flat, order, strict=True):
 plt.show()
 
 # %% [markdown]
-# They do. The same in numbers: the mean density at the helix' points, at the nearest voxel of the stored array, over
-# the value that 99 % of the voxels stay below. Points in a wrong frame would give next to nothing, as the last line
-# shows.
+# They do. The numbers say the same: each is the mean density at the points of the helix, at the nearest voxels of the
+# stored array, over the value that 99 % of the voxels stay below. Points in a wrong frame give next to nothing, as the
+# last line shows.
 
 # %%
 for like in LIKE:
@@ -159,9 +159,9 @@ print(f"{'wrong frame':16} {stored[k, j, i].mean() / np.percentile(stored, 99):.
 # %% [markdown]
 # ## The hand that nobody can see
 #
-# All of that is bookkeeping: the specimen stays what it is. It is another matter if the *sign of the tilt angles* is
-# wrong. Then the very same images give the mirror image, just as sharp. Only something of known hand in the specimen
-# tells; `--flip_hand` sets it right.
+# Axes are bookkeeping: the specimen stays as it is. A wrong *sign of the tilt angles* is another matter. Then the very
+# same images give the mirror image, just as sharp. Only a structure of known hand in the specimen shows it;
+# `--flip_hand` sets it right.
 
 # %%
 flipped = AlignmentCorrections(flip_hand=True).apply(series)
@@ -182,12 +182,12 @@ colours.ax.set_yticklabels(["first", "last"])
 plt.show()
 
 # %% [markdown]
-# The command line: `fourierrecon convert-coords` for points, `reconstruct --like PROGRAM` for volumes, `reconstruct
-# --passport` for a file that holds all of these matrices.
+# On the command line, `fourierrecon convert-coords` converts points, `reconstruct --like PROGRAM` writes volumes with
+# the axes of a program, and `reconstruct --passport` writes a file that holds all of these matrices.
 
 # %% [markdown]
 # ## Exercise
 #
-# Pick the voxel of one bead in `volume`, write it down in the frame `relion5`, and take it back with
-# `conversion("relion5", "volume", ...)`. Then do the same by way of `imod-tilt`: which axis has changed its direction
-# on the way? (z, as that frame counts from the other side; the way back turns it again.)
+# Convert the end of the helix, `helix[-1]`, into the frame `relion5`, and take it back with
+# `conversion("relion5", "relion5-px", box)`. Then do the same by way of `imod-tilt`: which axis has changed its
+# direction on the way? (z does, as that frame counts from the other side; the way back turns it again.)

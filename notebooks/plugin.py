@@ -12,8 +12,8 @@
 # # A weighting of your own
 #
 # A *weighting* makes up for the uneven sampling of Fourier space. It is a small object that `reconstruct` takes. This
-# notebook writes two and compares them with those of fourierrecon, on a specimen whose truth is known. Nothing needs to
-# be installed for that; the last cell shows how the command line finds them.
+# notebook writes two of them and compares them with those of fourierrecon, on a specimen whose truth is known. No
+# package needs to be installed for that; the last section shows how the command line finds them.
 
 # %%
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from fourierrecon import Region, reconstruct
+from fourierrecon.display.notebook import show_sections
 from fourierrecon.quality.wedge import wedge_correlation, wedge_mask
 from fourierrecon.simulation.phantom import cell_like_specimen
 from fourierrecon.simulation.simulate import simulate
@@ -39,9 +40,9 @@ measured = wedge_mask(region.shape, series.projections)
 # %% [markdown]
 # ## First hook: a filter for each image
 #
-# Weighted back-projection, as most programs have it: a ramp. Each image is multiplied, in Fourier space, by the
-# distance from the tilt axis; where slices crowd, they count less. `views.matrices` says how all images look at the
-# specimen: the frequency `q` of image `f` is the point `q @ matrices[f]` of the specimen's Fourier space.
+# Weighted back-projection, as most programs have it, is a ramp: each image is multiplied, in Fourier space, by the
+# distance from the tilt axis, so that slices count less where they crowd. `views.matrices` describes how all images
+# look at the specimen: the frequency `q` of image `f` is the point `q @ matrices[f]` of the specimen's Fourier space.
 
 
 # %%
@@ -65,9 +66,9 @@ class SoftRamp(Weighting):
 
 
 # %% [markdown]
-# What it does can be looked at before anything is reconstructed. On the left the factors for the image at 0°; in the
-# middle along a row, with two values of `floor`; on the right an image before and after (one with less noise, to see
-# it).
+# Its effect can be seen before anything is reconstructed. The left panel has the factors for the image at 0°, the next
+# one their course along a row, with two values of `floor`. The right panels show an image before and after; it has
+# less noise than the series, so that the effect is visible.
 
 # %% tags=["figure"]
 views = TiltViews(series.projections[:, :2, :3], depth=SIZE[2], voxel_size=10.0)
@@ -98,9 +99,9 @@ plt.show()
 # %% [markdown]
 # ## Second hook: the Fourier grid
 #
-# With `uses_weights = True`, `normalise` gets the grid plane by plane after all images are inserted: `data`, the sum
-# of what the slices brought, and `weights`, how much they brought. It changes `data` in place. Wiener divides by
-# `weights + 1/snr`. Here is one in between it and doing nothing: division by a power of the weights.
+# With `uses_weights = True`, `normalise` gets the grid plane by plane after all images are inserted: `data`, the sum of
+# all samples at a grid point, and `weights`, how much the slices measured there. It changes `data` in place. Wiener
+# divides by `weights + 1/snr`. The class below lies between that and no division: it divides by a power of the weights.
 
 
 # %%
@@ -138,16 +139,8 @@ print("correlation with the truth, in what was measured:")
 print("  ".join(f"{name} {value:.2f}" for name, value in match.items()))
 
 # %% tags=["figure"]
-figure, axes = plt.subplots(2, 5, figsize=(10.4, 3.05), layout="constrained", height_ratios=[SIZE[1], SIZE[2]])
-for (title, data), (above, below) in zip({"truth": truth, **volumes}.items(), axes.T, strict=True):
-    for axis, section in ((above, data[30:35].mean(0)), (below, data[:, 70:75].mean(1))):
-        black, white = np.percentile(section, (0.3, 99.7))
-        axis.imshow(section, cmap="gray", vmin=black, vmax=white, interpolation="lanczos")
-        axis.set(xticks=[], yticks=[])
-    above.set_title(f"{title}\n{match[title]:.2f}" if title in match else title)
-axes[0, 0].set_ylabel("XY")
-axes[1, 0].set_ylabel("XZ")
-plt.show()
+titled = {f"{name}\n{match[name]:.2f}": data for name, data in volumes.items()}
+show_sections({"truth": truth, **titled}, voxel_size=10, thick="5nm")
 
 # %% [markdown]
 # How does the power matter?
@@ -172,8 +165,8 @@ axis.spines[["top", "right"]].set_visible(False)
 plt.show()
 
 # %% [markdown]
-# In correlation, with as much noise as signal in the images, something between is best here. That is not all that
-# counts: with a power other than 1 the volume is no density any more, whose projections are the images.
+# With as much noise as signal in the images, a power between 0 and 1 gives the best correlation. Correlation is not
+# all that counts: with a power other than 1, the volume is no longer a density whose projections are the images.
 #
 # ## For others
 #
@@ -186,7 +179,7 @@ plt.show()
 # ```
 #
 # After `pip install`, `fourierrecon reconstruct ... --weighting softramp:floor=0.02` finds it. A wrong name or
-# parameter is an error that lists what there is:
+# parameter is an error that lists the right ones:
 
 # %%
 for wrong in ("softrampp", "softramp:flor=0.02"):
@@ -198,6 +191,6 @@ for wrong in ("softrampp", "softramp:flor=0.02"):
 # %% [markdown]
 # ## Exercise
 #
-# Give the weighting a second parameter that sets the filter to zero beyond a frequency, as a low-pass. Check with
-# `from_text("softramp:floor=0.02:...")` that the command line would find it, and with a shell correlation that
-# nothing else has changed.
+# Give `SoftRamp` a second parameter, `cutoff`, that sets the filter to zero beyond a frequency. Check with
+# `from_text("softramp:floor=0.02,cutoff=0.3")` that the command line would find it, and with
+# `shell_correlation` of `fourierrecon.quality` that the volume below that frequency has not changed.

@@ -11,9 +11,9 @@
 # %% [markdown]
 # # The slice theorem, and how a tomogram is put together
 #
-# The Fourier transform of a projection is a slice through the Fourier transform of the specimen. That is all there is
-# to it; the rest of this notebook is about doing it exactly, and about what was not measured. Everything is shown in
-# the plane across the tilt axis (x to the right, z, the beam at 0°, upwards), where a whole image is one line.
+# The Fourier transform of a projection is a slice through the Fourier transform of the specimen. The rest of this
+# notebook computes with that exactly, and shows which frequencies are not measured. Every picture is in the plane
+# across the tilt axis (x to the right, z, the beam at 0°, upwards), in which a whole image is one line.
 
 # %%
 import matplotlib.pyplot as plt
@@ -29,8 +29,8 @@ pixels = np.arange(N) - N // 2
 # %% [markdown]
 # ## A specimen that can be projected exactly
 #
-# Gaussian blobs: a ring (a membrane), some particles inside. The projection of a blob is a blob on a line, so
-# projections at any angle are known without a grid.
+# The specimen is made of Gaussian blobs: a ring (a membrane), and some particles inside. The projection of a blob is a
+# blob on a line, so projections at any angle are known without a grid.
 
 # %%
 rng = np.random.default_rng(4)
@@ -63,8 +63,9 @@ spectrum = transform(specimen)
 # %% [markdown]
 # ## Projection and slice
 #
-# On the left the specimen with two beams, in the middle the two images, on the right the specimen's Fourier transform
-# with the lines on which the transforms of these images lie: perpendicular to the beam, through the origin.
+# The left panel shows the specimen with two beams, the middle one the two images. The right one shows the specimen's
+# Fourier transform, with the lines on which the transforms of these images lie: through the origin, perpendicular to
+# the beam.
 
 # %% tags=["figure"]
 LIMIT = 0.25
@@ -93,8 +94,8 @@ axes[2].set(ylabel="$k_z$ (1/px)", xticks=[-0.2, 0, 0.2], yticks=[-0.2, 0, 0.2])
 plt.show()
 
 # %% [markdown]
-# Is it true? The transform of the image at 40°, and the specimen's own transform along that line, computed each by
-# itself (the second as an explicit sum over all pixels at frequencies that lie between those of any grid):
+# Is it true? The next cell computes the transform of the image at 40° and, independently, the specimen's own transform
+# along that line, as an explicit sum over all pixels at frequencies that lie between those of any grid:
 
 # %%
 degrees = 40
@@ -115,9 +116,9 @@ plt.show()
 # %% [markdown]
 # ## Slice by slice into Fourier space
 #
-# So every image fills one line. Put the lines together, transform back, and the specimen appears, the better the more
-# lines there are. A line in Fourier space is, in real space, the image smeared out along its beam; so to add the
-# lines is to add these smears: *back-projection*.
+# So every image fills one line. Put the lines together and transform back, and the specimen appears; more lines show it
+# better. A line in Fourier space is, in real space, the image smeared out along its beam. To add the lines therefore
+# means to add these smears: *back-projection*.
 
 # %%
 TILTS = np.arange(-60, 61, 3)
@@ -156,14 +157,14 @@ axes[1, 0].set_ylabel("specimen")
 plt.show()
 
 # %% [markdown]
-# Two things are wrong with the last but one. It is **blurred**: near the origin the lines crowd, so low frequencies
-# were added many times. And the ring is **open** above and below: no line passes through the two wedges beyond ±60°.
+# The volume from 41 images has two faults. It is **blurred**: near the origin the lines crowd, so low frequencies were
+# added many times. And the ring is **open** above and below: no line passes through the two wedges beyond ±60°.
 #
 # ## Weights
 #
-# Against the first there is a remedy: divide by how densely the lines lie. For evenly spaced tilts the density falls
-# as one over the distance from the origin, and the weight is a ramp. Close to the origin lines are nearer to each
-# other than the specimen (64 px wide, say) can tell apart; there the weight is flat.
+# The first fault has a remedy: divide by the density of the lines. For evenly spaced tilts the density falls as one
+# over the distance from the origin, and the weight is a ramp. Close to the origin, lines are nearer to each other than
+# a specimen of 64 px can tell apart; the weight is flat there.
 
 # %%
 spacing = np.radians(3.0)
@@ -188,15 +189,16 @@ for axis, (name, data) in zip(
 plt.show()
 
 # %% [markdown]
-# On the right the specimen with the two wedges cut out of its transform: all that these images can tell.
+# The right panel shows the specimen with the two wedges cut out of its transform: no method can get more out of these
+# images.
 #
 # ## Onto a grid
 #
-# Smearing takes as many steps as there are voxels times images, and interpolates in the images. A fast Fourier
-# transform takes far fewer, but wants its samples on a grid, and those of the slices lie between its points. To take
-# the nearest point costs accuracy. **Gridding** is exact to any precision that one pays for: each sample is *spread*
-# over a few grid points with a smooth kernel, and the reconstruction is divided by the kernel's transform afterwards
-# (*deapodised*), which undoes the spreading.
+# Smearing takes as many steps as voxels times images, and interpolates in the images. A fast Fourier transform takes
+# far fewer, but needs its samples on a grid, and those of the slices lie between its points. To take the nearest point
+# costs accuracy. **Gridding** is as exact as its kernel is wide: each sample is *spread* over a few grid points with a
+# smooth kernel, and the reconstruction is divided by the kernel's transform afterwards (*deapodised*), which undoes
+# the spreading.
 
 # %%
 kernel = GriddingKernel(width=5, oversampling=1.5)
@@ -267,14 +269,15 @@ axes[2].spines[["top", "right"]].set_visible(False)
 plt.show()
 
 # %% [markdown]
-# Each point that the kernel gets wider makes the error five to fifteen times smaller. fourierrecon works this way,
-# with kernels of 4 to 6 points, and one shortcut: every slice cuts the planes across the tilt axis in straight lines,
-# exactly as drawn here, so that a tomogram is put together plane by plane, and one plane fits into the processor's
-# cache. What it divides by: [Weightings compared](weightings.ipynb); the microscope's part: [The CTF](ctf.ipynb).
+# Each additional point of the kernel makes the error five to fifteen times smaller. fourierrecon works this way, with
+# kernels of 4 to 6 points, and one shortcut: every slice cuts the planes across the tilt axis in straight lines,
+# exactly as drawn here. So a tomogram is put together plane by plane, and one plane fits into the processor's cache.
+# [Weightings compared](weightings.ipynb) shows what the Fourier grid is divided by, and [The CTF](ctf.ipynb) what the
+# microscope does.
 
 # %% [markdown]
 # ## Exercise
 #
-# Take a third of the slices away and look at the point where gaps between them begin. How thick may a specimen be so
-# that no gap is wider than one over its thickness? (Crowther's rule: the thickness is at most the resolution over the
-# angle between two tilts, in radians.)
+# Leave every second image out, `back_project(TILTS[::2], ...)` with twice the `spacing` in the ramp, and look at the
+# ring. At which frequency are neighbouring lines farther apart than one over its width of 76 px? (Crowther's rule: at
+# one over the width times the angle between two tilts, in radians.)

@@ -12,11 +12,12 @@
 # # Three weightings, side by side
 #
 # A tilt series measures a specimen unevenly. In Fourier space every image is a slice through the origin; all slices
-# cross at the tilt axis. Low frequencies are therefore measured many times, high ones once, or not at all between the
-# slices and in the wedge beyond the last tilt. In addition the microscope multiplies every image by its contrast
-# transfer function (CTF), which is small at low frequencies and passes through zero at some high ones.
+# cross at the tilt axis. Low frequencies are therefore measured many times, and high ones once. Between the slices and
+# in the wedge beyond the last tilt, nothing is measured. In addition the microscope multiplies every image by its
+# contrast transfer function (CTF), which is small at low frequencies and passes through zero at some high ones.
 #
-# A *weighting* decides how to make up for both. This notebook compares the three that come with `fourierrecon`:
+# A *weighting* decides how to make up for both. This notebook compares three of those that come with `fourierrecon`;
+# the page [Weightings](../docs/weighting.md) describes all of them.
 #
 # | | what is done | linear in the images |
 # |---|---|---|
@@ -24,7 +25,7 @@
 # | `preweight` | each image is filtered before it is inserted, by how many other slices come near | yes |
 # | `wiener` | the sum of all slices is divided, on the Fourier grid, by the sum of their CTF² plus 1/SNR | yes |
 #
-# First on a simulated cell, where the truth is known, then on a real one. Everything runs in seconds.
+# The first part uses a simulated cell, whose truth is known, the second a real one. Everything runs in seconds.
 
 # %% tags=["setup"]
 import os
@@ -35,6 +36,7 @@ import numpy as np
 import pandas as pd
 
 from fourierrecon import Region, reconstruct
+from fourierrecon.display.notebook import show_sections
 from fourierrecon.io import read_tilt_series
 from fourierrecon.quality.fsc import fourier_shell_correlation
 from fourierrecon.quality.wedge import wedge_correlation, wedge_mask
@@ -46,50 +48,13 @@ from fourierrecon.weighting import NoWeighting, PreWeight, Wiener
 plt.rcParams.update({"figure.dpi": 100, "font.size": 9, "axes.titlesize": 10, "legend.frameon": False})
 COLOURS = {"none, no CTF": "0.55", "none": "#D55E00", "preweight": "#0072B2", "wiener": "#009E73"}
 
-
-def show_sections(volumes, voxel_size, *, y=0.5, z=0.5, slab=50.0, bar=50):
-    """Draw the XY (above) and the XZ section of several volumes; `slab` in Å, `bar` in nm."""
-    first = next(iter(volumes.values()))
-    depth, height, width = first.shape
-    thick = max(1, round(slab / voxel_size))
-    column = 10.0 / len(volumes)
-    rows = [column * height / width, column * depth / width]
-    figure, axes = plt.subplots(
-        2, len(volumes), figsize=(10.2, sum(rows) + 0.3), height_ratios=rows, layout="constrained", squeeze=False
-    )
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
-    for (title, data), (above, below) in zip(volumes.items(), axes.T, strict=True):
-        k, j = round(z * depth) - thick // 2, round(y * height) - thick // 2
-        for axis, section in ((above, data[k : k + thick].mean(0)), (below, data[:, j : j + thick].mean(1))):
-            black, white = np.percentile(section, (0.3, 99.7))
-            axis.imshow(section, cmap="gray", vmin=black, vmax=white, interpolation="lanczos")
-            axis.set(xticks=[], yticks=[])
-        above.set_title(title)
-    axes[0, 0].set_ylabel("XY")
-    axes[1, 0].set_ylabel("XZ")
-    # a scale bar under the white edge of the first section
-    length, left, level = bar * 10 / voxel_size, 0.05 * width, 0.95 * height
-    axes[0, 0].plot([left, left + length], [level, level], color="white", lw=5, solid_capstyle="butt")
-    axes[0, 0].plot([left, left + length], [level, level], color="black", lw=2.5, solid_capstyle="butt")
-    axes[0, 0].text(
-        left + length / 2,
-        level - 0.02 * height,
-        f"{bar} nm",
-        ha="center",
-        va="bottom",
-        fontsize=8,
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.7},
-    )
-    plt.show()
-
-
 # %% [markdown]
 # ## A specimen with known truth
 #
 # A slice of a cell made of Gaussians: two-layered membranes, ribosomes, a microtubule, small proteins, gold beads.
 # Its projections are exact, so whatever differs from the truth comes from the tilt series or from the reconstruction.
-# The tilt series has 41 images, −60° to 60° by 3°, at 10 Å per pixel and about 5 µm underfocus. We make it twice:
-# without noise, and with twice as much noise as signal (a ratio of variances of 0.5).
+# The tilt series has 41 images from −60° to 60° in steps of 3°, with 10 Å per pixel and about 5 µm of underfocus. It
+# is made twice: without noise, and with twice as much noise as signal (a ratio of variances of 0.5).
 
 # %% tags=["phantom"]
 SIZE = (200, 208, 80)  # width, height, depth, px
@@ -111,13 +76,13 @@ for axis, tilt in zip(axes[0], (0, 20, 40), strict=True):
 plt.show()
 
 # %% [markdown]
-# The dark and bright fringes along the membranes are the CTF's: it passes little of the coarse density, and turns the
-# contrast of fine detail round beyond its first zero (here at 32 Å).
+# The CTF makes the dark and bright fringes along the membranes: it passes little contrast at low resolution, and
+# reverses that of fine detail beyond its first zero (here at 32 Å).
 #
 # ## The same images, four volumes
 #
-# `none` appears twice: without the CTF, as a mere mean of the images, and with it, where each image is multiplied by
-# its own CTF (contrast that the microscope had turned round is turned back, but what was weak gets weaker still).
+# `none` appears twice. Without the CTF it is a mere mean of the images. With the CTF, each image is multiplied by its
+# own CTF first: contrast that the microscope reversed is set right, but weak contrast gets weaker still.
 # `reconstruct` takes the weighting as an object; everything else stays the same.
 
 # %% tags=["phantom"]
@@ -138,28 +103,28 @@ def reconstruct_all(series, region):
 from_clean = reconstruct_all(clean.series, region)
 from_noisy = reconstruct_all(noisy.series, region)
 print("From images without noise:")
-show_sections({"truth": truth, **from_clean}, 10.0, bar=50)
+show_sections({"truth": truth, **from_clean}, voxel_size=10, thick="5nm")
 print("From noisy images:")
-show_sections({"truth": truth, **from_noisy}, 10.0, bar=50)
+show_sections({"truth": truth, **from_noisy}, voxel_size=10, thick="5nm")
 
 
 # %% [markdown]
-# What to see in the sections:
+# The sections show:
 #
 # - **none** blurs, because low frequencies are counted too often. The tilt axis lies along y, so everything is
 #   smeared along x in the XY section: membranes that run along x stand out, those along y are faint.
-# - **none** with the CTF lacks all coarse density, since the CTF, small there, has now been applied twice.
-# - **preweight** and **wiener** take the streaks away; membranes are equally strong all round, and small proteins are
+# - **none** with the CTF has no contrast at low resolution: the CTF is small there, and has now been applied twice.
+# - **preweight** and **wiener** take the streaks away. Membranes are equally strong all round, and small proteins are
 #   points.
-# - In the XZ sections, the tops and bottoms of the vesicles are missing in all of them: they lie in the missing
-#   wedge. No weighting brings back what was not measured.
-# - Weighting makes noise visible. It raises what was measured weakly, signal and noise alike.
+# - In the XZ sections, no volume shows the tops and bottoms of the vesicles: they lie in the missing wedge. No
+#   weighting brings back frequencies that were not measured.
+# - Weighting makes noise visible. It raises all that was measured weakly, signal and noise alike.
 #
 # ## The same in Fourier space
 #
-# The power of the volumes in the plane across the tilt axis shows the slices themselves. (From the noisy images,
-# whose noise fills every slice up to the highest frequencies; logarithmic, relative to the strongest point in each
-# panel.)
+# The power of the volumes in the plane across the tilt axis shows the slices themselves. These volumes are from the
+# noisy images, whose noise fills every slice up to the highest frequencies. The scale is logarithmic, relative to the
+# strongest point in each panel.
 
 
 # %% tags=["phantom"]
@@ -183,16 +148,17 @@ figure.colorbar(image, ax=axes, label="power, decades", shrink=0.66, pad=0.01)
 plt.show()
 
 # %% [markdown]
-# Every image is a line through the centre (the notches at the rim are the ends of the lines); the empty wedges above
+# Every image is a line through the centre; the notches at the rim are the ends of the lines. The empty wedges above
 # and below were not measured. Without weighting and CTF the power is heaped up in the centre, where the lines lie
 # close. `none` with the CTF has dark rings, the zeros of the CTF, and hardly more power in the centre than between
-# the rings: coarse structure is lost. The two weightings follow the truth in the centre; farther out, where the
-# specimen has no detail, what they show is noise, evenly spread.
+# the rings: contrast at low resolution is lost. The two weightings follow the truth in the centre. Farther out the
+# specimen has no detail, and they show noise, evenly spread.
 #
 # ## How near to the truth?
 #
-# The correlation with the truth, **within the wedge** that was measured (both volumes are cut to it in Fourier space,
-# so that the missing wedge, the same for all, does not count) and below 0.25 cycles per voxel (40 Å):
+# The table has the correlation with the truth below 0.25 cycles per voxel (40 Å), **within the wedge** that was
+# measured. Both volumes are cut to that wedge in Fourier space: the missing one is the same for all, and does not
+# count.
 
 # %% tags=["phantom"]
 measured = wedge_mask(region.shape, noisy.series.projections)
@@ -212,8 +178,8 @@ table.round(2)
 
 
 # %% [markdown]
-# One number hides where in Fourier space the differences lie. The Fourier shell correlation (FSC) with the truth,
-# again within the wedge, shows it frequency by frequency:
+# One number does not tell where in Fourier space the differences lie. The Fourier shell correlation (FSC) with the
+# truth, again within the wedge, shows them frequency by frequency:
 
 
 # %% tags=["phantom"]
@@ -248,24 +214,25 @@ plt.show()
 
 # %% [markdown]
 # - Without the CTF, the correlation becomes negative beyond the first zero: this detail is there with the wrong sign.
-# - With the CTF, `none` has the right sign everywhere. Still, within each shell it gives far too much weight to what
-#   lies near the tilt axis, where the slices crowd.
-# - `preweight` and `wiener` follow each other closely; at a zero of the CTF nothing was measured, and all fail.
-# - With noise all curves fall where the noise outgrows the signal. A weighting balances what was measured; it cannot
-#   improve it.
+# - With the CTF, `none` has the right sign everywhere. Still, within each shell it gives far too much weight to
+#   frequencies near the tilt axis, where the slices crowd.
+# - `preweight` and `wiener` follow each other closely. At a zero of the CTF nothing was measured, and all fail.
+# - With noise, all curves fall where the noise outgrows the signal. A weighting balances the measurements; it cannot
+#   improve them.
 #
 # ## How large an SNR?
 #
 # `1/SNR` is added to the sum of CTF² before the division. SNR is the power of the signal over that of the noise in an
 # image, at frequencies where the CTF is 1. Where CTF² is below 1/SNR, the data are left weak. At the lowest
-# frequencies the CTF is about 0.1, its square about 0.01; so with a **small** SNR coarse density stays weak,
-# membranes have bright fringes, and something of the streaks is left. With a **large** one coarse density comes back,
-# and with it noise, most of all at frequencies around the zeros of the CTF. **auto**, the default, measures the ratio
-# by spatial frequency from the images themselves: it is high for coarse density, and falls below 1 for fine detail.
+# frequencies the CTF is about 0.1 and its square about 0.01. So a **low** SNR suppresses contrast at low resolution:
+# membranes have bright fringes, and some of the streaks are left. A **high** one restores that contrast, and lets
+# noise through, most of all at frequencies around the zeros of the CTF. **auto**, the default, measures the ratio from
+# the images themselves at each spatial frequency: it is high at low frequencies, and falls below 1 for fine detail.
 
 # %% tags=["phantom"]
 by_snr = {snr: reconstruct(noisy.series, region, Wiener(snr=snr)).data for snr in (1, 10, 100, "auto")}
-show_sections({"truth": truth, **{f"wiener, SNR {snr}": data for snr, data in by_snr.items()}}, 10.0)
+titled = {f"wiener, SNR {snr}": data for snr, data in by_snr.items()}
+show_sections({"truth": truth, **titled}, voxel_size=10, thick="5nm")
 
 figure, axis = plt.subplots(figsize=(6.2, 3.2), layout="constrained")
 for (snr, data), colour in zip(by_snr.items(), ("#A6DBC9", "#009E73", "#00563F", "#D55E00"), strict=True):
@@ -284,14 +251,14 @@ plt.show()
 
 
 # %% [markdown]
-# Of the constants, 100 is nearest to the truth in coarse structure; in fine detail they differ little. `auto` is at
+# Of the constants, 100 is nearest to the truth at low resolution; in fine detail they differ little. `auto` is at
 # least as near everywhere, and shows less grain.
 #
 # ## A real cell
 #
 # The same on a real tilt series: *Mycoplasma pneumoniae* (EMPIAR-10499, 41 images at 10 Å, 1.6 to 2 µm underfocus).
-# `fourierrecon sample` fetches it. Here there is no truth to compare with: look for ribosomes (dark grains of 20 to
-# 25 nm) and for the membrane around the cell.
+# `fourierrecon sample` fetches it. Its truth is not known: look for ribosomes (dark grains of 20 to 25 nm) and for the
+# membrane around the cell.
 
 
 # %% tags=["real"]
@@ -316,38 +283,36 @@ else:
     print(f"{cell.n_tilts} images of {cell.image_shape[1]} x {cell.image_shape[0]} px, voxels of 20 Å")
     from_cell = reconstruct_all(cell, field)
     del from_cell["none, no CTF"]
-    show_sections(from_cell, 20.0, y=0.48, bar=100)
+    show_sections(from_cell, voxel_size=20, thick="5nm", at=(0.5, 0.48, 0.5))
 
 # %% [markdown]
 # With `none` the streaks hide almost everything in the plane; `preweight` and `wiener` show single ribosomes and the
 # two edges of the cell. The XZ section shows how thick the cell is; its upper and lower faces are faint, since they
 # lie in the missing wedge.
 #
-# Wiener again with these ratios. Of the constants, 100 shows the membrane and the ribosomes best, on a grainier ground:
+# The next pictures are by Wiener with four ratios. Of the constants, 100 shows the membrane and the ribosomes best, on
+# a grainier ground:
 
 # %% tags=["real"]
 if sample is not None:
-    show_sections(
-        {f"wiener, SNR {snr}": reconstruct(cell, field, Wiener(snr=snr)).data for snr in (1, 10, 100, "auto")},
-        20.0,
-        y=0.48,
-        bar=100,
-    )
+    made = {f"wiener, SNR {snr}": reconstruct(cell, field, Wiener(snr=snr)) for snr in (1, 10, 100, "auto")}
+    show_sections(made, thick="5nm", at=(0.5, 0.48, 0.5))
 
 # %% [markdown]
 # ## Which one?
 #
 # - **wiener** (the default) for looking at a tomogram and for most other uses.
-# - **preweight** for very large tomograms, or where parts of one are reconstructed separately: as each image is
-#   filtered alone, the parts fit together whatever their size. Give it the thickness of the specimen if that is much
-#   less than the depth of the region: `PreWeight(thickness=1500)`, in Å.
-# - **none** for a first look at alignment and contrast, or as the input of another program that weights by itself.
+# - **preweight** for very large tomograms, or where parts of one are reconstructed separately: each image is filtered
+#   alone, so the parts fit together whatever their size. Give it the thickness of the specimen if that is much less
+#   than the depth of the region: `PreWeight(thickness=1500)`, in Å.
+# - **none** to check an alignment, or as the input of another program that weights by itself.
 #
-# The formulas, the scale of the grey values, and how to add a weighting of one's own: `docs/weighting.md`.
+# The page [Weightings](../docs/weighting.md) has the formulas, the scale of the grey values, and the way to add a
+# weighting of your own.
 
 # %% [markdown]
 # ## Exercise
 #
-# Add noise until the SNR of the images is a tenth of what it is, and find the constant SNR that is nearest to the
-# truth. How far is `"wiener:snr=auto"` from it? (It should be as good or better at every level, as its ratio falls
-# with the frequency.)
+# Simulate the series with a tenth of the SNR (`snr=0.05`), and find the constant SNR whose volume is nearest to the
+# truth. How near is `"wiener:snr=auto"`? (It should be as near or nearer at every level of noise, since its ratio
+# falls with the frequency.)

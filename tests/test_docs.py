@@ -92,6 +92,24 @@ def test_the_page_of_options_is_that_of_the_command_line() -> None:
     assert (DOCS / "options.md").read_text(encoding="utf-8") == written, "run: python docs/options_page.py"
 
 
+def test_commands_on_the_pages_have_these_options() -> None:
+    command: Any = typer.main.get_command(app)
+    pages = [DOCS.parent / "README.md", *DOCS.glob("*.md")]
+    seen = 0
+    for page in pages:
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        blocks = "\n".join(re.findall(r"^ *```.*?^ *```", text, re.DOTALL | re.MULTILINE))
+        lines = re.findall(r"^ *fourierrecon ([a-z][^\n#]*)", blocks, re.MULTILINE)
+        for line in [*lines, *re.findall(r"`fourierrecon ([a-z][^`\n]*)`", text)]:
+            name, *words = line.split()
+            assert name in command.commands, f"{page.name}: {line}"
+            ours = {o for p in command.commands[name].params for o in (*p.opts, *p.secondary_opts)} | {"--help"}
+            used = {word.partition("=")[0] for word in words if re.match("--?[a-zA-Z]", word)}
+            assert used <= ours, f"{page.name}: {line}"
+            seen += 1
+    assert seen > 60
+
+
 def test_every_option_of_relion_has_its_row_and_ours_exist() -> None:
     page = (DOCS / "relion.md").read_text(encoding="utf-8")
     rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| `--")]

@@ -107,7 +107,7 @@ def print_comparison(
     say(
         console,
         "B lies",
-        f"{found.orientation}{mirrored}{inverted}: coarse correlation {abs(found.fit):.2f}; "
+        f"{found.orientation}{mirrored}{inverted}: correlation at low resolution {abs(found.fit):.2f}; "
         f"next best: {found.runner_up}, {abs(found.runner_up_fit):.2f}",
     )
     known = max(found.voxel_sizes) > 0

@@ -72,7 +72,7 @@ def report_demo(console: Console, report: DemoReport) -> None:
     say(console, "match", f"correlation with the truth, in what the tilts measured (1 is perfect): {matches}")
     folder, source = report.tomogram.parent, quoted(str(report.tomogram_set))
     say(console, "next", f"{program()} info {source}")
-    for name, options in (("preweight", "--pre_weight"), ("matching", "--SNR 10"), ("binned", "--bin 2")):
+    for name, options in (("preweight", "--pre_weight"), ("matching", "--profile matching"), ("binned", "--bin 2")):
         rest = f"{options} --o {quoted(str(folder / f'{name}.mrc'))}"
         say(
             console,

@@ -253,8 +253,8 @@ class WeightingOptions:
         str | None,
         weighting_option(
             "NAME",
-            "on: every point has the CTF of its own depth along the beam; off: one CTF an image; auto: on where it "
-            "matters and the hand of the defocus is known. Default: auto",
+            "on: every point has the CTF of its own depth along the beam; off: one CTF for each image; auto: on where "
+            "it matters and the hand of the defocus is known. Default: auto",
             "--ctf_depth",
         ),
     ] = None

@@ -22,8 +22,8 @@ class RepairOptions:
         str,
         images_option(
             "on|off",
-            "Scale images whose intensity steps out of what their tilt lets expect, as of another exposure time. "
-            "Default: on",
+            "Scale images whose intensity steps out of what their tilt lets expect, as of another exposure time, "
+            "and images set to equal means or variances back to what counts are. Default: on",
             "--intensities",
         ),
     ] = "on"

@@ -42,8 +42,8 @@ class FinishOptions:
         str | None,
         alignment_option(
             "auto",
-            "Turn the specimen level and move it to the middle: auto measures its tilt in a small reconstruction. It "
-            "is said as --tiltangle_offset, --x_tilt and --z_shift",
+            "Turn the specimen level and move it to the middle: auto measures its tilt in small reconstructions. The "
+            "screen names the result as --tiltangle_offset, --x_tilt and --z_shift",
             "--level",
         ),
     ] = None

@@ -298,7 +298,7 @@ def _reconstruct_one(
         report_one(
             console, page, o, replace(request, series=repaired(fitted.apply(whole, unfitted), settings.repairs)),
             repairs=lines_on(series), correction=settings.correction, like=like, seconds=seconds,
-            skipped=skip_bad_images, notes=found, n_threads=settings.n_threads,
+            skipped=skip_bad_images, notes=found, specimen=fitted.specimen, n_threads=settings.n_threads,
         )  # fmt: skip
     finer = max(1.0, region.binning / 2)
     hint = f"; finer: --bin {finer:g}" if finer < region.binning else ""

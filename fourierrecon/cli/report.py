@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fourierrecon.report.findings import Findings
     from fourierrecon.report.subjects import Subject
     from fourierrecon.tomogram.request import Request
+    from fourierrecon.tomogram.specimen import Specimen
     from fourierrecon.transfer import Correction
 
 #: Names of the page and of the table of figures, in the folder that a set was reconstructed into.
@@ -205,6 +206,7 @@ def report_one(
     skipped: bool = False,
     notes: Sequence[str] = (),
     repairs: Sequence[str] = (),
+    specimen: Specimen | None = None,
     n_threads: int | None = None,
 ) -> None:
     """Write the report on one tomogram that was just made, and say what was found.
@@ -229,6 +231,8 @@ def report_one(
         Warnings that were given.
     repairs
         What was repaired in its images, in lines.
+    specimen
+        The slab that the tomogram was fitted to.
     n_threads
         Default: the cores available to the process.
 
@@ -262,6 +266,7 @@ def report_one(
         seconds=seconds,
         facts=facts,
         skipped=skipped,
+        specimen=specimen,
     )
     found = _in_options(find_out(subject, n_threads=n_threads))
     say(console, "report", describe(found))

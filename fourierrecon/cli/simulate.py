@@ -33,7 +33,7 @@ def simulate(
         bool,
         images_option(
             FLAG,
-            "Every point has the CTF of its own depth, as in a microscope, or there is one CTF an image. "
+            "Every point has the CTF of its own depth, as in a microscope, or there is one CTF for each image. "
             "Default: --ctf_depth",
             "--ctf_depth/--no_ctf_depth",
         ),

@@ -28,7 +28,12 @@ def watch(
     ] = 10.0,
     idle: Annotated[
         float | None,
-        running_option("MINUTES", "End when nothing new has come for this time. Default: never", "--idle", least=0),
+        running_option(
+            "MINUTES",
+            "End when nothing new has come for this time; 0: when all are done. Default: never",
+            "--idle",
+            least=0,
+        ),
     ] = None,
     microscope: MicroscopeOptions,
     options: TomogramOptions,

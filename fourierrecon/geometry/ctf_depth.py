@@ -194,34 +194,35 @@ def choose_depth(
         If it is asked for, and not possible.
     """
     bound = phase_error(series, region)
-    error = f"phase error of one CTF an image: up to {bound:.2g} rad at {2 * region.binning * series.pixel_size:.3g} Å"
+    finest = 2 * region.binning * series.pixel_size
+    error = f"one CTF for each image makes a phase error of up to {bound:.2g} rad at {finest:.3g} Å"
     if not possible:
         if asked == "on":
             raise UsageError(
                 'ctf_depth="on" needs ctf_mode="wiener" or "multiply": a phase flip, or a CTF that is untouched up to '
                 "its first peak, is no function of the depth"
             )
-        return None, f"one an image: this mode knows no depth ({error})"
+        return None, f"off: this mode cannot follow the depth ({error})"
     if series.local is not None:
         if asked == "on":
             raise UsageError(
-                f"{series.name} has a local alignment, which is applied in tiles with one CTF an image; leave "
+                f"{series.name} has a local alignment, which is applied in tiles with one CTF for each image; leave "
                 f'ctf_depth="on" out, or the local alignment (local=False)'
             )
-        return None, f"one an image: the local alignment is applied in tiles ({error})"
+        return None, f"off: the local alignment is applied in tiles ({error})"
     if asked == "off":
-        return None, f"one an image, as asked for ({error})"
+        return None, f"off, as asked for ({error})"
     if asked != "on" and bound <= FLAT:
-        return None, f"one an image: {error}, at most {FLAT:g} do not matter"
+        return None, f"off: {error}, and {FLAT:g} rad do not matter"
     told = hand if hand is not None else None if series.hand_assumed else series.hand
     if asked != "on" and told is None:
         return None, (
-            f"one an image: the source does not tell the hand of the defocus, which the CTF at each depth needs "
-            f'({error}); find it out (fourierrecon check-hand) and give defocus_hand=..., or ctf_depth="on"'
+            f"off: the source does not give the hand of the defocus, which the CTF at each depth needs "
+            f'({error}); find it (fourierrecon check-hand) and give defocus_hand=..., or ctf_depth="on"'
         )
     used = told or series.hand or USUAL_HAND
-    origin = "as given" if hand is not None else "as the source tells"
-    origin = "assumed, since the source does not tell it" if told is None else origin
+    origin = "as given" if hand is not None else "as the source gives it"
+    origin = "assumed, since the source does not give it" if told is None else origin
     words = f"at each depth: hand {used:+d}, {origin}; defocus that of {defocus_point(series)} ({error})"
     return DepthCtf.of(series, region, used), words
 

@@ -5,8 +5,9 @@ spread, and stands alone: at most two of its 8 neighbours depart like it (:data:
 found, and a gold bead of three pixels and more is left alone, dark or bright. What is dark, as beads are, must stand
 all alone. A hot pixel gets the median plus noise.
 
-Medians are taken only where a cheap bound is passed first: the difference to the four pixels two steps away, against
-the noise of the block around it. The threshold rises where the noise is not normal (few electrons a pixel).
+Medians are taken only where cheap bounds are passed first. A pixel must leave the range of grey values of the block
+around it; only then its difference to the four pixels two steps away is compared with the noise of the block. The
+threshold rises where the noise is not normal (few electrons a pixel).
 """
 
 from __future__ import annotations
@@ -92,39 +93,66 @@ def find_hot_pixels(image: Real, seed: int = 0) -> Replacements:
     height, width = image.shape
     if min(height, width) < 8:
         return NOTHING
-    rows, columns = -(-height // BLOCK), -(-width // BLOCK)
-    noise = np.zeros((rows, columns), np.float32)
-    tail = np.empty(rows * columns * (-(-BLOCK // STEP)) ** 2, np.float32)
-    tail = tail[: _measure_noise(image, noise, tail)]
-    tail = tail[:: 1 + len(tail) // MOST_DIFFERENCES]
-    if not (len(tail) and np.isfinite(noise).all() and noise.max() > 0):
-        return NOTHING
-    limits = _limits(tail)
     found = np.empty(max(1024, height * width // 64), np.int64)
-    n = _pass_bound(image, noise, limits * np.float32(PASSES * LEAST_SPREAD), found)
-    if n > len(found):  # grey values unlike any image: as many spikes as noise
+    n, medians, spreads = _find(image, found)
+    if n == 0:
         return NOTHING
+    drawn = np.random.default_rng([seed, n]).standard_normal(n, np.float32)
+    return Replacements(found[:n].copy(), medians[:n] + spreads[:n] * drawn)
+
+
+@compiled(fastmath=False)
+def _find(image: Any, found: Any) -> Any:
+    """List hot pixels; gives their number, and the median and the spread around each."""
+    rows, columns = -(-image.shape[0] // BLOCK), -(-image.shape[1] // BLOCK)
+    noise, greys = np.zeros((rows, columns), np.float32), np.empty((rows, columns, 2), np.float32)
+    tail = np.empty(rows * columns * (-(-BLOCK // STEP)) ** 2, np.float32)
+    tail = tail[: _measure_noise(image, noise, greys, tail)]
+    tail = tail[:: 1 + len(tail) // MOST_DIFFERENCES]
+    n = 0
+    if len(tail) > 0 and np.isfinite(noise).all():
+        limits = _limits(tail)
+        for row in range(rows):
+            for column in range(columns):
+                # a hot pixel is at least this dark, or this bright, whatever part of its block it lies in
+                away, least = noise[row, column] * np.float32(LEAST_SPREAD), greys[row, column, 0]
+                greys[row, column, 0] = greys[row, column, 1] - away * limits[0]
+                greys[row, column, 1] = least + away * limits[1]
+        n = _pass_bound(image, noise, greys, limits * np.float32(PASSES * LEAST_SPREAD), found)
+    if n > len(found):  # grey values unlike any image: as many spikes as noise
+        n = 0
     medians, spreads = np.empty(n, np.float32), np.empty(n, np.float32)
-    kept = found[:n][_judge(image, noise, limits, found[:n], medians, spreads)]
-    chosen = np.isin(found[:n], kept)
-    drawn = np.random.default_rng([seed, n]).standard_normal(len(kept), np.float32)
-    return Replacements(kept, medians[chosen] + spreads[chosen] * drawn)
+    return _judge(image, noise, limits, found[:n], medians, spreads) if n > 0 else 0, medians, spreads
 
 
-def _limits(tail: NDArray[np.float32]) -> NDArray[np.float32]:
+@compiled(fastmath=False)
+def _limits(tail: Any) -> Any:
     """Give the least departure of a hot pixel that is too dark, and too bright, in standard deviations.
 
     Of skewed noise, as of few counts, the quantile at which a normal distribution has z lies at z + (z² - 1) / 6 times
     the skewness (Cornish and Fisher).
     """
-    last = len(tail) - 1
-    at = [round((1 - TAIL) * last), round(TAIL * last)]
-    ordered = np.partition(tail, at)
-    low, high = -float(ordered[at[0]]), float(ordered[at[1]])
+    beyond = round((1 - TAIL) * (len(tail) - 1)) + 1
+    low, high = _nth_largest(-tail, beyond), _nth_largest(tail, beyond)
     skewness = 3 * (high - low) / (NORMAL_TAIL**2 - 1) / SKEWNESS
-    skewed = 1 + np.array([-1, 1]) * skewness * (THRESHOLD**2 - 1) / 6 / THRESHOLD
-    rise = np.clip(np.maximum(np.array([low, high]) / NORMAL_TAIL, skewed), 1, MOST_RISE)
-    return np.asarray(THRESHOLD * rise, np.float32)
+    step = skewness * (THRESHOLD**2 - 1) / 6 / THRESHOLD
+    dark, bright = max(low / NORMAL_TAIL, 1 - step), max(high / NORMAL_TAIL, 1 + step)
+    rise = np.array([min(max(dark, 1.0), MOST_RISE), min(max(bright, 1.0), MOST_RISE)])
+    return (THRESHOLD * rise).astype(np.float32)
+
+
+@compiled(fastmath=False)
+def _nth_largest(values: Any, n: int) -> float:
+    """Give the n-th largest value, for a small n."""
+    largest = np.full(n, -np.inf, np.float32)  # in order, the least first
+    for value in values:
+        if value > largest[0]:
+            i = 1
+            while i < n and value > largest[i]:
+                largest[i - 1] = largest[i]
+                i += 1
+            largest[i - 1] = value
+    return float(largest[0])
 
 
 @compiled(fastmath=False, inline=True)
@@ -147,24 +175,29 @@ def _to_corners(image: Any, y: int, x: int) -> Any:
 
 
 @compiled(fastmath=False)
-def _measure_noise(image: Any, noise: Any, tail: Any) -> int:
-    """Measure the standard deviation of each block, and collect its differences in units of that."""
+def _measure_noise(image: Any, noise: Any, greys: Any, tail: Any) -> int:
+    """Measure the standard deviation of each block and its least and largest grey value; collect its differences.
+
+    Differences come in units of the standard deviation, grey values are means of four pixels.
+    """
     height, width = image.shape
     values = np.empty((-(-BLOCK // STEP)) ** 2, np.float32)
     n_tail = 0
     for row in range(noise.shape[0]):
         for column in range(noise.shape[1]):
             n, total, noisy = 0, 0.0, 0
+            least, largest = np.float32(np.inf), np.float32(-np.inf)
             for y in range(row * BLOCK, min((row + 1) * BLOCK, height), STEP):
                 for x in range(column * BLOCK, min((column + 1) * BLOCK, width), STEP):
                     values[n] = _difference(image, y, x)
                     total += values[n] * values[n]
                     noisy += values[n] != 0
+                    least, largest = min(least, image[y, x] - values[n]), max(largest, image[y, x] - values[n])
                     n += 1
             sigma = 1.4826 * np.median(np.abs(values[:n])) / DIFFERENCE
             if sigma == 0 and noisy >= LEAST_NOISY * n:
                 sigma = np.sqrt(total / n) / DIFFERENCE  # few counts: most differences are 0
-            noise[row, column] = sigma
+            noise[row, column], greys[row, column, 0], greys[row, column, 1] = sigma, least, largest
             if sigma > 0:
                 for i in range(n):
                     tail[n_tail] = values[i] / (sigma * DIFFERENCE)
@@ -173,64 +206,45 @@ def _measure_noise(image: Any, noise: Any, tail: Any) -> int:
 
 
 @compiled()
-def _count_beyond(here: Any, above: Any, below: Any, bounds: Any, squares: Any, beyond: Any) -> None:
-    """Count the differences of a row that pass a bound, block by block; about that where pixels are not finite."""
-    # views, as an index that might be negative would keep the loop from being vectorised; and sums, as a maximum would
-    middle, left, right, up, down = here[2:-2], here[:-4], here[4:], above[2:-2], below[2:-2]
-    quarter, one, zero = np.float32(0.25), np.float32(1), np.float32(0)
-    for x in range(middle.size):
-        d = middle[x] - quarter * (up[x] + down[x] + left[x] + right[x])
-        squares[x] = d * d
-    for column in range(beyond.size):
-        part = squares[max(column * BLOCK - 2, 0) : min((column + 1) * BLOCK - 2, middle.size)]
-        bound, total = bounds[column], zero
-        for x in range(part.size):
-            total += one if part[x] > bound else zero
-        beyond[column] = total
+def _leaves(part: Any, low: Any, high: Any) -> bool:
+    """Tell whether any pixel of a stretch lies outside a range; anything where one is not finite."""
+    beyond = np.float32(0)  # a sum is vectorised, a maximum or a way out would not be
+    for x in range(part.size):
+        beyond += np.float32(1) if (part[x] < low) | (part[x] > high) else np.float32(0)
+    return bool(beyond > 0)
 
 
 @compiled(fastmath=False)
-def _list(image: Any, y: int, first: int, last: int, low: Any, high: Any, found: Any, count: int) -> int:
-    """Add the pixels of a stretch whose difference passes a bound; gives how many there are by now."""
-    for x in range(first, last):
-        d = _difference(image, y, x)
-        # the four pixels at the corners have a noise of their own, and leave fewer to look at
-        if (d < low or d > high) and not low <= _to_corners(image, y, x) <= high:
-            if count < found.shape[0]:
-                found[count] = y * image.shape[1] + x
-            count += 1
-    return count
-
-
-@compiled(fastmath=False)
-def _pass_bound(image: Any, noise: Any, bounds: Any, found: Any) -> int:
-    """List the pixels that may be hot by the cheap bound; gives their number, more than there is room for if so."""
+def _pass_bound(image: Any, noise: Any, greys: Any, bounds: Any, found: Any) -> int:
+    """List the pixels that may be hot by the cheap bounds; gives their number, more than there is room for if so."""
     height, width = image.shape
-    squares, beyond = np.empty(width, np.float32), np.empty(noise.shape[1], np.float32)
-    least = (min(bounds[0], bounds[1]) * noise) ** 2
     count = 0
     for y in range(height):
-        above, below = image[y - 2 if y >= 2 else y + 2], image[y + 2 if y < height - 2 else y - 2]
-        _count_beyond(image[y], above, below, least[y // BLOCK], squares, beyond)
         for column in range(noise.shape[1]):
-            sigma = noise[y // BLOCK, column]
-            if sigma == 0:
+            sigma, range_ = noise[y // BLOCK, column], greys[y // BLOCK, column]
+            part = image[y, column * BLOCK : min((column + 1) * BLOCK, width)]
+            darkest, brightest = range_[0], range_[1]
+            if sigma == 0 or not _leaves(part, darkest, brightest):
                 continue
             low, high = -bounds[0] * sigma, bounds[1] * sigma
-            first, last = column * BLOCK, min((column + 1) * BLOCK, width)
-            inner_first, inner_last = max(first, 2), max(min(last, width - 2), max(first, 2))
-            count = _list(image, y, first, inner_first, low, high, found, count)
-            if beyond[column] > 0:
-                count = _list(image, y, inner_first, inner_last, low, high, found, count)
-            count = _list(image, y, inner_last, last, low, high, found, count)
+            for i in range(part.size):
+                if darkest <= part[i] <= brightest:
+                    continue
+                x = column * BLOCK + i
+                d = _difference(image, y, x)
+                # the four pixels at the corners have a noise of their own, and leave fewer to look at
+                if (d < low or d > high) and not low <= _to_corners(image, y, x) <= high:
+                    if count < found.shape[0]:
+                        found[count] = y * width + x
+                    count += 1
     return count
 
 
 @compiled(fastmath=False)
-def _judge(image: Any, noise: Any, limits: Any, found: Any, medians: Any, spreads: Any) -> Any:
-    """Tell which pixels are hot, with the median and the spread around each."""
+def _judge(image: Any, noise: Any, limits: Any, found: Any, medians: Any, spreads: Any) -> int:
+    """Keep those that are hot, in their places; gives their number, and the median and the spread around each."""
     height, width = image.shape
-    hot = np.zeros(len(found), np.bool_)
+    count = 0
     around = np.empty(25, np.float32)
     largest = np.float32(1e12)
     for i in range(len(found)):
@@ -243,7 +257,6 @@ def _judge(image: Any, noise: Any, limits: Any, found: Any, medians: Any, spread
         median = np.median(around[:n])
         spread = 1.4826 * np.median(np.abs(around[:n] - median))
         spread = max(spread, LEAST_SPREAD * noise[y // BLOCK, x // BLOCK])
-        medians[i], spreads[i] = median, spread
         departure = image[y, x] - median
         bright = int(departure > 0)
         sign = 1.0 if departure > 0 else -1.0
@@ -253,5 +266,7 @@ def _judge(image: Any, noise: Any, limits: Any, found: Any, medians: Any, spread
         for v in range(max(y - 1, 0), min(y + 2, height)):
             for u in range(max(x - 1, 0), min(x + 2, width)):
                 like += sign * (image[v, u] - median) > LIKE[bright] * abs(departure)
-        hot[i] = like - 1 <= COMPANIONS[bright]  # the pixel itself is like it
-    return hot
+        if like - 1 <= COMPANIONS[bright]:  # the pixel itself is like it
+            found[count], medians[count], spreads[count] = found[i], median, spread
+            count += 1
+    return count

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from fourierrecon.runtime.half_floats import to_single
 from fourierrecon.tilt_series import ImageStack
 
 #: Rows of each image that are read for its intensity, at the most.
@@ -26,7 +27,7 @@ LEAST_MEAN = 1.0
 def intensity_of(image: NDArray[np.generic]) -> tuple[float, float]:
     """Give the mean and the standard deviation of some rows of an image; NaN if they are not finite."""
     step = max(1, image.shape[0] // ROWS)
-    some = np.asarray(image[step // 2 :: step], np.float32)
+    some = to_single(image[step // 2 :: step])
     if not np.isfinite(some).all():
         return float("nan"), float("nan")
     return float(some.mean(dtype=float)), float(some.std(dtype=float))
@@ -81,8 +82,15 @@ def steps_of(tilt_angles: NDArray[np.float64], images: ImageStack) -> NDArray[np
         Intensity over the expected one, ``(n_tilts,)``; 1 where there is no step, and for all images of a stack that
         was normalised.
     """
+    means, spreads = np.array([intensity_of(np.asarray(images[i])) for i in range(len(tilt_angles))]).T
+    return steps_in(tilt_angles, means, spreads)
+
+
+def steps_in(
+    tilt_angles: NDArray[np.float64], means: NDArray[np.float64], spreads: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """As :func:`steps_of`, from the mean and the standard deviation of each image, ``(n_tilts,)``."""
     n = len(tilt_angles)
-    means, spreads = np.array([intensity_of(np.asarray(images[i])) for i in range(n)]).T
     factors = np.ones(n)
     if not (np.nanmedian(means) > LEAST_MEAN * np.nanmedian(spreads)):
         return factors

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fourierrecon.images.balance import Levels, balance_of, noise_of
 from fourierrecon.images.beads import NO_BEAD, NO_BEADS, OTHER_SIZE, Beads, check_diameter, erase_beads, find_beads
 from fourierrecon.images.hot_pixels import Replacements, find_hot_pixels
-from fourierrecon.images.intensities import steps_of
+from fourierrecon.images.intensities import intensity_of, steps_in
 from fourierrecon.images.repairs import Repairs
 from fourierrecon.runtime.arrays import Real
+from fourierrecon.runtime.half_floats import to_single
 from fourierrecon.tilt_series import ImageFile, ImagesInFiles, ImageStack, TiltSeries, root_of
 
 
@@ -26,6 +28,7 @@ class Common:
     def __init__(self, series: TiltSeries, repairs: Repairs) -> None:
         self.series, self.repairs = series, repairs
         self.factors: NDArray[np.float64] | None = None
+        self.balance: NDArray[np.float64] | None = None
         self.beads: Beads | None = None
         self.lock = threading.RLock()
 
@@ -91,7 +94,15 @@ class RepairedImages:
                 common.factors = np.ones(own.n_tilts)
                 # stacks of other kinds may be slow to read, and read each image just once
                 if self.repairs.intensities and isinstance(own.images, ImagesInFiles | np.ndarray):
-                    common.factors = steps_of(own.tilt_angles, own.images)
+                    looked = (np.asarray(own.images[i]) for i in range(own.n_tilts))
+                    means, spreads, noise = np.array([(*intensity_of(each), noise_of(each)) for each in looked]).T
+                    factors = steps_in(own.tilt_angles, means, spreads)
+                    common.factors = factors
+                    common.balance = balance_of(
+                        own,
+                        Levels(means / factors, spreads / factors, noise / factors**2),
+                        lambda i: self._plain(i) / np.float32(factors[i]),
+                    )
             if common.beads is None and self.repairs.erase_beads is not None:
                 common.beads = find_beads(common.series, self.repairs.erase_beads, self._plain, n_threads)
                 problem, used = self._problem_of(common.beads, self.repairs.erase_beads)
@@ -122,9 +133,10 @@ class RepairedImages:
         number = range(self.shape[0])[index]
         self.look()
         image = self._without_spikes(number)
-        factors, beads = self.common.factors, self.common.beads
-        if factors is not None and factors[number] != 1:
-            image = np.asarray(image, np.float32) / np.float32(factors[number])
+        factors, balance, beads = self.common.factors, self.common.balance, self.common.beads
+        factor = (1 if factors is None else 1 / factors[number]) * (1 if balance is None else balance[number])
+        if factor != 1:
+            image = to_single(image) * np.float32(factor)
         if beads is not None and len(beads) and image.shape == self.shape[1:]:
             image = np.array(image, np.float32)
             if np.isfinite(image).all():
@@ -133,7 +145,7 @@ class RepairedImages:
 
     def _plain(self, number: int) -> Real:
         """Give an image as beads are looked for in it."""
-        return np.asarray(self._without_spikes(number), np.float32)
+        return to_single(self._without_spikes(number))
 
     def _without_spikes(self, number: int) -> NDArray[Any]:
         """Read an image, and replace its hot pixels: in values that its type can hold, so that it need not change."""
@@ -143,7 +155,7 @@ class RepairedImages:
         own = self._hot.get(number)
         if own is None:
             kind = image.dtype
-            image = np.ascontiguousarray(image, np.float32)
+            image = to_single(image)
             own = find_hot_pixels(image, number)
             if len(own) and np.issubdtype(kind, np.integer):
                 limits = np.iinfo(kind)
@@ -261,6 +273,11 @@ def lines_on(series: TiltSeries) -> tuple[str, ...]:
         angles = images.common.series.tilt_angles
         named = ", ".join(f"{angles[tilt]:.1f}° by {1 / factor:.2f}" for tilt, factor in images.scaled.items())
         lines.append(f"images scaled to the intensity of their neighbours: {named}")
+    balance = images.common.balance
+    if balance is not None:
+        lines.append(
+            f"the stack was normalised: images scaled back to what counts are, 1 to {balance.min() / balance.max():.2f}"
+        )
     return tuple(lines)
 
 
@@ -272,5 +289,6 @@ def record_of(series: TiltSeries) -> dict[str, Any]:
     return {
         "hot_pixels": {"replaced": sum(images.hot_pixels.values()), "by_image": list(images.hot_pixels.values())},
         "beads_erased": None if images.common.beads is None else images.common.beads.points.tolist(),
+        "counts_restored": None if images.common.balance is None else images.common.balance.tolist(),
         "scaled": {str(tilt + 1): 1 / factor for tilt, factor in images.scaled.items()},
     }

@@ -17,7 +17,8 @@ class Repairs:
     hot_pixels
         Replace hot pixels and X-ray spikes.
     intensities
-        Scale images whose intensity steps out of what their tilt lets expect, as those of another exposure.
+        Scale images whose intensity steps out of what their tilt lets expect, as those of another exposure, and those
+        of a normalised stack, set to equal means or variances, back to what counts are.
     erase_beads
         Diameter of gold beads to erase, nm; None: beads stay.
 

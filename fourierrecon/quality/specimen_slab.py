@@ -1,9 +1,13 @@
-"""Finds the slab of specimen in a tomogram, its thickness and tilt, from the depths at which the volume has contrast.
+"""Finds the slab of specimen in a finished tomogram, its thickness and tilt, from the depths that have contrast.
+
+The report uses this: it needs no images, so that it works on the volume of any program, and takes less than a second.
+:mod:`fourierrecon.quality.slab_of_halves` is more exact, and needs two reconstructions of every other tilt each; where
+a tomogram was fitted to its specimen by that, the report shows its figures.
 
 Inside of the slab grey values vary more from place to place than above and below it, where there is only noise. The
-local variance is taken in tiles of each z slice, from coarse voxels and less the means over some pixels around, so that
-neither noise nor slow gradients count, and the missing wedge draws it out little; single dense things as gold beads are
-clipped. One slab between two parallel planes is then fitted to the profiles of all tiles.
+local variance is taken in tiles of each z section, from large voxels, and the means over some pixels around are
+subtracted: so neither noise nor slow gradients count, and the missing wedge draws the variance out little. Single dense
+things such as gold beads are clipped. One slab between two parallel planes is then fitted to the profiles of all tiles.
 
 The volume should be twice as deep as the specimen: simulated slabs are then found to 10 % of their thickness and to 1.3
 degrees. Where little is left above and below, both come out too small: in a volume 1.75 times as deep, a tilt of 7
@@ -26,9 +30,9 @@ from fourierrecon.volume import Volume
 
 Array = NDArray[np.float64]
 
-#: Least size of the coarse voxels, Å, and how many of them the depth has at least.
-COARSE, DEEP = 36.0, 14
-#: Coarse voxels over which means are taken off, and that a tile has along each side.
+#: Least size of the large voxels, Å, and how many of them the depth has at least.
+LARGE, DEEP = 36.0, 14
+#: Large voxels over which means are taken off, and that a tile has along each side.
 SMOOTH, TILE = 7, 8
 #: Part of the width and height that is left out at each side: high tilts do not see it.
 MARGIN = 0.08
@@ -39,7 +43,7 @@ TILTS = (-12.0, -6.0, 0.0, 6.0, 12.0)
 #: A slab is believed if its variance is at least this many times that outside, and the planes explain at least this
 #: part of the profile.
 LEAST_CONTRAST, LEAST_EXPLAINED = 1.2, 0.4
-#: Least distance of its surfaces from the faces of the volume, coarse voxels.
+#: Least distance of its surfaces from the faces of the volume, large voxels.
 LEAST_DISTANCE = 0.5
 
 
@@ -95,12 +99,12 @@ def estimate_slab(volume: Volume) -> SpecimenSlab:
     if not (math.isfinite(size) and size > 0):
         raise UsageError(f"voxel size {size:g} Å of the volume must be above 0")
     depth, height, width = volume.data.shape
-    factor = max(1, min(math.ceil(COARSE / size), depth // DEEP))
-    coarse = small_copy(volume.data, size, factor * size)
-    if coarse.shape[0] < 8 or min(coarse.shape[1:]) < 24:
+    factor = max(1, min(math.ceil(LARGE / size), depth // DEEP))
+    small = small_copy(volume.data, size, factor * size)
+    if small.shape[0] < 8 or min(small.shape[1:]) < 24:
         raise UsageError(f"{width} x {height} x {depth} voxels are too few to find the specimen's slab")
     step = factor * size
-    variance, x, y = _variances(coarse)
+    variance, x, y = _variances(small)
     z = (np.arange(len(variance[0])) - (len(variance[0]) - 1) / 2) * step
     plateau = np.quantile(variance, 0.8, axis=1)
     if not (plateau > 0).any():
@@ -147,10 +151,10 @@ def _ratio(profile: Array, within: NDArray[np.bool_], beyond: NDArray[np.bool_])
     return float(np.median(profile[within]) / max(np.median(profile[beyond]), 1e-6))
 
 
-def _variances(coarse: NDArray[np.float32]) -> tuple[Array, Array, Array]:
-    """Give the local variance ``(n_tiles, depth)``, and x and y of the tiles from the middle, coarse voxels."""
-    depth, height, width = coarse.shape
-    data = np.where(np.isfinite(coarse), coarse, 0)
+def _variances(small: NDArray[np.float32]) -> tuple[Array, Array, Array]:
+    """Give the local variance ``(n_tiles, depth)``, and x and y of the tiles from the middle, large voxels."""
+    depth, height, width = small.shape
+    data = np.where(np.isfinite(small), small, 0)
     for axis in (1, 2):
         smooth = uniform_filter1d(data, SMOOTH, axis=axis, mode="nearest")
         data = data - smooth

@@ -95,13 +95,7 @@ def _of_volume(findings: Findings, volume: Volume) -> Findings:
         )
     if sample.size > 1 and sample.min() == sample.max() == volume.data.min() == volume.data.max():
         raise DataError(f"every voxel is {sample.flat[0]:g}; look at its images, at their CTF and at the region")
-    slab: SpecimenSlab | None = None
-    no_slab = ""
-    try:
-        slab = estimate_slab(volume)
-        no_slab = slab.problem
-    except FourierReconError as error:
-        no_slab = str(error)
+    slab, no_slab = _slab(volume, subject)
     depth = volume.data.shape[0]
     # the middle of the specimen shows more than that of the box
     at = 0.5 if slab is None or not slab.found else 0.5 + slab.centre / (depth * volume.voxel_size)
@@ -130,6 +124,25 @@ def _of_volume(findings: Findings, volume: Volume) -> Findings:
             except (FourierReconError, OSError) as error:
                 findings = replace(findings, notes=(*findings.notes, f"the half volumes cannot be compared: {error}"))
     return findings
+
+
+def _slab(volume: Volume, subject: Subject) -> tuple[SpecimenSlab | None, str]:
+    """Find the slab in the volume, and the reason why there is none; a slab that the volume was fitted to wins."""
+    slab: SpecimenSlab | None = None
+    problem = ""
+    try:
+        slab = estimate_slab(volume)
+        problem = slab.problem
+    except FourierReconError as error:
+        problem = str(error)
+    if subject.specimen is None or subject.series is None or subject.region is None:
+        return slab, problem
+    measured = subject.specimen.slab_in(subject.region, subject.series.pixel_size)
+    if measured is None:
+        return slab, problem
+    if slab is not None:
+        measured = replace(measured, contrast=slab.contrast, z=slab.z, profile=slab.profile)
+    return measured, ""
 
 
 def _tilts(

@@ -28,6 +28,7 @@ from fourierrecon.tomogram.provenance import (
     weighting_words,
 )
 from fourierrecon.tomogram.request import fitted_region
+from fourierrecon.tomogram.specimen import Specimen
 from fourierrecon.volume import Volume
 from fourierrecon.weighting.snr import SnrCurve
 
@@ -63,6 +64,8 @@ class Subject:
         What else to tell, ``(label, value)``.
     skipped
         Images that are blank or not finite were left out.
+    specimen
+        The specimen's slab in the world of the series, where the tomogram was fitted to it.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Subject:
     seconds: float | None = None
     facts: tuple[tuple[str, str], ...] = ()
     skipped: bool = False
+    specimen: Specimen | None = None
 
 
 def subjects_in(folder: Path) -> list[Subject]:
@@ -217,6 +221,7 @@ def _subject(folder: Path, name: str, record: Record | None, listed: dict[str, P
         subject = Subject(
             name, like=record.like, halves_of=record.halves, error=record.error, notes=notes,
             seconds=record.seconds or None, facts=tuple(facts), skipped=record.skipped,
+            specimen=record.fit.specimen,
         )  # fmt: skip
     try:
         subject = replace(subject, series=_series(folder, name, record))

@@ -38,7 +38,7 @@ def watch(
     every
         Time between looks, s.
     idle
-        End after this time without anything new, s; None: never.
+        End after this time without anything new, s; 0: as soon as all that is there was made; None: never.
     follower
         Hears of all that happens besides.
 
@@ -68,7 +68,7 @@ def _outcomes(recipe: Recipe, every: float, idle: float | None, follower: Follow
     with locked(recipe.folder):
         follower.notes("watching", f"{recipe.source}, every {every:g} s; Ctrl-C ends it")
         last = time.monotonic()
-        while idle is None or time.monotonic() < last + idle:
+        while True:
             arrivals = watcher.look()
             for text in watcher.news:
                 follower.waits(text)
@@ -84,6 +84,8 @@ def _outcomes(recipe: Recipe, every: float, idle: float | None, follower: Follow
                 _renew_list(recipe.folder, results, follower)
             if arrivals or watcher.changed:
                 last = time.monotonic()
+            elif idle is not None and time.monotonic() >= last + idle:
+                return
             time.sleep(every)
 
 

@@ -1,5 +1,8 @@
 """Finds where the specimen lies in the world of a tilt series, from small reconstructions of every other tilt each.
 
+This is the exact measurement: what fits a tomogram to its specimen rests on it. It reads all images and takes some
+seconds. :mod:`fourierrecon.quality.specimen_slab` needs only a finished volume, of any program.
+
 The images are read once and cropped in Fourier space to pixels of about 30 Å. A deep region is reconstructed first;
 then the slab that is found there is turned level and looked at again, closer, until it stays where it is.
 """
@@ -67,6 +70,27 @@ class Specimen:
         x, y, z = self.normal
         tilts = f"{math.degrees(math.atan2(-y, z)):.1f}° about x, {math.degrees(math.atan2(x, z)):.1f}° about y"
         return f"{self.thickness / 10:.0f} nm thick, tilted by {tilts}"
+
+    def slab_in(self, region: Region, pixel_size: float) -> SpecimenSlab | None:
+        """Give the slab as it lies in a region of the same world, without a profile; None if it was not found.
+
+        Parameters
+        ----------
+        region
+            The region.
+        pixel_size
+            Of the images, Å.
+        """
+        if self.problem:
+            return None
+        nx, ny, nz = self.normal
+        sides = np.array(region.shape[::-1])
+        x, y, z = np.asarray(region.origin) + region.binning * (sides - 1) / 2 - self.point
+        return SpecimenSlab(
+            thickness=self.thickness, centre=float(-(x * nx + y * ny) / nz - z) * pixel_size,
+            tilt_x=math.degrees(math.atan2(-ny, nz)), tilt_y=math.degrees(math.atan2(nx, nz)), contrast=math.nan,
+            z=np.empty(0), profile=np.empty(0),
+        )  # fmt: skip
 
 
 def find_specimen(series: TiltSeries, *, n_threads: int | None = None, memory: int | None = None) -> Specimen:

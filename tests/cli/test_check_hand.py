@@ -31,12 +31,12 @@ def test_what_was_taken_is_said_and_kept(tmp_path: Path, capsys: pytest.CaptureF
     series = slab(-1, (200, 40, 40), 300, (-60, -30, 0, 30, 60), noise=1.0)
     source, volume = write_relion4_set(tmp_path, series, hand=-1), tmp_path / "v.mrc"
     for options, expected in (
-        (("--bin", "1"), "at each depth: hand -1, as the source tells; defocus that of the middle of the tomogram"),
+        (("--bin", "1"), "at each depth: hand -1, as the source gives it; defocus that of the middle of the tomogram"),
         (("--bin", "1", "--defocus_hand", "1"), "at each depth: hand +1, as given"),
-        (("--bin", "4"), "at most 0.3 do not matter"),
-        (("--bin", "1", "--ctf_depth", "off"), "one an image, as asked for"),
-        (("--bin", "1", "--profile", "relion4"), "one an image, as asked for"),
-        (("--bin", "1", "--ctf_mode", "phase-flip"), "this mode knows no depth"),
+        (("--bin", "4"), "and 0.3 rad do not matter"),
+        (("--bin", "1", "--ctf_depth", "off"), "off, as asked for"),
+        (("--bin", "1", "--profile", "relion4"), "off, as asked for"),
+        (("--bin", "1", "--ctf_mode", "phase-flip"), "this mode cannot follow the depth"),
     ):
         assert main(["reconstruct", "--t", str(source), "--o", str(volume), "--passport", "--SNR", "10", *options]) == 0
         assert expected in words_of(capsys)
@@ -44,4 +44,4 @@ def test_what_was_taken_is_said_and_kept(tmp_path: Path, capsys: pytest.CaptureF
         assert expected in transfer["ctf_depth"]
         assert (transfer["by_depth"] is not None) == ("at each depth" in expected)
     assert main(["info", str(volume)]) == 0
-    assert "this mode knows no depth" in words_of(capsys)
+    assert "this mode cannot follow the depth" in words_of(capsys)

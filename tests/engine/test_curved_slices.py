@@ -232,7 +232,7 @@ def test_modes_that_know_no_depth() -> None:
     with pytest.raises(UsageError, match='ctf_depth="on" needs ctf_mode'):
         reconstruct(series, region, "wiener:snr=10", ctf_mode="phase-flip", ctf_depth="on")
     volume = reconstruct(series, region, "wiener:snr=10", ctf_mode="phase-flip")
-    assert "phase-flip, one CTF an image" in volume.label
+    assert "phase-flip, one CTF for each image" in volume.label
     on = reconstruct(series, region, "wiener:snr=10", ctf_depth="on")
     assert "CTF wiener at each depth" in on.label
 
@@ -244,7 +244,7 @@ def test_a_hand_that_is_only_assumed_switches_nothing_on() -> None:
     for series, used in ((unknown, -1), (flipped, 1)):
         auto = Transfer.of(series, Correction(), region=region)
         assert auto.depth is None
-        assert "the source does not tell the hand" in auto.depth_words
+        assert "the source does not give the hand" in auto.depth_words
         asked = Transfer.of(series, Correction(ctf_depth="on"), region=region)
         assert asked.depth is not None
         assert asked.depth.hand == used

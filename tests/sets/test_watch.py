@@ -99,8 +99,8 @@ def test_series_arrive_one_after_the_other(run: Run, here: Path) -> None:
     assert run("reconstruct --t again/tomograms.star --noctf --bin 2 --o clean/")[0] == 0
     assert volumes(here / "out") == volumes(here / "clean")
 
-    # a new start makes nothing twice
-    status, out, _ = run(f"{WATCH} --idle 0.01")
+    # a new start makes nothing twice, and ends when it has seen all
+    status, out, _ = run(f"{WATCH} --idle 0")
     assert status == 0
     assert lines(out, "done") == []
     assert len(lines(out, "there")) == 3
@@ -109,7 +109,7 @@ def test_series_arrive_one_after_the_other(run: Run, here: Path) -> None:
 def test_what_is_waited_for_is_named(run: Run, here: Path) -> None:
     write_small_set(here / "in", 1)
     (here / "in/TS_01.mrcs").unlink()
-    status, out, _ = run(f"{WATCH} --idle 0.01")
+    status, out, _ = run(f"{WATCH} --idle 0")
     assert status == 0
     (note,) = lines(out, "note")
     assert note.startswith("waiting for TS_01")

@@ -16,12 +16,14 @@ from fourierrecon.geometry.corrections import levelling
 from fourierrecon.geometry.projection import projection_matrices, rotation
 from fourierrecon.io import read_mrc_volume
 from fourierrecon.io.relion.import_set import write_set
+from fourierrecon.report.assessment import find_out
+from fourierrecon.report.subjects import subjects_in
 from fourierrecon.sets.fits import plain
 from fourierrecon.simulation.gaussians import Gaussians
 from fourierrecon.simulation.simulate import simulate
 from fourierrecon.tomogram.aligned_stack import aligned_paths, write_aligned_stack
 from fourierrecon.tomogram.fitting import Fit, FitRequest, fit
-from fourierrecon.tomogram.specimen import find_specimen
+from fourierrecon.tomogram.specimen import Specimen, find_specimen
 from fourierrecon.weighting import Wiener
 
 Run = Callable[..., tuple[int, str, str]]
@@ -113,6 +115,27 @@ def test_lists_give_the_volume_back(run: Run, tmp_path: Path, version: str) -> N
     first, back = (read_mrc_volume(p) for p in (tmp_path / "out/tomograms/rec_TS_01.mrc", tmp_path / "back.mrc"))
     np.testing.assert_allclose(first.data, back.data, atol=2e-3 * first.data.std())
     assert "1 there already" in run(line)[1]
+    # in a volume as deep as the specimen nothing stands out; the report shows what was measured in the images
+    (subject,) = subjects_in(tmp_path / "out")
+    slab_found = find_out(subject).slab
+    assert slab_found is not None
+    assert slab_found.thickness == pytest.approx(800, rel=0.1)
+    assert abs(slab_found.centre) < 2 * PIXEL
+
+
+def test_a_specimen_in_a_region() -> None:
+    series = slab(800.0, 12.0, -12.0)
+    x, y, z = normal_of(12.0, -12.0)
+    specimen = Specimen(thickness=800.0, normal=(float(x), float(y), float(z)), point=(10.0, 20.0, 30.0))
+    region = Region((4.0, 6.0, 8.0), (11, 21, 31), 3.0)
+    found = specimen.slab_in(region, series.pixel_size)
+    assert found is not None
+    middle = np.array([4.0, 6.0, 8.0]) + 3 * (np.array([31, 21, 11]) - 1) / 2
+    middle[2] += found.centre / series.pixel_size
+    assert (middle - specimen.point) @ np.array([x, y, z]) == pytest.approx(0, abs=1e-9)
+    assert math.tan(math.radians(found.tilt_x)) == pytest.approx(-y / z)
+    assert math.tan(math.radians(found.tilt_y)) == pytest.approx(x / z)
+    assert Specimen(problem="none").slab_in(region, series.pixel_size) is None
 
 
 def test_aligned_images_reconstruct_the_tomogram(tmp_path: Path) -> None:
