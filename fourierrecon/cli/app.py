@@ -168,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _refuse_empty(words)
         with warnings.catch_warnings(), _ended_like_ctrl_c():
-            warnings.showwarning = partial(_show_warning, words[0])
+            warnings.showwarning = partial(_show_warning, words[0], set())
             # The list of files that are read, and must not be written over, belongs to one command.
             status = copy_context().run(command.main, words, prog_name="fourierrecon", standalone_mode=False)
     except FourierReconError as error:
@@ -247,11 +247,14 @@ def _with_two_hyphens(words: Sequence[str]) -> str:
     )
 
 
-def _show_warning(command: str, message: Warning | str, *_: object, **__: object) -> None:
-    """Print a warning as one line, without the place in the code that Python adds."""
+def _show_warning(command: str, said: set[str], message: Warning | str, *_: object, **__: object) -> None:
+    """Print a warning as one line, without the place in the code that Python adds; once where a file is read twice."""
     from fourierrecon.cli.console import say, screen
 
-    say(screen(stderr=True), "warning", warning_in_options(str(message), command))
+    line = warning_in_options(str(message), command)
+    if line not in said:
+        said.add(line)
+        say(screen(stderr=True), "warning", line)
 
 
 def _fail(message: str, status: int) -> int:

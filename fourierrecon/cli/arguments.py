@@ -242,7 +242,7 @@ def settings_of(options: TomogramOptions) -> Settings:
     from fourierrecon.engine.settings import Settings
 
     correction, images, running = with_profile(options.weighting_and_ctf), options.images, options.running
-    return Settings(
+    settings = Settings(
         ctf=correction.ctf,
         n_threads=running.j,
         keep_mean=images.keep_mean,
@@ -262,6 +262,9 @@ def settings_of(options: TomogramOptions) -> Settings:
         intensities=read_switch("--intensities", options.repairs.intensities),
         erase_beads=options.repairs.erase_beads,
     )
+    # these two are made anew for each tomogram: what makes no sense is said before a set is begun
+    _ = settings.repairs, settings.correction
+    return settings
 
 
 def read_switch(name: str, text: str) -> bool:

@@ -102,9 +102,15 @@ OPTIONS = {
     "window": "--window",
     "resume": "--resume",
     "set": "--t",
+    # tilts
+    "thickness": "--thickness",
 }
 #: Options of commands that name an argument otherwise.
-OF_COMMANDS = {"convert": {"voxel_size": "--angpix"}, "convert-coords": {"size": "--size"}}
+OF_COMMANDS = {
+    "convert": {"voxel_size": "--angpix"},
+    "convert-coords": {"size": "--size"},
+    "extract": {"kind": "--kind"},
+}
 # not within a path, a weighting as wiener:snr=10, or a representation as Wiener(snr=10)
 _ARGUMENT = re.compile(
     rf"(?<![\w/.:,])(?<!\w\()({'|'.join(OPTIONS)})="

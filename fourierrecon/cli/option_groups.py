@@ -177,7 +177,8 @@ class WeightingOptions:
         weighting_option(
             "NAME",
             "Settings by purpose or program: eyes, matching, averaging, denoising, segmentation, relion4, "
-            "relion5-fourier, warp, imod-ramp, imod-sirtlike:N, aretomo-wbp; other options override them",
+            "relion5-fourier, relion5.1-premultiply, warp, imod-ramp, imod-sirtlike:N, aretomo-wbp; other options "
+            "override them",
             "--profile",
             autocompletion=one_of(profiles),
         ),

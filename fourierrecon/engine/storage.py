@@ -27,6 +27,10 @@ LARGEST_BLOCK = 32
 OVERHEAD, SHARE = 120_000_000, 0.8
 
 
+class TooLittleMemory(DataError):
+    """A reconstruction does not fit into the memory that is allowed, however it is stored."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Storage:
     """What a reconstruction takes, and where its intermediate results lie.
@@ -203,7 +207,7 @@ def choose_storage(
         else f"allow more ({limit}), use fewer threads (n_threads=...), a larger binning=... or a smaller region "
         f"(size=...)"
     )
-    raise DataError(
+    raise TooLittleMemory(
         f"the volume of {shape} voxels needs {cheapest.memory / 1e9:.3g} GB of memory, {budget / 1e9:.3g} GB are "
         f"allowed; {remedy}"
     )

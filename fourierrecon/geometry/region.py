@@ -265,13 +265,17 @@ def default_binning(pixel_size: float) -> float:
 
 def _note(asked: tuple[Length, Length, Length], known: bool, laid: list[bool], depth: float) -> str:
     """Give a text on where the size of a region came from."""
-    assumed = f"depth {depth:.0f} px ({ASSUMED_DEPTH / 10:.0f} nm) assumed"
+    deep = f"depth {depth:.0f} px ({ASSUMED_DEPTH / 10:.0f} nm) assumed"
+    if asked[2] == "auto":
+        deep = f"depth {depth:.0f} px until that of the specimen is measured"
+    names = " and ".join(name for name, f in zip(("width", "height"), laid, strict=False) if f)
     if "auto" in asked:
-        names = " and ".join(name for name, f in zip(("width", "height"), laid, strict=False) if f)
-        parts = [f"{names} from the footprint of the images" if names else "", assumed if laid[2] else ""]
+        parts = [f"{names} from the footprint of the images" if names else "", deep if laid[2] else ""]
         return ", ".join(filter(None, [*parts, "" if all(laid) else "the rest as asked for or from the set"]))
     if any(laid):
-        return f"the set gives no size: width and height from the images, {assumed}; give size=... to choose"
+        parts = [f"{names} from the images" if names else "", deep if laid[2] else ""]
+        text = ", ".join(filter(None, [*parts, "" if all(laid) else "the rest as asked for"]))
+        return f"the set gives no size: {text}" + ("; give size=... to choose" if all(laid) else "")
     if None not in asked:
         return "size as asked for"
     return "size from the set" if asked == (None, None, None) else "size as asked for, the rest from the set"

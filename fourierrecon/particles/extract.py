@@ -139,7 +139,7 @@ def extract(wanted: Extraction) -> Iterator[Extracted]:
         raise UsageError(f"{wanted.source} holds no tomogram {unknown[0]!r}; it holds {', '.join(held[:8])}")
     names = [name for name in held if not wanted.names or name in wanted.names]
     picks = SetPicks.read(wanted.picks, names, frame=wanted.frame, binning=wanted.picked_binning)
-    _prepare(wanted)
+    _check_folder(wanted)
     rows: list[dict[str, Any]] = []
     groups: list[dict[str, Any]] = []
     for name in picks.rows:
@@ -151,10 +151,13 @@ def extract(wanted: Extraction) -> Iterator[Extracted]:
         seen = [maker.visible(point) for point in points]
         inside = [number for number, which in enumerate(seen) if which.any()]
         folder = wanted.folder / "Subtomograms" / name
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"cannot make {folder}: {error.strerror or error}; choose another folder") from error
+        if inside:
+            # only now are the options known to make sense
+            _keep_record(wanted)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise DataError(f"cannot make {folder}: {error.strerror or error}; choose another folder") from error
         missing = [n for n in inside if not all(path.is_file() for path in _files(wanted.kind, folder, n + 1))]
 
         def one(_: None, i: int, *, maker: BoxMaker = maker, points: NDArray[np.float64] = points,
@@ -176,8 +179,8 @@ def extract(wanted: Extraction) -> Iterator[Extracted]:
     _write_lists(wanted, rows, groups)
 
 
-def _prepare(wanted: Extraction) -> None:
-    """Make the folder, or see that what it holds was made with the same options."""
+def _check_folder(wanted: Extraction) -> None:
+    """See that the folder is free, or that what it holds was made with the same options."""
     path = wanted.folder / RECORD
     if path.is_file():
         if not wanted.resume:
@@ -187,8 +190,14 @@ def _prepare(wanted: Extraction) -> None:
         return
     if wanted.folder.is_dir() and any(wanted.folder.iterdir()):
         raise UsageError(f"{wanted.folder} is not empty, and no extraction made it; give another folder")
-    with replacing(path) as file:
-        file.write(json.dumps(wanted.record, indent=1).encode())
+
+
+def _keep_record(wanted: Extraction) -> None:
+    """Write the options into the folder, unless an earlier run did."""
+    path = wanted.folder / RECORD
+    if not path.is_file():
+        with replacing(path) as file:
+            file.write(json.dumps(wanted.record, indent=1).encode())
 
 
 def _files(kind: Kind, folder: Path, number: int) -> list[Path]:

@@ -104,8 +104,10 @@ def tilt_gains(
     Raises
     ------
     UsageError
-        If there are fewer than 6 images.
+        If there are fewer than 6 images, or the thickness is none.
     """
+    if thickness is not None and not 0 < thickness < np.inf:
+        raise UsageError(f"thickness={thickness:g} must be above 0 Å")
     if series.n_tilts < 6:
         raise UsageError(f"{series.name} has {series.n_tilts} images; 6 at least are needed to compare them")
     grid = _Grid.of(series, thickness)

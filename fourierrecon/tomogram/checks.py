@@ -212,10 +212,10 @@ def _pixel_sizes(series: TiltSeries) -> Iterator[str]:
         return
     for stack in series.images.stacks if isinstance(series.images, ImagesInFiles) else ():
         if stack.pixel_size not in (0.0, 1.0) and abs(stack.pixel_size / series.pixel_size - 1) > 0.01:
-            yield (
-                f"the set says {series.pixel_size:g} Å a pixel, the header of {stack.path} {stack.pixel_size:.4g} Å; "
-                f"if the header is right, correct rlnTomoTiltSeriesPixelSize"
-            )
+            star = series.source.endswith(".star")
+            said = f"the set says {series.pixel_size:g} Å a pixel" if star else f"{series.pixel_size:g} Å a pixel taken"
+            remedy = "correct rlnTomoTiltSeriesPixelSize" if star else "correct pixel_size=..."
+            yield f"{said}, the header of {stack.path} {stack.pixel_size:.4g} Å; if the header is right, {remedy}"
             return
 
 

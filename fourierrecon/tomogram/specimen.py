@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from fourierrecon.engine.fourier_crop import fourier_crop
 from fourierrecon.engine.preprocess import load_image
-from fourierrecon.errors import UsageError
+from fourierrecon.engine.storage import TooLittleMemory
+from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry.corrections import levelling, tilt_axis
 from fourierrecon.geometry.region import ASSUMED_DEPTH, Region
 from fourierrecon.quality.slab_of_halves import slab_of_halves
@@ -106,7 +107,7 @@ def find_specimen(series: TiltSeries, *, n_threads: int | None = None, memory: i
     Raises
     ------
     DataError
-        If an image cannot be used.
+        If an image cannot be used, or the memory does not suffice.
     """
     if series.n_tilts < 8:
         return Specimen(problem=f"{series.n_tilts} tilts are too few")
@@ -119,6 +120,12 @@ def find_specimen(series: TiltSeries, *, n_threads: int | None = None, memory: i
             slab = _look(small, region, likely, n_threads, memory)
         except UsageError as error:
             return Specimen(problem=str(error))
+        except TooLittleMemory as error:
+            # larger voxels of the tomogram, as the error proposes, do not make this look smaller
+            raise DataError(
+                f"to measure the specimen, {str(error).partition(';')[0]}; allow more (memory=...), or leave out what "
+                f'needs it: level="auto", depth="auto", normalise=True'
+            ) from error
         if not slab.found:
             return replace(found, problem="" if found.thickness > 0 else slab.problem)
         slopes = -math.tan(math.radians(slab.tilt_y)), math.tan(math.radians(slab.tilt_x))

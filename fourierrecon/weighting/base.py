@@ -222,6 +222,7 @@ def from_text(text: str, **defaults: Snr) -> Weighting:
         fields = {f.name for f in dataclasses.fields(chosen) if f.init}
     kinds = get_type_hints(chosen)
     values: dict[str, Snr | bool | None] = {k: v for k, v in defaults.items() if k in fields}
+    given: set[str] = set()
     for item in filter(None, (part.strip() for part in rest.split(","))):
         key, equals, value = (part.strip() for part in item.partition("="))
         if not equals and chosen.first is not None and _is_number(key):
@@ -229,6 +230,9 @@ def from_text(text: str, **defaults: Snr) -> Weighting:
         if not equals or key not in fields:
             options = ", ".join(sorted(fields)) or "none"
             raise UsageError(f"weighting {name} has no parameter {key!r}; its parameters: {options} (as key=value)")
+        if key in given:
+            raise UsageError(f"weighting {text.strip()}: {key} is given twice; give one of them")
+        given.add(key)
         try:
             values[key] = _value(value, kinds.get(key))
         except ValueError:

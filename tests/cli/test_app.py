@@ -192,6 +192,15 @@ def test_size_from_the_images_is_said(folder: Path, run: Run) -> None:
     assert status == 0, err
     assert "--w --h --d" in out
     assert volume("x.mrc").shape == (75, 9, 10)
+    # what is given is not said to be assumed
+    for options, text in (
+        ("--bin 4 --d 40", "width and height from the images, the rest as asked for"),
+        ("--bin 4 --d auto", "depth 300 px until that of the specimen is measured"),
+        ("--bin 4 --w 40", "height from the images, depth 300 px (300 nm) assumed, the rest as asked for"),
+    ):
+        out = " ".join(run(f"plan --t sizeless/tomograms.star {options}")[1].split())
+        assert text in out
+        assert ("assumed" in out) == ("assumed" in text)
 
 
 def test_windows_line_ends_and_a_mark_are_read(folder: Path, run: Run) -> None:
@@ -423,8 +432,9 @@ USAGE = [
     (f"{T} --weighting wiener:sharpness=1", ["sharpness", "snr"]),
     (
         f"{T} --weighting wener",
-        ["unknown weighting 'wener'", "available: cg, exact, none, preweight, ramp, sirt, sirtlike, tv, wiener"],
+        ["unknown weighting 'wener'", "cg, exact, none, preweight, ramp, sirt, sirtlike, tv, wiener"],
     ),
+    (f"{T} --weighting cg:5,6", ["cg:5,6", "iterations is given twice"]),
     (f"{T} --profile eye", ["unknown profile 'eye'", "eyes, matching"]),
     (f"{T} --no_weight --pre_weight", ["--no_weight and --pre_weight"]),
     (f"{T} --no-weight --weighting none", ["--no_weight and --weighting"]),
@@ -446,6 +456,7 @@ USAGE = [
     (f"{T} --j two", ["--j"]),
     (f"{T} --Fc", ["--Fc", "leave it out"]),
     (f"{T} --bi 4", ["--bi"]),
+    (f"{T} --format zarr", ["--format zarr", "name of a file", "--o NAME.zarr"]),
     (f"{T} surplus", ["surplus"]),
     ("", ["--t", "--i"]),
 ]
@@ -462,7 +473,7 @@ def test_bad_usage(folder: Path, run: Run, options: str, parts: list[str]) -> No
     [
         (f"reconstruct {T}", ["--o"]),
         (f"reconstruct {T} --o", ["--o"]),
-        (f"reconstruct {T} --o set/tomograms.star", ["set/tomograms.star", "unknown ending .star; available: .mrc"]),
+        (f"reconstruct {T} --o set/tomograms.star", ["set/tomograms.star", "unknown ending .star"]),
         (f"reconstruct {T} --o set/TS_01.mrcs", ["set/TS_01.mrcs", "another name"]),
         ("recon", ["recon", "reconstruct"]),
         ("info", ["SET"]),
@@ -473,6 +484,16 @@ def test_bad_command(folder: Path, run: Run, line: str, parts: list[str]) -> Non
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     check_refusal(run(line), 2, parts)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [("--erase_beads 0", "--erase_beads 0 must be"), ("--noctf --ctf_depth on", "--noctf and --ctf_depth on exclude")],
+)
+def test_a_set_is_not_begun_with_options_that_make_no_sense(folder: Path, run: Run, options: str, text: str) -> None:
+    check_refusal(run(f"reconstruct {T} {options} --o out/"), 2, [text])
+    check_refusal(run(f"watch set {options} --o out/ --idle 0"), 2, [text])
+    assert not Path("out").exists()
 
 
 def test_a_name_is_needed_among_several(folder: Path, run: Run) -> None:
@@ -528,6 +549,19 @@ def test_warnings_of_readers_are_one_line(folder: Path, run: Run) -> None:
     assert len(lines) == 1
     assert "no MAP mark" in lines[0]
     assert ".py" not in err
+
+
+def test_a_warning_is_said_once_where_a_file_is_read_twice(folder: Path, run: Run) -> None:
+    stack = Path("set/TS_01.mrcs")
+    raw = bytearray(stack.read_bytes())
+    raw[208:212] = bytes(4)
+    stack.write_bytes(bytes(raw))
+    Path("picks.csv").write_text("x,y,z\n20,18,8\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        status, _, err = run(f"convert-coords picks.csv out.csv --from volume --to imod {T}")
+    assert status == 0
+    assert err.count("no MAP mark") == 1
 
 
 def test_stages_report_each_stage_once(capsys: pytest.CaptureFixture[str]) -> None:

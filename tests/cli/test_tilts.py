@@ -30,3 +30,6 @@ def test_a_bad_image_is_named(run: Run, tmp_path: Path) -> None:
     code, shown, _ = run("tilts", *line, "--json")
     rows = json.loads(shown)["images"]
     assert (code, rows[0]["number"], [row["number"] for row in rows if row["hurts"]]) == (0, 9, [9])
+    for thickness in ("-5", "0", "nan"):
+        code, _, error = run("tilts", *line, "--thickness", thickness)
+        assert (code, f"--thickness {thickness} must be above 0" in error) == (2, True)

@@ -83,3 +83,18 @@ def test_bad_picks(run: Run, folder: Path, tmp_path: Path) -> None:
     )
     code, _, error = run("extract", *line, str(tmp_path / "b.star"))
     assert (code, "--from relion4" in " ".join(error.split())) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [("--box 15", "--box 15 must be an even"), ("--box 16 --from mars", "unknown frame"),
+     ("--box 16 --kind cubes", "--kind cubes: unknown"), ("--box 16 --window 9", "--window 9 must be")],
+)  # fmt: skip
+def test_options_that_make_no_sense_leave_no_folder(
+    run: Run, folder: Path, tmp_path: Path, options: str, text: str
+) -> None:
+    out = tmp_path / "out"
+    line = ["--t", str(folder / "tomograms.star"), "--picks", str(folder / "picks.csv"), "--o", str(out)]
+    code, _, error = run("extract", *line, *options.split())
+    assert (code, text in " ".join(error.split())) == (2, True)
+    assert not out.exists()

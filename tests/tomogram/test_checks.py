@@ -14,6 +14,7 @@ import pytest
 
 from fourierrecon import Region, TiltSeries
 from fourierrecon.geometry.projection import projection_matrices
+from fourierrecon.io import write_stack
 from fourierrecon.io.relion.import_set import write_set
 from fourierrecon.sets.records import read_outcomes
 from fourierrecon.simulation.microscope import realistic_ctf
@@ -95,6 +96,18 @@ def test_odd_pixel_sizes() -> None:
     for pixel_size in (0.01, 1000.0):
         (line,) = said_of(replace(series_of(), pixel_size=pixel_size), ctf=False)
         assert f"{pixel_size:g} Å a pixel" in line
+
+
+def test_a_pixel_size_that_a_header_contradicts_is_named_where_it_came_from(run: Run, tmp_path: Path) -> None:
+    aln = ["# AreTomo Alignment / Priims bprmMn", "# RawSize = 41 36 3", "# NumPatches = 0"]
+    rows = [f"{i} 3.0 1.0 0.0 0.0 1.0 1.0 1.0 0.0 {20.0 * (i - 1)}" for i in range(3)]
+    (tmp_path / "ts.aln").write_text("\n".join([*aln, "# SEC ROT GMAG TX TY SMEAN SFIT SCALE BASE TILT", *rows]) + "\n")
+    write_stack(tmp_path / "ts.mrc", np.random.default_rng(1).normal(size=(3, 36, 41)).astype(np.float32), 10.0)
+    status, out, _ = run("plan", "--t", str(tmp_path / "ts.aln"), "--noctf", "--angpix", "5", "--d", "16")
+    said = " ".join(out.split())
+    assert status == 0
+    assert "5 Å a pixel taken" in said
+    assert "10 Å; if the header is right, correct --angpix" in said
 
 
 def test_numbers_are_those_of_the_source() -> None:

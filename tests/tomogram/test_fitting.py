@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from fourierrecon import Region, TiltSeries, reconstruct
+from fourierrecon.errors import DataError
 from fourierrecon.geometry.corrections import levelling
 from fourierrecon.geometry.projection import projection_matrices, rotation
 from fourierrecon.io import read_mrc_volume
@@ -43,6 +44,11 @@ def slab(thickness: float, tilt_x: float, tilt_y: float, off: float = 0.0, axis:
     specimen = Gaussians(centres, rng.uniform(0.9, 1.2, n), rng.uniform(0.3, 1, n))
     made = simulate(specimen, (width, height, depth), pixel_size=PIXEL, snr=1.0, seed=1, tilt_axis_angle=axis)
     return replace(made.series, images=np.asarray(made.series.images), name="TS_01")
+
+
+def test_too_little_memory_to_measure_names_what_helps() -> None:
+    with pytest.raises(DataError, match=r"^to measure the specimen.*allow more \(memory=.*leave out .*normalise=True$"):
+        find_specimen(slab(800.0, 12.0, -12.0), memory=1_000_000)
 
 
 def normal_of(tilt_x: float, tilt_y: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
