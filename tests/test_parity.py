@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -18,8 +20,10 @@ from tests.helpers.reference import border_distance, relative_error, world_point
 REGION = {"origin": (31.0, 21.0, 11.0), "size": (80.0, 88.0, 40.0)}
 
 
-def volume(series: TiltSeries, region: Region, weighting: Weighting | None = None) -> NDArray[np.float32]:
-    return reconstruct(series, region, weighting or NoWeighting(), ctf=False, n_threads=2).data
+def volume(
+    series: TiltSeries, region: Region, weighting: Weighting | None = None, **options: Any
+) -> NDArray[np.float32]:
+    return reconstruct(series, region, weighting or NoWeighting(), ctf=False, n_threads=2, **options).data
 
 
 def seen_by_all(series: TiltSeries, region: Region) -> NDArray[np.float32]:
@@ -119,9 +123,10 @@ def test_halves_are_those_of_relion_and_add_up_to_the_full_volume() -> None:
     star = real_data("relion_small/relion5/tomograms.star")
     full, even, odd = (read_tilt_series(star, images=w) for w in ("full", "even", "odd"))
     region = Region.of(full, binning=2)
-    halves = [volume(s, region) for s in (even, odd)]
+    # as the images are: what replaces a hot pixel is no sum of what replaces it in the halves
+    halves = [volume(s, region, hot_pixels=False) for s in (even, odd)]
     # frames are added up in these stacks: a half has half the counts
-    assert relative_error(halves[0] + halves[1], volume(full, region)) < 1e-4
+    assert relative_error(halves[0] + halves[1], volume(full, region, hot_pixels=False)) < 1e-4
     mask = seen_by_all(full, region)
     theirs = [read_mrc_volume(real_data(f"relion_small/relion_out/r5_plain_bin2_half{n}.mrc")).data for n in (1, 2)]
     for i in range(2):

@@ -30,7 +30,7 @@ def watch(
         float | None,
         running_option(
             "MINUTES",
-            "End when nothing new has come for this time; 0: when all are done. Default: never",
+            "End when nothing new has come for this time; 0: as soon as all that is there is made. Default: never",
             "--idle",
             least=0,
         ),

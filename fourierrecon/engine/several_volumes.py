@@ -117,7 +117,7 @@ def _plan_all(groups: list[list[VolumeOrder]], settings: Settings) -> list[Task]
             for order, each in zip(firsts, beside, strict=True)
         ]
 
-    if len(firsts) == 1 or in_tiles(firsts[0].series, settings):
+    if len(firsts) <= 1 or in_tiles(firsts[0].series, settings):
         return plan(writers, False)
     # plan without a limit first, to learn how much memory each group takes
     tasks = plan(writers, False, replace(settings, memory=1 << 62))

@@ -38,7 +38,7 @@ def watch(
     every
         Time between looks, s.
     idle
-        End after this time without anything new, s; 0: as soon as all that is there was made; None: never.
+        End with the first look that finds nothing new after this time, s (0: all that is there is made); None: never.
     follower
         Hears of all that happens besides.
 

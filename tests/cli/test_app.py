@@ -432,7 +432,7 @@ USAGE = [
     (f"{T} --weighting wiener:sharpness=1", ["sharpness", "snr"]),
     (
         f"{T} --weighting wener",
-        ["unknown weighting 'wener'", "available: cg, exact, none, preweight, ramp, sirt, sirtlike, tv, wiener"],
+        ["unknown weighting 'wener'", "cg, exact, none, preweight, ramp, sirt, sirtlike, tv, wiener"],
     ),
     (f"{T} --weighting cg:5,6", ["cg:5,6", "iterations is given twice"]),
     (f"{T} --profile eye", ["unknown profile 'eye'", "eyes, matching"]),
@@ -473,7 +473,7 @@ def test_bad_usage(folder: Path, run: Run, options: str, parts: list[str]) -> No
     [
         (f"reconstruct {T}", ["--o"]),
         (f"reconstruct {T} --o", ["--o"]),
-        (f"reconstruct {T} --o set/tomograms.star", ["set/tomograms.star", "unknown ending .star; available: .mrc"]),
+        (f"reconstruct {T} --o set/tomograms.star", ["set/tomograms.star", "unknown ending .star"]),
         (f"reconstruct {T} --o set/TS_01.mrcs", ["set/TS_01.mrcs", "another name"]),
         ("recon", ["recon", "reconstruct"]),
         ("info", ["SET"]),
