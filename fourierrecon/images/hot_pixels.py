@@ -3,7 +3,10 @@
 A pixel is hot if it departs from the median of the 5 x 5 pixels about it by more than :data:`THRESHOLD` times their
 spread, and stands alone: at most two of its 8 neighbours depart like it (:data:`LIKE`). So a spike over three pixels is
 found, and a gold bead of three pixels and more is left alone, dark or bright. What is dark, as beads are, must stand
-all alone. A hot pixel gets the median plus noise.
+all alone.
+
+A hot pixel gets the mean of the sound pixels among those 25, plus noise: what a sound pixel nearby departs from the
+mean of its own. Both are sums over pixels, so images that are sums of others stay so if the same pixels are replaced.
 
 Medians are taken only where cheap bounds are passed first. A pixel must leave the range of grey values of the block
 around it; only then its difference to the four pixels two steps away is compared with the noise of the block. The
@@ -40,6 +43,8 @@ SKEWNESS = 0.7
 LEAST_NOISY = 0.02
 #: Part of the threshold that the cheap bound lets pass.
 PASSES = 0.85
+#: Distance at which a pixel lends its noise, px: its 25 pixels are others.
+NEARBY = 7
 #: Differences that the tails of noise are taken from, at the most.
 MOST_DIFFERENCES = 8192
 
@@ -66,15 +71,13 @@ class Replacements:
 NOTHING = Replacements(np.empty(0, np.int64), np.empty(0, np.float32))
 
 
-def find_hot_pixels(image: Real, seed: int = 0) -> Replacements:
+def find_hot_pixels(image: Real) -> Replacements:
     """Find the hot pixels of an image.
 
     Parameters
     ----------
     image
         ``(height, width)``, float32. Pixels that are not finite are left to other checks.
-    seed
-        Seed of the noise that replaces them.
 
     Returns
     -------
@@ -94,16 +97,62 @@ def find_hot_pixels(image: Real, seed: int = 0) -> Replacements:
     if min(height, width) < 8:
         return NOTHING
     found = np.empty(max(1024, height * width // 64), np.int64)
-    n, medians, spreads = _find(image, found)
-    if n == 0:
-        return NOTHING
-    drawn = np.random.default_rng([seed, n]).standard_normal(n, np.float32)
-    return Replacements(found[:n].copy(), medians[:n] + spreads[:n] * drawn)
+    n = _find(image, found)
+    return replacements(image, found[:n].copy()) if n else NOTHING
+
+
+def replacements(image: Real, index: NDArray[np.int64]) -> Replacements:
+    """Give the values that replace some pixels of an image, wherever these were found.
+
+    Parameters
+    ----------
+    image
+        ``(height, width)``, float32.
+    index
+        Numbers of the pixels, rows first.
+    """
+    values = np.empty(len(index), np.float32)
+    _fill(image, index, values)
+    return Replacements(index, values)
+
+
+@compiled(fastmath=False)
+def _fill(image: Any, index: Any, values: Any) -> None:
+    """Write what replaces each pixel."""
+    height, width = image.shape
+    hot = np.zeros((height, width), np.bool_)
+    for each in index:
+        hot[each // width, each % width] = True
+    for i, each in enumerate(index):
+        y, x = each // width, each % width
+        values[i] = _sound_mean(image, hot, y, x)
+        # the noise of the first sound pixel that is so far away
+        for step in range(NEARBY, NEARBY + 8):
+            for dy, dx in ((step, 0), (0, step), (-step, 0), (0, -step)):
+                v, u = y + dy, x + dx
+                if 0 <= v < height and 0 <= u < width and not hot[v, u]:
+                    values[i] += image[v, u] - _sound_mean(image, hot, v, u)
+                    break
+            else:
+                continue
+            break
+
+
+@compiled(fastmath=False)
+def _sound_mean(image: Any, hot: Any, y: int, x: int) -> Any:
+    """Give the mean of the 5 x 5 pixels about a place without those that are hot; 0 if all are."""
+    total, count = 0.0, 0
+    for v in range(max(y - 2, 0), min(y + 3, image.shape[0])):
+        for u in range(max(x - 2, 0), min(x + 3, image.shape[1])):
+            if not hot[v, u]:
+                total += image[v, u]
+                count += 1
+    return np.float32(total / count) if count else np.float32(0)
 
 
 @compiled(fastmath=False)
 def _find(image: Any, found: Any) -> Any:
-    """List hot pixels; gives their number, and the median and the spread around each."""
+    """List hot pixels; gives their number."""
     rows, columns = -(-image.shape[0] // BLOCK), -(-image.shape[1] // BLOCK)
     noise, greys = np.zeros((rows, columns), np.float32), np.empty((rows, columns, 2), np.float32)
     tail = np.empty(rows * columns * (-(-BLOCK // STEP)) ** 2, np.float32)
@@ -121,8 +170,7 @@ def _find(image: Any, found: Any) -> Any:
         n = _pass_bound(image, noise, greys, limits * np.float32(PASSES * LEAST_SPREAD), found)
     if n > len(found):  # grey values unlike any image: as many spikes as noise
         n = 0
-    medians, spreads = np.empty(n, np.float32), np.empty(n, np.float32)
-    return _judge(image, noise, limits, found[:n], medians, spreads) if n > 0 else 0, medians, spreads
+    return _judge(image, noise, limits, found[:n]) if n > 0 else 0
 
 
 @compiled(fastmath=False)
@@ -241,8 +289,8 @@ def _pass_bound(image: Any, noise: Any, greys: Any, bounds: Any, found: Any) -> 
 
 
 @compiled(fastmath=False)
-def _judge(image: Any, noise: Any, limits: Any, found: Any, medians: Any, spreads: Any) -> int:
-    """Keep those that are hot, in their places; gives their number, and the median and the spread around each."""
+def _judge(image: Any, noise: Any, limits: Any, found: Any) -> int:
+    """Keep those that are hot, in their places; gives their number."""
     height, width = image.shape
     count = 0
     around = np.empty(25, np.float32)
@@ -267,6 +315,6 @@ def _judge(image: Any, noise: Any, limits: Any, found: Any, medians: Any, spread
             for u in range(max(x - 1, 0), min(x + 2, width)):
                 like += sign * (image[v, u] - median) > LIKE[bright] * abs(departure)
         if like - 1 <= COMPANIONS[bright]:  # the pixel itself is like it
-            found[count], medians[count], spreads[count] = found[i], median, spread
+            found[count] = found[i]
             count += 1
     return count

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fourierrecon.images.balance import Levels, balance_of, noise_of
 from fourierrecon.images.beads import NO_BEAD, NO_BEADS, OTHER_SIZE, Beads, check_diameter, erase_beads, find_beads
-from fourierrecon.images.hot_pixels import Replacements, find_hot_pixels
+from fourierrecon.images.hot_pixels import NOTHING, Replacements, find_hot_pixels, replacements
 from fourierrecon.images.intensities import intensity_of, steps_in
 from fourierrecon.images.repairs import Repairs
 from fourierrecon.runtime.arrays import Real
@@ -44,10 +44,13 @@ class RepairedImages:
         The images as they are.
     common
         What is the same for all images of these tilts.
+    model
+        Images of the same tilts whose hot pixels are replaced in these as well, and no others: so halves of frames stay
+        halves.
     """
 
-    def __init__(self, images: ImageStack, common: Common) -> None:
-        self.images, self.common = images, common
+    def __init__(self, images: ImageStack, common: Common, model: RepairedImages | None = None) -> None:
+        self.images, self.common, self._model = images, common, model
         self._hot: dict[int, Replacements] = {}
 
     @property
@@ -79,7 +82,7 @@ class RepairedImages:
     def like(self, images: ImageStack) -> RepairedImages:
         """Repair other images of the same tilts, as of even and odd frames, in the same way."""
         wrapped = RepairedFiles if isinstance(images, ImagesInFiles) else RepairedImages
-        return wrapped(images, self.common)
+        return wrapped(images, self.common, self)
 
     def look(self, n_threads: int = 1) -> None:
         """Find what takes a look at all images, beads and steps of intensity, before the first is read.
@@ -147,6 +150,12 @@ class RepairedImages:
         """Give an image as beads are looked for in it."""
         return to_single(self._without_spikes(number))
 
+    def places_of(self, number: int) -> NDArray[np.int64]:
+        """Give the places of the hot pixels of an image, which is read if need be."""
+        if number not in self._hot:
+            self._without_spikes(number)
+        return self._hot[number].index if number in self._hot else NOTHING.index
+
     def _without_spikes(self, number: int) -> NDArray[Any]:
         """Read an image, and replace its hot pixels: in values that its type can hold, so that it need not change."""
         image = np.asarray(self.images[number])
@@ -156,7 +165,7 @@ class RepairedImages:
         if own is None:
             kind = image.dtype
             image = to_single(image)
-            own = find_hot_pixels(image, number)
+            own = find_hot_pixels(image) if self._model is None else replacements(image, self._model.places_of(number))
             if len(own) and np.issubdtype(kind, np.integer):
                 limits = np.iinfo(kind)
                 own = replace(own, values=np.rint(own.values).clip(limits.min, limits.max).astype(np.float32))

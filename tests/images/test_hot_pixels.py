@@ -12,6 +12,7 @@ from fourierrecon import TiltSeries, reconstruct
 from fourierrecon.geometry.region import Region
 from fourierrecon.images import RepairedImages, lines_on, repaired
 from fourierrecon.images.hot_pixels import find_hot_pixels
+from fourierrecon.images.repair import alike
 from fourierrecon.simulation.phantom import cell_like_specimen
 from fourierrecon.simulation.simulate import simulate
 
@@ -105,11 +106,26 @@ def test_each_image_is_looked_at_once(
 ) -> None:
     looked: list[int] = []
 
-    def count(image: np.ndarray, seed: int) -> object:
-        looked.append(seed)
-        return find_hot_pixels(image, seed)
+    def count(image: np.ndarray) -> object:
+        looked.append(len(looked))
+        return find_hot_pixels(image)
 
     monkeypatch.setattr("fourierrecon.images.repair.find_hot_pixels", count)
     series = phantom[0].select(range(5, 15))
     reconstruct(series, binning=4, ctf=False)  # its SNR is measured from the images before
     assert sorted(looked) == list(range(10))
+
+
+def test_halves_of_frames_stay_halves() -> None:
+    rng = np.random.default_rng(7)
+    even, odd = rng.normal(size=(2, 3, 128, 128)).astype(np.float32)
+    even[1, 40, 50], odd[0, 70, 20], odd[2, 3, 3] = 80, -90, 60
+    size = (128, 128, 32)
+    series = replace(simulate(cell_like_specimen(size), size, tilt_angles=[-30, 0, 30]).series, images=even + odd)
+    full = repaired(series)
+    halves = alike(full, {"even": even, "odd": odd})
+    # halves are read first: their places are those of the whole all the same
+    parts = [np.asarray(halves["even"][i]) + np.asarray(halves["odd"][i]) for i in range(3)]
+    for i in range(3):
+        np.testing.assert_allclose(parts[i], np.asarray(full.images[i]), atol=1e-5)
+        assert np.abs(parts[i]).max() < 10
