@@ -106,14 +106,6 @@ def test_series_arrive_one_after_the_other(run: Run, here: Path) -> None:
     assert len(lines(out, "there")) == 3
 
 
-def test_without_idle_time_all_that_is_there_is_made(run: Run, here: Path) -> None:
-    write_small_set(here / "in", 1)
-    status, out, _ = run(f"{WATCH} --idle 0")
-    assert status == 0
-    assert "1 done; 0 failed" in out
-    assert len(lines(run(f"{WATCH} --idle 0")[1], "there")) == 1
-
-
 def test_what_is_waited_for_is_named(run: Run, here: Path) -> None:
     write_small_set(here / "in", 1)
     (here / "in/TS_01.mrcs").unlink()
