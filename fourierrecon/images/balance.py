@@ -92,6 +92,8 @@ def _by_signal(
     """Fit what counts do by the tilt to signals over noise; None if variances differ, or signals do not fall off."""
     if series.size is not None and series.size[2] > THICK * min(series.image_shape):
         return None
+    if max(series.image_shape) * series.pixel_size <= BAND[1]:
+        return None  # too small to have a frequency of the band
     signals, spreads = _signals(series, noise, read)
     ratio = signals / noise
     x = expected_intensities(series.tilt_angles, ratio) if _apart(spreads) < EQUAL else None
