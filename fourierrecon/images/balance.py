@@ -34,6 +34,8 @@ THICK = 0.45
 EQUAL, ALIKE = 0.003, 0.05
 #: Usual departure from the fit, as a logarithm, up to which it is believed; and standard errors that a fall takes.
 BELIEVED, ERRORS = 0.3, 10.0
+#: Part of an image's variance that must be noise: what is finest in images without noise is specimen.
+NOISY = 0.02
 #: Rows of each image whose noise is measured, at the most.
 ROWS = 24
 
@@ -69,6 +71,8 @@ def balance_of(
     """
     noise = levels.noise
     if not (noise > 0).all() or _are_counts(levels):  # NaN as well
+        return None
+    if float(np.median(noise / levels.spread**2)) < NOISY:
         return None
     x = expected_intensities(series.tilt_angles, 1 / noise)
     if x is None or x.min() > FALLS * x.max():

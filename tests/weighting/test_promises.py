@@ -210,7 +210,7 @@ def lonely(depth: int) -> tuple[TiltSeries, Region]:
 def test_reprojections_are_the_images(depth: int) -> None:
     series, region = lonely(depth)
     # at a high SNR: at 10 the filter itself takes 9 % off where the CTF is 1, more where it is less
-    volume = reconstruct(series, region, Wiener(100), keep_mean=True, n_threads=2, intensities=False).data
+    volume = reconstruct(series, region, Wiener(100), keep_mean=True, n_threads=2).data
     transfer = transfer_functions(series)
     height, width = series.image_shape
     low = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)) < 0.4
@@ -248,7 +248,7 @@ def test_reprojections_over_images_at_each_frequency(strategy: Weighting, ctf: b
     if not ctf:
         plain = cloud(40).project(series.projections, series.image_shape, 2)
         series = dataclasses.replace(series, images=-plain, ctf=None)
-    volume = reconstruct(series, region, strategy, ctf=ctf, keep_mean=True, n_threads=2, intensities=False).data
+    volume = reconstruct(series, region, strategy, ctf=ctf, keep_mean=True, n_threads=2).data
     height, width = series.image_shape
     radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
     edges = np.array([0.0, 0.01, 0.02, 0.03, 0.06, 0.1, 0.2, 0.3, 0.4])
