@@ -30,14 +30,16 @@ BAND, COARSE = (600.0, 100.0), 30.0
 FALLS, SIGNAL_FALLS = 0.8, 0.5
 #: Thicker specimens than this part of the field have other parts in the windows of steep images.
 THICK = 0.45
+#: Cosine of the steepest tilt whose window is wide enough.
+STEEPEST = 0.15
 #: Standard deviations that are equal: of all pixels, and of the rows that were looked at.
 EQUAL, ALIKE = 0.003, 0.05
 #: Usual departure from the fit, as a logarithm, up to which it is believed; and standard errors that a fall takes.
 BELIEVED, ERRORS = 0.3, 10.0
 #: Part of an image's variance that must be noise: what is finest in images without noise is specimen.
 NOISY = 0.02
-#: Rows of each image whose noise is measured, at the most.
-ROWS = 24
+#: Rows of each image whose noise is measured, at the most, and pixels of these that are needed.
+ROWS, ENOUGH = 24, 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,10 +74,11 @@ def balance_of(
     noise = levels.noise
     if not (noise > 0).all() or _are_counts(levels):  # NaN as well
         return None
-    if float(np.median(noise / levels.spread**2)) < NOISY:
+    height, width = series.image_shape
+    if min(height, ROWS) * width < ENOUGH or float(np.median(noise / levels.spread**2)) < NOISY:
         return None
     x = expected_intensities(series.tilt_angles, 1 / noise)
-    if x is None or x.min() > FALLS * x.max():
+    if x is None or x.min() > FALLS * x.max() or not _is_sure(1 / noise, x):
         x = _by_signal(series, noise, read) if _apart(levels.spread) < ALIKE else None
     if x is None:
         return None
@@ -98,15 +101,23 @@ def _by_signal(
         return None
     if max(series.image_shape) * series.pixel_size <= BAND[1]:
         return None  # too small to have a frequency of the band
+    rows = series.projections[:, :2, :3]
+    if (np.abs(np.cross(rows[:, 0], rows[:, 1])[:, 2]) < STEEPEST * np.linalg.norm(rows[:, 0], axis=1) ** 2).any():
+        return None  # the window of an image on edge is empty
     signals, spreads = _signals(series, noise, read)
     ratio = signals / noise
     x = expected_intensities(series.tilt_angles, ratio) if _apart(spreads) < EQUAL else None
     if x is None or x.min() > SIGNAL_FALLS * x.max():
         return None
-    known = ratio > 0
-    misfit = float(np.median(np.abs(np.log(ratio[known] / x[known]))))
-    fall = float(np.log(x.max() / x.min()))
-    return x if misfit < BELIEVED and fall > ERRORS * misfit / np.sqrt(known.sum()) else None
+    return x if _is_sure(ratio, x) else None
+
+
+def _is_sure(values: NDArray[np.float64], fit: NDArray[np.float64]) -> bool:
+    """Tell whether a fit is near enough to its values, and falls off by more than these scatter."""
+    known = values > 0
+    misfit = float(np.median(np.abs(np.log(values[known] / fit[known]))))
+    fall = float(np.log(fit.max() / fit.min()))
+    return misfit < BELIEVED and fall > ERRORS * misfit / np.sqrt(known.sum())
 
 
 def _apart(values: NDArray[np.float64]) -> float:

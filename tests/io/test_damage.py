@@ -149,7 +149,11 @@ class Outcome:
         series = self.series
         if series is None:
             return {}
-        found = {f.name: getattr(series, f.name) for f in fields(series) if f.name not in ("images", "ctf")}
+        found = {f.name: getattr(series, f.name) for f in fields(series) if f.name not in ("images", "ctf", "local")}
+        if series.local is not None:
+            # a field is what it gives
+            points = np.array([[2.0, 3.0, 1.0], [5.0, 6.0, 2.0], [8.0, 1.0, 4.0]])
+            found["local"] = np.stack([series.local.at(tilt, points) for tilt in range(series.n_tilts)])
         found |= {f.name: getattr(series.ctf, f.name) for f in fields(series.ctf)} if series.ctf else {}
         found |= {f"image {i}": series.images[i] for i in range(series.n_tilts)}
         return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in found.items()}
