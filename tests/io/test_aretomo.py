@@ -34,8 +34,9 @@ ROWS = """    1   -95.4040    1.00000      9.220    103.933     1.00     1.00   
     4   -95.4000    1.00200     -3.706     62.872     1.00     1.00     1.00     0.00     47.20
 """
 ALN = HEAD + OFFSETS + TABLE + ROWS
-LOCAL = (
-    "# Local Alignment\n   0   0   -2.16     1.14     -6.93    -36.22   1.0\n   0   1   2.00  1.00  -99.0  0.0  0.0\n"
+LOCAL = "# Local Alignment\n" + "".join(
+    f"   {i}   0   -2.16     1.14     {i - 6.93:.2f}    -36.22   1.0\n   {i}   1   2.00  1.00  -99.0  0.0  0.0\n"
+    for i in range(4)
 )
 CTF = """# Columns: #1 micrograph number; #2 - defocus 1 [A]; #3 - defocus 2; #4 - azimuth of astigmatism;
    1 30100.00 30000.00   -10.00    0.0000   0.1000   8.0000   1

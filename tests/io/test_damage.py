@@ -86,7 +86,11 @@ NOTES = "PixelSpacing = 4\n\n[T = SerialEM: Digitized on some Krios]\n" + "".joi
     for i, angle in enumerate(ANGLES)
 )
 SUMMED = NOTES.replace("PriorRecordDose", "MagIndex")
-ARETOMO = {"TS_01.aln": ALN + LOCAL, "TS_01_CTF.txt": CTF, "TS_01_TLT.txt": TLT}
+ARETOMO = {
+    "TS_01.aln": ALN.replace("NumPatches = 0", "NumPatches = 2") + LOCAL,
+    "TS_01_CTF.txt": CTF,
+    "TS_01_TLT.txt": TLT,
+}
 AVERAGES = tuple(f"frames/average/TS_01_{angle}.mrc" for angle in ("40.0", "14.0", "-40.0"))
 WARP = {"TS_01.xml": XML.replace("../frames", "frames"), "TS_01.tomostar": TOMOSTAR.replace("../frames", "frames")}
 

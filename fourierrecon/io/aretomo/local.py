@@ -90,18 +90,27 @@ def read_patches(
     Raises
     ------
     DataError
-        If a row names an image that there is not.
+        If a row names an image that there is not, or an image has not a row for each patch.
     """
     n = len(order)
     rows: list[list[Any]] = [[] for _ in range(n)]
+    counts = np.zeros(n, int)
     for row in alignment.LocalAlignments:
         if not 0 <= row.sec_idx < n:
             raise DataError(
                 f"{path}, Local Alignment: image {row.sec_idx}, but {n} images are aligned (from 0); "
                 f"was the file edited?"
             )
+        counts[row.sec_idx] += 1
         if row.is_reliable >= GOOD:
             rows[row.sec_idx].append(row)
+    patches = int(alignment.NumPatches)
+    if counts.any() and (counts != patches).any():
+        image = int(np.argmax(counts != patches))
+        raise DataError(
+            f"{path}, Local Alignment: {counts[image]} rows for image {image}, but NumPatches is {patches}; was "
+            f"the file cut short or edited?"
+        )
     chosen = [rows[i] for i in order]
     centres = tuple(np.array([(r.center_x, r.center_y) for r in part], float).reshape(-1, 2) for part in chosen)
     moved = tuple(np.array([(r.shift_x, r.shift_y) for r in part], float).reshape(-1, 2) for part in chosen)
