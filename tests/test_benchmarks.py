@@ -17,6 +17,7 @@ def peers(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return import_module("peers")
 
 
+@pytest.mark.slow
 def test_methods_agree_and_are_reported(peers: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record, page = tmp_path / "peers.json", tmp_path / "peers.md"
     size = ["--size", "48", "44", "16", "--tilts", "5", "--runs", "1", "--limit", "1e9"]

@@ -76,7 +76,13 @@ def test_saved_without_outputs_as_its_text_says(name: str) -> None:
         assert cell.get("execution_count") is None
 
 
-@pytest.mark.parametrize("name", PICTURES)
+#: Those that take longest; the site runs all of them as well.
+LONGEST = ("weightings", "operators")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LONGEST else []) for name in PICTURES]
+)
 def test_notebook_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sample = sample_folder() if name in USES_SAMPLE else None
     outputs = run(read_notebook(name), tmp_path, sample or tmp_path / "nowhere", monkeypatch)

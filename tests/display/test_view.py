@@ -300,6 +300,7 @@ def test_napari_takes_it(path: Path) -> None:
     np.testing.assert_allclose(image.extent.world[1] - image.extent.world[0], 1.35 * (np.array(SHAPE) - 1), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_idle_connections_keep_nobody_out(server: ViewServer) -> None:
     """The oldest of many that ask for nothing is closed; whoever asks is answered."""
     idle = [socket.create_connection(("127.0.0.1", server.server_address[1]), 5) for _ in range(MOST_WAITING + 20)]

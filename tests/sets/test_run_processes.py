@@ -103,6 +103,7 @@ def check_kills(run: Run, here: Path, moments: int) -> None:
         assert min(n_begun, n_left) > 0
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments(run: Run, here: Path) -> None:
     check_kills(run, here, 5)
 
