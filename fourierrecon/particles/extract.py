@@ -134,6 +134,8 @@ def extract(wanted: Extraction) -> Iterator[Extracted]:
     """
     if wanted.kind not in KINDS:
         raise UsageError(f'kind="{wanted.kind}": unknown; available: {", ".join(KINDS)}')
+    if not wanted.snr > 0:
+        raise UsageError(f"snr={wanted.snr:g} must be above 0")
     held = list_tomograms(wanted.source, wanted.extras)
     if unknown := [name for name in wanted.names if name not in held]:
         raise UsageError(f"{wanted.source} holds no tomogram {unknown[0]!r}; it holds {', '.join(held[:8])}")

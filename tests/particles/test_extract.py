@@ -78,6 +78,8 @@ def test_bad_picks(run: Run, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("tomogram,x,y,z\nTS_07,36,32,16\n")
     code, _, error = run("extract", *line, str(tmp_path / "a.csv"))
     assert (code, "it names TS_07" in error) == (1, True)
+    code, _, error = run("extract", *line, str(folder / "picks.csv"), "--SNR", "0")
+    assert (code, "--SNR 0 must be above 0" in error) == (2, True)
     (tmp_path / "b.star").write_text(
         "data_\n\nloop_\n_rlnTomoName\n" + "".join(f"_rlnCoordinate{axis}\n" for axis in "XYZ") + "TS_01 1 2 3\n\n"
     )
