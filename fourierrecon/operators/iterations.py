@@ -11,6 +11,7 @@ from fourierrecon.engine.settings import Settings
 from fourierrecon.errors import DataError
 from fourierrecon.geometry.region import Region
 from fourierrecon.operators.least_squares import LeastSquares
+from fourierrecon.operators.preconditioner import Preconditioner
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.weighting import Cg, Iterative, Sirt, Tv
 
@@ -80,8 +81,12 @@ def _square(array: NDArray[np.float32]) -> float:
 
 
 def _conjugate_gradients(problem: LeastSquares, volume: Voxels, weighting: Cg, limits: _Limits) -> None:
-    """Conjugate gradients for least squares (CGLS), in place; with a bound each step is cut and begins anew."""
+    """Preconditioned conjugate gradients for least squares (CGLS), in place.
+
+    With a bound each step is cut and begins anew. Then steps go along plain gradients: cut, others need not descend.
+    """
     penalty = problem.penalty
+    filtered = None if limits.positive else Preconditioner(problem)
     residual = problem.data - problem.forward(volume)
     direction = np.zeros_like(volume)
     before = 0.0
@@ -95,14 +100,15 @@ def _conjugate_gradients(problem: LeastSquares, volume: Voxels, weighting: Cg, l
                 gradient[z] = 0
 
         problem.sections(descend)
-        square = _square(gradient)
-        if square == 0:
+        square = _square(gradient) if filtered is None else filtered.apply(gradient)
+        if square <= 0:
             break
         share = np.float32(square / before if before > 0 else 0)
 
         def turn(z: int, gradient: Voxels = gradient, share: np.float32 = share) -> None:
             direction[z] *= share
-            direction[z] += gradient[z]
+            if limits.inside[z]:
+                direction[z] += gradient[z]
 
         problem.sections(turn)
         del gradient, descend, turn  # its memory is that of the next projection

@@ -32,7 +32,8 @@ class ImageWindows:
         self._plan, self._shape, self._binning = plan, image_shape, binning
         height, width = image_shape
         self.mask: Real = np.ones((1, 1), np.float32)
-        self._fades = _border_fades(plan)
+        # images that are not filtered have no surroundings
+        self._fades = _border_fades(plan) if plan.sampling.filters else []
         if plan.mask.start >= 0:
             self.mask = plan.mask.weights(np.arange(height, dtype=float), np.arange(width, dtype=float), image_shape)
 

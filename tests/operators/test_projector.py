@@ -19,6 +19,7 @@ TILTS = (-60.0, -20.0, 30.0)
 PLAIN = Geometry(TILTS, (34, 37), 4.0, 2.0, 2.0, centre=(17.0, 15, 8), shape=(16, 30, 33))
 TURNED = Geometry(TILTS, (37, 34), 87.0, 2.0, 1.0, 0.003, centre=(17.0, 15, 8), shape=(15, 31, 32))
 BINNED = Geometry(TILTS, (48, 53), 87.0, 2.0, 1.0, centre=(26.0, 24, 11), shape=(11, 22, 24), binning=2.0)
+SMALL = Geometry(TILTS, (7, 9), 4.0, 0.5, 1.0, centre=(4.0, 3, 2), shape=(4, 7, 9))
 PART = Geometry(
     TILTS[:2], (250, 244), 3.0, 2.0, 1.0, centre=(120.0, 120, 20), origin=(110.0, 105, 12), shape=(12, 18, 20)
 )
@@ -29,6 +30,7 @@ CASES: dict[str, tuple[Geometry, dict[str, Any]]] = {
     "binned": (BINNED, {"ctf": False}),
     "binned, ctf": (BINNED, {"exposure": "bfactor", "tilt_weight": "cos"}),
     "odd binning": (replace(BINNED, binning=1.7), {"ctf_mode": "phase-flip"}),
+    "few pixels": (SMALL, {"ctf": False}),
     "part": (PART, {}),
     "part, no ctf": (PART, {"ctf": False}),
     "taper": (BINNED, {"taper_distance": 2.0, "taper_falloff": 4.0}),
