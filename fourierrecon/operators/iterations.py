@@ -86,11 +86,14 @@ def _conjugate_gradients(problem: LeastSquares, volume: Voxels, weighting: Cg, l
     With a bound each step is cut and begins anew. Then steps go along plain gradients: cut, others need not descend.
     """
     penalty = problem.penalty
-    filtered = None if limits.positive else Preconditioner(problem)
     residual = problem.data - problem.forward(volume)
     direction = np.zeros_like(volume)
     before = 0.0
     _report(problem, weighting, 0)
+    if weighting.stop and _square(residual) <= problem.noise:
+        _report(problem, weighting, int(weighting.iterations))
+        return
+    filtered = None if limits.positive else Preconditioner(problem)
     for done in range(1, int(weighting.iterations) + 1):
         gradient = problem.adjoint(residual)
 
@@ -113,7 +116,9 @@ def _conjugate_gradients(problem: LeastSquares, volume: Voxels, weighting: Cg, l
         problem.sections(turn)
         del gradient, descend, turn  # its memory is that of the next projection
         drawn = problem.forward(direction)
-        length = np.float32(square / (_square(drawn) + penalty * _square(direction)))
+        length = square / (_square(drawn) + penalty * _square(direction))
+        enough = weighting.stop and _enough(problem.noise, residual, drawn, length)
+        length = np.float32(enough or length)
 
         def step(z: int, length: np.float32 = length) -> None:
             volume[z] += length * direction[z]
@@ -126,9 +131,17 @@ def _conjugate_gradients(problem: LeastSquares, volume: Voxels, weighting: Cg, l
             residual -= length * drawn
             before = square
         _report(problem, weighting, done)
-        if weighting.stop and _square(residual) <= problem.noise:
-            _report(problem, weighting, int(weighting.iterations))
+        if enough or (weighting.stop and _square(residual) <= problem.noise):
             break
+    _report(problem, weighting, int(weighting.iterations))
+
+
+def _enough(noise: float, residual: NDArray[np.float32], drawn: NDArray[np.float32], length: float) -> float:
+    """Give the part of a step after which the residual is as small as the noise; 0 where all of it is needed."""
+    square, along = _square(drawn), sum(float(np.vdot(a, b)) for a, b in zip(drawn, residual, strict=True))
+    left = along**2 - square * (_square(residual) - noise)
+    step = (along - np.sqrt(left)) / square if left > 0 else length
+    return step if 0 < step < length else 0.0
 
 
 def _pull(problem: LeastSquares, volume: Voxels) -> Voxels:

@@ -1,4 +1,4 @@
-"""How strongly the images determine each Fourier component of a region: with it conjugate gradients converge in few steps.
+"""How strongly the images determine each Fourier component of a region: conjugate gradients need it to converge soon.
 
 The normal operator ``N = A* S* S A`` is nearly a convolution; its kernel is what it makes of one voxel in the middle of
 the region. The periodic convolution nearest to it (T. Chan 1988) has eigenvalues ``c(k)`` that are the density of

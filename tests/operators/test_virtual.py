@@ -17,7 +17,7 @@ from fourierrecon.display.planes import VirtualPlanes
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry.displacement import FieldOf
 from fourierrecon.geometry.projection import projection_matrices
-from fourierrecon.operators import TomographicProjector, VirtualTomogram
+from fourierrecon.operators import TomographicProjector, VirtualTomogram, parts
 from fourierrecon.simulation.gaussians import Gaussians
 from fourierrecon.simulation.microscope import realistic_ctf
 from fourierrecon.simulation.simulate import simulate, write_simulation
@@ -67,15 +67,13 @@ def test_samples_on_disk_and_a_region(tmp_path: Any) -> None:
     region = Region((10.0, 8.0, 4.0), (12, 30, 28))
     whole = reconstruct(series(3.0), region, "wiener:snr=10")
     tomogram = small_memory(region, tmp_path)
-    assert tomogram._sampler.task.storage.samples_on_disk
+    assert tomogram._parts._task.storage.samples_on_disk
     assert relative_error(tomogram[3:7], whole.data[3:7]) < 1e-5
 
 
 def small_memory(region: Region, folder: Any) -> VirtualTomogram:
-    from fourierrecon.operators import virtual
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(virtual, "SHARE", 0.0)
+        patch.setattr(parts.open_parts, "__kwdefaults__", {"share": 0.0})
         return open_virtual(series(3.0), region, "wiener:snr=10", scratch=folder)
 
 
@@ -140,8 +138,6 @@ def test_what_makes_no_sense_is_refused() -> None:
     with pytest.raises(UsageError, match="give one of them"):
         open_virtual(series(3.0), Region.of(series(3.0)), binning=2)
     bent = replace(series(3.0), local=FieldOf(lambda tilt, points: np.zeros((len(points), 2))))
-    with pytest.raises(UsageError, match="local alignment, which a virtual"):
-        open_virtual(bent)
     with pytest.raises(UsageError, match="local alignment, which is no projection"):
         TomographicProjector(bent)
     with pytest.raises(DataError, match="a virtual tomogram needs"):
@@ -166,3 +162,22 @@ def test_parts_have_the_ctf_of_their_depth(weighting: str) -> None:
         for part in (slice(9, 12), slice(2, 9), (slice(3, 9), slice(4, 12), slice(5, 9))):
             assert relative_error(tomogram[part], whole.data[part]) < 1e-5
     assert relative_error(flat.data, whole.data) > 0.01
+
+
+@pytest.mark.parametrize("axis", [3.0, 86.0])
+@pytest.mark.parametrize("weighting", ["wiener:snr=10", "none"])
+def test_a_local_alignment_is_applied_as_in_a_file(weighting: str, axis: float, tmp_path: Path) -> None:
+    field = FieldOf(lambda tilt, points: 3 * np.sin(points[:, :2] / 20 + tilt))
+    bent = replace(series(axis), local=field)
+    region = Region((3.0, -60.0, 1.0), (11, 116, 47))  # some tiles are seen by no image
+    options: dict[str, Any] = {"residual": 0.5, "keep_mean": weighting == "none", "n_threads": 2}
+    whole = reconstruct(bent, region, weighting, **options).data
+    global_only = reconstruct(bent, region, weighting, **options, local=False).data
+    assert relative_error(global_only, whole) > 0.1
+    for share in (0.5, 0.0):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(parts.open_parts, "__kwdefaults__", {"share": share})
+            tomogram = open_virtual(bent, region, weighting, scratch=tmp_path, **options)
+        with tomogram:
+            for part in (4, 4, slice(2, 9), (slice(1, 9), slice(70, 112), slice(20, 29)), (slice(None), 80)):
+                assert relative_error(tomogram[part], whole[part]) < 1e-5, part
