@@ -118,17 +118,17 @@ def _conjugate_gradients(problem: LeastSquares, volume: Voxels, weighting: Cg, l
         drawn = problem.forward(direction)
         length = square / (_square(drawn) + penalty * _square(direction))
         enough = weighting.stop and _enough(problem.noise, residual, drawn, length)
-        length = np.float32(enough or length)
+        part = np.float32(enough or length)
 
-        def step(z: int, length: np.float32 = length) -> None:
-            volume[z] += length * direction[z]
+        def step(z: int, part: np.float32 = part) -> None:
+            volume[z] += part * direction[z]
             limits.keep(volume[z], z)
 
         problem.sections(step)
         if limits.positive:
             residual, before = problem.data - problem.forward(volume), 0.0
         else:
-            residual -= length * drawn
+            residual -= part * drawn
             before = square
         _report(problem, weighting, done)
         if enough or (weighting.stop and _square(residual) <= problem.noise):
@@ -140,7 +140,7 @@ def _enough(noise: float, residual: NDArray[np.float32], drawn: NDArray[np.float
     """Give the part of a step after which the residual is as small as the noise; 0 where all of it is needed."""
     square, along = _square(drawn), sum(float(np.vdot(a, b)) for a, b in zip(drawn, residual, strict=True))
     left = along**2 - square * (_square(residual) - noise)
-    step = (along - np.sqrt(left)) / square if left > 0 else length
+    step = float(along - np.sqrt(left)) / square if left > 0 else length
     return step if 0 < step < length else 0.0
 
 

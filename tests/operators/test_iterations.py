@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from fourierrecon import Region, Settings, TiltSeries, reconstruct, reconstruct_to
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry.ctf_depth import depth_rows
+from fourierrecon.geometry.displacement import FieldOf
 from fourierrecon.geometry.projection import projection_matrices
+from fourierrecon.operators import TomographicProjector
 from fourierrecon.operators.beams import seen_parts
 from fourierrecon.operators.binned import in_memory
 from fourierrecon.operators.iterations import iterate
@@ -199,6 +202,24 @@ def test_binned_images_keep_their_depths(told: bool) -> None:
     point = np.array([3.0, 5, 7])
     depths = [rows[:, :3] @ point / n + rows[:, 3] for rows, n in ((depth_rows(series), 1), (depth_rows(small), 2))]
     np.testing.assert_allclose(depths[0], 2 * depths[1], rtol=1e-9)
+
+
+@pytest.mark.parametrize("binning", [1, 2])
+def test_a_local_alignment_is_fitted(binning: int) -> None:
+    series, truth = blobs()
+    field = FieldOf(lambda tilt, points: 2 * np.sin(points[:, :2] / 40 + 2 * tilt))
+    bent = replace(series, local=field)
+    drawn = TomographicProjector(bent, ctf=False, residual=0.1).forward(truth)
+    noise = np.random.default_rng(5).normal(0, 0.2 * drawn.std(), drawn.shape)
+    bent = replace(bent, images=(drawn + noise).astype(np.float32))
+
+    smooth = gaussian_filter(truth, binning - 1)[::binning, ::binning, ::binning]
+
+    def likeness(**options: Any) -> float:
+        volume = reconstruct(bent, binning=binning, weighting="cg:20,snr=30,stop=false", ctf=False, **options).data
+        return float(np.corrcoef(volume.ravel(), smooth.ravel())[0, 1])
+
+    assert likeness(residual=0.3) > likeness(local=False) + 0.03
 
 
 def test_the_same_comes_section_by_section_and_of_some_tilts() -> None:
