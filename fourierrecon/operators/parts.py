@@ -53,7 +53,7 @@ class Parts(Protocol):
 
 
 def open_parts(
-    series: TiltSeries, region: Region, weighting: Weighting, settings: Settings, *, cache: int, share: float = SHARE
+    series: TiltSeries, region: Region, weighting: Weighting, settings: Settings, *, cache: int, part: float = 1.0
 ) -> Parts:
     """Do all that depends on the whole tomogram: read its images, measure the SNR, sample, correct the samples.
 
@@ -63,8 +63,8 @@ def open_parts(
         As for a reconstruction; images are repaired.
     cache
         Bytes that are kept beside it.
-    share
-        Part of the memory that may be filled for as long as it is open.
+    part
+        Part of :data:`SHARE` that samples may fill.
 
     Raises
     ------
@@ -72,6 +72,7 @@ def open_parts(
         As :func:`fourierrecon.reconstruct`.
     """
     memory = default_memory() if settings.memory is None else settings.memory
+    share = SHARE * part
     unlimited = replace(settings, memory=1 << 62)
     if in_tiles(series, settings):
         return _Tiles(prepare(series, region, for_tiles(weighting), unlimited), memory, cache, share)
@@ -172,8 +173,10 @@ class _Tiles:
     ----------
     task
         Of the whole.
-    memory, cache, share
-        As for :func:`open_parts`.
+    memory, cache
+        Bytes that may be taken, and that are kept beside it.
+    share
+        Part of the memory that images and samples may fill.
     """
 
     def __init__(self, task: Task, memory: int, cache: int, share: float) -> None:

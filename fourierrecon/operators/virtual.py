@@ -8,6 +8,9 @@ A part costs the insertion of all planes, and transforms of its own sections onl
 what is asked for, by direct sums where that are a few sections (:mod:`fourierrecon.operators.sections`) and there is
 one CTF an image. Sections next
 to each other cost little more than one: the second look computes a chunk of them. A cache of bounded size keeps them.
+
+Viewers open coarse first: :meth:`VirtualTomogram.levels` are the same tomogram at 2, 4 and 8 times the binning, each a
+tomogram of its own that reads its images when someone looks there for the first time.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from fourierrecon.engine.settings import Settings, SettingsOptions
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.region import Region
 from fourierrecon.images import repaired
-from fourierrecon.operators.parts import FEW, open_parts
+from fourierrecon.operators.parts import FEW, Parts, open_parts
 from fourierrecon.runtime.sizes import parse_memory
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.weighting import Iterative, Weighting, read_weighting
@@ -35,6 +38,10 @@ Voxels = NDArray[np.float32]
 CHUNK = 32
 #: A part of less than this share of each section is computed for itself, not as whole sections.
 NARROW = 0.25
+#: Levels of resolution at the most; a coarser one has at least so many voxels along y and x.
+LEVELS, LEAST_SIDE = 4, 8
+#: Part of the memory, and of the bytes of the cache, that each coarser level may fill.
+COARSER = 1 / 8
 
 
 def open_virtual(
@@ -86,7 +93,10 @@ def open_virtual(
     if isinstance(chosen, Iterative):
         raise UsageError(f"{chosen.name} makes all of a tomogram at once; choose a weighting that does not iterate")
     size = parse_memory(cache) if isinstance(cache, str) else cache
-    return VirtualTomogram(series, region, chosen, Settings.of(options), size)
+    settings = Settings.of(options)
+    tomogram = VirtualTomogram(repaired(series, settings.repairs), region, chosen, settings, size)
+    tomogram.open()
+    return tomogram
 
 
 class VirtualTomogram:
@@ -95,9 +105,11 @@ class VirtualTomogram:
     Parameters
     ----------
     series, region, weighting, settings
-        As for a reconstruction.
+        As for a reconstruction; images are repaired.
     cache
         Bytes of parts that are kept.
+    part
+        Part of the memory for samples that it may take.
 
     Attributes
     ----------
@@ -113,11 +125,18 @@ class VirtualTomogram:
     dtype = np.dtype(np.float32)
 
     def __init__(
-        self, series: TiltSeries, region: Region, weighting: Weighting, settings: Settings, cache: int
+        self,
+        series: TiltSeries,
+        region: Region,
+        weighting: Weighting,
+        settings: Settings,
+        cache: int,
+        part: float = 1.0,
     ) -> None:
-        series = repaired(series, settings.repairs)
-        self._parts = open_parts(series, region, weighting, settings, cache=cache)
-        weakref.finalize(self, self._parts.close)
+        self._series, self._region, self._weighting, self._settings = series, region, weighting, settings
+        self._part_of_memory = part
+        self._parts: Parts | None = None
+        self._coarser: tuple[VirtualTomogram, ...] = ()
         self.shape = region.shape
         self.voxel_size = series.pixel_size * region.binning
         x, y, z = (float(c) * series.pixel_size for c in region.origin)
@@ -128,6 +147,53 @@ class VirtualTomogram:
         self._cache: OrderedDict[object, Voxels] = OrderedDict()
         self._looked_at: set[int] = set()
         self._limit, self._turn = cache, threading.RLock()
+
+    def open(self) -> Parts:
+        """Do all that depends on the whole, unless it is done: read the images, measure the SNR, sample.
+
+        Raises
+        ------
+        UsageError, DataError
+            As :func:`fourierrecon.reconstruct`.
+        """
+        with self._turn:
+            if self._parts is None:
+                self._parts = open_parts(
+                    self._series,
+                    self._region,
+                    self._weighting,
+                    self._settings,
+                    cache=self._limit,
+                    part=self._part_of_memory,
+                )
+                weakref.finalize(self, self._parts.close)
+            return self._parts
+
+    def levels(self) -> tuple[VirtualTomogram, ...]:
+        """Give this tomogram and the same at 2, 4 and 8 times the binning, as far as something is left of it.
+
+        Each is that of :func:`fourierrecon.reconstruct` at its binning, and is opened when a part of it is read.
+        """
+        with self._turn:
+            if not self._coarser:
+                self._coarser = tuple(self._at(2**level) for level in range(1, LEVELS) if self._fits(2**level))
+            return self, *self._coarser
+
+    def _fits(self, factor: int) -> bool:
+        depth, height, width = self.shape
+        return depth >= factor and min(height, width) >= factor * LEAST_SIDE
+
+    def _at(self, factor: int) -> VirtualTomogram:
+        region, series = self._region, self._series
+        binning = region.binning * factor
+        depth, height, width = (n // factor for n in region.shape)
+        coarse = Region(region.origin, (depth, height, width), binning)
+        if region == Region.of(series, binning=region.binning):
+            coarse = Region.of(series, binning=binning)
+        cache = int(COARSER * self._limit)
+        tomogram = VirtualTomogram(series, coarse, self._weighting, self._settings, cache, COARSER)
+        tomogram._turn = self._turn  # one at a time, as each may take all threads and what is left of the memory
+        return tomogram
 
     @property
     def size(self) -> int:
@@ -184,7 +250,7 @@ class VirtualTomogram:
         return dask.array.from_array(self, chunks=chunks, name=False, asarray=False)
 
     def to_zarr(self) -> Any:
-        """Give it as a store of Zarr that is read only: an OME-Zarr image of one level (extra ``zarr``).
+        """Give it as a store of Zarr that is read only: an OME-Zarr image of all :meth:`levels` (extra ``zarr``).
 
         Raises
         ------
@@ -203,7 +269,10 @@ class VirtualTomogram:
         """Give memory and scratch space back."""
         with self._turn:
             self._cache.clear()
-            self._parts.close()
+            if self._parts is not None:
+                self._parts.close()
+            for level in self._coarser:
+                level.close()
 
     def __enter__(self) -> VirtualTomogram:
         return self
@@ -242,7 +311,7 @@ class VirtualTomogram:
         """Compute a box unless it is in the cache, and let the longest unused go where there are too many."""
         if name not in self._cache:
             found = np.empty([s.stop - s.start for s in (z, y, x)], np.float32)
-            self._parts.compute(z, y, x, found)
+            self.open().compute(z, y, x, found)
             if found.nbytes > self._limit:
                 return found
             self._cache[name] = found

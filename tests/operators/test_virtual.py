@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from fourierrecon import Region, TiltSeries, open_virtual, read_tilt_series, rec
 from fourierrecon.cli.view import _open
 from fourierrecon.display.napari import napari_layer
 from fourierrecon.display.planes import VirtualPlanes
+from fourierrecon.display.zarr_server import ZarrServer
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry.displacement import FieldOf
 from fourierrecon.geometry.projection import projection_matrices
@@ -74,7 +78,7 @@ def test_samples_on_disk_and_a_region(tmp_path: Any) -> None:
 
 def small_memory(region: Region, folder: Any) -> VirtualTomogram:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parts.open_parts, "__kwdefaults__", {"share": 0.0})
+        patch.setattr(parts, "SHARE", 0.0)
         return open_virtual(series(3.0), region, "wiener:snr=10", scratch=folder)
 
 
@@ -112,11 +116,48 @@ def test_dask_zarr_and_the_page_see_the_same() -> None:
     group = zarr.open_group(tomogram.to_zarr(), mode="r")
     assert group["0"].shape == tomogram.shape
     np.testing.assert_array_equal(group["0"][2:7, 4:, ::3], tomogram[2:7, 4:, ::3])
-    ome = group.attrs["ome"]["multiscales"][0]
-    assert ome["datasets"][0]["coordinateTransformations"][0]["scale"] == [20.0] * 3
+    assert group["0"].metadata.dimension_names == ("z", "y", "x")
+    levels = group.attrs["ome"]["multiscales"][0]["datasets"]
+    assert [level["path"] for level in levels] == ["0", "1"]
+    for level, factor in zip(levels, (2, 4), strict=True):
+        whole = reconstruct(series(3.0), binning=factor, weighting="none", ctf=False)
+        scale, translation = (
+            each for transform in level["coordinateTransformations"] for each in list(transform.values())[1:]
+        )
+        assert (scale, translation) == ([whole.voxel_size] * 3, list(whole.origin[::-1]))
+        assert relative_error(group[level["path"]][:], whole.data) < 1e-5
     planes = VirtualPlanes(tomogram)
     np.testing.assert_allclose(planes.slab("z", 4, 3), tomogram[3:6].mean(0), rtol=1e-5)
     np.testing.assert_allclose(planes.plane("x", 9), tomogram[:, :, 9], rtol=1e-5)
+
+
+def test_programs_read_it_over_http() -> None:
+    zarr = pytest.importorskip("zarr")
+    tomogram = open_virtual(series(3.0), binning=2, weighting="none", ctf=False)
+    with ZarrServer(tomogram.to_zarr()) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+
+        def ask(key: str, **more: Any) -> bytes:
+            with urlopen(Request(key if "//" in key else server.address + key, **more), timeout=60) as answer:
+                assert answer.headers["Access-Control-Allow-Origin"] == "*"
+                return bytes(answer.read())
+
+        store = zarr.storage.MemoryStore()
+        names = ["zarr.json", "0/zarr.json", "1/zarr.json", "0/c/0/0/0", "1/c/0/0/0"]
+        for name in names:
+            store._store_dict[name] = zarr.core.buffer.default_buffer_prototype().buffer.from_bytes(ask(name))
+            assert ask(name, method="HEAD") == b""
+        group = zarr.open_group(store, mode="r")
+        for level in range(2):
+            np.testing.assert_array_equal(group[str(level)][:], np.asarray(tomogram.levels()[level]))
+        for wrong in ("0/c/9/0/0", "2/zarr.json"):
+            with pytest.raises(HTTPError, match="404"):
+                ask(wrong)
+        with pytest.raises(HTTPError, match="403"):
+            ask(server.address.replace(server.token, "token") + "zarr.json")
+        with pytest.raises(UsageError, match="a free one is taken"):
+            ZarrServer(tomogram.to_zarr(), server.server_address[1])
+        server.shutdown()
 
 
 def test_view_computes_the_tomogram_of_a_set(tmp_path: Path) -> None:
@@ -127,7 +168,8 @@ def test_view_computes_the_tomogram_of_a_set(tmp_path: Path) -> None:
     expected = reconstruct(read_tilt_series(tmp_path / "tomograms.star"), binning=2, weighting="wiener:snr=10")
     assert relative_error(opened.plane("z", 4), expected.data[4]) < 1e-5
     layer = napari_layer(opened)
-    assert relative_error(layer["data"][5], expected.data[5]) < 1e-5
+    assert layer["multiscale"]
+    assert relative_error(layer["data"][0][5], expected.data[5]) < 1e-5
     with pytest.raises(UsageError, match="are for tilt series"):
         _open(tmp_path / "truth.mrc", None, 2.0, None)
     assert _open(tmp_path / "truth.mrc", None, None, None).shape == (18, 36, 40)
@@ -174,7 +216,7 @@ def test_a_local_alignment_is_applied_as_in_a_file(weighting: str, axis: float, 
     assert relative_error(global_only, whole) > 0.1
     for share in (0.5, 0.0):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(parts.open_parts, "__kwdefaults__", {"share": share})
+            patch.setattr(parts, "SHARE", share)
             tomogram = open_virtual(bent, region, weighting, scratch=tmp_path, **options)
         with tomogram:
             for part in (4, 4, slice(2, 9), (slice(1, 9), slice(70, 112), slice(20, 29)), (slice(None), 80)):
