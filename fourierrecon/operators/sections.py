@@ -6,6 +6,9 @@ along z and their phases are one factor, from a table. With weights, cells are f
 empty, a small part of the plane, are taken out, normalised, and summed. Both are what
 :func:`fourierrecon.engine.insertion.insert_plane` gives, to rounding. Names of the axes: see
 :mod:`fourierrecon.engine.central_slices`.
+
+With the CTF at each depth samples without weights go the same way, on both sheets
+(:mod:`fourierrecon.engine.curved_slices`). With weights, that would save little: planes are inserted whole.
 """
 
 from __future__ import annotations
@@ -16,12 +19,14 @@ import numpy as np
 
 from fourierrecon.engine import fft, simd
 from fourierrecon.engine.central_slices import PAD, STOP, Slices
+from fourierrecon.engine.curved_slices import CurvedLines
 from fourierrecon.engine.density_correction import FlatLines
 from fourierrecon.engine.grid_weights import separate
-from fourierrecon.engine.insertion import REACH, Normalise, PlaneWork, insert_plane, rows_in_use, start
+from fourierrecon.engine.insertion import REACH, Lines, Normalise, PlaneWork, insert_plane, rows_in_use, start
 from fourierrecon.engine.planes import deapodisation
 from fourierrecon.engine.storage import PlaneStore, SampleStore
 from fourierrecon.engine.task import Task
+from fourierrecon.operators.curved_sections import spread_curved
 from fourierrecon.runtime.arrays import Complex, Real
 from fourierrecon.runtime.compiled import compiled
 from fourierrecon.runtime.threads import for_each
@@ -70,6 +75,7 @@ def insert_sections(
     samples: Complex,
     weights: Real,
     *,
+    lines: CurvedLines | None = None,
     normalise: Normalise | None,
     gains: tuple[Real, Real],
     work: SectionWork,
@@ -78,20 +84,26 @@ def insert_sections(
 ) -> bool:
     """Insert plane ``j`` into a few sections; arguments as for :func:`~fourierrecon.engine.insertion.insert_plane`.
 
+    With the CTF at each depth, ``lines`` have begun the plane, and there are no weights.
+
     Returns
     -------
     done
         False, and nothing is done, where lines run over the border of the periodic plane.
     """
     _, no = slices.grid
-    low, high = rows_in_use(slices, j)
+    low, high = rows_in_use(slices, j, 0 if lines is None else lines.more)
     if low < PAD or high > no + PAD:
         return False
-    start(slices.lines, j, slices.half_rows, STOP**2, STOP, work.cursor)
     work.rows[...] = 0
+    if lines is not None:
+        lines.start(STOP)
+        spread_curved(lines, work.table_o, work.taps, work.phases, work.rows.view(np.float32))
+    else:
+        start(slices.lines, j, slices.half_rows, STOP**2, STOP, work.cursor)
     if work.weighted:
         _sum_cells(slices, j, samples, weights, normalise, work, low, high)
-    else:
+    elif lines is None:
         spread_sections(
             samples, slices.lines, j, work.cursor, *slices.grid, slices.width, work.table_o, work.taps, work.phases,
             work.rows.view(np.float32),
@@ -287,28 +299,30 @@ def insert_few(task: Task, samples: SampleStore, planes: PlaneStore) -> None:
     planes
         Store for the result, in memory.
     """
-    s, weighting, block = task.plan.slices, task.weighting, task.storage.block
+    s, weighting, block, curved = task.plan.slices, task.weighting, task.storage.block, task.plan.curved
     weighted = weighting.uses_weights
     gains = deapodisation(s, weighted)
     normalise = weighting.normalise if weighted else None
     voxel_size = task.plan.views.voxel_size if weighted and weighting.uses_frequency else None
     none = np.empty((0, 0), np.float32)
 
-    def begin() -> list[SectionWork | PlaneWork]:
-        return [SectionWork(s, weighted, voxel_size)]
+    def begin() -> tuple[SectionWork, Lines, list[PlaneWork]]:
+        lines = FlatLines(s) if curved is None else CurvedLines(s, curved, False)
+        return SectionWork(s, weighted, voxel_size), lines, []
 
-    def insert(works: list[SectionWork | PlaneWork], number: int) -> None:
+    def insert(state: tuple[SectionWork, Lines, list[PlaneWork]], number: int) -> None:
+        work, lines, whole = state
         block_samples, block_weights = samples.block(number)
         for i, j in enumerate(range(number * block, min((number + 1) * block, s.n_planes))):
-            arguments: Any = (s, j, block_samples[i], block_weights[i] if weighted else none)
+            arguments: Any = (block_samples[i], block_weights[i] if weighted else none)
             rest: Any = {"normalise": normalise, "gains": gains, "planes": planes.whole, "at": j}
-            if insert_sections(*arguments, work=works[0], **rest):  # type: ignore[arg-type]
+            lines.begin(j, *arguments)
+            bent = lines if isinstance(lines, CurvedLines) else None
+            if insert_sections(s, j, *arguments, lines=bent, work=work, **rest):
                 continue
-            if len(works) == 1:
-                works.append(PlaneWork(s, weighted, voxel_size))
-            lines = FlatLines(s)
-            lines.begin(*arguments[1:])
-            insert_plane(s, j, lines, work=works[1], **rest)  # type: ignore[arg-type]
+            if not whole:
+                whole.append(PlaneWork(s, weighted, voxel_size))
+            insert_plane(s, j, lines, work=whole[0], **rest)
 
     for_each(
         -(-s.n_planes // block),
