@@ -7,8 +7,7 @@ empty, a small part of the plane, are taken out, normalised, and summed. Both ar
 :func:`fourierrecon.engine.insertion.insert_plane` gives, to rounding. Names of the axes: see
 :mod:`fourierrecon.engine.central_slices`.
 
-With the CTF at each depth samples without weights go the same way, on both sheets
-(:mod:`fourierrecon.engine.curved_slices`). With weights, that would save little: planes are inserted whole.
+With the CTF at each depth, samples go the same ways on both sheets (:mod:`fourierrecon.operators.curved_sections`).
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from fourierrecon.engine.insertion import REACH, Lines, Normalise, PlaneWork, in
 from fourierrecon.engine.planes import deapodisation
 from fourierrecon.engine.storage import PlaneStore, SampleStore
 from fourierrecon.engine.task import Task
-from fourierrecon.operators.curved_sections import spread_curved
+from fourierrecon.operators.curved_sections import spread_curved, take_curved_cells
 from fourierrecon.runtime.arrays import Complex, Real
 from fourierrecon.runtime.compiled import compiled
 from fourierrecon.runtime.threads import for_each
@@ -65,6 +64,8 @@ class SectionWork:
         self.table_o = np.repeat(along_o, 2, axis=1).ravel()
         size = (ROWS + REACH) * (nz + 2 * PAD)
         self.block = np.zeros((ROWS + REACH, 4 * (nz + 2 * PAD)) if weighted else (0, 0), np.float32)
+        #: columns that both sheets of each tilt use, for the CTF at each depth
+        self.spans = np.empty((len(slices.matrices), ROWS + REACH, 2), np.int32)
         self.places = np.empty((size if weighted else 0, 2), np.int32)
         self.cells = np.empty((size if weighted else 0, 4), np.float32)
 
@@ -84,26 +85,27 @@ def insert_sections(
 ) -> bool:
     """Insert plane ``j`` into a few sections; arguments as for :func:`~fourierrecon.engine.insertion.insert_plane`.
 
-    With the CTF at each depth, ``lines`` have begun the plane, and there are no weights.
+    With the CTF at each depth, ``lines`` have begun the plane.
 
     Returns
     -------
     done
-        False, and nothing is done, where lines run over the border of the periodic plane.
+        False, and nothing is done, where lines run over the border of the periodic plane, or turn back.
     """
     _, no = slices.grid
     low, high = rows_in_use(slices, j, 0 if lines is None else lines.more)
-    if low < PAD or high > no + PAD:
+    if low < PAD or high > no + PAD or (lines is not None and lines.turns_back):
         return False
     work.rows[...] = 0
     if lines is not None:
         lines.start(STOP)
-        spread_curved(lines, work.table_o, work.taps, work.phases, work.rows.view(np.float32))
     else:
         start(slices.lines, j, slices.half_rows, STOP**2, STOP, work.cursor)
     if work.weighted:
-        _sum_cells(slices, j, samples, weights, normalise, work, low, high)
-    elif lines is None:
+        _sum_cells(slices, j, samples, weights, lines, normalise, work, low, high)
+    elif lines is not None:
+        spread_curved(lines, work.table_o, work.taps, work.phases, work.rows.view(np.float32))
+    else:
         spread_sections(
             samples, slices.lines, j, work.cursor, *slices.grid, slices.width, work.table_o, work.taps, work.phases,
             work.rows.view(np.float32),
@@ -116,17 +118,21 @@ def insert_sections(
 
 
 def _sum_cells(
-    slices: Slices, j: int, samples: Complex, weights: Real, normalise: Normalise | None, work: SectionWork, low: int,
-    high: int,
+    slices: Slices, j: int, samples: Complex, weights: Real, lines: CurvedLines | None, normalise: Normalise | None,
+    work: SectionWork, low: int, high: int,
 ) -> None:  # fmt: skip
     """Fill cells in blocks of rows; take those that are not empty, normalise and sum them."""
     nz, no = slices.grid
+    work.spans[..., 0], work.spans[..., 1] = work.block.shape[1] // 4, 0
     for first in range(low, high, ROWS):
         last = min(first + ROWS, high)
-        n = take_cells(
-            samples, weights, slices.fill, slices.lines, j, first, last, work.cursor, nz, no, slices.tables[2],
-            slices.tables[3], slices.width, work.block, work.cells, work.places,
-        )  # fmt: skip
+        if lines is not None:
+            n = take_curved_cells(lines, first, last, work.block, work.spans, work.cells, work.places)
+        else:
+            n = take_cells(
+                samples, weights, slices.fill, slices.lines, j, first, last, work.cursor, nz, no, slices.tables[2],
+                slices.tables[3], slices.width, work.block, work.cells, work.places,
+            )  # fmt: skip
         if n == 0:
             continue
         data, weight = np.empty((1, n), np.complex64), np.empty((1, n), np.float32)
@@ -307,14 +313,14 @@ def insert_few(task: Task, samples: SampleStore, planes: PlaneStore) -> None:
     none = np.empty((0, 0), np.float32)
 
     def begin() -> tuple[SectionWork, Lines, list[PlaneWork]]:
-        lines = FlatLines(s) if curved is None else CurvedLines(s, curved, False)
+        lines = FlatLines(s) if curved is None else CurvedLines(s, curved, weighted)
         return SectionWork(s, weighted, voxel_size), lines, []
 
     def insert(state: tuple[SectionWork, Lines, list[PlaneWork]], number: int) -> None:
         work, lines, whole = state
         block_samples, block_weights = samples.block(number)
         for i, j in enumerate(range(number * block, min((number + 1) * block, s.n_planes))):
-            arguments: Any = (block_samples[i], block_weights[i] if weighted else none)
+            arguments: Any = (block_samples[i], block_weights[i] if task.plan.stores_weights else none)
             rest: Any = {"normalise": normalise, "gains": gains, "planes": planes.whole, "at": j}
             lines.begin(j, *arguments)
             bent = lines if isinstance(lines, CurvedLines) else None
