@@ -13,6 +13,7 @@ from fourierrecon.errors import UsageError
 from fourierrecon.geometry.ctf_depth import DepthCtf
 from fourierrecon.geometry.region import Region
 from fourierrecon.images import repaired
+from fourierrecon.particles.places import projected, visible
 from fourierrecon.particles.slices import add_slice, transfer_window
 from fourierrecon.particles.windows import BinnedImages
 from fourierrecon.runtime.arrays import Complex, Real
@@ -64,15 +65,30 @@ class BoxTerms:
 
         This is the file of weights that RELION refines with.
         """
-        window = self.data.shape[0]
-        if box == window:
-            return np.concatenate([self.weights, self.counts])
-        parts = []
-        for term in (self.weights, self.counts):
-            small = np.roll(crop(term, box), -(box // 2), axis=(0, 1, 2))
-            # the smaller box has its frequencies farther apart; a sum over them must stay the same
-            parts.append(scipy.fft.rfftn(small).real.astype(np.float32))
-        return np.concatenate(parts)
+        return np.concatenate([crop_term(term, box) for term in (self.weights, self.counts)])
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """Sums over the images of a box, while they are made.
+
+    Parameters
+    ----------
+    data, weights, counts
+        See :func:`fourierrecon.particles.slices.add_slice`.
+    """
+
+    data: Complex
+    weights: Real | Complex
+    counts: Real
+
+    @classmethod
+    def empty(cls, size: int, *, paired: bool = False) -> Sums:
+        """Give sums of nothing, for a window of so many voxels along each side; paired weights are complex."""
+        shape = (size, size, size // 2 + 1)
+        data, pair = (np.zeros(shape, np.complex64) for _ in range(2))
+        weights, counts = (np.zeros(shape, np.float32) for _ in range(2))
+        return cls(data, pair if paired else weights, counts)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -90,8 +106,8 @@ class BoxMaker:
     window
         Voxels along each side of the box in which images are put together. Default: twice the box.
     settings
-        ``ctf``, ``ctf_mode``, ``exposure``, ``tilt_weight``, ``ctf_depth``, ``defocus_hand``, ``n_threads`` and the
-        repairs of images count.
+        ``ctf``, ``ctf_mode``, ``exposure``, ``tilt_weight``, ``ctf_depth``, ``defocus_hand``, ``local``, ``n_threads``
+        and the repairs of images count.
 
     Raises
     ------
@@ -125,12 +141,7 @@ class BoxMaker:
 
     def __post_init__(self) -> None:
         size = ROOM * self.box if self.window is None else self.window
-        if self.box < 4 or self.box % 2:
-            raise UsageError(f"box={self.box} must be an even number of voxels, 4 or more")
-        if size < self.box or size % 2:
-            raise UsageError(f"window={size} must be an even number of voxels, at least those of the box ({self.box})")
-        if self.binning < 1 or self.binning != int(self.binning):
-            raise UsageError(f"binning={self.binning:g} of boxes must be a whole number from 1 up")
+        check_sizes(self.box, size, self.binning)
         correction: Correction = self.settings.correction
         # the CTF at each depth is that of the box's middle: nothing to choose from the size of a region
         flat = Correction(
@@ -160,11 +171,11 @@ class BoxMaker:
 
     def visible(self, point: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Tell which images hold the box around a world point (unbinned px), ``(n_tilts,)``."""
-        return self._images.sees(self._project(point), self.box / 2)
+        return visible(self.series, point, self.box * self.binning, local=self.settings.local)
 
-    def _project(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
-        matrices = self.series.projections[:, :2]
-        return np.asarray(matrices[:, :, :3] @ point + matrices[:, :, 3])
+    def pixels(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give the pixels of a world point in the images, unbinned, ``(n_tilts, 2)``."""
+        return projected(self.series, point, local=self.settings.local)
 
     def make(self, point: NDArray[np.float64], rotation: NDArray[np.float64] | None = None) -> BoxTerms:
         """Make the terms of the box around a place.
@@ -182,15 +193,30 @@ class BoxMaker:
             With the images that hold the box; all zero where none does.
         """
         assert self.window is not None
-        size, half = self.window, self.window // 2 + 1
-        pixels, seen = self._project(point), self.visible(point)
-        shape = (size, size, half)
-        data, weights, counts = np.zeros(shape, np.complex64), np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-        for tilt in np.flatnonzero(seen):
-            to_image, normal = self._slice(int(tilt), rotation)
-            spectrum = self._images.window(int(tilt), pixels[tilt], size)
-            add_slice(spectrum, self.transfers(int(tilt), point), to_image, normal, data, weights, counts)
-        return BoxTerms(data, weights, counts, seen)
+        sums = Sums.empty(self.window)
+        pixels, seen = self.pixels(point), self.visible(point)
+        for tilt in map(int, np.flatnonzero(seen)):
+            transfers = self.transfers(tilt, point)
+            self.add(sums, tilt, pixels[tilt], transfers, transfers**2, rotation)
+        return BoxTerms(sums.data, sums.weights.real, sums.counts, seen)
+
+    def add(
+        self,
+        sums: Sums,
+        tilt: int,
+        pixel: NDArray[np.float64],
+        transfers: Real,
+        powers: Real | Complex,
+        rotation: NDArray[np.float64] | None = None,
+    ) -> None:
+        """Add one image to sums: the window around a pixel times ``transfers``, and ``powers``.
+
+        Both are ``(window, window // 2 + 1)``; see :func:`fourierrecon.particles.slices.add_slice`.
+        """
+        assert self.window is not None
+        to_image, normal = self._slice(tilt, rotation)
+        spectrum = self._images.window(tilt, pixel, self.window)
+        add_slice(transfers * spectrum, powers, to_image, normal, sums.data, sums.weights, sums.counts)
 
     def stack(self, point: NDArray[np.float64]) -> tuple[Real, NDArray[np.bool_]]:
         """Give the images of a box times their transfer functions, ``(n_seen, box, box)``, and which were seen.
@@ -198,7 +224,7 @@ class BoxMaker:
         The middle of the box is pixel ``box // 2``.
         """
         assert self.window is not None
-        pixels, seen = self._project(point), self.visible(point)
+        pixels, seen = self.pixels(point), self.visible(point)
         first = (self.window - self.box) // 2
         cut = slice(first, first + self.box)
         images = np.empty((int(seen.sum()), self.box, self.box), np.float32)
@@ -208,14 +234,20 @@ class BoxMaker:
             images[row] = np.roll(image, self.window // 2, axis=(0, 1))[cut, cut]
         return images, seen
 
-    def transfers(self, tilt: int, point: NDArray[np.float64]) -> Real:
-        """Give the transfer function of an image at the depth of a place, ``(window, window // 2 + 1)``."""
+    def transfers(self, tilt: int, point: NDArray[np.float64], *, weighted: bool = True) -> Real:
+        """Give the transfer function of an image at the depth of a place, ``(window, window // 2 + 1)``.
+
+        Without weights it is the CTF alone: no scale factors, no exposure, no B-factors.
+        """
         assert self.window is not None
         values = np.empty((self.window, self.window // 2 + 1), np.float32)
         phases = self._transfer.phases(tilt, self.voxel_size)
         if self._depth is not None:
             phases[[0, 2]] += self._depth.bend(self.voxel_size) * self._depth.depth(tilt, point) / self.voxel_size
-        transfer_window(phases, self._transfer.form, self._envelopes[tilt], PER_CYCLE, values)
+        if not weighted:
+            phases[5] = 1
+        envelope = self._envelopes[tilt] if weighted else np.empty(0, np.float32)
+        transfer_window(phases, self._transfer.form, envelope, PER_CYCLE, values)
         return values
 
     def _slice(
@@ -242,3 +274,28 @@ def crop(spectrum: Complex | Real, box: int) -> Real:
     kept = scipy.fft.ifft(spectrum, axis=0)[index]
     kept = scipy.fft.ifft(kept, axis=1)[:, index]
     return np.ascontiguousarray(scipy.fft.irfft(kept, size, axis=2)[:, :, index], np.float32)
+
+
+def crop_term(term: Real, box: int) -> Real:
+    """Give a real term on the frequencies of a smaller box, ``(box, box, box // 2 + 1)``."""
+    if box == term.shape[0]:
+        return term
+    small = np.roll(crop(term, box), -(box // 2), axis=(0, 1, 2))
+    # the smaller box has its frequencies farther apart; a sum over them must stay the same
+    return np.asarray(scipy.fft.rfftn(small).real, np.float32)
+
+
+def check_sizes(box: int, window: int, binning: float) -> None:
+    """See that sizes of boxes make sense.
+
+    Raises
+    ------
+    UsageError
+        If they do not.
+    """
+    if box < 4 or box % 2:
+        raise UsageError(f"box={box} must be an even number of voxels, 4 or more")
+    if window < box or window % 2:
+        raise UsageError(f"window={window} must be an even number of voxels, at least those of the box ({box})")
+    if binning < 1 or binning != int(binning):
+        raise UsageError(f"binning={binning:g} of boxes must be a whole number from 1 up")

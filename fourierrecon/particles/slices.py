@@ -7,6 +7,7 @@ For each Fourier voxel ``k`` of the box and each image, ``q`` is the point of th
 
 with ``T Y`` and ``T²`` interpolated linearly between the image's frequencies. ``D`` and ``W`` are the data and weight
 terms of RELION's pseudo-subtomograms, ``M`` is their multiplicity (RELION's documentation of relion_tomo_subtomo).
+Other layouts weigh by other powers of ``T``, so signals and powers come in ready.
 """
 
 from __future__ import annotations
@@ -40,23 +41,23 @@ def transfer_window(phases: Any, form: int, envelope: Any, per_cycle: float, val
 
 
 @compiled()
-def add_slice(spectrum: Any, transfers: Any, to_image: Any, normal: Any, data: Any, weights: Any, counts: Any) -> None:
+def add_slice(signal: Any, powers: Any, to_image: Any, normal: Any, data: Any, weights: Any, counts: Any) -> None:
     """Add one image to the terms of a box.
 
     Parameters
     ----------
-    spectrum
-        Transform of its window, ``(size, size // 2 + 1)``, complex64.
-    transfers
-        Transfer function at the same frequencies, float32.
+    signal
+        Transform of its window times what it counts by, ``(size, size // 2 + 1)``, complex64.
+    powers
+        What the weights are to sum up, at the same frequencies: float32, or complex64 for two sums at once.
     to_image
         ``(2, 3)``: from a frequency of the box ``(x, y, z)`` to that of the image ``(x, y)``.
     normal
         ``(3,)``: from a frequency of the box to its distance from the slice.
     data, weights, counts
-        Terms, ``(size, size, size // 2 + 1)`` with the frequency of z slowest; added to.
+        Terms, ``(size, size, size // 2 + 1)`` with the frequency of z slowest, weights of the type of powers; added to.
     """
-    size, half = spectrum.shape
+    size, half = powers.shape
     middle = size // 2
     for j in range(size):
         y = float(j if j < middle else j - size)
@@ -85,20 +86,23 @@ def add_slice(spectrum: Any, transfers: Any, to_image: Any, normal: Any, data: A
                 right, below = np.float32(u - column), np.float32(v - row)
                 upper = row if row >= 0 else row + size
                 lower = row + 1 if row + 1 >= 0 else row + 1 + size
-                a, b = transfers[upper, column], transfers[upper, column + 1]
-                c, d = transfers[lower, column], transfers[lower, column + 1]
                 wa, wb = (1 - right) * (1 - below), right * (1 - below)
                 wc, wd = (1 - right) * below, right * below
                 value = (
-                    wa * a * spectrum[upper, column]
-                    + wb * b * spectrum[upper, column + 1]
-                    + wc * c * spectrum[lower, column]
-                    + wd * d * spectrum[lower, column + 1]
+                    wa * signal[upper, column]
+                    + wb * signal[upper, column + 1]
+                    + wc * signal[lower, column]
+                    + wd * signal[lower, column + 1]
                 )
                 if mirrored:
                     value = np.conj(value)
                 near = np.float32(share)
                 place = z if z >= 0 else z + size
                 data[place, j, x] += near * value
-                weights[place, j, x] += near * (wa * a * a + wb * b * b + wc * c * c + wd * d * d)
+                weights[place, j, x] += near * (
+                    wa * powers[upper, column]
+                    + wb * powers[upper, column + 1]
+                    + wc * powers[lower, column]
+                    + wd * powers[lower, column + 1]
+                )
                 counts[place, j, x] += near
