@@ -17,6 +17,7 @@ from fourierrecon.particles.places import projected, visible
 from fourierrecon.particles.slices import add_slice, transfer_window
 from fourierrecon.particles.windows import BinnedImages
 from fourierrecon.runtime.arrays import Complex, Real
+from fourierrecon.runtime.memory import Workspace
 from fourierrecon.tilt_series import USUAL_HAND, TiltSeries
 from fourierrecon.transfer import PER_CYCLE, Correction, Transfer
 
@@ -57,8 +58,9 @@ class BoxTerms:
         snr
             Divide by ``weights + 1 / snr`` (Wiener filter); None: leave the data premultiplied with the CTF.
         """
-        spectrum = self.data if snr is None else self.data / (self.weights + np.float32(1 / snr))
-        return crop(spectrum, box)
+        if snr is None:
+            return crop(self.data, box)
+        return crop(self.data * (1 / (self.weights + np.float32(1 / snr))), box, overwrite=True)
 
     def cropped_weights(self, box: int) -> Real:
         """Give weights and multiplicity of a smaller box, one above the other: ``(2 box, box, box // 2 + 1)``.
@@ -83,12 +85,20 @@ class Sums:
     counts: Real
 
     @classmethod
-    def empty(cls, size: int, *, paired: bool = False) -> Sums:
-        """Give sums of nothing, for a window of so many voxels along each side; paired weights are complex."""
-        shape = (size, size, size // 2 + 1)
-        data, pair = (np.zeros(shape, np.complex64) for _ in range(2))
-        weights, counts = (np.zeros(shape, np.float32) for _ in range(2))
-        return cls(data, pair if paired else weights, counts)
+    def empty(cls, size: int, workspace: Workspace | None = None, *, paired: bool = False) -> Sums:
+        """Give sums of nothing, for a window of so many voxels along each side; paired weights are complex.
+
+        They take the memory of a workspace, if there is one, which costs less than fresh memory.
+        """
+        arrays = [
+            (workspace or Workspace()).array(name, (size, size, size // 2 + 1), kind)
+            for name, kind in (
+                ("data", np.complex64), ("weights", np.complex64 if paired else np.float32), ("counts", np.float32)
+            )
+        ]  # fmt: skip
+        for array in arrays:
+            array[...] = 0
+        return cls(*arrays)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -177,7 +187,12 @@ class BoxMaker:
         """Give the pixels of a world point in the images, unbinned, ``(n_tilts, 2)``."""
         return projected(self.series, point, local=self.settings.local)
 
-    def make(self, point: NDArray[np.float64], rotation: NDArray[np.float64] | None = None) -> BoxTerms:
+    def make(
+        self,
+        point: NDArray[np.float64],
+        rotation: NDArray[np.float64] | None = None,
+        workspace: Workspace | None = None,
+    ) -> BoxTerms:
         """Make the terms of the box around a place.
 
         Parameters
@@ -186,6 +201,8 @@ class BoxMaker:
             World point, ``(x, y, z)``, unbinned px.
         rotation
             ``(3, 3)``: from the axes of the box to those of the world. Default: the same axes.
+        workspace
+            Memory of the terms, which hold until the next box is made in it. Default: fresh memory.
 
         Returns
         -------
@@ -193,7 +210,7 @@ class BoxMaker:
             With the images that hold the box; all zero where none does.
         """
         assert self.window is not None
-        sums = Sums.empty(self.window)
+        sums = Sums.empty(self.window, workspace)
         pixels, seen = self.pixels(point), self.visible(point)
         for tilt in map(int, np.flatnonzero(seen)):
             transfers = self.transfers(tilt, point)
@@ -264,23 +281,35 @@ class BoxMaker:
         )
 
 
-def crop(spectrum: Complex | Real, box: int) -> Real:
+def crop(spectrum: Complex, box: int, *, overwrite: bool = False) -> Real:
     """Give the middle of the inverse transform, ``(box, box, box)``, with the point 0 in voxel ``box // 2``.
 
-    After each axis what is not wanted is left out: less than half of the work of a whole transform.
+    After each axis what is not wanted is left out: less than half of the work of a whole transform. The spectrum may be
+    overwritten.
     """
     size = spectrum.shape[0]
     index = np.arange(-(box // 2), box - box // 2)
-    kept = scipy.fft.ifft(spectrum, axis=0)[index]
-    kept = scipy.fft.ifft(kept, axis=1)[:, index]
+    kept = scipy.fft.ifft(spectrum, axis=0, overwrite_x=overwrite)[index]
+    kept = scipy.fft.ifft(kept, axis=1, overwrite_x=True)[:, index]
     return np.ascontiguousarray(scipy.fft.irfft(kept, size, axis=2)[:, :, index], np.float32)
 
 
 def crop_term(term: Real, box: int) -> Real:
-    """Give a real term on the frequencies of a smaller box, ``(box, box, box // 2 + 1)``."""
-    if box == term.shape[0]:
+    """Give a real and even term on the frequencies of a smaller box, ``(box, box, box // 2 + 1)``.
+
+    Its inverse transform is real and even as well, so half of it is computed, and the rest is its mirror image.
+    """
+    size, half = len(term), box // 2
+    if box == size:
         return term
-    small = np.roll(crop(term, box), -(box // 2), axis=(0, 1, 2))
+    around = np.arange(-half, half + 1)
+    kept = scipy.fft.rfft(term, axis=0)[: half + 1].conj()
+    kept = scipy.fft.ifft(kept, axis=1)[:, around]
+    upper = scipy.fft.irfft(kept, size, axis=2)[:, :, around] * np.float32(1 / size)
+    # the point 0 comes first, as the transform wants it
+    small = np.empty((box, box, box), np.float32)
+    small[:half] = np.fft.ifftshift(upper[:-1, :-1, :-1], axes=(1, 2))
+    small[half:] = np.fft.ifftshift(upper[:0:-1, :0:-1, :0:-1], axes=(1, 2))
     # the smaller box has its frequencies farther apart; a sum over them must stay the same
     return np.asarray(scipy.fft.rfftn(small).real, np.float32)
 

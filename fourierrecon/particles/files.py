@@ -17,6 +17,7 @@ from fourierrecon.io import write_mrc, write_stack
 from fourierrecon.particles.boxes import BoxMaker
 from fourierrecon.particles.extraction import Extraction
 from fourierrecon.particles.warp_boxes import normalised, warp_box
+from fourierrecon.runtime.memory import Workspace
 from fourierrecon.volume import Volume
 
 #: Folder of the boxes, where it is not RELION's.
@@ -55,8 +56,10 @@ def files_of(wanted: Extraction, folder: Path, name: str, number: int, voxel_siz
     return [folder / each for each in names[wanted.layout]]
 
 
-def write_particle(wanted: Extraction, maker: BoxMaker, point: NDArray[np.float64], files: Sequence[Path]) -> None:
-    """Make and write the files of one particle.
+def write_particle(
+    wanted: Extraction, maker: BoxMaker, point: NDArray[np.float64], files: Sequence[Path], workspace: Workspace
+) -> None:
+    """Make and write the files of one particle, in a workspace of its thread.
 
     Raises
     ------
@@ -70,11 +73,11 @@ def write_particle(wanted: Extraction, maker: BoxMaker, point: NDArray[np.float6
         write_stack(files[0], sign * images, size)
         return
     if wanted.layout == "warp":
-        volume, weights = warp_box(maker, point)
+        volume, weights = warp_box(maker, point, workspace)
         diameter = wanted.box if wanted.diameter is None else wanted.diameter / size
         volume = normalised(sign * volume, diameter / 2)
     else:
-        terms = maker.make(point)
+        terms = maker.make(point, workspace=workspace)
         volume = sign * terms.volume(wanted.box, None if wanted.layout == "relion" else wanted.snr)
         weights = terms.cropped_weights(wanted.box)
     write_mrc(files[0], Volume(weights, size, origin))

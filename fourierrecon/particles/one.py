@@ -19,6 +19,7 @@ from fourierrecon.particles.boxes import BoxMaker
 from fourierrecon.particles.extraction import Extraction
 from fourierrecon.particles.files import files_of, folder_of, write_particle
 from fourierrecon.particles.places import visible
+from fourierrecon.runtime.memory import Workspace
 from fourierrecon.runtime.threads import for_each
 from fourierrecon.tilt_series import TiltSeries
 
@@ -89,11 +90,11 @@ def extract_tomogram(wanted: Extraction, series: TiltSeries, points: NDArray[np.
         settings = wanted.treatment
         maker = BoxMaker(series=series, box=wanted.box, binning=wanted.binning, window=wanted.window, settings=settings)
 
-        def one(_: None, i: int) -> None:
-            write_particle(wanted, maker, points[missing[i]], files[missing[i]])
+        def one(workspace: Workspace, i: int) -> None:
+            write_particle(wanted, maker, points[missing[i]], files[missing[i]], workspace)
 
         for_each(
-            len(missing), one, state=lambda: None, n_threads=settings.threads, stage=series.name,
+            len(missing), one, state=Workspace, n_threads=settings.threads, stage=series.name,
             progress=settings.progress,
         )  # fmt: skip
     if folder != place:

@@ -84,10 +84,10 @@ def add_slice(signal: Any, powers: Any, to_image: Any, normal: Any, data: Any, w
                     continue
                 column, row = int(u), int(np.floor(v))
                 right, below = np.float32(u - column), np.float32(v - row)
+                left, above = np.float32(1) - right, np.float32(1) - below
                 upper = row if row >= 0 else row + size
                 lower = row + 1 if row + 1 >= 0 else row + 1 + size
-                wa, wb = (1 - right) * (1 - below), right * (1 - below)
-                wc, wd = (1 - right) * below, right * below
+                wa, wb, wc, wd = left * above, right * above, left * below, right * below
                 value = (
                     wa * signal[upper, column]
                     + wb * signal[upper, column + 1]

@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 
 from fourierrecon.particles.boxes import BoxMaker, Sums, crop, crop_term
 from fourierrecon.runtime.arrays import Real
+from fourierrecon.runtime.memory import Workspace
 
 #: Sum of ``|t|`` below which there is nothing to divide.
 NOTHING = 1e-6
 
 
-def warp_box(maker: BoxMaker, point: NDArray[np.float64]) -> tuple[Real, Real]:
+def warp_box(maker: BoxMaker, point: NDArray[np.float64], workspace: Workspace | None = None) -> tuple[Real, Real]:
     """Give a subtomogram and the volume of its CTF.
 
     Parameters
@@ -35,6 +36,8 @@ def warp_box(maker: BoxMaker, point: NDArray[np.float64]) -> tuple[Real, Real]:
         Makes the boxes; its settings tell the weights of exposure and tilt.
     point
         World point, ``(x, y, z)``, unbinned px.
+    workspace
+        Memory that may be used again for the next box. Default: fresh memory.
 
     Returns
     -------
@@ -42,13 +45,15 @@ def warp_box(maker: BoxMaker, point: NDArray[np.float64]) -> tuple[Real, Real]:
         ``(box, box, box)``, the middle in voxel ``box // 2``; and ``(box, box, box // 2 + 1)``.
     """
     assert maker.window is not None
-    sums, pixels = Sums.empty(maker.window, paired=True), maker.pixels(point)
+    sums, pixels = Sums.empty(maker.window, workspace, paired=True), maker.pixels(point)
     for tilt in map(int, np.flatnonzero(maker.visible(point))):
         weighted, alone = maker.transfers(tilt, point), maker.transfers(tilt, point, weighted=False)
         # two sums at once, as the parts of a complex number
         maker.add(sums, tilt, pixels[tilt], weighted, np.asarray(weighted * alone + 1j * np.abs(alone), np.complex64))
     share = np.asarray(np.minimum(sums.counts, 1) / np.maximum(sums.weights.imag, NOTHING), np.float32)
-    return crop(sums.data * share, maker.box), crop_term(np.asarray(sums.weights.real * share, np.float32), maker.box)
+    return crop(sums.data * share, maker.box, overwrite=True), crop_term(
+        np.asarray(sums.weights.real * share, np.float32), maker.box
+    )
 
 
 def normalised(volume: Real, radius: float) -> Real:
