@@ -102,7 +102,7 @@ def table(record: dict[str, Any]) -> str:
         f"threads, least of {record['runs']} runs, {record['date']}. Reading and binning the images took "
         f"{record['reading']['cpu']:.1f} s of CPU time, once.",
         "",
-        f"| `--kind` | `--window` | CPU time of a box, ms | boxes a second, wall | boxes a second, {threads} free cores |",
+        f"| `--kind` | `--window` | CPU, ms a box | boxes a second, wall | boxes a second of {threads} free cores |",
         "|---|---|---|---|---|",
     ]
     for row in record["costs"]:

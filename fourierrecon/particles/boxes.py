@@ -41,14 +41,17 @@ class BoxTerms:
         Multiplicity: number of slices, float32.
     seen
         ``(n_tilts,)``: which images hold the box.
+    turned
+        The axes of the box are not those of the world.
     """
 
     data: Complex
     weights: Real
     counts: Real
     seen: NDArray[np.bool_]
+    turned: bool = False
 
-    def volume(self, box: int, snr: float | None = 10.0) -> Real:
+    def volume(self, box: int, snr: float | None = 10.0, workspace: Workspace | None = None) -> Real:
         """Give the subtomogram, ``(box, box, box)``, float32; its middle is voxel ``box // 2``.
 
         Parameters
@@ -57,17 +60,15 @@ class BoxTerms:
             Voxels along each side, even.
         snr
             Divide by ``weights + 1 / snr`` (Wiener filter); None: leave the data premultiplied with the CTF.
+        workspace
+            Memory for what is computed on the way. Default: fresh memory.
         """
         if snr is None:
             return crop(self.data, box)
-        return crop(self.data * (1 / (self.weights + np.float32(1 / snr))), box, overwrite=True)
-
-    def cropped_weights(self, box: int) -> Real:
-        """Give weights and multiplicity of a smaller box, one above the other: ``(2 box, box, box // 2 + 1)``.
-
-        This is the file of weights that RELION refines with.
-        """
-        return np.concatenate([crop_term(term, box) for term in (self.weights, self.counts)])
+        arrays = workspace or Workspace()
+        factor = np.add(self.weights, np.float32(1 / snr), out=arrays.array("factor", self.weights.shape, np.float32))
+        spectrum = arrays.array("spectrum", self.data.shape, np.complex64)
+        return crop(np.multiply(self.data, np.reciprocal(factor, out=factor), out=spectrum), box, overwrite=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +149,7 @@ class BoxMaker:
     _depth: DepthCtf | None = field(init=False)
     _images: BinnedImages = field(init=False)
     _envelopes: Real = field(init=False)
+    _counts: dict[bytes, Real] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         size = ROOM * self.box if self.window is None else self.window
@@ -215,7 +217,7 @@ class BoxMaker:
         for tilt in map(int, np.flatnonzero(seen)):
             transfers = self.transfers(tilt, point)
             self.add(sums, tilt, pixels[tilt], transfers, transfers**2, rotation)
-        return BoxTerms(sums.data, sums.weights.real, sums.counts, seen)
+        return BoxTerms(sums.data, sums.weights.real, sums.counts, seen, rotation is not None)
 
     def add(
         self,
@@ -234,6 +236,20 @@ class BoxMaker:
         to_image, normal = self._slice(tilt, rotation)
         spectrum = self._images.window(tilt, pixel, self.window)
         add_slice(transfers * spectrum, powers, to_image, normal, sums.data, sums.weights, sums.counts)
+
+    def cropped_weights(self, terms: BoxTerms) -> Real:
+        """Give weights and multiplicity on the frequencies of the box, one above the other.
+
+        ``(2 box, box, box // 2 + 1)``: this is the file of weights that RELION refines with.
+        """
+        weights = crop_term(terms.weights, self.box)
+        if terms.turned:
+            return np.concatenate([weights, crop_term(terms.counts, self.box)])
+        # all boxes in the same images have the same multiplicity
+        seen = terms.seen.tobytes()
+        if seen not in self._counts:
+            self._counts[seen] = crop_term(terms.counts, self.box).copy()
+        return np.concatenate([weights, self._counts[seen]])
 
     def stack(self, point: NDArray[np.float64]) -> tuple[Real, NDArray[np.bool_]]:
         """Give the images of a box times their transfer functions, ``(n_seen, box, box)``, and which were seen.

@@ -78,7 +78,7 @@ def write_particle(
         volume = normalised(sign * volume, diameter / 2)
     else:
         terms = maker.make(point, workspace=workspace)
-        volume = sign * terms.volume(wanted.box, None if wanted.layout == "relion" else wanted.snr)
-        weights = terms.cropped_weights(wanted.box)
+        volume = sign * terms.volume(wanted.box, None if wanted.layout == "relion" else wanted.snr, workspace)
+        weights = maker.cropped_weights(terms)
     write_mrc(files[0], Volume(weights, size, origin))
     write_mrc(files[1], Volume(volume, size, origin))

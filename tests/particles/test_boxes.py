@@ -99,6 +99,18 @@ def test_terms_are_those_of_the_formulas() -> None:
         assert np.abs(found - half)[:, :, :-1].max() < 1e-4 * np.abs(half).max()
 
 
+def test_weights_of_a_smaller_box_are_those_of_its_inverse_transform() -> None:
+    maker = BoxMaker(series=series_of(), box=16, window=24, settings=Settings(ctf_depth="off", n_threads=1))
+    for point in (POINT, POINT + 5, POINT - [0, 30, 0]):  # the last lies in fewer images
+        for turn in (None, Rotation.from_euler("z", 40, degrees=True).as_matrix()):
+            terms = maker.make(point, turn)
+            expected = []
+            for term in (terms.weights, terms.counts):
+                whole = np.roll(np.fft.irfftn(term.astype(float), (24,) * 3, (0, 1, 2)), 8, axis=(0, 1, 2))
+                expected.append(np.fft.rfftn(np.roll(whole[:16, :16, :16], -8, axis=(0, 1, 2))).real)
+            np.testing.assert_allclose(maker.cropped_weights(terms), np.concatenate(expected), atol=1e-4)
+
+
 def test_boxes_of_warp_are_those_of_its_formulas() -> None:
     size = 24
     series = replace(series_of(), exposure=3.0 * np.arange(11.0), own_exposure=np.zeros(11))
