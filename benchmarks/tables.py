@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import accuracy
+import boxes
 import halves
 import peers
 import process
@@ -42,6 +43,7 @@ LAYOUTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "process": lambda record: f"{speed.heading(record)}\n{process.table(record)}",
     "accuracy": accuracy.table,
     "halves": halves.table,
+    "boxes": boxes.table,
     "peers": peers.write_report,
     "quality": quality.report,
     "quality, purposes": quality.purposes,

@@ -106,3 +106,28 @@ def add_slice(signal: Any, powers: Any, to_image: Any, normal: Any, data: Any, w
                     + wd * powers[lower, column + 1]
                 )
                 counts[place, j, x] += near
+
+
+@compiled()
+def divide_by_magnitude(data: Any, weights: Any, shares: Any, least: float) -> None:
+    """Divide sums over slices by those of ``|t|``, in place: see :mod:`fourierrecon.particles.warp_boxes`.
+
+    Parameters
+    ----------
+    data
+        Sum of ``T Y``; becomes ``m`` times that over the sum of ``|t|``.
+    weights
+        Sums of ``T t`` and of ``|t|``, as the parts of complex numbers.
+    shares
+        Multiplicity; becomes ``m`` times the sum of ``T t`` over that of ``|t|``.
+    least
+        Smaller sums of ``|t|`` count as this.
+    """
+    depth, height, width = data.shape
+    for z in range(depth):
+        for y in range(height):
+            for x in range(width):
+                weight = weights[z, y, x]
+                share = min(shares[z, y, x], np.float32(1)) / max(weight.imag, np.float32(least))
+                data[z, y, x] *= share
+                shares[z, y, x] = weight.real * share

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.particles.boxes import BoxMaker, Sums, crop, crop_term
+from fourierrecon.particles.slices import divide_by_magnitude
 from fourierrecon.runtime.arrays import Real
 from fourierrecon.runtime.memory import Workspace
 
@@ -50,10 +51,8 @@ def warp_box(maker: BoxMaker, point: NDArray[np.float64], workspace: Workspace |
         weighted, alone = maker.transfers(tilt, point), maker.transfers(tilt, point, weighted=False)
         # two sums at once, as the parts of a complex number
         maker.add(sums, tilt, pixels[tilt], weighted, np.asarray(weighted * alone + 1j * np.abs(alone), np.complex64))
-    share = np.asarray(np.minimum(sums.counts, 1) / np.maximum(sums.weights.imag, NOTHING), np.float32)
-    return crop(sums.data * share, maker.box, overwrite=True), crop_term(
-        np.asarray(sums.weights.real * share, np.float32), maker.box
-    )
+    divide_by_magnitude(sums.data, sums.weights, sums.counts, NOTHING)
+    return crop(sums.data, maker.box, overwrite=True), crop_term(sums.counts, maker.box)
 
 
 def normalised(volume: Real, radius: float) -> Real:
