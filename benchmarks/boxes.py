@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--size", nargs=2, type=int, default=[928, 960], help="of the images, px", metavar=("W", "H"))
     parser.add_argument("--tilts", type=int, default=41)
     parser.add_argument("--box", type=int, default=96)
-    parser.add_argument("--boxes", type=int, default=24, help="in each run")
+    parser.add_argument("--boxes", type=int, default=16, help="in each run")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--folder", type=Path, help="for the files; default: that of temporary files")

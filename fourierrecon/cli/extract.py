@@ -194,8 +194,8 @@ def _show(console: Console, wanted: Extraction, names: list[str], part: str | No
                 say(console, "boxes", f"{outcome.name}: {_words(outcome)}")
     found = [outcome.boxes for outcome in outcomes if outcome.boxes is not None]
     made, outside = sum(boxes.made for boxes in found), sum(boxes.outside for boxes in found)
-    where = wanted.folder if follower.path is None else follower.path
-    say(console, "wrote", f"{where}: {made} boxes after {time.perf_counter() - started:.1f} s")
+    if follower.path is not None:
+        say(console, "wrote", f"{follower.path}: {made} boxes after {time.perf_counter() - started:.1f} s")
     if outside:
         say(console, "warning", f"{outside} points lie so far out that no image holds their box; they are left out")
     return int(any(outcome.error or outcome.stale for outcome in outcomes))

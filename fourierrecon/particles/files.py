@@ -20,13 +20,18 @@ from fourierrecon.particles.warp_boxes import normalised, warp_box
 from fourierrecon.runtime.memory import Workspace
 from fourierrecon.volume import Volume
 
-#: Folder of the boxes, where it is not RELION's.
-PLACES = {"warp": "subtomo", "warp-stacks": "particleseries"}
+#: Folder of the boxes, for RELION, and of the layouts of Warp.
+USUAL, PLACES = "Subtomograms", {"warp": "subtomo", "warp-stacks": "particleseries"}
 
 
 def folder_of(wanted: Extraction, name: str) -> Path:
     """Give the folder of the boxes of a tomogram."""
-    return wanted.folder / PLACES.get(wanted.layout, "Subtomograms") / name
+    return wanted.folder / PLACES.get(wanted.layout, USUAL) / name
+
+
+def places_of(folder: Path) -> list[Path]:
+    """Give those folders that are there in which boxes of any layout lie."""
+    return [place for name in (USUAL, *PLACES.values()) if (place := folder / name).is_dir()]
 
 
 def files_of(wanted: Extraction, folder: Path, name: str, number: int, voxel_size: float) -> list[Path]:

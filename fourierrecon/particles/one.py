@@ -110,17 +110,21 @@ def _key_in(folder: Path) -> str:
 
 
 def _begun(place: Path, key: str) -> Path:
-    """Give the folder in which boxes are made; one that was begun from something else is begun anew."""
+    """Give the folder in which boxes are made; one that was begun from something else is removed."""
     folder = place.with_name(f".{place.name}.begun")
+    if folder.is_dir() and _key_in(folder) != key:
+        shutil.rmtree(folder)
+    return folder
+
+
+def _begin(folder: Path, key: str) -> None:
+    """Make the folder in which boxes are made."""
     try:
-        if folder.is_dir() and _key_in(folder) != key:
-            shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"cannot make {folder}: {error.strerror or error}; choose another folder") from error
     with replacing(folder / KEY) as file:
         file.write(f"{key}\n".encode())
-    return folder
 
 
 def _finish(folder: Path, place: Path) -> None:

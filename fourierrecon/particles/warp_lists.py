@@ -8,8 +8,8 @@ pixels are those of the stacks, so that coordinates fit it: since its version 2.
 it mixed pixels of the stacks with those of the tilt series (warpem/warp, issue 504, and
 ``WarpLib/TiltSeries/RelionParticleSeriesExport.cs``). From there, too, is that stacks hold only the images in which the
 particle is visible. Matrices have rotations alone, and the tilt series is a dummy: RELION refines stacks, and cannot
-make them anew. ``rlnTomoHand`` is the hand of the set, where Warp has one of its own, so that RELION finds the CTF at
-the depth that the stacks were multiplied with.
+make them anew. ``rlnTomoHand`` is the hand of the set, so that RELION finds the CTF at the depth that the stacks were
+multiplied with; Warp writes -1, and later goes by the direction of the angles.
 
 Sources besides: warpem/warp, ``WarpTools/Commands/Tiltseries/ExportParticlesTiltseries.cs`` and
 ``WarpLib/TiltSeries/TiltSeries.ReconstructParticleSeries.cs`` for the columns, their order and their digits;

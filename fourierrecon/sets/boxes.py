@@ -20,7 +20,7 @@ from fourierrecon.io.files import replacing
 from fourierrecon.io.json_text import read_object
 from fourierrecon.io.tilt_series import check_single, check_supplement
 from fourierrecon.particles.extraction import Extraction
-from fourierrecon.particles.files import folder_of
+from fourierrecon.particles.files import folder_of, places_of
 from fourierrecon.particles.lists import write_lists
 from fourierrecon.particles.one import OtherBoxes, extract_tomogram
 from fourierrecon.particles.picks import SetPicks
@@ -161,7 +161,7 @@ def _outcomes(
     """Make the boxes, write the lists, and give the outcomes in between."""
     with locked(wanted.folder, part) as check:
         with taking_turns(wanted.folder):
-            _keep_record(wanted)
+            _keep_record(wanted, alone=part is None)
         follower.starts(names)
         failed = 0
         making = (
@@ -194,21 +194,24 @@ def _check_folder(wanted: Extraction, part: str | None) -> None:
     if path.is_file():
         if not wanted.resume and part is None:
             raise UsageError(f"{wanted.folder} holds boxes already; go on with resume=True, or give another folder")
-        _compare(wanted, path)
+        _compare(wanted, path, alone=part is None)
     elif wanted.folder.is_dir() and any(not each.name.startswith(LOCK) for each in wanted.folder.iterdir()):
         raise UsageError(f"{wanted.folder} is not empty, and no extraction made it; give another folder")
 
 
-def _compare(wanted: Extraction, path: Path) -> None:
-    if read_object(path, "a record of an extraction") != json.loads(json.dumps(wanted.record)):
+def _compare(wanted: Extraction, path: Path, *, alone: bool) -> bool:
+    """Tell whether boxes in the folder were made with the same options; other options do where there are none yet."""
+    if read_object(path, "a record of an extraction") == json.loads(json.dumps(wanted.record)):
+        return True
+    if not alone or any(any(place.iterdir()) for place in places_of(wanted.folder)):
         raise UsageError(f"{wanted.folder} holds boxes made with other options ({path}); give another folder")
+    return False
 
 
-def _keep_record(wanted: Extraction) -> None:
+def _keep_record(wanted: Extraction, *, alone: bool) -> None:
     """Write the options into the folder; if another part did so meanwhile, they must be the same."""
     path = wanted.folder / RECORD
-    if path.is_file():
-        _compare(wanted, path)
+    if path.is_file() and _compare(wanted, path, alone=alone):
         return
     with replacing(path) as file:
         file.write(json.dumps(wanted.record, indent=1).encode())

@@ -111,6 +111,15 @@ def test_a_tomogram_that_fails_does_not_stop_the_others(run: Run, picked: Path) 
     assert listed(picked / "out") == ["TS_01/1", "TS_01/2", "TS_03/1", "TS_03/2"]
 
 
+def test_other_options_do_where_no_box_is_there_yet(run: Run, picked: Path) -> None:
+    line = LINE.replace(" --noctf", "")  # the set has no CTF
+    code, shown, error = run(*f"{line} --o out/".split())
+    assert (code, "wrote" in shown, "--noctf" in error) == (1, False, True)
+    assert run(*f"{LINE} --o out/".split())[0] == 0
+    code, _, error = run(*f"{line} --o out/".split())
+    assert (code, "other options" in error) == (2, True)
+
+
 @pytest.mark.cluster
 def test_workers_of_dask_make_what_one_process_makes(run: Run, picked: Path) -> None:
     pytest.importorskip("distributed", reason="needs Dask: pip install 'fourierrecon[cluster]'")
