@@ -89,6 +89,9 @@ def extract_tomogram(wanted: Extraction, series: TiltSeries, points: NDArray[np.
     if missing:
         settings = wanted.treatment
         maker = BoxMaker(series=series, box=wanted.box, binning=wanted.binning, window=wanted.window, settings=settings)
+        if folder != place:
+            # only now are the options known to make sense for this tilt series
+            _begin(folder, key)
 
         def one(workspace: Workspace, i: int) -> None:
             write_particle(wanted, maker, points[missing[i]], files[missing[i]], workspace)
