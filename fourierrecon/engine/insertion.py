@@ -117,8 +117,8 @@ def insert_plane(
     if wraps:
         low, high = 0, no + 2 * PAD
     step = high - low if wraps else work.rows
-    work.turned[:, : max(low - PAD, 0)] = 0
-    work.turned[:, high - PAD :] = 0
+    work.turned_moved[:, : max(low - PAD, 0)] = 0
+    work.turned_moved[:, high - PAD :] = 0
     lines.start(STOP)
     done = 0
     for first in range(low, high, step):
