@@ -41,9 +41,7 @@ def test_what_is_missing_is_left_out(peers: ModuleType, monkeypatch: pytest.Monk
     assert "pip install finufft" in json.loads(record.read_text(encoding="utf-8"))["left_out"]["finufft"]
 
 
-def test_stages_add_up(
-    peers: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_stages_add_up(peers: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     # names of functions are what stages are found by
     stages = import_module("stages")
     monkeypatch.setattr(stages.InverseFft, "ducc0", stages.InverseFft.pyfftw)
