@@ -13,7 +13,7 @@ from fourierrecon.errors import UsageError
 from fourierrecon.geometry.ctf_depth import DepthCtf
 from fourierrecon.geometry.region import Region
 from fourierrecon.images import repaired
-from fourierrecon.particles.places import projected, visible
+from fourierrecon.particles.places import holds, projected
 from fourierrecon.particles.slices import add_slice, transfer_window
 from fourierrecon.particles.windows import BinnedImages
 from fourierrecon.runtime.arrays import Complex, Real
@@ -183,11 +183,14 @@ class BoxMaker:
 
     def visible(self, point: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Tell which images hold the box around a world point (unbinned px), ``(n_tilts,)``."""
-        return visible(self.series, point, self.box * self.binning, local=self.settings.local)
+        return self._held(self.pixels(point))
+
+    def _held(self, pixels: NDArray[np.float64]) -> NDArray[np.bool_]:
+        return holds(self.series, pixels, self.box * self.binning)
 
     def pixels(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
         """Give the pixels of a world point in the images, unbinned, ``(n_tilts, 2)``."""
-        return projected(self.series, point, local=self.settings.local)
+        return np.asarray(projected(self.series, np.asarray(point, float)[None], local=self.settings.local)[0])
 
     def make(
         self,
@@ -213,7 +216,8 @@ class BoxMaker:
         """
         assert self.window is not None
         sums = Sums.empty(self.window, workspace)
-        pixels, seen = self.pixels(point), self.visible(point)
+        pixels = self.pixels(point)
+        seen = self._held(pixels)
         for tilt in map(int, np.flatnonzero(seen)):
             transfers = self.transfers(tilt, point)
             self.add(sums, tilt, pixels[tilt], transfers, transfers**2, rotation)
@@ -257,7 +261,8 @@ class BoxMaker:
         The middle of the box is pixel ``box // 2``.
         """
         assert self.window is not None
-        pixels, seen = self.pixels(point), self.visible(point)
+        pixels = self.pixels(point)
+        seen = self._held(pixels)
         first = (self.window - self.box) // 2
         cut = slice(first, first + self.box)
         images = np.empty((int(seen.sum()), self.box, self.box), np.float32)

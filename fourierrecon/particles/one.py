@@ -18,7 +18,7 @@ from fourierrecon.io.files import replacing
 from fourierrecon.particles.boxes import BoxMaker
 from fourierrecon.particles.extraction import Extraction
 from fourierrecon.particles.files import files_of, folder_of, write_particle
-from fourierrecon.particles.places import visible
+from fourierrecon.particles.places import holds, projected
 from fourierrecon.runtime.memory import Workspace
 from fourierrecon.runtime.threads import for_each
 from fourierrecon.tilt_series import TiltSeries
@@ -48,8 +48,8 @@ class Boxes:
 
 def seen_by(wanted: Extraction, series: TiltSeries, points: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Tell which images hold the box of each point, ``(n_points, n_tilts)``; no image is read."""
-    side, local = wanted.box * wanted.binning, wanted.settings.local
-    return np.stack([visible(series, point, side, local=local) for point in points])
+    pixels = projected(series, points, local=wanted.settings.local)
+    return holds(series, pixels, wanted.box * wanted.binning)
 
 
 def extract_tomogram(wanted: Extraction, series: TiltSeries, points: NDArray[np.float64], key: str) -> Boxes:

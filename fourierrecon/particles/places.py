@@ -11,32 +11,38 @@ from fourierrecon.geometry.displacement import positions_in
 from fourierrecon.tilt_series import TiltSeries
 
 
-def projected(series: TiltSeries, point: NDArray[np.float64], *, local: bool = True) -> NDArray[np.float64]:
-    """Give the pixels of a world point in all images, ``(n_tilts, 2)``, unbinned px.
+def projected(series: TiltSeries, points: NDArray[np.float64], *, local: bool = True) -> NDArray[np.float64]:
+    """Give the pixels of world points in all images, ``(n_points, n_tilts, 2)``, unbinned px.
 
     Parameters
     ----------
     series
         The tilt series.
-    point
-        ``(x, y, z)``, unbinned px.
+    points
+        ``(n_points, 3)``, unbinned px.
     local
         Apply the local alignment, where there is one.
     """
     own = series if local else replace(series, local=None)
-    return positions_in(own, np.asarray(point, float)[None])[:, 0]
+    return positions_in(own, np.asarray(points, float)).swapaxes(0, 1)
 
 
-def visible(series: TiltSeries, point: NDArray[np.float64], side: float, *, local: bool = True) -> NDArray[np.bool_]:
-    """Tell which images hold the whole box around a world point, ``(n_tilts,)``.
+def holds(series: TiltSeries, pixels: NDArray[np.float64], side: float) -> NDArray[np.bool_]:
+    """Tell which images hold the whole box around their pixels.
 
     Parameters
     ----------
-    series, point, local
-        As for :func:`projected`.
+    series
+        The tilt series.
+    pixels
+        As from :func:`projected`, ``(..., n_tilts, 2)``.
     side
         Side of the box, unbinned px.
+
+    Returns
+    -------
+    held
+        ``(..., n_tilts)``.
     """
-    pixels = projected(series, point, local=local)
     last = np.array(series.image_shape[::-1]) - 1
     return np.asarray(((pixels >= side / 2) & (pixels <= last - side / 2)).all(axis=-1))

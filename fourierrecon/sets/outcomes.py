@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fourierrecon.particles.one import Boxes
 from fourierrecon.tomogram.fitting import Fit
+
+if TYPE_CHECKING:
+    from fourierrecon.particles.one import Boxes
 
 
 @dataclass(frozen=True, kw_only=True)
