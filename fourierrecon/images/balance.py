@@ -173,16 +173,17 @@ def _signals(
         v, u = (np.arange(rows) - y).astype(np.float32)[:, None], (np.arange(columns) - x).astype(np.float32)
         # the same part of the specimen in all images: narrower, the steeper they are
         down, across = u * along[0] + v * along[1], v * along[0] - u * along[1]
-        window = _hann(down / np.float32(half)) * _hann(across / np.float32(half * abs(beams[tilt, 2])))
-        small = (small - np.average(small, weights=window)) * window
+        window = _fade(down / np.float32(half)) * _fade(across / np.float32(half * abs(beams[tilt, 2])))
+        small -= np.float32(np.vdot(small, window) / window.sum(dtype=float))
+        small *= window
         spectrum = scipy.fft.fft(scipy.fft.rfft(small, axis=1)[:, :last], axis=0)
         signal = (np.abs(spectrum[band[:, :last]]) ** 2).mean(dtype=float)
-        powers[tilt] = signal - noise[tilt] / factor**2 * (window**2).sum(dtype=float)
+        powers[tilt] = signal - noise[tilt] / factor**2 * float(np.vdot(window, window))
 
     for_each(series.n_tilts, measure, state=lambda: None, n_threads=n_threads)
     return powers, spreads
 
 
-def _hann(x: NDArray[np.float32]) -> NDArray[np.float32]:
+def _fade(x: NDArray[np.float32]) -> NDArray[np.float32]:
     """Window over -1 to 1."""
-    return np.asarray(np.cos(np.float32(np.pi / 2) * np.clip(x, -1, 1)) ** 2)
+    return np.asarray(np.maximum(1 - x * x, np.float32(0)) ** 2)
