@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import accuracy
+import boxes
 import halves
 import peers
 import process
@@ -44,6 +45,7 @@ LAYOUTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "stages": stages.table,
     "accuracy": accuracy.table,
     "halves": halves.table,
+    "boxes": boxes.table,
     "peers": peers.write_report,
     "quality": quality.report,
     "quality, purposes": quality.purposes,

@@ -19,13 +19,6 @@ if TYPE_CHECKING:
     from fourierrecon.io.points import Points
     from fourierrecon.tilt_series import TiltSeries
 
-#: Columns that turn with the axes: they are not converted.
-ORIENTATIONS = (
-    "rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi", "rlnAngleTiltPrior", "rlnAnglePsiPrior", "rlnTomoSubtomogramRot",
-    "rlnTomoSubtomogramTilt", "rlnTomoSubtomogramPsi", "rlnOriginXAngst", "rlnOriginYAngst", "rlnOriginZAngst",
-    "transformation_",
-)  # fmt: skip
-
 
 def convert_coords(
     points: Annotated[
@@ -75,7 +68,7 @@ def convert_coords(
     from fourierrecon.cli.console import say, screen
     from fourierrecon.geometry import coordinate_frames
     from fourierrecon.io import Supplement
-    from fourierrecon.io.points import check_suffix, read_points, write_points
+    from fourierrecon.io.points import ORIENTATIONS, check_suffix, read_points, write_points
     from fourierrecon.tomogram.inputs import input_files, protect
 
     for path in (points, output):
@@ -103,7 +96,7 @@ def convert_coords(
         )
         moved[chosen] = coordinate_frames.convert(found.coordinates[chosen], matrix)
         mirrored = mirrored or coordinate_frames.mirrors(matrix)
-        turned = turned or bool((matrix[:3, :3] * (1 - np.eye(3))).any() or (np.diag(matrix) < 0).any())
+        turned = turned or coordinate_frames.turns(matrix)
     dropped = [label for label in ORIENTATIONS if label in found.columns] if turned else []
     kept = {label: values for label, values in found.columns.items() if label not in dropped}
     write_points(

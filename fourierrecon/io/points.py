@@ -34,6 +34,12 @@ LARGEST = 1e12
 MOST_OBJECTS = 1 << 24
 #: Columns that name the tomogram of a point, in the order of preference.
 NAMES = ("rlnTomoName", "rlnMicrographName", "tomogram")
+#: Columns that turn with the axes: they are not converted.
+ORIENTATIONS = (
+    "rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi", "rlnAngleTiltPrior", "rlnAnglePsiPrior", "rlnTomoSubtomogramRot",
+    "rlnTomoSubtomogramTilt", "rlnTomoSubtomogramPsi", "rlnOriginXAngst", "rlnOriginYAngst", "rlnOriginZAngst",
+    "transformation_",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
