@@ -115,3 +115,18 @@ def cell(text: str) -> str:
     except ValueError:
         return f"'{text}"
     return text
+
+
+def counted(number: int, noun: str, several: str = "") -> str:
+    """Write a number with its noun: ``1 image``, ``2 images``, ``0 images``.
+
+    Parameters
+    ----------
+    number
+        How many there are.
+    noun
+        What they are, one of them.
+    several
+        Several of them, where that is more than an ``s`` at the end.
+    """
+    return f"{number} {noun if number == 1 else several or f'{noun}s'}"

@@ -95,19 +95,24 @@ def show_watch(console: Console, recipe: Recipe, *, every: float, idle: float | 
         If the folder of the products cannot be used.
     """
     results: dict[str, Outcome] = {}
+    made: set[str] = set()
     interrupted = False
     with WatchScreen(console, recipe, quiet=quiet) as screen:
         try:
             for outcome in watch(recipe, every=every, idle=idle, follower=screen):
                 screen.ends(outcome)
                 results[outcome.name] = outcome
+                if outcome.status == "done":
+                    made.add(outcome.name)
         except KeyboardInterrupt:
             interrupted = True
-    done = sum(outcome.status in ("done", "there") for outcome in results.values())
+    outcomes = [*results.values()]
+    good = {outcome.name for outcome in outcomes if outcome.status in ("done", "there")}
     where = outcomes_path(recipe.folder)
     screen.messages.rest(where)
-    outcomes = [*results.values()]
-    status = sum_up(console, f"{done} done", outcomes, screen.path, repeat=not screen.lively, where=where)
+    already = f"; {len(good - made)} there already" if good - made else ""
+    text = f"{len(good & made)} done{already}"
+    status = sum_up(console, text, outcomes, screen.path, repeat=not screen.lively, where=where)
     return 0 if interrupted else status
 
 

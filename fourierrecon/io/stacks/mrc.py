@@ -135,6 +135,16 @@ class MrcStack(FileStack):
         image = read_pixels(self.path, self._header, number * height * width, height * width).reshape(height, width)
         return np.ascontiguousarray(image[::-1]) if self._turned else image
 
+    def some_rows(self, index: int, step: int) -> NDArray[Any]:
+        """Read every ``step``-th row of image ``index`` as it is stored."""
+        _, height, width = self.shape
+        h, number = self._header, self._number(index)
+        try:
+            stored = np.memmap(self.path, h.dtype, "r", h.offset, (number + 1, height, width))
+        except (OSError, ValueError) as error:
+            raise DataError(f"cannot read {self.path}: {error}") from error
+        return np.ascontiguousarray(stored[number, ::step])
+
 
 def holds_images(path: Path) -> bool:
     """Tell by its first bytes whether a file holds images or a volume, or whether a folder is a Zarr volume."""
