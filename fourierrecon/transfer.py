@@ -11,6 +11,7 @@ middle of an image: that before it, and half of its own.
 
 from __future__ import annotations
 
+import re
 from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
@@ -106,6 +107,25 @@ class Correction:
             else f"CTF {self.ctf_mode or ('wiener' if divides else 'multiply')}"
         )
         return ", ".join([ctf, *(f"{label} {value}" for label, value in named if value is not None)])
+
+    @classmethod
+    def from_words(cls, text: str) -> Correction | None:
+        """Read the correction that a volume's label or passport tells of (:attr:`Transfer.words`); None: it tells none.
+
+        Parameters
+        ----------
+        text
+            Words on the making of a volume; others around them do not matter.
+        """
+        mode = re.search(rf"\bCTF (not corrected|{'|'.join(CTF_MODES)})\b", text)
+        if mode is None:
+            return None
+        exposure = re.search(rf"\bexposure ({'|'.join(EXPOSURES)})\b", text)
+        return cls(
+            ctf_mode="none" if mode[1] == "not corrected" else mode[1],
+            exposure=None if exposure is None else exposure[1],
+            tilt_weight="cos" if "tilt weight cos" in text else None,
+        )
 
     def exposure_of(self, series: TiltSeries) -> str:
         """Give the exposure filter for a tilt series, one of :data:`EXPOSURES`."""
