@@ -42,6 +42,7 @@ from fourierrecon.errors import UsageError, check_type
 from fourierrecon.geometry.region import Region
 from fourierrecon.images import repaired
 from fourierrecon.io.volumes.formats import check_volume_writable, end_bytes, is_zarr, writing_volume
+from fourierrecon.text import counted
 from fourierrecon.tilt_series import ImagesInFiles, ImageStack, TiltSeries
 from fourierrecon.transfer import Correction, Transfer
 from fourierrecon.volume import SlabWriter, Volume
@@ -355,7 +356,7 @@ def describe(
     """Give what goes into a volume's header: voxel size (Å), world position of voxel 0 (Å), one line on its making."""
     x, y, z = (float(c * series.pixel_size) for c in region.origin)
     transfer = Transfer.of(series, correction, divides=weighting.divides, region=region)
-    label = f"fourierrecon {weighting.words}, {transfer.words}, {series.n_tilts} tilts of {series.name}"
+    label = f"fourierrecon {weighting.words}, {transfer.words}, {counted(series.n_tilts, 'tilt')} of {series.name}"
     return series.pixel_size * region.binning, (x, y, z), label
 
 

@@ -117,7 +117,12 @@ def cell(text: str) -> str:
     return text
 
 
-def counted(number: int, noun: str, several: str = "") -> str:
+def is_or_are(number: int) -> str:
+    """Give the verb that goes with so many things."""
+    return "is" if number == 1 else "are"
+
+
+def counted(number: float, noun: str, several: str = "") -> str:
     """Write a number with its noun: ``1 image``, ``2 images``, ``0 images``.
 
     Parameters
@@ -129,4 +134,5 @@ def counted(number: int, noun: str, several: str = "") -> str:
     several
         Several of them, where that is more than an ``s`` at the end.
     """
-    return f"{number} {noun if number == 1 else several or f'{noun}s'}"
+    shown = f"{number:g}" if isinstance(number, float) else f"{number}"
+    return f"{shown} {noun if number == 1 else several or f'{noun}s'}"

@@ -21,6 +21,7 @@ from fourierrecon.ctf import kernel_coefficients, phase_coefficients
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry.ctf_depth import CTF_DEPTHS, DepthCtf, choose_depth
 from fourierrecon.geometry.region import Region
+from fourierrecon.text import counted
 from fourierrecon.tilt_series import CtfParameters, TiltSeries
 
 #: What is done with the CTF: factor of the data, and whether the weights are its square. What others call it.
@@ -189,7 +190,7 @@ class Transfer:
     depth_words: str = ""
 
     def __repr__(self) -> str:
-        return f"Transfer({self.words}, {len(self.scale)} tilts)"
+        return f"Transfer({self.words}, {counted(len(self.scale), 'tilt')})"
 
     @classmethod
     def of(

@@ -19,6 +19,7 @@ from fourierrecon.cli.options import (
     running_option,
     weighting_option,
 )
+from fourierrecon.text import counted
 
 
 @with_groups("t", "picks", "box", "binning", "o", "kind")
@@ -124,6 +125,6 @@ def extract(
             more = [f"{n} {word}" for n, word in ((each.kept, "there already"), (each.outside, "in no image")) if n]
             say(console, "boxes", f"{each.name}: " + ", ".join([f"{each.made} made", *more]))
     seconds = time.perf_counter() - started
-    say(console, "wrote", f"{o / 'particles.star'}: {made} boxes after {seconds:.1f} s")
+    say(console, "wrote", f"{o / 'particles.star'}: {counted(made, 'box', 'boxes')} after {seconds:.1f} s")
     if outside:
-        say(console, "warning", f"{outside} points lie so far out that no image holds their box; they are left out")
+        say(console, "warning", f"{counted(outside, 'point')} left out, so far out that no image holds the box")

@@ -20,7 +20,7 @@ from fourierrecon.sets.recipe import Recipe
 from fourierrecon.sets.records import outcomes_path
 from fourierrecon.sets.run import reconstruct_set
 from fourierrecon.sets.watching import watch
-from fourierrecon.text import quoted
+from fourierrecon.text import counted, quoted
 from fourierrecon.weighting.snr import STATED
 
 
@@ -149,7 +149,7 @@ class SetScreen(Follower):
         """Show how the tomograms are made, and the bar of the set."""
         self._total = len(names)
         if not self._quiet:
-            many = f"{len(names)} tomogram{'s' * (len(names) != 1)}"
+            many = counted(len(names), "tomogram")
             say(self._console, "set", f"{many} of {self._recipe.source} into {self._recipe.folder}")
             describe_recipe(self._console, self._recipe, names[0] if names else None)
         if self.lively:

@@ -19,6 +19,7 @@ from fourierrecon.images.intensities import intensity_of, steps_in
 from fourierrecon.images.repairs import Repairs
 from fourierrecon.runtime.arrays import Real
 from fourierrecon.runtime.half_floats import to_single
+from fourierrecon.text import counted
 from fourierrecon.tilt_series import ImageFile, ImagesInFiles, ImageStack, TiltSeries, root_of
 
 
@@ -323,13 +324,13 @@ def lines_on(series: TiltSeries) -> tuple[str, ...]:
     if total:
         with_some = sum(count > 0 for count in counts.values())
         lines.append(
-            f"{total} hot pixel{'s' * (total > 1)} replaced (in {with_some} of {len(counts)} images, "
+            f"{counted(total, 'hot pixel')} replaced (in {with_some} of {counted(len(counts), 'image')}, "
             f"{100 * max(counts.values()) / size:.3g} % there at most)"
         )
     beads = images.common.beads
     if beads is not None and len(beads):
         diameter = f"{2 * beads.radius * images.common.series.pixel_size / 10:g} nm"
-        lines.append(f"{len(beads)} gold bead{'s' * (len(beads) != 1)} of {diameter} found, and erased from all images")
+        lines.append(f"{counted(len(beads), 'gold bead')} of {diameter} found, and erased from all images")
     if images.scaled:
         angles = images.common.series.tilt_angles
         named = ", ".join(f"{angles[tilt]:.1f}° by {1 / factor:.2f}" for tilt, factor in images.scaled.items())

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fourierrecon.errors import DataError
 from fourierrecon.io.files import ZARR_MARKS
 from fourierrecon.io.stacks.base import FileStack
+from fourierrecon.text import counted
 
 #: First bytes of files that are no MRC: TIFF (EER too), BigTIFF, in both byte orders; and HDF5.
 TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -204,8 +205,8 @@ def read_header(path: Path) -> Header:
         )
     if needed < found:
         warnings.warn(
-            f"{path}: {found - needed} bytes more than its header tells of ({sizes} in MRC mode {mode}); if the images "
-            f"look sheared, its header is damaged",
+            f"{path}: {counted(found - needed, 'byte')} more than its header tells of ({sizes} in MRC mode {mode}); if "
+            "the images look sheared, its header is damaged",
             stacklevel=3,
         )
     if not marked:
