@@ -41,6 +41,7 @@ from fourierrecon.engine.tiling import volume_in_tiles, write_in_tiles
 from fourierrecon.errors import UsageError, check_type
 from fourierrecon.geometry.region import Region
 from fourierrecon.images import repaired
+from fourierrecon.images.repair import look
 from fourierrecon.io.volumes.formats import check_volume_writable, end_bytes, is_zarr, writing_volume
 from fourierrecon.text import counted
 from fourierrecon.tilt_series import ImagesInFiles, ImageStack, TiltSeries
@@ -110,6 +111,7 @@ def reconstruct(
     settings = Settings.of(options)
     region = _region(series, region, binning)
     series = repaired(series, settings.repairs)
+    look(series, settings.threads)
     weighting = with_snr(
         read_weighting(weighting), series, region.binning, correction=settings.correction, n_threads=settings.n_threads
     )
@@ -370,6 +372,8 @@ def _with_repairs(orders: Sequence[VolumeOrder], settings: Settings) -> list[Vol
         if whole is not series:
             whole = replace(series, images=stacks.setdefault(id(series.images), whole.images))
         made.setdefault(id(series), whole)
+    for whole in made.values():
+        look(whole, settings.threads)
     return [replace(order, series=made[id(order.series)]) for order in orders]
 
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from fourierrecon.ctf import damp_row, transfer
 from fourierrecon.engine import fft, simd
 from fourierrecon.engine.fft import fast_length
+from fourierrecon.engine.fixed_point import fixed, taps_at
 from fourierrecon.engine.grid_weights import sample_counts
 from fourierrecon.engine.gridding_kernel import GriddingKernel
 from fourierrecon.engine.preprocess import ImageFilter
@@ -255,18 +256,21 @@ def sample_lines(
             step = sign * lines[0, 0] * length
             conjugate = np.float32(sign)
             turn = phase_l[r]
-            start_a, square_b = lines[0, 1] * el, c_b * (el / row_length) ** 2
-            for j in range(first_j, last_j):
-                position = origin + step * j
-                if lean != 0:
+            if lean == 0:
+                zero, more = fixed(origin), fixed(step)
+                for j in range(first_j, last_j):
+                    cell, entry, part = taps_at(zero + more * j)
+                    out[j] = simd.gather(flat, row + 2 * cell, table, 16 * entry, part)
+            else:
+                start_a, square_b = lines[0, 1] * el, c_b * (el / row_length) ** 2
+                for j in range(first_j, last_j):
                     q_a = start_a + lines[0, 0] * j
                     moved = q_a + lean * (c_a * q_a * q_a + square_b)
-                    position += sign * length * lean * (c_a * moved * moved + square_b)
-                cell = int(position) + 1  # positive: truncation is the floor
-                part = (cell - position) * 256
-                entry = int(part)
-                value = simd.gather(flat, row + 2 * cell, table, entry * 16, np.float32(part - entry))
-                shift = turn * phase_j[j]
+                    position = origin + step * j + sign * length * lean * (c_a * moved * moved + square_b)
+                    cell, entry, part = taps_at(fixed(position))
+                    out[j] = simd.gather(flat, row + 2 * cell, table, 16 * entry, part)
+            for j in range(first_j, last_j):
+                shift, value = turn * phase_j[j], out[j]
                 real, imag = value.real, value.imag * conjugate
                 out[j] = complex(real * shift.real - imag * shift.imag, real * shift.imag + imag * shift.real)
             if lean == 0:

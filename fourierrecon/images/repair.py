@@ -19,6 +19,7 @@ from fourierrecon.images.intensities import intensity_of, steps_in
 from fourierrecon.images.repairs import Repairs
 from fourierrecon.runtime.arrays import Real
 from fourierrecon.runtime.half_floats import to_single
+from fourierrecon.runtime.threads import for_each
 from fourierrecon.text import counted
 from fourierrecon.tilt_series import ImageFile, ImagesInFiles, ImageStack, TiltSeries, root_of
 
@@ -119,13 +120,20 @@ class RepairedImages:
                 common.factors = np.ones(own.n_tilts)
                 # stacks of other kinds may be slow to read, and read each image just once
                 if self.repairs.intensities and isinstance(own.images, ImagesInFiles | np.ndarray):
-                    means, spreads, noise = np.array([self._levels(i) for i in range(own.n_tilts)]).T
+                    looked = np.empty((own.n_tilts, 3))
+
+                    def measure(_: None, i: int) -> None:
+                        looked[i] = self._levels(i)
+
+                    for_each(own.n_tilts, measure, state=lambda: None, n_threads=n_threads)
+                    means, spreads, noise = looked.T
                     factors = steps_in(own.tilt_angles, means, spreads)
                     common.factors = factors
                     common.balance = balance_of(
                         own,
                         Levels(means / factors, spreads / factors, noise / factors**2),
                         lambda i: self._coarse(i, float(factors[i])),
+                        n_threads,
                     )
             if common.beads is None and self.repairs.erase_beads is not None:
                 common.beads = find_beads(common.series, self.repairs.erase_beads, self._plain, n_threads)
