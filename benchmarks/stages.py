@@ -38,7 +38,7 @@ STAGES: dict[str, tuple[tuple[str, ...], ...]] = {
     "spread samples (6 x 6 or 4 x 4 taps, with weights)": (("density_correction.py", "spread", "insert_plane"),),
     "weights apart, divide": (("grid_weights.py", "separate", "insert_plane"), ("wiener.py", "normalise")),
     "FFTs of planes": (("fft.py", "transform_rows"),),
-    "transpose": (("insertion.py", "_transpose"),),
+    "transpose": (("transposing.py", "transpose", "insert_plane"),),
     "crop, deapodise, store": (("insertion.py", "_store"),),
     "last FFT": (("fft.py", "real_backward"),),
     "count of images, division, copy to the volume": (("slabs.py", "_voxels_of_slab"),),

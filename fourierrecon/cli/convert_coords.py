@@ -10,6 +10,7 @@ import typer
 
 from fourierrecon.cli.options import TomogramName, input_option, output_option
 from fourierrecon.errors import DataError, UsageError
+from fourierrecon.text import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,7 +105,7 @@ def convert_coords(
         centred=target == "relion5",
     )  # fmt: skip
     console = screen()
-    say(console, "read", f"{points}: {len(found)} points of {len(set(names))} tomogram{'s' * (len(set(names)) > 1)}")
+    say(console, "read", f"{points}: {counted(len(found), 'point')} of {counted(len(set(names)), 'tomogram')}")
     unit = coordinate_frames.COORDINATE_FRAMES[target].unit
     say(console, "frames", f"{source} to {target} ({unit}){', which mirrors' if mirrored else ''}")
     if dropped:

@@ -21,6 +21,7 @@ from fourierrecon.cli.options import (
     running_option,
     weighting_option,
 )
+from fourierrecon.text import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -195,9 +196,13 @@ def _show(console: Console, wanted: Extraction, names: list[str], part: str | No
     found = [outcome.boxes for outcome in outcomes if outcome.boxes is not None]
     made, outside = sum(boxes.made for boxes in found), sum(boxes.outside for boxes in found)
     if follower.path is not None:
-        say(console, "wrote", f"{follower.path}: {made} boxes after {time.perf_counter() - started:.1f} s")
+        say(
+            console,
+            "wrote",
+            f"{follower.path}: {counted(made, 'box', 'boxes')} after {time.perf_counter() - started:.1f} s",
+        )
     if outside:
-        say(console, "warning", f"{outside} points lie so far out that no image holds their box; they are left out")
+        say(console, "warning", f"{counted(outside, 'point')} left out, so far out that no image holds the box")
     return int(any(outcome.error or outcome.stale for outcome in outcomes))
 
 

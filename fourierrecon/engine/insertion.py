@@ -16,6 +16,7 @@ from fourierrecon.engine import fft, simd
 from fourierrecon.engine.central_slices import PAD, STOP, Slices
 from fourierrecon.engine.fixed_point import along, taps_at
 from fourierrecon.engine.grid_weights import separate
+from fourierrecon.engine.transposing import transpose
 from fourierrecon.runtime.arrays import Complex, Real
 from fourierrecon.runtime.compiled import compiled
 
@@ -139,7 +140,7 @@ def insert_plane(
                 _frequencies(first - PAD - no // 2, j / slices.period, nz, no, 1 / work.voxel_size, frequency)
                 normalise(data, work.weights[used], frequency)
         fft.transform_rows(data[:, PAD : PAD + nz])
-        _transpose(work.data_moved[used], PAD + nz // 2 - slices.middle[0], work.turned_moved, first - PAD)
+        transpose(work.data_moved[used], PAD + nz // 2 - slices.middle[0], work.turned_moved, first - PAD)
     left, gain, parts = 2 * (no // 2 - slices.middle[1]), np.repeat(gains[1], 2), planes.view(np.float32)
     for z in range(0, depth, 32):
         fft.transform_rows(work.turned[z : z + 32])
@@ -290,25 +291,6 @@ def _frequencies(first: int, k_p: float, nz: int, no: int, per_voxel: float, out
         for column in range(values.shape[0]):
             k_z = np.float32(column - (PAD + nz // 2)) * step
             values[column] = np.sqrt(rest + k_z * k_z) * scale
-
-
-@compiled()
-def _transpose(block: Any, top: int, turned: Any, left: int) -> None:
-    """Write a block of rows, cropped along z, as columns."""
-    rows = block.shape[0]
-    if rows < 8:
-        for z in range(turned.shape[0]):
-            for o in range(rows):
-                turned[z, left + o] = block[o, top + z]
-        return
-    for begin in range(0, rows, 8):
-        # the last eight may have been written in part; a loop of a known length is three times as fast
-        start = min(begin, rows - 8)
-        eight = block[start : start + 8]
-        for z in range(turned.shape[0]):
-            out = turned[z, left + start : left + start + 8]
-            for o in range(8):
-                out[o] = eight[o, top + z]
 
 
 @compiled()

@@ -16,6 +16,7 @@ from fourierrecon.images.repair import lines_on, look
 from fourierrecon.reconstruction import reconstruct_many
 from fourierrecon.runtime.threads import Progress
 from fourierrecon.sets.file_names import thumbnail_path
+from fourierrecon.sets.incremental import remembering
 from fourierrecon.sets.orders import measured, orders_of, snr_lines
 from fourierrecon.sets.outcomes import Made, Outcome
 from fourierrecon.sets.products import Product, products_of
@@ -62,15 +63,17 @@ def made_of(product: Product) -> Made:
 def _make(
     recipe: Recipe, name: str, products: Sequence[Product], missing: Sequence[Product]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Make the products that are missing; say which SNRs were measured, and what was repaired in the images."""
+    """Make the products that are missing; say which SNRs were measured, and what images were read and repaired."""
     protect([product.path for product in missing], input_files(recipe.source, recipe.extras, name))
-    look(missing[0].whole, recipe.settings.threads)
-    ready = measured(recipe, missing)
+    whole, lines = missing[0].whole, list[str]()
     # a volume must not depend on which others are there already, so all binnings count
     binnings = tuple(dict.fromkeys(product.region.binning for product in products))
-    orders = [order for product in ready for order in orders_of(recipe, product)]
-    reconstruct_many(orders, replace(recipe.settings, binnings=binnings))
-    return snr_lines(missing, ready), lines_on(missing[0].whole)
+    with remembering(recipe, name, whole, lines) as kept:
+        look(whole, recipe.settings.threads)
+        ready = measured(recipe, missing)
+        orders = [order for product in ready for order in orders_of(recipe, product)]
+        reconstruct_many(orders, replace(recipe.settings, binnings=binnings), kept)
+    return snr_lines(missing, ready), (*lines, *lines_on(whole))
 
 
 class Account:
