@@ -23,6 +23,7 @@ from fourierrecon.geometry.projection import rotation_centre
 from fourierrecon.geometry.sound_images import sound_pixels
 from fourierrecon.quality.block_mean import block_mean
 from fourierrecon.runtime.threads import available_cores, for_each
+from fourierrecon.text import counted
 from fourierrecon.tilt_series import CtfParameters, TiltSeries
 
 #: Patches: their largest and smallest side, px, and how many fit across an image at the least.
@@ -66,7 +67,7 @@ class HandCheck:
         agree = sum(score * self.hand > 0 for score in self.scores)
         text = (
             f"the images show hand {self.hand:+d} ({abs(self.sigma):.1f} standard deviations, "
-            f"{agree} of {len(self.scores)} images)"
+            f"{agree} of {counted(len(self.scores), 'image')})"
         )
         if known is None:
             return f"{text}; the source tells none"

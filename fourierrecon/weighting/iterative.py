@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from fourierrecon.errors import UsageError
+from fourierrecon.text import counted
 from fourierrecon.weighting.base import Weighting, register
 from fourierrecon.weighting.snr import AUTO, Auto, Snr, SnrCurve, read_snr, snr_words
 
@@ -134,7 +135,7 @@ class Cg(_Measured):
     @property
     def words(self) -> str:
         """One line on what the weighting does, for screens and headers."""
-        return f"conjugate gradients, {self.iterations:g} iterations{self.limits}, {snr_words(self.snr)}"
+        return f"conjugate gradients, {counted(self.iterations, 'iteration')}{self.limits}, {snr_words(self.snr)}"
 
 
 @register
@@ -158,7 +159,7 @@ class Sirt(Iterative):
     @property
     def words(self) -> str:
         """One line on what the weighting does, for screens and headers."""
-        return f"SIRT, {self.iterations:g} iterations{self.limits}"
+        return f"SIRT, {counted(self.iterations, 'iteration')}{self.limits}"
 
 
 @register
@@ -196,4 +197,4 @@ class Tv(_Measured):
     @property
     def words(self) -> str:
         """One line on what the weighting does, for screens and headers."""
-        return f"total variation, strength {self.strength:g}, {self.iterations:g} iterations{self.limits}"
+        return f"total variation, strength {self.strength:g}, {counted(self.iterations, 'iteration')}{self.limits}"
