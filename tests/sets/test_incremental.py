@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -198,10 +199,25 @@ def test_damaged_and_missing_files() -> None:
     third.unlink()
     line = made(grown(8), how)
     assert line == "4 images read, 4 kept: samples gone or damaged"
-    for name in (STATE, FOUND):
-        (folder / name).write_bytes(b"PK\x03\x04 nothing")
+    (folder / FOUND).write_bytes(b"PK\x03\x04 nothing")
+    (folder / STATE).write_text((folder / STATE).read_text().replace("[", "[[7], "))
     assert made(grown(9), how) == "1 image read, 8 kept"
     assert len(list(folder.glob("*"))) == 11
+
+
+def test_what_is_old_goes() -> None:
+    how = recipe()
+    old, young, foreign = (folder_of(how, name) for name in ("TS_02", "TS_03", "TS_04"))
+    for folder in (old, young, foreign):
+        folder.mkdir(parents=True)
+        for name in (STATE, "a.samples"):
+            (folder / name).touch()
+    (foreign / "notes.txt").touch()
+    for folder in (old, foreign):
+        os.utime(folder / STATE, (0, 0))
+    made(grown(3), how)
+    assert sorted(path.name for path in old.parent.iterdir()) == ["rec_TS_01", "rec_TS_03", "rec_TS_04"]
+    assert [path.name for path in foreign.iterdir()] == ["notes.txt"]
 
 
 def test_what_cannot_be_kept_is_named() -> None:
