@@ -135,11 +135,6 @@ def _iterated(series: TiltSeries, region: Region, weighting: Iterative, settings
     """Reconstruct by an iteration, in memory; it may begin with the Wiener volume of the same SNR."""
     from fourierrecon.operators.iterations import iterate
 
-    if in_tiles(series, settings):
-        raise UsageError(
-            f"{series.name} has a local alignment, which iterations cannot apply; leave it out (local=False), or "
-            f"choose another weighting (weighting=...)"
-        )
     first = Wiener(getattr(weighting, "snr", AUTO))
     quiet = replace(settings, progress=None)
     return iterate(series, region, weighting, settings, lambda: _inserted_at_once(series, region, first, quiet))

@@ -62,6 +62,8 @@ class Slices:
         Taps of the planes' kernel.
     oversampling
         Least oversampling of the planes' grid along z and o.
+    low
+        The kernel along z is one for weights; see :class:`~fourierrecon.engine.gridding_kernel.GriddingKernel`.
     """
 
     matrices: NDArray[np.float64]
@@ -72,6 +74,7 @@ class Slices:
     row_length: int
     width: int
     oversampling: tuple[float, float]
+    low: bool = False
 
     @property
     def middle(self) -> tuple[int, int]:
@@ -102,7 +105,8 @@ class Slices:
     def kernels(self) -> tuple[GriddingKernel, GriddingKernel]:
         """Kernels along z and o."""
         nz, no = self.grid
-        return GriddingKernel(self.width, nz / self.box[0][1]), GriddingKernel(self.width, no / self.box[1][1])
+        (_, depth), (_, breadth) = self.box
+        return GriddingKernel(self.width, nz / depth, self.low), GriddingKernel(self.width, no / breadth)
 
     @cached_property
     def lines(self) -> NDArray[np.float64]:

@@ -15,8 +15,8 @@ from fourierrecon.ctf import electron_wavelength
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.region import Region
 from fourierrecon.geometry.tiles import Tile, Tiling
+from fourierrecon.quality.block_mean import block_mean
 from fourierrecon.quality.reprojection import coarse_geometry, covered, project, seen_by
-from fourierrecon.runtime.memory import forget
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.transfer import Correction
 from fourierrecon.volume import Volume
@@ -75,7 +75,7 @@ class Matcher:
         self.series, self.period = series, period
         binning = volume.voxel_size / series.pixel_size
         factor = max(1, round(period / SAMPLES / volume.voxel_size), math.ceil(1 / binning - 1e-6))
-        self.volume = _block_mean(volume.data, factor)
+        self.volume = block_mean(volume.data, factor, sections=True)
         self.step = max(1, math.floor(binning * factor + 1e-6))
         self.pixel = self.step * series.pixel_size
         height, width = series.image_shape
@@ -106,7 +106,7 @@ class Matcher:
     def load(self, tilt: int) -> tuple[Image, float]:
         """Give a coarse image without its mean, and the spread of its grey values (of the middle 90 %)."""
         image = np.asarray(self.series.images[tilt], np.float32)
-        coarse = _block_mean(image[None], self.step, first=1)[0]
+        coarse = block_mean(image[None], self.step)[0]
         low, high = np.percentile(coarse, (5, 95))
         return self.border * (coarse - coarse.mean(dtype=float)).astype(np.float32), float(high - low)
 
@@ -269,20 +269,6 @@ def _fade(inside: NDArray[np.bool_], width: float) -> Image:
     """Weights that rise from the border of an area inwards over a width, px; the frame of the image is a border."""
     distance = distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1]
     return np.asarray(0.5 - 0.5 * np.cos(np.pi * np.clip(distance / (width + 1), 0, 1)), np.float32)
-
-
-def _block_mean(data: NDArray[np.generic], factor: int, first: int = 0) -> Image:
-    """Average cubes of voxels from axis ``first`` on, plane by plane; what is left over at the ends is cut off."""
-    height, width = (n // factor for n in data.shape[1:])
-    thick = factor if first == 0 else 1
-    out = np.zeros((data.shape[0] // thick, height, width), np.float32)
-    for z, mean in enumerate(out):
-        for plane in data[z * thick : (z + 1) * thick]:
-            for y, x in np.ndindex(factor, factor):
-                mean += np.asarray(plane[y : y + height * factor : factor, x : x + width * factor : factor], np.float32)
-        forget(data)
-    out /= np.float32(thick * factor**2)
-    return out
 
 
 def _tilt_axis(matrices: NDArray[np.float64], angles: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:

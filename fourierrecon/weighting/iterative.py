@@ -102,7 +102,8 @@ class Cg(_Measured):
     With an SNR by frequency, residuals count by it, so that the sum is the most probable volume for that SNR. The
     iteration begins with the Wiener volume and ends after some steps, or earlier, as soon as the residual is as small
     as the noise that the SNR leaves in the images (the discrepancy principle; Morozov 1966): fitting further would fit
-    noise. ``D`` is the depth of the region, voxels.
+    noise. ``D`` is the depth of the region, voxels. Gradients are filtered with the density of samples in Fourier space
+    (:mod:`fourierrecon.operators.preconditioner`).
 
     Parameters
     ----------
@@ -121,6 +122,7 @@ class Cg(_Measured):
     """
 
     name: ClassVar[str] = "cg"
+    volumes: ClassVar[int] = 3
 
     stop: bool = True
     start: bool = True
