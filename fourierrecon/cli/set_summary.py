@@ -14,6 +14,7 @@ from rich.console import Console
 from fourierrecon.cli.console import say
 from fourierrecon.cli.messages_table import in_options
 from fourierrecon.errors import FourierReconError
+from fourierrecon.text import counted
 from fourierrecon.transfer import CTF_MODES
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Messages:
             if more:
                 # what is left as it is has the records of the run that made it
                 listed = "" if label == "stale" else f"; {where} lists them"
-                say(self._console, label, f"{more} more tomograms in the same way{listed}")
+                say(self._console, label, f"{counted(more, 'more tomogram')} in the same way{listed}")
         self._seen.clear()
 
 
@@ -147,7 +148,7 @@ def sum_up(
         File that holds all that was wrong.
     """
     stale, failed = (sum(outcome.status == status for outcome in outcomes) for status in ("stale", "failed"))
-    left = f"{stale} left as they are; " if stale else ""
+    left = f"{stale} left as {'it is' if stale == 1 else 'they are'}; " if stale else ""
     say(console, "summary", f"{done}; {left}{failed} failed{end}")
     messages = Messages(console)
     for status in ("stale", "failed") if repeat else ():

@@ -235,8 +235,8 @@ def _transform(
         sample = image[::5, ::5] - along_y[::5, None] - along_x[::5]
         middle = np.median(sample)
         reach = np.float32(OUTLIER * 1.4826) * np.median(np.abs(sample - middle))
-        # without a reach most pixels are the same: beads without noise, which are no outliers
-        reach = reach if reach > 0 else np.float32(1e30)
+        if reach == 0:  # most pixels are the same: beads without noise, which are no outliers
+            reach = np.float32(1e30)
         _clean(image, along_y, along_x, middle - reach, middle + reach, taper, np.float32(share[i] / counts[i]))
         data[i] = scipy.fft.rfft2(image)  # in single precision twice as fast as NumPy
 

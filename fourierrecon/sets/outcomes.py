@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fourierrecon.tomogram.fitting import Fit
+
+if TYPE_CHECKING:
+    from fourierrecon.particles.one import Boxes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +76,8 @@ class Outcome:
         with its files.
     specimen
         How its specimen was found and the tomogram fitted to it, in words.
+    boxes
+        What became of its points, where boxes at picks are made, not volumes.
     """
 
     name: str
@@ -84,10 +90,13 @@ class Outcome:
     images: tuple[str, ...] = ()
     transient: bool = False
     specimen: str = ""
+    boxes: Boxes | None = None
 
     @property
     def status(self) -> str:
         """``failed``, ``stale`` (something else is there and stays), ``there`` (nothing had to be made) or ``done``."""
         if self.error or self.stale:
             return "failed" if self.error else "stale"
+        if self.boxes is not None:
+            return "done" if self.boxes.made else "there"
         return "done" if any(product.reason is not None for product in self.made) else "there"
