@@ -233,11 +233,11 @@ def _transform(
         image = cut[i]
         along_y, along_x = ramp_of(image)
         sample = image[::5, ::5] - along_y[::5, None] - along_x[::5]
-        middle = np.median(sample)
-        reach = np.float32(OUTLIER * 1.4826) * np.median(np.abs(sample - middle))
-        if reach == 0:  # most pixels are the same: beads without noise, which are no outliers
-            reach = np.float32(1e30)
-        _clean(image, along_y, along_x, middle - reach, middle + reach, taper, np.float32(share[i] / counts[i]))
+        middle = float(np.median(sample))
+        # without a reach most pixels are the same: beads without noise, which are no outliers
+        reach = OUTLIER * 1.4826 * float(np.median(np.abs(sample - middle))) or 1e30
+        low, high = np.float32(middle - reach), np.float32(middle + reach)
+        _clean(image, along_y, along_x, low, high, taper, np.float32(share[i] / counts[i]))
         data[i] = scipy.fft.rfft2(image)  # in single precision twice as fast as NumPy
 
     for_each(len(tilts), transform, state=lambda: None, n_threads=threads, stage="SNR", progress=None)
