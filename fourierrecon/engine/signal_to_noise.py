@@ -278,7 +278,7 @@ def _clean(image: Any, along_y: Any, along_x: Any, low: Any, high: Any, taper: A
             value = min(max(values[column] - off - along_x[column], low), high)
             values[column] = value
             part += value
-        total += part
+        total += float(part)
     mean = np.float32(total / (rows * columns))
     for row in range(rows):
         values, factor = image[row], scale * taper[row]
