@@ -76,14 +76,16 @@ def read_request(
     to_fit = fit_of(options.finish, finish, depth=check_depth(size, origin))
     series = alignment.apply(read_tilt_series(path, name, supplement))
     series, kept = choice.apply(series)
+    if options.alignment.local and series.local is None:
+        raise UsageError(f"--local on: {path} has no local alignment of {series.name}; leave it out")
     factor = choose_binning(binning, region.binned_angpix, series)
+    finish.check(factor * series.pixel_size)
     voxels = Region.of(series, binning=factor, origin=origin, size=size)
     if binning is None and region.binned_angpix is None:
         by_default = f"voxels of about {DEFAULT_VOXEL:g} Å by default (--bin, --binned_angpix)"
         voxels = replace(voxels, note="; ".join(filter(None, [voxels.note, by_default])))
     return Request(
         source=path,
-        ignored=source.i if source.t is not None else None,
         extras=supplement,
         series=series,
         region=voxels,

@@ -98,15 +98,12 @@ def finish_of(options: FinishOptions) -> Finish:
     Raises
     ------
     UsageError
-        If a value makes no sense, or lacks the option that it belongs to.
+        If a value makes no sense.
     """
-    from fourierrecon.errors import UsageError
     from fourierrecon.tomogram.finish import Finish
     from fourierrecon.weighting.filtered import Deconvolution
 
     strength, falloff = options.deconvolve_strength, options.deconvolve_falloff
-    if not options.deconvolve and not (strength is None and falloff is None):
-        raise UsageError("--deconvolve_strength and --deconvolve_falloff change --deconvolve; give that, too")
     deconvolution = Deconvolution(1.0 if strength is None else strength, 1.0 if falloff is None else falloff)
     return Finish(
         invert=options.invert, normalise=options.normalise, lowpass=options.lowpass,

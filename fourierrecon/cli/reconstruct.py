@@ -121,8 +121,6 @@ def reconstruct(
         },
         output,
     )
-    if products.ending != "mrc" and not is_zarr(output):
-        raise UsageError(f"--format {products.ending}: for sets; the name of a file tells its format: --o NAME.zarr")
     arguments.check_one(arguments.choose_source(source), source.tn, output)
     settings = arguments.settings_of(options)
     finish, companions = finish_of(options.finish), arguments.companions_of(products.companions)

@@ -132,7 +132,7 @@ def test_one_coordinate_of_the_origin_leaves_the_others(folder: Path, run: Run) 
         ("--bin 2 --no-weight", "--bin 2 --weighting none"),
         ("--bin 2 --pre-weight --snr 3", "--bin 2 --pre_weight --SNR 3"),
         ("--bin 2 --pre_weight --SNR 3", "--bin 2 --weighting preweight:snr=3"),
-        ("--bin 2 --SNR 3", "--bin 2 --weighting wiener:snr=3 --SNR 99"),
+        ("--bin 2 --SNR 3", "--bin 2 --weighting wiener:snr=3"),
         ("--bin 2 --keep-mean", "--bin 2 --keep_mean"),
         ("--binned-angpix 25", "--bin 2.5"),
         ("--binned_angpix 10", "--bin 1"),
@@ -171,9 +171,9 @@ def test_options_that_make_a_difference(folder: Path, run: Run, options: str, ot
 
 
 def test_the_set_wins_over_the_optimisation_set(folder: Path, run: Run) -> None:
-    status, out, _ = run("reconstruct --i nowhere.star --t set/tomograms.star --o x.mrc")
+    status, _, err = run("reconstruct --i nowhere.star --t set/tomograms.star --o x.mrc")
     assert status == 0
-    assert "--t set/tomograms.star is used" in out
+    assert "--i: does nothing with --t" in err
 
 
 def test_optimisation_set_and_relion_5_give_the_same_volume(folder: Path, run: Run) -> None:
@@ -410,7 +410,7 @@ def test_bad_data(folder: Path, run: Run, case: str) -> None:
     Path("out").mkdir()
     Path("out/old.mrc").write_bytes(b"precious")
     spoil()
-    line = f"reconstruct {T} --bin 2 --o out/old.mrc {options}"
+    line = f"reconstruct {T} --bin 2 {options if '--o' in options else f'--o out/old.mrc {options}'}"
     check_refusal(run(line), 1, parts)
     assert sorted(os.listdir("out")) == ["old.mrc"]
     assert Path("out/old.mrc").read_bytes() == b"precious"
@@ -456,7 +456,7 @@ USAGE = [
     (f"{T} --j two", ["--j"]),
     (f"{T} --Fc", ["--Fc", "leave it out"]),
     (f"{T} --bi 4", ["--bi"]),
-    (f"{T} --format zarr", ["--format zarr", "name of a file", "--o NAME.zarr"]),
+    (f"{T} --format zarr", ["--format", "name of a file", "--o NAME.zarr"]),
     (f"{T} surplus", ["surplus"]),
     ("", ["--t", "--i"]),
 ]
