@@ -102,7 +102,15 @@ def one_file(values: Values) -> str:
     """Give the reason for options of sets where one file is written."""
     from fourierrecon.tomogram.output_paths import is_folder
 
-    return "" if is_folder(values["--o"]) else f"with --o {values['--o']}, which is one file"
+    output = values.get("--o")
+    return "" if output is None or is_folder(output) else f"with --o {output}, which is one file"
+
+
+def a_set(values: Values) -> str:
+    """Give the reason for a picture of one tomogram where a set is made."""
+    if values.get("--o") is None or one_file(values):
+        return ""
+    return f"with --o {values['--o']}: a set has thumbnails (fourierrecon preview draws sheets)"
 
 
 def other_ending(values: Values) -> str:
@@ -148,6 +156,7 @@ NEEDS = (
          f"{_SET} --halves tilts *"),
     Need(("--redo", "--only_do_unfinished"), no_resume, f"{_SET} --no_resume *"),
     Need(("--only_do_unfinished",), one_file, f"{_ONE} *", harmless=True),
+    Need(("--preview",), a_set, f"{_SET} *"),
     Need(("--format",), other_ending, f"{_ONE} *"),
     Need(("--workers",), without("--cluster"), f"{_SET} *"),
     Need(("--tls_ca", "--tls_cert", "--tls_key"),

@@ -10,8 +10,8 @@ from fourierrecon.cli.options import FLAG, cluster_option, one_of, set_option
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProductOptions:
-    """Products to make of each tomogram of a set."""
+class FileOptions:
+    """Volumes and files to make of each tomogram, which decide what that takes."""
 
     halves: Annotated[
         str | None,
@@ -35,6 +35,16 @@ class ProductOptions:
     thickness_proj: Annotated[
         int, set_option("VOXELS", "Thickness of the projection. Default: 10", "--thickness_proj", least=1)
     ] = 10
+    ending: Annotated[
+        str,
+        set_option("FORMAT", "mrc or zarr. Default: mrc", "--format", autocompletion=one_of(lambda: ("mrc", "zarr"))),
+    ] = "mrc"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProductOptions(FileOptions):
+    """Products to make of each tomogram of a set."""
+
     thumbnails: Annotated[
         bool,
         set_option(
@@ -43,10 +53,6 @@ class ProductOptions:
             "--thumbnails/--no_thumbnails",
         ),
     ] = True
-    ending: Annotated[
-        str,
-        set_option("FORMAT", "mrc or zarr. Default: mrc", "--format", autocompletion=one_of(lambda: ("mrc", "zarr"))),
-    ] = "mrc"
     redo: Annotated[
         bool,
         set_option(
@@ -56,8 +62,8 @@ class ProductOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SetOptions(ProductOptions):
-    """Products of a set that is complete, and the order of work."""
+class CompanionOptions(FileOptions):
+    """Files to make of each tomogram of a set that is complete."""
 
     generate_split_tomograms: Annotated[
         bool, set_option(FLAG, "The same as --halves frames", "--generate_split_tomograms")
@@ -77,6 +83,12 @@ class SetOptions(ProductOptions):
             ),
         ),
     ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetOptions(ProductOptions, CompanionOptions):
+    """Products of a set that is complete, and the order of work."""
+
     resume: Annotated[
         bool,
         set_option(

@@ -92,6 +92,32 @@ class FinishOptions:
     ] = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class BesideOptions:
+    """Files that go with a tomogram."""
+
+    preview: Annotated[
+        bool, output_option(FLAG, "Draw central sections of the tomogram into a PNG file beside it", "--preview")
+    ] = False
+    report: Annotated[
+        bool,
+        output_option(
+            FLAG,
+            "Write a report, one HTML file: NAME.html beside the tomogram, FOLDER/report.html for a set (see report)",
+            "--report",
+        ),
+    ] = False
+    aligned_stack: Annotated[
+        bool,
+        output_option(
+            FLAG,
+            "Write the aligned images as well, binned, the tilt axis upright, with their angles: NAME_aligned.mrc and "
+            ".tlt, for CryoLithe and others (for sets: --companions aligned_stack)",
+            "--aligned_stack",
+        ),
+    ] = False
+
+
 def finish_of(options: FinishOptions) -> Finish:
     """Give what is done to the grey values.
 

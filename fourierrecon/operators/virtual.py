@@ -27,8 +27,9 @@ from fourierrecon.engine import fft
 from fourierrecon.engine.coverage import divide_by_count
 from fourierrecon.engine.images import Sampler, sample_images
 from fourierrecon.engine.planes import correct_samples, insert_planes
+from fourierrecon.engine.room import check_room, default_memory
 from fourierrecon.engine.settings import Settings, SettingsOptions
-from fourierrecon.engine.storage import PlaneStore, Storage, check_room, default_memory, sample_bytes
+from fourierrecon.engine.storage import PlaneStore, Storage, sample_bytes
 from fourierrecon.engine.task import in_tiles, prepare
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.region import Region

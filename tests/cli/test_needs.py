@@ -22,7 +22,7 @@ VALUES = {
     "--i": "b.star", "--format": "zarr", "--from": "volume",
     **dict.fromkeys(("--defocus_hand", "--local_residual"), "1"),
     **dict.fromkeys(("--redo", "--only_do_unfinished", "--generate_split_tomograms", "--rotations_only"), ""),
-    "--ctf_depth": "",
+    **dict.fromkeys(("--ctf_depth", "--preview"), ""),
 }  # fmt: skip
 
 

@@ -16,8 +16,9 @@ from fourierrecon import TiltSeries, reconstruct, reconstruct_to
 from fourierrecon.cli.app import main
 from fourierrecon.engine import task
 from fourierrecon.engine.plan import Plan
+from fourierrecon.engine.room import check_room
 from fourierrecon.engine.settings import Settings
-from fourierrecon.engine.storage import Beside, Storage, check_room, choose_storage
+from fourierrecon.engine.storage import Beside, Storage, choose_storage
 from fourierrecon.errors import DataError
 from fourierrecon.runtime.scratch_file import ScratchFile
 from fourierrecon.simulation.microscope import realistic_ctf
