@@ -493,6 +493,8 @@ def test_images_that_do_not_see_the_region_are_left_out() -> None:
         ({"taper_distance": float("nan")}, "taper distance nan"),
         ({"taper_falloff": float("inf")}, "falloff inf"),
         ({"taper_distance": 40.0}, "taper distance 40 leaves nothing"),
+        ({"taper_falloff": 400.0}, r"taper falloff 400 .* images of \d+ x \d+ .*taper_falloff=\d+ or less"),
+        ({"taper_distance": 5.0, "taper_falloff": 20.0}, "taper falloff 20 behind distance 5"),
     ],
 )
 def test_senseless_options_are_refused(options: dict[str, Any], message: str) -> None:
@@ -507,15 +509,15 @@ def test_a_ctf_that_is_asked_for_must_be_there() -> None:
 
 @pytest.mark.parametrize("free", [1000, 20_000])
 def test_a_volume_larger_than_memory_is_refused(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
-    monkeypatch.setattr("fourierrecon.engine.storage.available_memory", lambda: free)
+    monkeypatch.setattr("fourierrecon.engine.room.available_memory", lambda: free)
     # what earlier tests have left in this process can be used again
-    monkeypatch.setattr("fourierrecon.engine.storage.kept_memory", lambda: 0)
+    monkeypatch.setattr("fourierrecon.engine.room.kept_memory", lambda: 0)
     with pytest.raises(DataError, match="memory"):
         plain(SMALL.series(small_images()), SMALL.region)
 
 
 def test_unknown_memory_is_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fourierrecon.engine.storage.available_memory", lambda: None)
+    monkeypatch.setattr("fourierrecon.engine.room.available_memory", lambda: None)
     assert np.isfinite(plain(SMALL.series(small_images()), SMALL.region)).all()
 
 
