@@ -157,7 +157,8 @@ def sum_up(
     messages.rest(where)
     if path is not None:
         say(console, "wrote", f"{path}: the list of tomograms, as RELION 5 reads it")
-    return 1 if failed or stale else 0
+    # as for one tomogram, so that a script learns of a wrong option in the same way
+    return 2 if any(outcome.usage for outcome in outcomes) else 1 if failed or stale else 0
 
 
 def remedy(outcomes: Sequence[Outcome]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextvars import copy_context
 from dataclasses import replace
 
-from fourierrecon.errors import OUT_OF_MEMORY, FourierReconError
+from fourierrecon.errors import OUT_OF_MEMORY, FourierReconError, UsageError
 from fourierrecon.geometry.axis_order import Orientation
 from fourierrecon.images.repair import lines_on, look
 from fourierrecon.reconstruction import reconstruct_many
@@ -74,7 +74,7 @@ def _make(
 
 def _process(recipe: Recipe, name: str) -> Outcome:
     started = time.perf_counter()
-    error, stale, products = "", "", list[Product]()
+    error, stale, products, usage = "", "", list[Product](), False
     snr, images = tuple[str, ...](), tuple[str, ...]()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -92,7 +92,7 @@ def _process(recipe: Recipe, name: str) -> Outcome:
                     swapped = Orientation.like(recipe.like, product.series).swap
                     draw_thumbnail(picture, product.path, swapped=swapped)
         except FourierReconError as problem:
-            error = str(problem)
+            error, usage = str(problem), isinstance(problem, UsageError)
         except MemoryError:
             error = OUT_OF_MEMORY
         except OSError as problem:
@@ -110,4 +110,5 @@ def _process(recipe: Recipe, name: str) -> Outcome:
         snr=snr,
         specimen=products[0].fit.words if products and not error else "",
         images=images,
+        usage=usage,
     )

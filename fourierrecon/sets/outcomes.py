@@ -72,6 +72,8 @@ class Outcome:
         with its files.
     specimen
         How its specimen was found and the tomogram fitted to it, in words.
+    usage
+        Whether the error is that an option makes no sense for it, not that a file or the machine is at fault.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Outcome:
     images: tuple[str, ...] = ()
     transient: bool = False
     specimen: str = ""
+    usage: bool = False
 
     @property
     def status(self) -> str:
