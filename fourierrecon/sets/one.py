@@ -44,13 +44,12 @@ def process(recipe: Recipe, name: str, progress: Progress | None = None) -> Outc
 def made_of(product: Product) -> Made:
     """Give what the set's list needs of a product."""
     region = product.region
-    width, height, depth = region.size or (n * region.binning for n in region.shape[::-1])
     return Made(
         path=product.path,
         picture=product.picture,
         part=product.part,
         binning=region.binning,
-        size=(float(width), float(height), float(depth)),
+        size=region.whole_size,
         reason=product.reason,
         origin=region.origin,
         excluded=product.series.excluded,
