@@ -146,6 +146,20 @@ def steps_of(angles: NDArray[np.float64]) -> NDArray[np.float64]:
     return steps
 
 
+class WithRollOff:
+    """Part of a weighting with the fields of :class:`RollOff`."""
+
+    cutoff: float
+    sigma: float
+    hamming: float | None
+    end: float
+
+    @property
+    def roll_off(self) -> RollOff:
+        """Fall towards high frequencies; its values are checked where it is made."""
+        return RollOff(self.cutoff, self.sigma, self.hamming, self.end)
+
+
 @dataclass(frozen=True)
 class RollOff:
     """Fall of a filter towards high frequencies across the tilt axis, cycles per voxel.
