@@ -44,7 +44,7 @@ TILT_WEIGHTS = ("cos", "none")
 WEIGHED = ("wiener", "first-peak", "absolute")
 #: Numbers by which compiled loops know what the CTF becomes.
 AS_IT_IS, SIGN, FROM_FIRST_PEAK = 0, 1, 2
-#: B-factor per exposure where the set does not tell, Å² per e⁻/Å².
+#: B-factor per exposure where the set gives none, Å² per e⁻/Å².
 B_PER_EXPOSURE = 4.0
 #: Intervals in which envelopes are tabulated, up to the corner of the image's Fourier square.
 STEPS = 2048
@@ -52,7 +52,7 @@ STEPS = 2048
 
 @dataclass(frozen=True)
 class Correction:
-    """What is asked for; None leaves it to the weighting and to what the set tells.
+    """What is asked for; None leaves it to the weighting and to what the set gives.
 
     Parameters
     ----------
@@ -64,10 +64,10 @@ class Correction:
     tilt_weight
         ``cos``: images without scale factors (``rlnCtfScalefactor``) count by the cosine of their tilt; None: ``none``.
     ctf_depth
-        One of :data:`~fourierrecon.geometry.ctf_depth.CTF_DEPTHS`: the CTF at the depth of each point, or one an image.
-        None: ``auto``, as it matters.
+        One of :data:`~fourierrecon.geometry.ctf_depth.CTF_DEPTHS`: the CTF at the depth of each point, or one for each
+        image. None: ``auto``, as it matters.
     defocus_hand
-        1 or -1, in place of the hand that the tilt series tells; None: that one.
+        1 or -1, in place of the hand that the tilt series gives; None: that one.
 
     Raises
     ------
@@ -152,7 +152,7 @@ class Transfer:
     exposure, tilt_weight
         As asked for, or found in the set.
     depth, depth_words
-        The CTF at each depth, None where there is one an image; and which was chosen, and why.
+        The CTF at each depth, None where there is one for each image; and which was chosen, and why.
     """
 
     mode: str
@@ -183,7 +183,7 @@ class Transfer:
         divides
             The weighting divides by something, so that there can be a CTF² in it.
         region
-            Region that the CTF may be needed at each depth of; None: there is one CTF an image.
+            Region that the CTF may be needed at each depth of; None: one CTF for each image.
 
         Raises
         ------
@@ -303,7 +303,7 @@ class Transfer:
         return np.asarray(values * wave)
 
     def likeness_tables(self, voxel_size: float) -> NDArray[np.float32]:
-        """Give :meth:`DepthCtf.likeness_tables`, or ``(n_tilts, 0)`` where there is one CTF an image."""
+        """Give :meth:`DepthCtf.likeness_tables`, or ``(n_tilts, 0)`` where each image has one CTF."""
         if self.depth is None:
             return np.empty((len(self.scale), 0), np.float32)
         return self.depth.likeness_tables(voxel_size)

@@ -101,7 +101,7 @@ class Plan:
     weighted
         The weighting divides by gridded weights.
     curved
-        Each sample is inserted twice, with the CTF at each depth; None: once, with one CTF an image.
+        Each sample is inserted twice, with the CTF at each depth; None: once, with one CTF for each image.
     window_margin
         Room around what is needed in the windows, px.
     """
