@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import accuracy
+import boxes
 import halves
 import peers
 import process
 import quality
 import speed
+import stages
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results")
@@ -40,8 +42,10 @@ LAYOUTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "speed": lambda record: f"{speed.heading(record)}\n{speed.table(record)}",
     "scaling": lambda record: f"{speed.heading(record)}\n{speed.scaling_table(record)}",
     "process": lambda record: f"{speed.heading(record)}\n{process.table(record)}",
+    "stages": stages.table,
     "accuracy": accuracy.table,
     "halves": halves.table,
+    "boxes": boxes.table,
     "peers": peers.write_report,
     "quality": quality.report,
     "quality, purposes": quality.purposes,

@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.engine.images import Sampler, sample_images
+from fourierrecon.engine.kept_samples import KeptSampler, KeptSamples
 from fourierrecon.engine.planes import insert_planes
 from fourierrecon.engine.settings import Settings, SettingsOptions
 from fourierrecon.engine.several_volumes import VolumeOrder, part_of, share, tidy
@@ -40,7 +41,9 @@ from fourierrecon.engine.tiling import volume_in_tiles, write_in_tiles
 from fourierrecon.errors import UsageError, check_type
 from fourierrecon.geometry.region import Region
 from fourierrecon.images import repaired
+from fourierrecon.images.repair import look
 from fourierrecon.io.volumes.formats import check_volume_writable, end_bytes, is_zarr, writing_volume
+from fourierrecon.text import counted
 from fourierrecon.tilt_series import ImagesInFiles, ImageStack, TiltSeries
 from fourierrecon.transfer import Correction, Transfer
 from fourierrecon.volume import SlabWriter, Volume
@@ -108,6 +111,7 @@ def reconstruct(
     settings = Settings.of(options)
     region = _region(series, region, binning)
     series = repaired(series, settings.repairs)
+    look(series, settings.threads)
     weighting = with_snr(
         read_weighting(weighting), series, region.binning, correction=settings.correction, n_threads=settings.n_threads
     )
@@ -131,17 +135,12 @@ def _iterated(series: TiltSeries, region: Region, weighting: Iterative, settings
     """Reconstruct by an iteration, in memory; it may begin with the Wiener volume of the same SNR."""
     from fourierrecon.operators.iterations import iterate
 
-    if in_tiles(series, settings):
-        raise UsageError(
-            f"{series.name} has a local alignment, which iterations cannot apply; leave it out (local=False), or "
-            f"choose another weighting (weighting=...)"
-        )
     first = Wiener(getattr(weighting, "snr", AUTO))
     quiet = replace(settings, progress=None)
     return iterate(series, region, weighting, settings, lambda: _inserted_at_once(series, region, first, quiet))
 
 
-def reconstruct_many(orders: Sequence[VolumeOrder], settings: Settings) -> None:
+def reconstruct_many(orders: Sequence[VolumeOrder], settings: Settings, kept: KeptSamples | None = None) -> None:
     """Reconstruct several volumes of one tilt series slab by slab; each is written as soon as it is done.
 
     Parameters
@@ -150,6 +149,9 @@ def reconstruct_many(orders: Sequence[VolumeOrder], settings: Settings) -> None:
         The volumes that are wanted.
     settings
         How to reconstruct.
+    kept
+        Samples that are used again, and added to. Not where a local alignment, an iteration, or a filter that depends
+        on all images makes them of no use.
 
     Raises
     ------
@@ -174,7 +176,7 @@ def reconstruct_many(orders: Sequence[VolumeOrder], settings: Settings) -> None:
     groups = [group for group in groups if group not in local]
     if not groups:
         return
-    with _sampled([group.task for group in groups]) as samplers:
+    with _sampled([group.task for group in groups], kept) as samplers:
         for group, sampler in zip(groups, samplers, strict=True):
             for order in group.orders:
                 last = order is group.orders[-1]
@@ -196,10 +198,13 @@ def _iterate_order(order: VolumeOrder, weighting: Iterative, settings: Settings)
 
 
 @contextmanager
-def _sampled(tasks: Sequence[Task]) -> Iterator[list[Sampler]]:
-    """Sample the images: each is read once, for all tasks."""
+def _sampled(tasks: Sequence[Task], kept: KeptSamples | None = None) -> Iterator[list[Sampler]]:
+    """Sample the images: each is read once, for all tasks; not where its samples were kept."""
     with ExitStack() as stack:
-        samplers = [stack.enter_context(closing(Sampler(task))) for task in tasks]
+        samplers = []
+        for task in tasks:
+            sampler = Sampler(task) if kept is None or task.weighting.has_filter else KeptSampler(task, kept)
+            samplers.append(stack.enter_context(closing(sampler)))
         sample_images(samplers)
         tidy()
         yield samplers
@@ -348,7 +353,7 @@ def describe(
     """Give what goes into a volume's header: voxel size (Å), world position of voxel 0 (Å), one line on its making."""
     x, y, z = (float(c * series.pixel_size) for c in region.origin)
     transfer = Transfer.of(series, correction, divides=weighting.divides, region=region)
-    label = f"fourierrecon {weighting.words}, {transfer.words}, {series.n_tilts} tilts of {series.name}"
+    label = f"fourierrecon {weighting.words}, {transfer.words}, {counted(series.n_tilts, 'tilt')} of {series.name}"
     return series.pixel_size * region.binning, (x, y, z), label
 
 
@@ -362,6 +367,8 @@ def _with_repairs(orders: Sequence[VolumeOrder], settings: Settings) -> list[Vol
         if whole is not series:
             whole = replace(series, images=stacks.setdefault(id(series.images), whole.images))
         made.setdefault(id(series), whole)
+    for whole in made.values():
+        look(whole, settings.threads)
     return [replace(order, series=made[id(order.series)]) for order in orders]
 
 

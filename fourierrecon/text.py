@@ -115,3 +115,24 @@ def cell(text: str) -> str:
     except ValueError:
         return f"'{text}"
     return text
+
+
+def is_or_are(number: int) -> str:
+    """Give the verb that goes with so many things."""
+    return "is" if number == 1 else "are"
+
+
+def counted(number: float, noun: str, several: str = "") -> str:
+    """Write a number with its noun: ``1 image``, ``2 images``, ``0 images``.
+
+    Parameters
+    ----------
+    number
+        How many there are.
+    noun
+        What they are, one of them.
+    several
+        Several of them, where that is more than an ``s`` at the end.
+    """
+    shown = f"{number:g}" if isinstance(number, float) else f"{number}"
+    return f"{shown} {noun if number == 1 else several or f'{noun}s'}"

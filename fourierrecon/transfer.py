@@ -11,6 +11,7 @@ and half of its own.
 
 from __future__ import annotations
 
+import re
 from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ from fourierrecon.ctf import kernel_coefficients, phase_coefficients
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry.ctf_depth import CTF_DEPTHS, DepthCtf, choose_depth
 from fourierrecon.geometry.region import Region
+from fourierrecon.text import counted
 from fourierrecon.tilt_series import CtfParameters, TiltSeries
 from fourierrecon.tilt_series.exposures import accumulated, by_voltage, critical_exposure
 
@@ -104,6 +106,25 @@ class Correction:
         )
         return ", ".join([ctf, *(f"{label} {value}" for label, value in named if value is not None)])
 
+    @classmethod
+    def from_words(cls, text: str) -> Correction | None:
+        """Read the correction that a volume's label or passport tells of (:attr:`Transfer.words`); None: it tells none.
+
+        Parameters
+        ----------
+        text
+            Words on the making of a volume; others around them do not matter.
+        """
+        mode = re.search(rf"\bCTF (not corrected|{'|'.join(CTF_MODES)})\b", text)
+        if mode is None:
+            return None
+        exposure = re.search(rf"\bexposure ({'|'.join(EXPOSURES)})\b", text)
+        return cls(
+            ctf_mode="none" if mode[1] == "not corrected" else mode[1],
+            exposure=None if exposure is None else exposure[1],
+            tilt_weight="cos" if "tilt weight cos" in text else None,
+        )
+
     def exposure_of(self, series: TiltSeries) -> str:
         """Give the exposure filter for a tilt series, one of :data:`EXPOSURES`."""
         per_exposure = series.b_factor_per_exposure
@@ -166,7 +187,7 @@ class Transfer:
     depth_words: str = ""
 
     def __repr__(self) -> str:
-        return f"Transfer({self.words}, {len(self.scale)} tilts)"
+        return f"Transfer({self.words}, {counted(len(self.scale), 'tilt')})"
 
     @classmethod
     def of(

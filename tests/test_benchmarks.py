@@ -41,6 +41,16 @@ def test_what_is_missing_is_left_out(peers: ModuleType, monkeypatch: pytest.Monk
     assert "pip install finufft" in json.loads(record.read_text(encoding="utf-8"))["left_out"]["finufft"]
 
 
+def test_stages_add_up(peers: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    # names of functions are what stages are found by
+    stages = import_module("stages")
+    monkeypatch.setattr(stages.InverseFft, "ducc0", stages.InverseFft.pyfftw)
+    stages.main(["--size", "64", "60", "40", "--tilts", "7", "--runs", "1", "--here"])
+    found = json.loads(capsys.readouterr().out)
+    assert all(any(jobs[stage] for jobs in found.values()) for stage in stages.STAGES)
+    assert found["none"]["weights apart, divide"] == 0 < found["Wiener with CTF"]["weights apart, divide"]
+
+
 @pytest.fixture
 def quality(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))

@@ -69,3 +69,14 @@ def test_other_cells_stay(word: str) -> None:
 def test_names_can_be_copied_into_a_shell(name: str) -> None:
     said = subprocess.run(["bash", "-c", f"printf %s {text.quoted(name)}"], capture_output=True, check=True).stdout
     assert said == name.encode("utf-8", "surrogateescape")
+
+
+def test_counted_nouns() -> None:
+    found = [
+        text.counted(1, "image"),
+        text.counted(0, "image"),
+        text.counted(2, "box", "boxes"),
+        text.counted(1.0, "step"),
+    ]
+    assert found == ["1 image", "0 images", "2 boxes", "1 step"]
+    assert [text.is_or_are(n) for n in (0, 1, 2)] == ["are", "is", "are"]

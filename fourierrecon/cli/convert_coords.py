@@ -10,6 +10,7 @@ import typer
 
 from fourierrecon.cli.options import TomogramName, input_option, output_option
 from fourierrecon.errors import DataError, UsageError
+from fourierrecon.text import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,13 +19,6 @@ if TYPE_CHECKING:
     from fourierrecon.geometry.coordinate_frames import Box
     from fourierrecon.io.points import Points
     from fourierrecon.tilt_series import TiltSeries
-
-#: Columns that turn with the axes: they are not converted.
-ORIENTATIONS = (
-    "rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi", "rlnAngleTiltPrior", "rlnAnglePsiPrior", "rlnTomoSubtomogramRot",
-    "rlnTomoSubtomogramTilt", "rlnTomoSubtomogramPsi", "rlnOriginXAngst", "rlnOriginYAngst", "rlnOriginZAngst",
-    "transformation_",
-)  # fmt: skip
 
 
 def convert_coords(
@@ -75,7 +69,7 @@ def convert_coords(
     from fourierrecon.cli.console import say, screen
     from fourierrecon.geometry import coordinate_frames
     from fourierrecon.io import Supplement
-    from fourierrecon.io.points import check_suffix, read_points, write_points
+    from fourierrecon.io.points import ORIENTATIONS, check_suffix, read_points, write_points
     from fourierrecon.tomogram.inputs import input_files, protect
 
     for path in (points, output):
@@ -103,7 +97,7 @@ def convert_coords(
         )
         moved[chosen] = coordinate_frames.convert(found.coordinates[chosen], matrix)
         mirrored = mirrored or coordinate_frames.mirrors(matrix)
-        turned = turned or bool((matrix[:3, :3] * (1 - np.eye(3))).any() or (np.diag(matrix) < 0).any())
+        turned = turned or coordinate_frames.turns(matrix)
     dropped = [label for label in ORIENTATIONS if label in found.columns] if turned else []
     kept = {label: values for label, values in found.columns.items() if label not in dropped}
     write_points(
@@ -111,7 +105,7 @@ def convert_coords(
         centred=target == "relion5",
     )  # fmt: skip
     console = screen()
-    say(console, "read", f"{points}: {len(found)} points of {len(set(names))} tomogram{'s' * (len(set(names)) > 1)}")
+    say(console, "read", f"{points}: {counted(len(found), 'point')} of {counted(len(set(names)), 'tomogram')}")
     unit = coordinate_frames.COORDINATE_FRAMES[target].unit
     say(console, "frames", f"{source} to {target} ({unit}){', which mirrors' if mirrored else ''}")
     if dropped:

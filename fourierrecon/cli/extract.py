@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fourierrecon.cli.groups import with_groups
 from fourierrecon.cli.option_groups import SupplementOptions
+from fourierrecon.cli.option_groups_of_sets import ClusterOptions
 from fourierrecon.cli.options import (
     FLAG,
     Quiet,
     Threads,
     input_option,
+    one_of,
     output_option,
     running_option,
     weighting_option,
 )
+from fourierrecon.text import counted
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fourierrecon.particles.extraction import Extraction
+    from fourierrecon.sets.outcomes import Outcome
+
+
+def _layouts() -> tuple[str, ...]:
+    from fourierrecon.particles.extraction import LAYOUTS
+
+    return tuple(LAYOUTS)
 
 
 @with_groups("t", "picks", "box", "binning", "o", "kind")
@@ -34,12 +49,14 @@ def extract(
         output_option(
             "KIND",
             "volumes: subtomograms; relion: pseudo-subtomograms for RELION; relion-stacks: stacks of images for "
-            "RELION 5. Default: volumes",
+            "RELION 5; warp, warp-stacks: the same in Warp's layout. Default: volumes",
             "--kind",
+            autocompletion=one_of(_layouts),
         ),
     ] = "volumes",
     tn: Annotated[
-        list[str] | None, input_option("NAME", "Name of a tomogram; may be repeated. Default: all", "--tn")
+        list[str] | None,
+        input_option("NAME", "Name of a tomogram, or a pattern as TS_*; may be repeated. Default: all", "--tn"),
     ] = None,
     frame: Annotated[
         str | None,
@@ -58,11 +75,19 @@ def extract(
             least=4,
         ),
     ] = None,
+    diameter: Annotated[
+        float | None,
+        output_option(
+            "ANGSTROM",
+            "Diameter of the particle: outside of it, boxes of --kind warp are normalised. Default: that of the box",
+            "--diameter",
+        ),
+    ] = None,
     invert: Annotated[
         bool | None,
         typer.Option(
             "--invert/--no_invert",
-            help="Dense matter bright, or dark as in the images. Default: bright for RELION",
+            help="Dense matter bright, or dark as in the images. Default: bright for RELION and Warp",
             rich_help_panel="Output",
             show_default=False,
         ),
@@ -85,7 +110,23 @@ def extract(
     tilt_weight: Annotated[
         str | None, weighting_option("NAME", "Weight of steep images: cos or none", "--tilt_weight")
     ] = None,
-    resume: Annotated[bool, running_option(FLAG, "Go on in a folder that an earlier run left", "--resume")] = False,
+    resume: Annotated[
+        bool,
+        running_option(
+            FLAG,
+            "Go on in a folder that an earlier run left; --no_resume refuses such a folder. Default: --resume",
+            "--resume/--no_resume",
+        ),
+    ] = True,
+    part: Annotated[
+        str | None,
+        running_option(
+            "I/N",
+            "Only every N-th tomogram with points, starting with the I-th: for job arrays, which may run side by side",
+            "--shard",
+        ),
+    ] = None,
+    workers: ClusterOptions,
     j: Threads = None,
     quiet: Quiet = False,
 ) -> None:
@@ -95,35 +136,80 @@ def extract(
     fourierrecon extract --t tomograms.star --picks picks.star --box 96 --bin 2 --o particles/
     fourierrecon extract --t tomograms.star --picks picks.star --box 96 --bin 2 --kind relion-stacks --o particles/
 
-    The folder gets Subtomograms/TOMOGRAM/N..., particles.star and optimisation_set.star, laid out as RELION does.
+    The folder gets the boxes of each tomogram, particles.star and optimisation_set.star, laid out as RELION or Warp
+    does. The same command again makes what is missing.
     """  # noqa: D301 (the help needs the control character itself)
     from fourierrecon.cli.arguments import supplement_of
-    from fourierrecon.cli.console import ProgressBars, say, screen
+    from fourierrecon.cli.console import screen
     from fourierrecon.engine.settings import Settings
-    from fourierrecon.particles.extract import Extraction
-    from fourierrecon.particles.extract import extract as run
+    from fourierrecon.particles.extraction import Extraction
 
-    started, console = time.perf_counter(), screen()
-    console.quiet = quiet
     options: dict[str, Any] = {
         "exposure": exposure,
         "tilt_weight": tilt_weight,
         "ctf_depth": ctf_depth,
         "defocus_hand": defocus_hand,
     }
-    made = outside = 0
+    wanted = Extraction(
+        source=t, picks=picks, folder=o, box=box, binning=binning, window=window, layout=kind, frame=frame,
+        picked_binning=from_bin, snr=snr, diameter=diameter, invert=invert, extras=supplement_of(supplement),
+        resume=resume, settings=Settings(ctf=not noctf, n_threads=j, **options),
+    )  # fmt: skip
+    console = screen()
+    console.quiet = quiet
+    raise typer.Exit(_show(console, wanted, tn or [], part, workers))
+
+
+def _show(console: Console, wanted: Extraction, names: list[str], part: str | None, workers: ClusterOptions) -> int:
+    """Make the boxes and show how it goes on; give the exit status."""
+    from fourierrecon.cli.console import ProgressBars, fail, say
+    from fourierrecon.cli.messages_table import in_options, warning_in_options
+    from fourierrecon.cli.set_summary import status_of
+    from fourierrecon.runtime.threads import Progress
+    from fourierrecon.sets.boxes import extract_set
+    from fourierrecon.sets.follower import Follower
+
+    class Screen(Follower):
+        path: Path | None = None
+
+        def begins(self, name: str) -> Progress | None:
+            return stages
+
+        def notes(self, label: str, text: str) -> None:
+            say(console, label, in_options(text, "extract"))
+
+        def lists(self, path: Path | None) -> None:
+            self.path = path
+
+    started, follower, outcomes = time.perf_counter(), Screen(), list["Outcome"]()
+    said: set[str] = set()
     with ProgressBars(console) as stages:
-        wanted = Extraction(
-            source=t, picks=picks, folder=o, box=box, binning=binning, window=window, kind=kind,  # type: ignore[arg-type]
-            frame=frame, picked_binning=from_bin, names=tuple(tn or ()), snr=snr, invert=invert,
-            extras=supplement_of(supplement), resume=resume,
-            settings=Settings(ctf=not noctf, n_threads=j, progress=stages, **options),
-        )  # fmt: skip
-        for each in run(wanted):
-            made, outside = made + each.made, outside + each.outside
-            more = [f"{n} {word}" for n, word in ((each.kept, "there already"), (each.outside, "in no image")) if n]
-            say(console, "boxes", f"{each.name}: " + ", ".join([f"{each.made} made", *more]))
-    seconds = time.perf_counter() - started
-    say(console, "wrote", f"{o / 'particles.star'}: {made} boxes after {seconds:.1f} s")
+        for outcome in extract_set(wanted, names, part=part, cluster=workers.chosen(), follower=follower):
+            outcomes.append(outcome)
+            for line in (warning_in_options(note, "extract") for note in outcome.notes):
+                if line not in said:
+                    said.add(line)
+                    say(console, "warning", line)
+            if (problem := outcome.error or outcome.stale) != "":
+                fail(in_options(f"{outcome.name}: {problem}", "extract"))
+            elif outcome.boxes is not None:
+                say(console, "boxes", f"{outcome.name}: {_words(outcome)}")
+    found = [outcome.boxes for outcome in outcomes if outcome.boxes is not None]
+    made, outside = sum(boxes.made for boxes in found), sum(boxes.outside for boxes in found)
+    if follower.path is not None:
+        say(
+            console,
+            "wrote",
+            f"{follower.path}: {counted(made, 'box', 'boxes')} after {time.perf_counter() - started:.1f} s",
+        )
     if outside:
-        say(console, "warning", f"{outside} points lie so far out that no image holds their box; they are left out")
+        say(console, "warning", f"{counted(outside, 'point')} left out, so far out that no image holds the box")
+    return status_of(outcomes)
+
+
+def _words(outcome: Outcome) -> str:
+    """Say what became of the points of a tomogram."""
+    assert outcome.boxes is not None
+    boxes = outcome.boxes
+    more = [f"{n} {word}" for n, word in ((boxes.kept, "there already"), (boxes.outside, "in no image")) if n]
+    return ", ".join([f"{boxes.made} made", *more])

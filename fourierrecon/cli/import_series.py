@@ -12,6 +12,7 @@ from fourierrecon.cli.groups import with_groups
 from fourierrecon.cli.option_groups import AlignmentOptions, SupplementOptions
 from fourierrecon.cli.options import FLAG, TomogramName, alignment_option, output_option
 from fourierrecon.errors import DataError, UsageError
+from fourierrecon.text import counted
 
 if TYPE_CHECKING:
     from fourierrecon.tilt_series import ImageStack, TiltSeries
@@ -100,7 +101,7 @@ def import_series(
     )
     if copied and not copy:
         say(console, "note", f"RELION 4 needs the images of a series in one stack: copied {', '.join(copied)}")
-    say(console, "wrote", f"{path}: RELION {version[-1]} set of {len(found)} tomogram{'s' * (len(found) > 1)}")
+    say(console, "wrote", f"{path}: RELION {version[-1]} set of {counted(len(found), 'tomogram')}")
     first = found[0][0]
     rest = f" --tn {first.name}" if len(found) > 1 else ""
     rest += "" if first.ctf is not None else " --noctf"

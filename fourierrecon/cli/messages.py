@@ -12,6 +12,7 @@ from rich.text import Text
 
 from fourierrecon.cli.console import say
 from fourierrecon.cli.messages_table import in_options
+from fourierrecon.text import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,7 +87,7 @@ def describe_images(series: TiltSeries) -> str:
     height, width = series.image_shape
     angles = series.tilt_angles
     return (
-        f"{series.n_tilts} images of {width} x {height} px at {series.pixel_size:g} Å, "
+        f"{counted(series.n_tilts, 'image')} of {width} x {height} px at {series.pixel_size:g} Å, "
         f"tilts {angles.min():.1f}° to {angles.max():.1f}°"
     )
 

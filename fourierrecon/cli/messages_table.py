@@ -98,8 +98,11 @@ OPTIONS = {
     "frame": "--from",
     "volume": "--volume",
     # extract
+    "picks": "--picks",
     "box": "--box",
     "window": "--window",
+    "layout": "--kind",
+    "diameter": "--diameter",
     "resume": "--resume",
     "set": "--t",
     # tilts
@@ -109,7 +112,6 @@ OPTIONS = {
 OF_COMMANDS = {
     "convert": {"voxel_size": "--angpix"},
     "convert-coords": {"size": "--size"},
-    "extract": {"kind": "--kind"},
 }
 # not within a path, a weighting as wiener:snr=10, or a representation as Wiener(snr=10)
 _ARGUMENT = re.compile(

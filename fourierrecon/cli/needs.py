@@ -147,7 +147,7 @@ NEEDS = (
     Need(("--centre_proj", "--thickness_proj"), without("--do_proj"), f"{_SET} *", harmless=True),
     Need(("--SNR",), beside("--no_weight"), f"{_ONE} --no_weight *", harmless=True),
     Need(("--SNR",), no_snr, f"{_ONE} --weighting sirtlike *"),
-    Need(("--SNR",), beside("--kind", "relion", "relion-stacks"),
+    Need(("--SNR",), beside("--kind", "relion", "relion-stacks", "warp", "warp-stacks"),
          "extract --t a.star --picks p.star --box 32 --o p/ --kind relion *"),
     Need(("--defocus_hand",), one_ctf, f"{_ONE} --noctf *"),
     Need(("--local_residual",), beside("--local", False, words=" off"), f"{_ONE} --local off *"),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fourierrecon.cli.options import FLAG, cluster_option, one_of, set_option
+
+if TYPE_CHECKING:
+    from fourierrecon.sets.cluster import Cluster
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,3 +148,14 @@ class ClusterOptions:
     tls_key: Annotated[
         Path | None, cluster_option("PEM", "Key of that certificate. Default: from Dask's configuration", "--tls_key")
     ] = None
+
+    def chosen(self) -> Cluster | None:
+        """Give the cluster that is asked for; None: make the tomograms here."""
+        if not any(vars(self).values()):
+            return None
+        from fourierrecon.sets.cluster import Cluster
+
+        return Cluster(
+            scheduler=self.scheduler, kind=self.cluster, workers=self.workers, tls_ca=self.tls_ca,
+            tls_cert=self.tls_cert, tls_key=self.tls_key,
+        )  # fmt: skip

@@ -11,6 +11,7 @@ from fourierrecon.cli.option_groups import SourceOptions, SupplementOptions, Tom
 from fourierrecon.cli.option_groups_of_sets import CompanionOptions
 from fourierrecon.cli.option_groups_output import BesideOptions, finish_of, ome_version_of
 from fourierrecon.cli.options import output_option
+from fourierrecon.text import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -145,8 +146,9 @@ def print_coverage(console: Console, series: TiltSeries, sees: NDArray[np.bool_]
     say(
         console,
         "coverage",
-        f"{n_all} of {len(parts)} images see 95 % of the region or more, the least {100 * parts.min():.0f} %; "
-        f"{100 * (count == len(sees)).mean():.0f} % of it is seen by all, {100 * (count == 0).mean():.0f} % by none",
+        f"{n_all} of {counted(len(parts), 'image')} see{'s' * (n_all == 1)} 95 % of the region or more, the least "
+        f"{100 * parts.min():.0f} %; {100 * (count == len(sees)).mean():.0f} % of it is seen by all, "
+        f"{100 * (count == 0).mean():.0f} % by none",
     )
     angles = np.round(series.tilt_angles, 1) + 0.0  # turns -0.0 into 0.0
     cells = [f"tilt {i + 1} ({angles[i]:.1f}°): {100 * parts[i]:.1f} %" for i in listed]
@@ -179,7 +181,7 @@ def print_forecast(console: Console, forecast: Forecast, output: Path | None) ->
     say(console, "memory", f"{in_bytes(storage.memory)} at most, {'with' if names else 'without'} scratch files")
     if names:
         say(console, "scratch", f"{in_bytes(on_scratch)} in {scratch}: {', '.join(names)}")
-    threads = f"{forecast.n_threads} thread{'s' * (forecast.n_threads > 1)}"
+    threads = f"{counted(forecast.n_threads, 'thread')}"
     estimate = "estimated from small pieces; starting takes a second more"
     say(console, "time", f"about {_time(forecast.seconds)} on {threads}, {estimate}")
     needs = [

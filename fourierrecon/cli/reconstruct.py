@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from fourierrecon.engine.settings import Settings
-    from fourierrecon.sets.cluster import Cluster
     from fourierrecon.tilt_series import TiltSeries
     from fourierrecon.tomogram.finish import Finish
     from fourierrecon.tomogram.request import Request
@@ -80,7 +79,7 @@ def reconstruct(
             from fourierrecon.cli.report import PAGE, check_replaceable
 
             check_replaceable(recipe.folder / PAGE)
-        status = show_set(console, recipe, source.tn or [], part=products.part, quiet=quiet, cluster=_cluster(workers))
+        status = show_set(console, recipe, source.tn or [], part=products.part, quiet=quiet, cluster=workers.chosen())
         if besides.report:
             from fourierrecon.cli.report import report_folder
 
@@ -102,18 +101,6 @@ def reconstruct(
         skip_bad_images=options.images.skip_bad_images,
         companions=tuple(name for name in companions if name != "aligned_stack"), finish=finish,
         ome_version=ome_version, aligned_stack=besides.aligned_stack or "aligned_stack" in companions,
-    )  # fmt: skip
-
-
-def _cluster(options: ClusterOptions) -> Cluster | None:
-    """Give the cluster that the options ask for; None: make the tomograms here."""
-    if not any(vars(options).values()):
-        return None
-    from fourierrecon.sets.cluster import Cluster
-
-    return Cluster(
-        scheduler=options.scheduler, kind=options.cluster, workers=options.workers, tls_ca=options.tls_ca,
-        tls_cert=options.tls_cert, tls_key=options.tls_key,
     )  # fmt: skip
 
 

@@ -107,10 +107,10 @@ class SetBars:
                 self._clear()
                 self._bars.update(self._set, completed=sum(self._counts.values()), text=self._words())
 
-    def recount(self, done: int, failed: int) -> None:
+    def recount(self, done: int, there: int, failed: int) -> None:
         """Take counts where a tomogram may be made several times, as where a folder is watched."""
         with self._lock:
-            self._counts |= {"done": done, "there": 0, "stale": 0, "failed": failed}
+            self._counts |= {"done": done, "there": there, "stale": 0, "failed": failed}
             self._waiting = ""
             if self._bars is not None:
                 self._clear()
@@ -132,6 +132,8 @@ class SetBars:
         """Say how many are done, how many failed, and how long the rest will take."""
         finished = sum(self._counts.values())
         parts = [f"{self._counts['done']} done" if self._total is None else f"{finished}/{self._total}"]
+        there = self._counts["there"] if self._total is None else 0
+        parts += [f"{there} there already"] if there else []
         wrong = self._counts["failed"]
         parts += [f"{wrong} failed"] if wrong else []
         parts += [f"{self._counts['stale']} stale"] if self._counts["stale"] else []

@@ -20,7 +20,7 @@ from fourierrecon.sets.recipe import Recipe
 from fourierrecon.sets.records import outcomes_path
 from fourierrecon.sets.run import reconstruct_set
 from fourierrecon.sets.watching import watch
-from fourierrecon.text import quoted
+from fourierrecon.text import counted, quoted
 from fourierrecon.weighting.snr import STATED
 
 
@@ -94,20 +94,18 @@ def show_watch(console: Console, recipe: Recipe, *, every: float, idle: float | 
     UsageError, DataError
         If the folder of the products cannot be used.
     """
-    results: dict[str, Outcome] = {}
     interrupted = False
     with WatchScreen(console, recipe, quiet=quiet) as screen:
         try:
             for outcome in watch(recipe, every=every, idle=idle, follower=screen):
                 screen.ends(outcome)
-                results[outcome.name] = outcome
         except KeyboardInterrupt:
             interrupted = True
-    done = sum(outcome.status in ("done", "there") for outcome in results.values())
     where = outcomes_path(recipe.folder)
     screen.messages.rest(where)
-    outcomes = [*results.values()]
-    status = sum_up(console, f"{done} done", outcomes, screen.path, repeat=not screen.lively, where=where)
+    done, already = screen.good
+    text = f"{done} done" + f"; {already} there already" * (already > 0)
+    status = sum_up(console, text, screen.outcomes, screen.path, repeat=not screen.lively, where=where)
     return 0 if interrupted else status
 
 
@@ -151,7 +149,7 @@ class SetScreen(Follower):
         """Show how the tomograms are made, and the bar of the set."""
         self._total = len(names)
         if not self._quiet:
-            many = f"{len(names)} tomogram{'s' * (len(names) != 1)}"
+            many = counted(len(names), "tomogram")
             say(self._console, "set", f"{many} of {self._recipe.source} into {self._recipe.folder}")
             describe_recipe(self._console, self._recipe, names[0] if names else None)
         if self.lively:
@@ -203,11 +201,24 @@ class WatchScreen(SetScreen):
     def __enter__(self) -> WatchScreen:
         super().__enter__()
         self._results: dict[str, Outcome] = {}
+        self._made: set[str] = set()
         if not self._quiet:
             describe_recipe(self._console, self._recipe, None)
         if self.lively:
             self._bars = self._open.enter_context(SetBars(self._console, None, "watching"))
         return self
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """What became of each tilt series the last time."""
+        return [*self._results.values()]
+
+    @property
+    def good(self) -> tuple[int, int]:
+        """Numbers of tomograms that were made since the start, and that were there before."""
+        names = [name for name, outcome in self._results.items() if outcome.status in ("done", "there")]
+        done = sum(name in self._made for name in names)
+        return done, len(names) - done
 
     def waits(self, text: str) -> None:
         """Show which tilt series is waited for."""
@@ -220,10 +231,12 @@ class WatchScreen(SetScreen):
         """Show what became of a tilt series; nothing if it is known and was left as it is."""
         known = outcome.name in self._results
         self._results[outcome.name] = outcome
+        if outcome.status == "done":
+            self._made.add(outcome.name)
         self.warnings(outcome)
         if self._bars is not None:
-            failed = sum(bool(each.error or each.stale) for each in self._results.values())
-            self._bars.recount(len(self._results) - failed, failed)
+            done, there = self.good
+            self._bars.recount(done, there, len(self._results) - done - there)
         if outcome.error or outcome.stale:
             text = f"{outcome.error}; tried again when its files change" if outcome.error else outcome.stale
             if self.lively:

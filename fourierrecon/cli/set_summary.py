@@ -14,6 +14,7 @@ from rich.console import Console
 from fourierrecon.cli.console import say
 from fourierrecon.cli.messages_table import in_options
 from fourierrecon.errors import FourierReconError
+from fourierrecon.text import counted
 from fourierrecon.transfer import CTF_MODES
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Messages:
             if more:
                 # what is left as it is has the records of the run that made it
                 listed = "" if label == "stale" else f"; {where} lists them"
-                say(self._console, label, f"{more} more tomograms in the same way{listed}")
+                say(self._console, label, f"{counted(more, 'more tomogram')} in the same way{listed}")
         self._seen.clear()
 
 
@@ -147,7 +148,7 @@ def sum_up(
         File that holds all that was wrong.
     """
     stale, failed = (sum(outcome.status == status for outcome in outcomes) for status in ("stale", "failed"))
-    left = f"{stale} left as they are; " if stale else ""
+    left = f"{stale} left as {'it is' if stale == 1 else 'they are'}; " if stale else ""
     say(console, "summary", f"{done}; {left}{failed} failed{end}")
     messages = Messages(console)
     for status in ("stale", "failed") if repeat else ():
@@ -157,8 +158,20 @@ def sum_up(
     messages.rest(where)
     if path is not None:
         say(console, "wrote", f"{path}: the list of tomograms, as RELION 5 reads it")
-    # as for one tomogram, so that a script learns of a wrong option in the same way
-    return 2 if any(outcome.usage for outcome in outcomes) else 1 if failed or stale else 0
+    return status_of(outcomes)
+
+
+def status_of(outcomes: Sequence[Outcome]) -> int:
+    """Give the exit status: 2 where an option makes no sense for a tomogram, as for that one alone; 1 for other faults.
+
+    Parameters
+    ----------
+    outcomes
+        What became of each tomogram.
+    """
+    if any(outcome.usage for outcome in outcomes):
+        return 2
+    return int(any(outcome.error or outcome.stale for outcome in outcomes))
 
 
 def remedy(outcomes: Sequence[Outcome]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,10 +11,10 @@ import typer
 from fourierrecon.cli.groups import with_groups
 from fourierrecon.cli.option_groups import MicroscopeOptions, TomogramOptions
 from fourierrecon.cli.option_groups_of_sets import ProductOptions
-from fourierrecon.cli.options import Quiet, output_option, running_option
+from fourierrecon.cli.options import FLAG, Quiet, output_option, running_option
 
 
-@with_groups("o", "binning", "d", "snr", "halves", "every", "idle")
+@with_groups("o", "binning", "d", "snr", "halves", "every", "idle", "incremental")
 def watch(
     folder: Annotated[
         Path,
@@ -35,6 +36,15 @@ def watch(
             least=0,
         ),
     ] = None,
+    incremental: Annotated[
+        bool,
+        running_option(
+            FLAG,
+            "Keep what each image adds, in incremental/ below --scratch or FOLDER: a tilt series that grows costs the "
+            "images that are new",
+            "--incremental",
+        ),
+    ] = False,
     microscope: MicroscopeOptions,
     options: TomogramOptions,
     products: ProductOptions,
@@ -53,5 +63,6 @@ def watch(
 
     extras, offsets = arguments.supplement_of(microscope), arguments.corrections_of(options.alignment)
     recipe = arguments.read_recipe(folder, o, extras, offsets, options, products)
+    recipe = replace(recipe, incremental=incremental)
     seconds = None if idle is None else 60 * idle
     raise typer.Exit(show_watch(screen(), recipe, every=every, idle=seconds, quiet=quiet))

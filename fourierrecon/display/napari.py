@@ -38,18 +38,19 @@ def napari_layer(volume: VolumePlanes | Volume, name: str = "tomogram") -> dict[
     """
     # a volume in memory can be shown without the readers of files
     if isinstance(volume, Volume):
-        data, limits = volume.data, greys(_thinned(volume.data), CONTRAST)
+        levels, limits = [volume.data], greys(_thinned(volume.data), CONTRAST)
     else:
         from fourierrecon.display.planes import STEPS, percentiles_of
 
         assert volume.array is not None
         percentiles = percentiles_of(volume)
         limits = (float(percentiles[round(CONTRAST[0] * STEPS)]), float(percentiles[round(CONTRAST[1] * STEPS)]))
-        data, name = volume.array, volume.path.stem
+        levels, name = volume.levels, volume.path.stem
     known = volume.voxel_size > 0
     black, white = limits
     return {
-        "data": data,
+        "data": levels if len(levels) > 1 else levels[0],
+        "multiscale": len(levels) > 1,
         "name": name,
         "scale": (volume.voxel_size / 10 if known else 1.0,) * 3,
         "translate": tuple(c / 10 for c in reversed(volume.origin)) if known else (0.0,) * 3,

@@ -59,6 +59,11 @@ class VolumePlanes(ABC):
     origin: tuple[float, float, float]
     array: NDArray[Any] | None = None
 
+    @property
+    def levels(self) -> list[Any]:
+        """The array, and the same at coarser resolutions where there are any."""
+        return [] if self.array is None else [self.array]
+
     @abstractmethod
     def mean(self, axis: Axis, first: int, last: int) -> NDArray[np.float32]:
         """Read the mean of the planes from ``first`` to before ``last``: ``(y, x)``, ``(z, x)`` or ``(z, y)``.
@@ -231,6 +236,11 @@ class VirtualPlanes(VolumePlanes):
         self.voxel_size, self.origin = tomogram.voxel_size, tomogram.origin
         self._tomogram = tomogram
         self.array = cast(Any, tomogram)  # it reads as an array does
+
+    @property
+    def levels(self) -> list[Any]:
+        """The tomogram, and the same at 2, 4 and 8 times the binning, which are computed where one looks, too."""
+        return list(self._tomogram.levels())
 
     def mean(self, axis: Axis, first: int, last: int) -> NDArray[np.float32]:
         """Compute the mean of some planes, see :meth:`VolumePlanes.mean`."""

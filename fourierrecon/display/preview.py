@@ -16,6 +16,7 @@ from fourierrecon.display.panels import scale_bar
 from fourierrecon.display.sections import greys, sections, thickness_in_voxels, walk
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.io.files import replacing
+from fourierrecon.text import counted
 from fourierrecon.volume import Volume
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ def _three_sections(
     left, top = corner
     thick = thickness_in_voxels(thickness, volume.voxel_size)
     nm = f" ({thick * volume.voxel_size / 10:.3g} nm)" if volume.voxel_size > 0 else ""
-    slabs = f"means over {thick} voxel{'s' * (thick > 1)}{nm}"
+    slabs = f"means over {counted(thick, 'voxel')}{nm}"
     cut = sections(volume, thick)
     for text, down, size, weight, colour in (
         (_shorten(name, int(room * LETTERS)), 0.2, 10, "bold", "black"),

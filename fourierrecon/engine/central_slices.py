@@ -24,9 +24,11 @@ from numpy.typing import NDArray
 from fourierrecon.ctf import damp_row, transfer
 from fourierrecon.engine import fft, simd
 from fourierrecon.engine.fft import fast_length
+from fourierrecon.engine.fixed_point import fixed, taps_at
 from fourierrecon.engine.grid_weights import sample_counts
 from fourierrecon.engine.gridding_kernel import GriddingKernel
 from fourierrecon.engine.preprocess import ImageFilter
+from fourierrecon.engine.transposing import transpose
 from fourierrecon.runtime.arrays import Complex, Real
 from fourierrecon.runtime.compiled import compiled
 from fourierrecon.runtime.memory import Workspace
@@ -60,6 +62,8 @@ class Slices:
         Taps of the planes' kernel.
     oversampling
         Least oversampling of the planes' grid along z and o.
+    low
+        The kernel along z is one for weights; see :class:`~fourierrecon.engine.gridding_kernel.GriddingKernel`.
     """
 
     matrices: NDArray[np.float64]
@@ -70,6 +74,7 @@ class Slices:
     row_length: int
     width: int
     oversampling: tuple[float, float]
+    low: bool = False
 
     @property
     def middle(self) -> tuple[int, int]:
@@ -100,7 +105,8 @@ class Slices:
     def kernels(self) -> tuple[GriddingKernel, GriddingKernel]:
         """Kernels along z and o."""
         nz, no = self.grid
-        return GriddingKernel(self.width, nz / self.box[0][1]), GriddingKernel(self.width, no / self.box[1][1])
+        (_, depth), (_, breadth) = self.box
+        return GriddingKernel(self.width, nz / depth, self.low), GriddingKernel(self.width, no / breadth)
 
     @cached_property
     def lines(self) -> NDArray[np.float64]:
@@ -173,14 +179,14 @@ def spectrum(
         ``q_a = 0``, the origin along a is pixel ``n_a // 2``.
     """
     n, half = len(window), len(window) // 2
-    columns = fft.real_forward(window, slices.row_length, workspace)
     weights = kernel.deapodisation(n, length).astype(np.float32)
     signs = np.where((np.arange(n) - half) % 2, -1, 1).astype(np.float32)
+    columns = fft.real_forward(window, slices.row_length, workspace, signs if filters else weights * signs)
     padded: Complex = workspace.array("spectrum", (columns.shape[1], length + 2 * PAD), np.complex64)
     if filters:
         # the window must be deapodised after it is filtered: there and back once more along a
         filtered = workspace.array("filtered", (columns.shape[1], filter_length + 2 * PAD), np.complex64)
-        _place(columns, signs, filter_length, filtered)
+        _place(columns, filter_length, filtered)
         core = filtered[:, PAD : PAD + filter_length]
         fft.transform(core, 1, backward=False)
         q_a = ((np.arange(filter_length) - filter_length // 2) * (binning / filter_length)).astype(np.float32)
@@ -193,26 +199,20 @@ def spectrum(
         np.multiply(core[:, : n - half], weights[half:], out=padded[:, PAD : PAD + n - half])
         np.multiply(core[:, filter_length - half :], weights[:half], out=padded[:, PAD + length - half : PAD + length])
     else:
-        _place(columns, weights * signs, length, padded)
+        _place(columns, length, padded)
     fft.transform(padded[:, PAD : PAD + length], 1, backward=False)
     padded[:, :PAD] = padded[:, length : length + PAD]
     padded[:, length + PAD :] = padded[:, PAD : 2 * PAD]
     return padded
 
 
-@compiled()
-def _place(columns: Any, weights: Any, length: int, padded: Any) -> None:
-    """Transpose, weight and zero-pad; sample ``n // 2`` along a goes to the first place, those before it to the end."""
-    n, n_rows = columns.shape
-    half = n // 2
-    for start in range(0, n_rows, 8):
-        stop = min(start + 8, n_rows)
-        for row in range(start, stop):
-            padded[row, PAD + n - half : PAD + length - half] = 0
-        for a in range(n):
-            place, weight = PAD + (a - half if a >= half else length + a - half), weights[a]
-            for row in range(start, stop):
-                padded[row, place] = columns[a, row] * weight
+def _place(columns: Complex, length: int, padded: Complex) -> None:
+    """Transpose and zero-pad; sample ``n // 2`` along a goes to the first place, those before it to the end."""
+    n, half = len(columns), len(columns) // 2
+    moved, target = columns.view(np.float64), padded.view(np.float64)
+    target[:, PAD + n - half : PAD + length - half] = 0
+    transpose(moved[half:], 0, target, PAD)
+    transpose(moved[:half], 0, target, PAD + length - half)
 
 
 @compiled()
@@ -255,18 +255,21 @@ def sample_lines(
             step = sign * lines[0, 0] * length
             conjugate = np.float32(sign)
             turn = phase_l[r]
-            start_a, square_b = lines[0, 1] * el, c_b * (el / row_length) ** 2
-            for j in range(first_j, last_j):
-                position = origin + step * j
-                if lean != 0:
+            if lean == 0:
+                zero, more = fixed(origin), fixed(step)
+                for j in range(first_j, last_j):
+                    cell, entry, part = taps_at(zero + more * j)
+                    out[j] = simd.gather(flat, row + 2 * cell, table, 16 * entry, part)
+            else:
+                start_a, square_b = lines[0, 1] * el, c_b * (el / row_length) ** 2
+                for j in range(first_j, last_j):
                     q_a = start_a + lines[0, 0] * j
                     moved = q_a + lean * (c_a * q_a * q_a + square_b)
-                    position += sign * length * lean * (c_a * moved * moved + square_b)
-                cell = int(position) + 1  # positive: truncation is the floor
-                part = (cell - position) * 256
-                entry = int(part)
-                value = simd.gather(flat, row + 2 * cell, table, entry * 16, np.float32(part - entry))
-                shift = turn * phase_j[j]
+                    position = origin + step * j + sign * length * lean * (c_a * moved * moved + square_b)
+                    cell, entry, part = taps_at(fixed(position))
+                    out[j] = simd.gather(flat, row + 2 * cell, table, 16 * entry, part)
+            for j in range(first_j, last_j):
+                shift, value = turn * phase_j[j], out[j]
                 real, imag = value.real, value.imag * conjugate
                 out[j] = complex(real * shift.real - imag * shift.imag, real * shift.imag + imag * shift.real)
             if lean == 0:
@@ -355,7 +358,7 @@ def apply_transfer(
     weigh = weights.shape[0] > 0
     damps = envelope.shape[0] > 0
     square = np.float32(phases[5] * phases[5])
-    envelopes = np.ones(samples.shape[2], np.float32)
+    envelopes, factors = np.ones(samples.shape[2], np.float32), np.empty(samples.shape[2], np.float32)
     to_a, to_b = (to_voxels[0], to_voxels[1]) if a_is_x else (to_voxels[1], to_voxels[0])
     for j in range(samples.shape[0]):
         values = samples[j, tilt]
@@ -370,12 +373,19 @@ def apply_transfer(
             qa = lines[0, 0] * j + lines[0, 1] * el
             qb = el / row_length
             x, y = (qa, qb) if a_is_x else (qb, qa)
-            value = transfer(x * to_voxels[0], y * to_voxels[1], phases, form)
-            if multiply:
-                values[r] *= value * envelopes[r]
-            if weigh:
-                seen = value * value if weigh_ctf else square
-                weights[j, tilt, r] = np.float32(scale) * seen * envelopes[r] * envelopes[r]
+            factors[r] = transfer(x * to_voxels[0], y * to_voxels[1], phases, form)
+        if weigh:
+            row = weights[j, tilt]
+            for r in range(row.shape[0]):
+                seen = factors[r] * factors[r] if weigh_ctf else square
+                row[r] = np.float32(scale) * seen * envelopes[r] * envelopes[r]
+        if multiply:
+            # parts: complex numbers times real ones take longer
+            parts = values.view(np.float32)
+            for r in range(factors.shape[0]):
+                factor = factors[r] * envelopes[r]
+                parts[2 * r] *= factor
+                parts[2 * r + 1] *= factor
         if weigh and power == 1:
             row = weights[j, tilt]
             for r in range(row.shape[0]):

@@ -89,9 +89,13 @@ def divide_by_count(
             for i in range(n_partly):
                 f = partly[i]
                 level = levels[f] if lift else np.float32(0)
-                full_low, full_high = _add_row(
-                    affine, f, borders, i, p, n_o, level, steps, weights, raised_steps, raised
-                )
+                if borders[i, 0] == 1 and level == 0:
+                    c, dp, do = affine[f, borders[i, 1], 0], affine[f, borders[i, 1], 1], affine[f, borders[i, 1], 2]
+                    full_low, full_high = _add_border(c + dp * p, do, n_o, steps, weights)
+                else:
+                    full_low, full_high = _add_row(
+                        affine, f, borders, i, p, n_o, level, steps, weights, raised_steps, raised
+                    )
                 low, high = max(low, full_low), min(high, full_high)
             count, level = _divide_part(row, 0, low, 0, 0.0, steps, weights, lift, raised_steps, raised, mean)
             if low < high:
@@ -138,6 +142,31 @@ def _sort(
             partly[n_partly] = f
             n_partly += 1
     return everywhere, n_partly, ground
+
+
+@compiled(inline=True)
+def _add_border(at_zero: float, slope: float, n_o: int, steps: Any, weights: Any) -> tuple[int, int]:
+    """Do what :func:`_add_row` does for an image of which one border matters and no level, as most often: faster."""
+    inverse = 1 / (slope if abs(slope) > 1e-9 else 1e-9)
+    begins, full = -at_zero * inverse, (1 - at_zero) * inverse
+    if inverse > 0:
+        first = int(min(max(np.ceil(begins), 0.0), n_o))
+        full_first, full_end = int(min(max(np.ceil(full), first), n_o)), n_o
+        end = full_first
+        steps[full_first] += 1
+        nothing = first == n_o
+    else:
+        end = int(min(max(np.floor(begins) + 1, 0.0), n_o))
+        full_first, full_end = 0, int(min(max(np.floor(full) + 1, 0.0), end))
+        first = full_end
+        steps[0] += 1
+        steps[full_end] -= 1
+        nothing = end == 0
+    one, zero = np.float32(1), np.float32(0)
+    for o in range(first, end):
+        t = min(max(np.float32(at_zero + slope * o), zero), one)
+        weights[o] += t * t * (np.float32(3) - np.float32(2) * t)
+    return (0, n_o) if nothing else (full_first, full_end)
 
 
 @compiled(inline=True)

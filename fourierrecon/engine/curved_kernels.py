@@ -223,6 +223,7 @@ def add_lost(
     limit: float,
     fade: float,
     weak: Any,  # float32
+    step: Any,  # float32
 ) -> None:
     """Interpolate the spectrum of the region on both sheets, project it, and add to the samples what they lack.
 
@@ -271,6 +272,6 @@ def add_lost(
                 if fade > 0:
                     part = np.float32(min(max((limit + fade - abs(k_o)) / fade, 0.0), 1.0))
                 weight = 2 * weights[line, el + half_rows]
-                part *= weight / (weight + weak * counted)
+                part *= step * weight / (weight + weak * counted)
                 sample = samples[line, el + half_rows]
                 samples[line, el + half_rows] = sample + part * (sample - complex(counted * real, counted * imag))

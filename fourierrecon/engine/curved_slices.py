@@ -42,6 +42,7 @@ from fourierrecon.engine.curved_kernels import (
     evaluate,
     spread_rows,
 )
+from fourierrecon.engine.density_correction import STEP
 from fourierrecon.geometry.ctf_depth import PER_SQUARE
 from fourierrecon.geometry.region import Region
 from fourierrecon.runtime.arrays import Complex, Real
@@ -242,5 +243,5 @@ class CurvedLines:
         add_lost(
             self.samples, self.factors, self.shifts, self.weights, s.fill, s.lines, self.curved.optics,
             self.curved.sheets, self.j, first, left, band, grid, *s.grid, s.tables[0], s.tables[1], s.width, limit,
-            fade, np.float32(weak),
+            fade, np.float32(weak), np.float32(STEP),
         )  # fmt: skip

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from fourierrecon.engine import fft, grid_weights, insertion
 from fourierrecon.engine.central_slices import PAD, STOP, Slices
 from fourierrecon.engine.fft import fast_length
+from fourierrecon.engine.fixed_point import along, taps_at
 from fourierrecon.engine.gridding_kernel import GriddingKernel
 from fourierrecon.runtime.arrays import Complex, Real
 from fourierrecon.runtime.compiled import compiled
@@ -33,6 +34,8 @@ ROOM = 2
 #: Squared CTF below which samples are left as they are: there, what they lack would amplify noise. It is less than that
 #: of the amplitude contrast (0.07² and more), which is all that images have at the lowest frequencies.
 WEAK = 0.002
+#: Length of the step. The lowest frequencies weigh too much before it: a full one would leave them 5 % too weak.
+STEP = 0.97
 #: Added to the weights: this division is no filter and needs only to stay finite.
 FLOOR = 1e-4
 
@@ -147,7 +150,7 @@ class FlatLines:
         s = self.slices
         _add_lost(
             self.samples, self.weights, s.fill, s.lines, self.j, first, left, self._band, grid, *s.grid, s.tables[0],
-            s.tables[1], s.width, limit, fade, np.float32(weak),
+            s.tables[1], s.width, limit, fade, np.float32(weak), np.float32(STEP),
         )  # fmt: skip
 
 
@@ -189,9 +192,10 @@ def _add_lost(
     limit: float,
     fade: float,
     weak: Any,  # float32
+    step: Any,  # float32
 ) -> None:
     """Interpolate the spectrum of the region at the samples, and add the differences to them."""
-    half = width / 2
+    before = width / 2 - PAD
     half_rows = samples.shape[1] // 2
     one = np.float32(1)
     for tilt in range(samples.shape[0]):
@@ -199,14 +203,11 @@ def _add_lost(
         low, high = min(band[tilt, 0], band[tilt, 1]), max(band[tilt, 0], band[tilt, 1])
         if (band[tilt, 1] - band[tilt, 0]) * ln[2, 1] < 0:
             continue  # the line has no sample in the band
+        o_zero, o_step = along(ln[2], j, no, before)
+        z_zero, z_step = along(ln[3], j, nz, before)
         for el in range(low, high + 1):
-            k_o = ln[2, 0] * j + ln[2, 1] * el
-            o_at = k_o * no + no / 2 + PAD - half
-            z_at = (ln[3, 0] * j + ln[3, 1] * el) * nz + nz / 2 + PAD - half
-            o_cell, z_cell = int(o_at) + 1, int(z_at) + 1
-            o_part, z_part = (o_cell - o_at) * 256, (z_cell - z_at) * 256
-            o_entry, z_entry = int(o_part), int(z_part)
-            o_frac, z_frac = np.float32(o_part - o_entry), np.float32(z_part - z_entry)
+            o_cell, o_entry, o_frac = taps_at(o_zero + o_step * el)
+            z_cell, z_entry, z_frac = taps_at(z_zero + z_step * el)
             real, imag = np.float32(0), np.float32(0)
             for o in range(width):
                 at = 8 * o_entry + o
@@ -219,9 +220,9 @@ def _add_lost(
                     imag += tap * value.imag
             part = one
             if fade > 0:
-                part = np.float32(min(max((limit + fade - abs(k_o)) / fade, 0.0), 1.0))
+                part = np.float32(min(max((limit + fade - abs(ln[2, 0] * j + ln[2, 1] * el)) / fade, 0.0), 1.0))
             weight = weights[tilt, el + half_rows]
             gain = weight * np.float32(1 - 2 * ((o_cell + z_cell) & 1))
-            part *= weight / (weight + weak * fill[tilt])
+            part *= step * weight / (weight + weak * fill[tilt])
             sample = samples[tilt, el + half_rows]
             samples[tilt, el + half_rows] = sample + part * (sample - complex(gain * real, gain * imag))

@@ -101,14 +101,14 @@ def real_forward_columns(data: Real, out: Complex) -> None:
     out[...] = scipy.fft.rfft(data, axis=0)
 
 
-def real_forward(data: Real, length: int, workspace: Workspace) -> Complex:
+def real_forward(data: Real, length: int, workspace: Workspace, factors: Real | None = None) -> Complex:
     """Transform the rows of real ``data``, zero-padded at their end to ``length``: half spectra, complex64.
 
-    The result lies in the workspace memory, until the next call.
+    Each row may be multiplied with a factor. The result lies in the workspace memory, until the next call.
     """
-    if data.shape[1] != length:
+    if data.shape[1] != length or factors is not None:
         padded = workspace.array("rows", (len(data), length), np.float32)
-        padded[:, : data.shape[1]] = data
+        np.multiply(data, np.float32(1) if factors is None else factors[:, None], out=padded[:, : data.shape[1]])
         padded[:, data.shape[1] :] = 0
         data = padded
     if _ducc is not None:

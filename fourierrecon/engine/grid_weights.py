@@ -12,6 +12,8 @@ functions ``T_i`` and the gridding kernel ``K_i`` at that point:
    ``D = sum K_i c_i T_i y_i``, ``W' = sum K_i c_i T_i²``, ``S = sum K_i c_i``.
 4. ``W = W' max(1, 1/S)`` (:func:`separate`). Where slices are closer than the Crowther criterion asks for (``S > 1``),
    data over weights are their mean. Where they are not, ``W`` is the mean ``T²`` and nothing is divided by the density.
+   The kernel along z is so broad that a slice alone has ``S <= 1`` everywhere: with a peak above 1, up to 6 % of it
+   would be cut off.
 5. The weighting divides ``D`` by ``W`` and its own regularisation (``normalise`` of
    :class:`~fourierrecon.weighting.Weighting`).
 6. Within a few units of one over the depth of the tilt axis a pointwise quotient is wrong, since the density changes
@@ -25,6 +27,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fourierrecon.runtime.arrays import Real
 from fourierrecon.runtime.compiled import compiled
@@ -55,9 +58,14 @@ def sample_counts(slices: Slices) -> Real:
     cells = float(kz.transform(np.zeros(1))[0] * ko.transform(np.zeros(1))[0])
     beams = np.cross(slices.matrices[:, 0], slices.matrices[:, 1])
     counts = np.abs(slices.lines[:, 2, 1]) / slices.box[0][1]
-    if (np.abs(beams[:, 2]) < STEEPEST_OF_SLAB * np.linalg.norm(beams, axis=1)).any():
+    if steeper_than_slab(beams).any():
         counts = np.maximum(counts, np.abs(slices.lines[:, 3, 1]) / slices.box[1][1])
     return (counts * (nz * no / cells)).astype(np.float32)
+
+
+def steeper_than_slab(beams: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell which beams, ``(n_tilts, 3)``, are steeper than any that a slab is seen with."""
+    return np.asarray(np.abs(beams[:, 2]) < STEEPEST_OF_SLAB * np.linalg.norm(beams, axis=1))
 
 
 @compiled()

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from fourierrecon.runtime.arrays import Real
 
+#: Least shape parameter of broader kernels: below, copies of the region show up with 1 % and more.
+LEAST_BETA = 5.5
+
 
 @dataclass(frozen=True)
 class GriddingKernel:
@@ -21,15 +24,21 @@ class GriddingKernel:
         Number of taps ``w``, at most 8.
     oversampling
         Length of the grid over the length kept, above 1.
+    low
+        Broader than for the least error, so that its middle is not above its mean over one over the length kept. Slices
+        at that distance then weigh 1 where they lie, not more; see :mod:`fourierrecon.engine.grid_weights`.
     """
 
     width: int
     oversampling: float
+    low: bool = False
 
     @property
     def beta(self) -> float:
         """Shape parameter with the least root mean square error over the part of the grid that is kept."""
-        return _best_beta(self.width, round(self.oversampling, 4))
+        oversampling = round(self.oversampling, 4)
+        best = _best_beta(self.width, oversampling)
+        return min(best, _low_beta(self.width, oversampling)) if self.low else best
 
     def values(self, distance: NDArray[np.float64]) -> NDArray[np.float64]:
         """Evaluate at distances in grid cells."""
@@ -64,6 +73,14 @@ def _kernel_transform(position: NDArray[np.float64], width: int, beta: float) ->
     safe = np.where(root < 1e-6, 1.0, root)
     value = np.where(argument >= 0, np.sinh(np.where(argument >= 0, safe, 0)) / safe, np.sin(safe) / safe)
     return width * np.where(root < 1e-6, 1.0, value) / np.i0(beta)
+
+
+@lru_cache(maxsize=256)
+def _low_beta(width: int, oversampling: float) -> float:
+    """Shape parameter with which the middle, 1, is the mean over ``oversampling`` cells; no less than LEAST_BETA."""
+    candidates = np.linspace(LEAST_BETA, 20.0, 1601)
+    integral = width * np.sinh(candidates) / candidates / np.i0(candidates)  # falls with beta
+    return float(candidates[max(int(np.searchsorted(-integral, -oversampling)) - 1, 0)])
 
 
 @lru_cache(maxsize=256)

@@ -14,7 +14,9 @@ import numpy as np
 
 from fourierrecon.engine import fft, simd
 from fourierrecon.engine.central_slices import PAD, STOP, Slices
+from fourierrecon.engine.fixed_point import along, taps_at
 from fourierrecon.engine.grid_weights import separate
+from fourierrecon.engine.transposing import transpose
 from fourierrecon.runtime.arrays import Complex, Real
 from fourierrecon.runtime.compiled import compiled
 
@@ -49,6 +51,9 @@ class PlaneWork:
         self.voxel_size = voxel_size
         self.frequency = np.empty((0, 0) if voxel_size is None else (rows, columns), np.float32)
         self.turned = np.empty((slices.shape[0], no), np.complex64)
+        # numbers of the same size: where they are only moved, and where they are scaled
+        self.turned_moved, self.turned_parts = self.turned.view(np.float64), self.turned.view(np.float32)
+        self.data_moved = self.data.view(np.float64)
         self.rows = max(16, BLOCK_BYTES // (8 * columns))
 
 
@@ -113,8 +118,8 @@ def insert_plane(
     if wraps:
         low, high = 0, no + 2 * PAD
     step = high - low if wraps else work.rows
-    work.turned[:, : max(low - PAD, 0)] = 0
-    work.turned[:, high - PAD :] = 0
+    work.turned_moved[:, : max(low - PAD, 0)] = 0
+    work.turned_moved[:, high - PAD :] = 0
     lines.start(STOP)
     done = 0
     for first in range(low, high, step):
@@ -135,11 +140,11 @@ def insert_plane(
                 _frequencies(first - PAD - no // 2, j / slices.period, nz, no, 1 / work.voxel_size, frequency)
                 normalise(data, work.weights[used], frequency)
         fft.transform_rows(data[:, PAD : PAD + nz])
-        _transpose(data, PAD + nz // 2 - slices.middle[0], gains[0], work.turned, first - PAD)
+        transpose(work.data_moved[used], PAD + nz // 2 - slices.middle[0], work.turned_moved, first - PAD)
+    left, gain, parts = 2 * (no // 2 - slices.middle[1]), np.repeat(gains[1], 2), planes.view(np.float32)
     for z in range(0, depth, 32):
-        rows = work.turned[z : z + 32]
-        fft.transform_rows(rows)
-        _store(rows, no // 2 - slices.middle[1], gains[1], planes[z : z + 32], at)
+        fft.transform_rows(work.turned[z : z + 32])
+        _store(work.turned_parts[z : z + 32], left, gains[0][z:], gain, parts[z : z + 32], at)
 
 
 def rows_in_use(slices: Slices, j: int, more: int = 0) -> tuple[int, int]:
@@ -213,27 +218,25 @@ def spread_rows(
     stride = block.shape[1]
     numbers = 4 if weigh else 2
     half_rows = samples.shape[1] // 2
-    half = width / 2
+    before = width / 2 - PAD
     for tilt in range(samples.shape[0]):
         ln = lines[tilt]
-        o_start = ln[2, 0] * j * no + no / 2 + PAD - half
-        z_start = ln[3, 0] * j * nz + nz / 2 + PAD - half
-        o_step, z_step = ln[2, 1] * no, ln[3, 1] * nz
+        o_zero, o_step = along(ln[2], j, no, before)
+        z_zero, z_step = along(ln[3], j, nz, before)
         direction = 1 if o_step >= 0 else -1
         el, end = cursor[tilt, 0], cursor[tilt, 1]
+        o_place, z_place = o_zero + o_step * el, z_zero + z_step * el
+        o_step, z_step = direction * o_step, direction * z_step
         n = (end - el) * direction + 1
         for _ in range(n):
-            o_at = o_start + o_step * el
-            z_at = z_start + z_step * el
-            o_cell, z_cell = int(o_at) + 1, int(z_at) + 1  # positive: truncation is the floor
+            o_cell, o_entry, o_frac = taps_at(o_place)
             if o_cell >= last:
                 break
-            o_part, z_part = (o_cell - o_at) * 256, (z_cell - z_at) * 256
-            o_entry, z_entry = int(o_part), int(z_part)
-            o_frac, z_frac = np.float32(o_part - o_entry), np.float32(z_part - z_entry)
+            z_cell, z_entry, z_frac = taps_at(z_place)
+            o_place += o_step
+            z_place += z_step
             value = samples[tilt, el + half_rows]
-            sign = np.float32(1 - 2 * ((o_cell + z_cell) & 1))
-            re, im = value.real * sign, value.imag * sign
+            re, im = simd.flipped(value.real, o_cell + z_cell), simd.flipped(value.imag, o_cell + z_cell)
             at = (o_cell - first) * stride + (z_cell - left) * numbers
             o_row, z_row = 8 * o_entry, 16 * z_entry
             if weigh:
@@ -291,20 +294,12 @@ def _frequencies(first: int, k_p: float, nz: int, no: int, per_voxel: float, out
 
 
 @compiled()
-def _transpose(block: Any, top: int, gain: Any, turned: Any, left: int) -> None:
-    """Write a block of rows, cropped and deapodised along z, as columns."""
-    for start in range(0, block.shape[0], 8):
-        stop = min(start + 8, block.shape[0])
-        for z in range(turned.shape[0]):
-            out, factor = turned[z], gain[z]
-            for o in range(start, stop):
-                out[left + o] = block[o, top + z] * factor
+def _store(turned: Any, left: int, gain_z: Any, gain_o: Any, planes: Any, at: int) -> None:
+    """Write a transformed plane, cropped along o and deapodised, into a row of every z slab.
 
-
-@compiled()
-def _store(turned: Any, left: int, gain: Any, planes: Any, at: int) -> None:
-    """Write a transformed plane, cropped and deapodised along o, into a row of every z slab."""
+    Real and imaginary parts are numbers of their own here: complex numbers times real ones take twice as long.
+    """
     for z in range(planes.shape[0]):
-        out, row = planes[z, at], turned[z]
-        for o in range(out.shape[0]):
-            out[o] = row[left + o] * gain[o]
+        out, row, factor = planes[z, at], turned[z, left : left + gain_o.shape[0]], gain_z[z]
+        for i in range(gain_o.shape[0]):
+            out[i] = row[i] * (factor * gain_o[i])

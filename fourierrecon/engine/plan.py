@@ -280,12 +280,14 @@ def _choose_windows(
     """Choose the grid of the prepared images and their windows, and whether images are filtered late.
 
     Whole, unbinned images whose borders need not match a count can be filtered on their way to the samples. With a CTF
-    at each depth it is the samples that are multiplied with it: windows have to hold all that it moves.
+    at each depth it is the samples that are multiplied with it, and so it is where planes are divided by weights, whole
+    images or not, so that parts equal the whole: windows have to hold all that it moves.
     """
     binning, shape = region.binning, series.image_shape
     margin = preprocess.TILE_MARGIN if early else preprocess.WINDOW_MARGIN
     by_depth = transfer.depth is not None
-    moved = spread if by_depth else 0.0
+    by_sample = by_depth or (weighting.uses_weights and not weighting.has_filter)
+    moved = spread if by_sample else 0.0
     empty = spread if by_depth and weighting.has_filter else 0.0
     filtered = (transfer.applies and not by_depth) or weighting.has_filter
     room = SURROUNDINGS if surroundings else 0
@@ -293,8 +295,9 @@ def _choose_windows(
     if (filtered or by_depth) and binning < 1.01 and not weighting.divides_by_count and not early:
         grid = preprocess.sampling(shape, binning, mask, spread, True, True, coarsest, empty=empty)
         windows = Windows.of(series, region, view, grid, weighting.uses_weights, room, margin, moved)
-        if windows.whole or not filtered:
+        if windows.whole or not filtered or by_sample:
             return True, windows
+    moved = spread if by_depth else 0.0
     grid = preprocess.sampling(shape, binning, mask, spread, filtered, False, coarsest, surroundings, empty)
     return False, Windows.of(series, region, view, grid, weighting.uses_weights, room, margin, moved)
 
@@ -349,5 +352,6 @@ def _choose_slices(
         row_length=row_length,
         width=plane_taps,
         oversampling=plane_oversampling,
+        low=weighting.uses_weights,
     )
     return slices, along, int(size[:, 0].max())

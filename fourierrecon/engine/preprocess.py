@@ -29,6 +29,7 @@ from fourierrecon.runtime.arrays import Complex, Real
 from fourierrecon.runtime.compiled import compiled
 from fourierrecon.runtime.half_floats import to_single
 from fourierrecon.runtime.memory import Workspace
+from fourierrecon.text import counted
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.transfer import PER_CYCLE
 from fourierrecon.weighting import TiltViews, Weighting
@@ -169,10 +170,12 @@ def load_image(series: TiltSeries, tilt: int, *, keep_mean: bool = False) -> Rea
     if not (low >= -LARGEST and high <= LARGEST):  # NaN as well
         sound = sound_pixels(image)
         y, x = np.argwhere(~sound)[0]
-        kind = f"pixels beyond {LARGEST:g}" if np.isfinite(image).all() else "NaN or infinite pixels"
+        n = int(image.size - sound.sum())
+        finite = bool(np.isfinite(image).all())
+        held = f"{counted(n, 'pixel')} beyond {LARGEST:g}" if finite else counted(n, "NaN or infinite pixel")
         raise DataError(
-            f"{_name(series, tilt)} holds {int(image.size - sound.sum())} {kind}, the first at x = {x}, y = {y}: "
-            f"{image[y, x]:g}; repair the image, or leave such images out (skip_bad_images=True)"
+            f"{_name(series, tilt)} holds {held}, the first at x = "
+            f"{x}, y = {y}: {image[y, x]:g}; repair the image, or leave such images out (skip_bad_images=True)"
         )
     if low == high and (low == 0 or not keep_mean):
         raise DataError(

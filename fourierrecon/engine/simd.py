@@ -82,6 +82,18 @@ def _complex_sum(context: Any, builder: Any, total: Any) -> Any:
     return result._getvalue()
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def flipped(_t: Any, value: Any, number: Any) -> Any:
+    """Give a float32 the other sign where a number is odd."""
+
+    def codegen(_context: Any, builder: Any, _sig: Any, values: Any) -> Any:
+        bits = builder.bitcast(values[0], _I32)
+        odd = builder.shl(builder.trunc(values[1], _I32), ir.Constant(_I32, 31))
+        return builder.bitcast(builder.xor(bits, odd), _FLOAT)
+
+    return types.float32(value, number), codegen
+
+
 def _spread_complex(width: int, args: tuple[Any, ...]) -> tuple[Any, Any]:
     signature = types.void(*args)
 

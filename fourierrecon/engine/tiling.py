@@ -82,8 +82,16 @@ class _Rows:
         self.whole = np.empty((0,), np.float32)
 
 
-class _Preparer(Sampler):
-    """Prepares the images of a task and keeps them: what its tiles sample."""
+class Preparer(Sampler):
+    """Prepares the images of a task and keeps them: what its tiles sample.
+
+    Parameters
+    ----------
+    task
+        Task of a series with a local alignment.
+    on_disk
+        Keep the images in a scratch file.
+    """
 
     def __init__(self, task: Task, on_disk: bool) -> None:
         self._on_disk = on_disk
@@ -97,6 +105,7 @@ class _Preparer(Sampler):
 
     @property
     def tilts(self) -> NDArray[np.int64]:
+        """All images."""
         return np.arange(self.task.series.n_tilts)
 
     def sample(
@@ -107,10 +116,12 @@ class _Preparer(Sampler):
         image: Real,
         shared: dict[object, Complex],
     ) -> None:
+        """Prepare one image, and keep it."""
         prepared, _, self.grey[tilt] = self.prepare(workspace, tilt, image, shared)
         self.images.put(tilt, prepared)
 
     def close(self) -> None:
+        """Give the images back."""
         self.images.close()
 
 
@@ -207,7 +218,7 @@ def _never() -> NoReturn:
 def _reconstruct(groups: Sequence[Group], finish: Callable[[Task, VolumeOrder, _Rows], None], *, whole: bool) -> None:
     jobs = [_plan(group, whole) for group in groups]
     with ExitStack() as stack:
-        preparers = [stack.enter_context(closing(_Preparer(job.group.task, job.images_on_disk))) for job in jobs]
+        preparers = [stack.enter_context(closing(Preparer(job.group.task, job.images_on_disk))) for job in jobs]
         sample_images(preparers)
         tidy()
         for job, preparer in zip(jobs, preparers, strict=True):
@@ -241,7 +252,7 @@ def _part(progress: Progress | None, number: int, total: int) -> Progress | None
 
 def _add_tile(
     job: _Job,
-    preparer: _Preparer,
+    preparer: Preparer,
     tile: Tile,
     volumes: Sequence[tuple[VolumeOrder, _Rows, Contrast]],
     progress: Progress | None,
@@ -249,14 +260,16 @@ def _add_tile(
     """Reconstruct one tile, and add it to each of the volumes."""
     try:
         settings = replace(job.group.task.settings, progress=progress)
-        task = _task_of(job.group, tile, settings, job.beside, job.storage)
+        # a storage that does for the largest tile in memory does for all
+        storage = None if job.storage.planes_on_disk or job.storage.samples_on_disk else job.storage
+        task = tile_task(job.group.task, tile, settings, storage, beside=job.beside)
     except NothingSeen:
         return
     x_ramp, y_ramp, z_ramp = tile.ramps
     blend = y_ramp[:, None] * x_ramp
     (x0, y0, z0), (x1, y1, _) = tile.first, tile.stop
     with closing(Sampler(task)) as sampler:
-        _sample(sampler, preparer)
+        sample_tile(sampler, preparer)
         for order, volume, contrast in volumes:
             try:
                 part, chosen = part_of(task, order.tilts)
@@ -274,19 +287,40 @@ def _add_tile(
                 transform_slabs(part, levels, p, add, contrast)
 
 
-def _task_of(group: Group, tile: Tile, settings: Settings, beside: int, storage: Storage | None = None) -> Task:
-    """Plan one tile of the region of a group; a storage that does for the largest one in memory does for all."""
-    task = group.task
-    if storage is not None and (storage.planes_on_disk or storage.samples_on_disk):
-        storage = None
+def tile_task(task: Task, tile: Tile, settings: Settings, storage: Storage | None = None, *, beside: int = 0) -> Task:
+    """Plan one tile of the region of a task.
+
+    Parameters
+    ----------
+    task, tile, settings
+        Task of a series with a local alignment, one of its tiles, and how to reconstruct that.
+    storage
+        Where samples and planes of the tile lie; default: where the memory allows.
+    beside
+        Bytes that lie in memory meanwhile.
+
+    Raises
+    ------
+    UsageError, DataError
+        As :func:`fourierrecon.engine.task.prepare`; :class:`~fourierrecon.engine.windows.NothingSeen` if no image sees
+        the tile.
+    """
     return prepare(
         tile_series(task.series, tile), tile.region(task.region), task.weighting, settings,
         beside=Beside(always=beside), tile=True, storage=storage,
     )  # fmt: skip
 
 
-def _sample(sampler: Sampler, preparer: _Preparer) -> None:
-    """Sample the prepared images for one tile."""
+def sample_tile(sampler: Sampler, preparer: Preparer) -> None:
+    """Sample the prepared images for one tile.
+
+    Parameters
+    ----------
+    sampler
+        Of a task that :func:`tile_task` gives.
+    preparer
+        Of the task of the whole; it has prepared the images.
+    """
     settings = sampler.task.settings
 
     def start() -> tuple[memory.Workspace, tuple[Complex, Real]]:
@@ -315,7 +349,7 @@ def _plan(group: Group, whole: bool) -> _Job:
             break
         beside = (0 if images_away else images) + (0 if volumes_away else volumes) + writers
         try:
-            storage = _task_of(group, largest, task.settings, beside).storage
+            storage = tile_task(task, largest, task.settings, beside=beside).storage
         except NothingSeen:
             storage = TILED
         except DataError as error:

@@ -237,3 +237,8 @@ def convert(points: NDArray[np.float64], matrix: Matrix) -> NDArray[np.float64]:
 def mirrors(matrix: Matrix) -> bool:
     """Tell whether a conversion turns a right hand into a left one."""
     return bool(np.linalg.det(matrix[:3, :3]) < 0)
+
+
+def turns(matrix: Matrix) -> bool:
+    """Tell whether a conversion turns or mirrors axes, so that orientations would have to be converted as well."""
+    return bool((matrix[:3, :3] * (1 - np.eye(3))).any() or (np.diag(matrix) < 0).any())

@@ -157,6 +157,11 @@ def _place(axis: NDArray[np.float64], x: NDArray[np.float64]) -> tuple[NDArray[n
     return first, np.clip((x - axis[first]) / (axis[first + 1] - axis[first]), 0, 1)
 
 
+def scaled(field: DisplacementField, step: float) -> DisplacementField:
+    """Give a field for images and a world whose pixels are ``step`` times as wide."""
+    return FieldOf(lambda tilt, points: field.at(tilt, points * step) / step, field.words)
+
+
 def positions_in(series: TiltSeries, points: Points) -> Points:
     """Give the pixels of world points ``(n, 3)`` in all images, local alignment included, ``(n_tilts, n, 2)``."""
     found = np.stack([project(matrix, points) for matrix in series.projections])

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from fourierrecon.images.intensities import expected_intensities
 from fourierrecon.runtime.half_floats import to_single
+from fourierrecon.runtime.threads import for_each
 from fourierrecon.tilt_series import TiltSeries
 
 #: Wavelengths that signal is measured at, Å, and pixels that are wide enough for it, Å.
@@ -51,8 +52,32 @@ class Levels:
     noise: NDArray[np.float64]
 
 
+@dataclass(frozen=True, eq=False)
+class Coarse:
+    """An image in coarse pixels, ``(rows, columns)``, and the standard deviation of its own."""
+
+    pixels: NDArray[np.float32]
+    spread: float
+
+    @classmethod
+    def of(cls, image: NDArray[np.generic], pixel_size: float) -> Coarse:
+        """Average squares of pixels of a size in Å."""
+        single, factor = to_single(image), coarsening(pixel_size)
+        rows, columns = (length // factor for length in single.shape)
+        # first along y: whole rows are added up fast
+        small = single[: rows * factor, : columns * factor].reshape(rows, factor, -1).sum(1)
+        small = sum(small[:, k::factor] for k in range(1, factor)) + small[:, ::factor]
+        small /= np.float32(factor**2)
+        return cls(small, float(single.std()))
+
+
+def coarsening(pixel_size: float) -> int:
+    """Give the pixels along the sides of a coarse one, for a pixel size in Å."""
+    return max(1, int(COARSE / pixel_size))
+
+
 def balance_of(
-    series: TiltSeries, levels: Levels, read: Callable[[int], NDArray[np.generic]]
+    series: TiltSeries, levels: Levels, look: Callable[[int], Coarse], n_threads: int = 1
 ) -> NDArray[np.float64] | None:
     """Find the factors that give images of a normalised stack back what counts are.
 
@@ -62,8 +87,10 @@ def balance_of(
         Tilt series.
     levels
         What its images are like.
-    read
-        Gives an image; called only where the variances of all images may be the same.
+    look
+        Gives an image in coarse pixels; called only where the variances of all images may be the same.
+    n_threads
+        Number of threads; each may look.
 
     Returns
     -------
@@ -79,7 +106,7 @@ def balance_of(
         return None
     x = expected_intensities(series.tilt_angles, 1 / noise)
     if x is None or x.min() > FALLS * x.max() or not _is_sure(1 / noise, x):
-        x = _by_signal(series, noise, read) if _apart(levels.spread) < ALIKE else None
+        x = _by_signal(series, noise, look, n_threads) if _apart(levels.spread) < ALIKE else None
     if x is None:
         return None
     factors = np.sqrt(x / noise)
@@ -94,7 +121,7 @@ def _are_counts(levels: Levels) -> bool:
 
 
 def _by_signal(
-    series: TiltSeries, noise: NDArray[np.float64], read: Callable[[int], NDArray[np.generic]]
+    series: TiltSeries, noise: NDArray[np.float64], look: Callable[[int], Coarse], n_threads: int
 ) -> NDArray[np.float64] | None:
     """Fit what counts do by the tilt to signals over noise; None if variances differ, or signals do not fall off."""
     if series.size is not None and series.size[2] > THICK * min(series.image_shape):
@@ -104,7 +131,7 @@ def _by_signal(
     rows = series.projections[:, :2, :3]
     if (np.abs(np.cross(rows[:, 0], rows[:, 1])[:, 2]) < STEEPEST * np.linalg.norm(rows[:, 0], axis=1) ** 2).any():
         return None  # the window of an image on edge is empty
-    signals, spreads = _signals(series, noise, read)
+    signals, spreads = _signals(series, noise, look, n_threads)
     ratio = signals / noise
     x = expected_intensities(series.tilt_angles, ratio) if _apart(spreads) < EQUAL else None
     if x is None or x.min() > SIGNAL_FALLS * x.max():
@@ -138,7 +165,7 @@ def noise_of(image: NDArray[np.generic]) -> float:
 
 
 def _signals(
-    series: TiltSeries, noise: NDArray[np.float64], read: Callable[[int], NDArray[np.generic]]
+    series: TiltSeries, noise: NDArray[np.float64], look: Callable[[int], Coarse], n_threads: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Give the power at low frequencies of what all images show, without that of noise, and standard deviations."""
     a, t = series.projections[:, :2, :3], series.projections[:, :2, 3]
@@ -147,30 +174,35 @@ def _signals(
     axis = np.linalg.svd(beams)[2][2]  # where all beams are the same, one across them
     halfway = np.array(series.image_shape[::-1]) / 2
     point = np.linalg.lstsq(a.reshape(-1, 3), (halfway - t).reshape(-1), rcond=None)[0]
-    factor = max(1, int(COARSE / series.pixel_size))
+    factor = coarsening(series.pixel_size)
     pixel_size = series.pixel_size * factor
-    half = min(series.image_shape) // factor / 2
+    rows, columns = (length // factor for length in series.image_shape)
+    half = min(rows, columns) / 2
+    q = np.hypot(np.fft.fftfreq(rows, pixel_size)[:, None], np.fft.rfftfreq(columns, pixel_size))
+    band = (q >= 1 / BAND[0]) & (q <= 1 / BAND[1])
+    # all within the columns of a few low frequencies
+    last = int(np.flatnonzero(band.any(0)).max(initial=0)) + 1
     powers, spreads = np.empty(series.n_tilts), np.empty(series.n_tilts)
-    for tilt in range(series.n_tilts):
-        image = to_single(read(tilt))
-        spreads[tilt] = image.std(dtype=float)
-        rows, columns = (length // factor for length in image.shape)
-        small = image[: rows * factor, : columns * factor].reshape(rows, factor, columns, factor).mean((1, 3))
-        along = a[tilt] @ axis
+
+    def measure(_: None, tilt: int) -> None:
+        coarse = look(tilt)
+        spreads[tilt] = coarse.spread
+        along = (a[tilt] @ axis).astype(np.float32)
         along /= np.linalg.norm(along)
         x, y = (a[tilt] @ point + t[tilt] - (factor - 1) / 2) / factor
-        v, u = np.arange(rows)[:, None] - y, np.arange(columns) - x
-        down, across = u * along[0] + v * along[1], v * along[0] - u * along[1]
+        v, u = (np.arange(rows) - y).astype(np.float32)[:, None], (np.arange(columns) - x).astype(np.float32)
         # the same part of the specimen in all images: narrower, the steeper they are
-        window = _hann(down / half) * _hann(across / (half * abs(beams[tilt, 2])))
-        small = (small - np.average(small, weights=window)) * window
-        spectrum = scipy.fft.rfft2(small.astype(np.float32))
-        q = np.hypot(np.fft.fftfreq(rows, pixel_size)[:, None], np.fft.rfftfreq(columns, pixel_size))
-        band = (q >= 1 / BAND[0]) & (q <= 1 / BAND[1])
-        powers[tilt] = (np.abs(spectrum[band]) ** 2).mean() - noise[tilt] / factor**2 * (window**2).sum()
+        down, across = u * along[0] + v * along[1], v * along[0] - u * along[1]
+        window = _fade(down / np.float32(half)) * _fade(across / np.float32(half * abs(beams[tilt, 2])))
+        small = (coarse.pixels - np.float32(np.vdot(coarse.pixels, window) / window.sum(dtype=float))) * window
+        spectrum = scipy.fft.fft(scipy.fft.rfft(small, axis=1)[:, :last], axis=0)
+        signal = (np.abs(spectrum[band[:, :last]]) ** 2).mean(dtype=float)
+        powers[tilt] = signal - noise[tilt] / factor**2 * float(np.vdot(window, window))
+
+    for_each(series.n_tilts, measure, state=lambda: None, n_threads=n_threads)
     return powers, spreads
 
 
-def _hann(x: NDArray[np.float64]) -> NDArray[np.float64]:
+def _fade(x: NDArray[np.float32]) -> NDArray[np.float32]:
     """Window over -1 to 1."""
-    return np.where(np.abs(x) < 1, np.cos(np.pi / 2 * np.clip(x, -1, 1)) ** 2, 0)
+    return np.asarray(np.maximum(1 - x * x, np.float32(0)) ** 2)

@@ -5,21 +5,42 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fourierrecon.images.balance import Levels, balance_of, noise_of
+from fourierrecon.images.balance import Coarse, Levels, balance_of, noise_of
 from fourierrecon.images.beads import NO_BEAD, NO_BEADS, OTHER_SIZE, Beads, check_diameter, erase_beads, find_beads
 from fourierrecon.images.hot_pixels import NOTHING, Replacements, find_hot_pixels, replacements
 from fourierrecon.images.intensities import intensity_of, steps_in
 from fourierrecon.images.repairs import Repairs
 from fourierrecon.runtime.arrays import Real
 from fourierrecon.runtime.half_floats import to_single
+from fourierrecon.runtime.threads import for_each
+from fourierrecon.text import counted
 from fourierrecon.tilt_series import ImageFile, ImagesInFiles, ImageStack, TiltSeries, root_of
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What was found in one image, whichever others there are.
+
+    Parameters
+    ----------
+    levels
+        Mean, standard deviation, and variance of the noise; None: not looked for.
+    hot
+        Hot pixels and what they become; None: not looked for.
+    coarse
+        The image in coarse pixels; None: not looked for.
+    """
+
+    levels: tuple[float, float, float] | None = None
+    hot: Replacements | None = None
+    coarse: Coarse | None = None
 
 
 class Common:
@@ -27,6 +48,8 @@ class Common:
 
     def __init__(self, series: TiltSeries, repairs: Repairs) -> None:
         self.series, self.repairs = series, repairs
+        self.levels: dict[int, tuple[float, float, float]] = {}
+        self.coarse: dict[int, Coarse] = {}
         self.factors: NDArray[np.float64] | None = None
         self.balance: NDArray[np.float64] | None = None
         self.beads: Beads | None = None
@@ -50,7 +73,7 @@ class RepairedImages:
     """
 
     def __init__(self, images: ImageStack, common: Common, model: RepairedImages | None = None) -> None:
-        self.images, self.common, self._model = images, common, model
+        self.images, self.common, self.model = images, common, model
         self._hot: dict[int, Replacements] = {}
 
     @property
@@ -97,14 +120,20 @@ class RepairedImages:
                 common.factors = np.ones(own.n_tilts)
                 # stacks of other kinds may be slow to read, and read each image just once
                 if self.repairs.intensities and isinstance(own.images, ImagesInFiles | np.ndarray):
-                    looked = (np.asarray(own.images[i]) for i in range(own.n_tilts))
-                    means, spreads, noise = np.array([(*intensity_of(each), noise_of(each)) for each in looked]).T
+                    looked = np.empty((own.n_tilts, 3))
+
+                    def measure(_: None, i: int) -> None:
+                        looked[i] = self._levels(i)
+
+                    for_each(own.n_tilts, measure, state=lambda: None, n_threads=n_threads)
+                    means, spreads, noise = looked.T
                     factors = steps_in(own.tilt_angles, means, spreads)
                     common.factors = factors
                     common.balance = balance_of(
                         own,
                         Levels(means / factors, spreads / factors, noise / factors**2),
-                        lambda i: self._plain(i) / np.float32(factors[i]),
+                        lambda i: self._coarse(i, float(factors[i])),
+                        n_threads,
                     )
             if common.beads is None and self.repairs.erase_beads is not None:
                 common.beads = find_beads(common.series, self.repairs.erase_beads, self._plain, n_threads)
@@ -113,6 +142,40 @@ class RepairedImages:
                     warnings.warn(problem, stacklevel=2)
                 if not used:
                     common.beads = NO_BEADS
+
+    def _levels(self, number: int) -> tuple[float, float, float]:
+        """Measure an image of the whole tilt series, once."""
+        known = self.common.levels
+        if number not in known:
+            image = np.asarray(self.common.series.images[number])
+            known[number] = (*intensity_of(image), noise_of(image))
+        return known[number]
+
+    def _coarse(self, number: int, factor: float) -> Coarse:
+        """Give an image over a factor in coarse pixels; they are made once."""
+        known = self.common.coarse
+        if number not in known:
+            known[number] = Coarse.of(self._plain(number), self.common.series.pixel_size)
+        return Coarse(known[number].pixels / np.float32(factor), known[number].spread / factor)
+
+    def found(self, number: int) -> Found:
+        """Give what was found in an image so far."""
+        return Found(self.common.levels.get(number), self._hot.get(number), self.common.coarse.get(number))
+
+    def recall(self, number: int, found: Found) -> None:
+        """Take over what was found in the same image before, so that it need not be looked for again."""
+        if found.levels is not None:
+            self.common.levels[number] = found.levels
+        if found.hot is not None and self.repairs.hot_pixels:
+            self._hot[number] = found.hot
+        if found.coarse is not None:
+            self.common.coarse[number] = found.coarse
+
+    def factor_of(self, number: int) -> float:
+        """Give the factor that an image is multiplied with."""
+        self.look()
+        factors, balance = self.common.factors, self.common.balance
+        return float((1 if factors is None else 1 / factors[number]) * (1 if balance is None else balance[number]))
 
     def _problem_of(self, beads: Beads, diameter: float) -> tuple[str, bool]:
         """Say what is odd about the beads that were found, and whether they are erased nevertheless."""
@@ -134,10 +197,8 @@ class RepairedImages:
 
     def __getitem__(self, index: int, /) -> NDArray[np.generic]:
         number = range(self.shape[0])[index]
-        self.look()
+        factor, beads = self.factor_of(number), self.common.beads
         image = self._without_spikes(number)
-        factors, balance, beads = self.common.factors, self.common.balance, self.common.beads
-        factor = (1 if factors is None else 1 / factors[number]) * (1 if balance is None else balance[number])
         if factor != 1:
             image = to_single(image) * np.float32(factor)
         if beads is not None and len(beads) and image.shape == self.shape[1:]:
@@ -165,7 +226,7 @@ class RepairedImages:
         if own is None:
             kind = image.dtype
             image = to_single(image)
-            own = find_hot_pixels(image) if self._model is None else replacements(image, self._model.places_of(number))
+            own = find_hot_pixels(image) if self.model is None else replacements(image, self.model.places_of(number))
             if len(own) and np.issubdtype(kind, np.integer):
                 limits = np.iinfo(kind)
                 own = replace(own, values=np.rint(own.values).clip(limits.min, limits.max).astype(np.float32))
@@ -271,13 +332,13 @@ def lines_on(series: TiltSeries) -> tuple[str, ...]:
     if total:
         with_some = sum(count > 0 for count in counts.values())
         lines.append(
-            f"{total} hot pixel{'s' * (total > 1)} replaced (in {with_some} of {len(counts)} images, "
+            f"{counted(total, 'hot pixel')} replaced (in {with_some} of {counted(len(counts), 'image')}, "
             f"{100 * max(counts.values()) / size:.3g} % there at most)"
         )
     beads = images.common.beads
     if beads is not None and len(beads):
         diameter = f"{2 * beads.radius * images.common.series.pixel_size / 10:g} nm"
-        lines.append(f"{len(beads)} gold bead{'s' * (len(beads) != 1)} of {diameter} found, and erased from all images")
+        lines.append(f"{counted(len(beads), 'gold bead')} of {diameter} found, and erased from all images")
     if images.scaled:
         angles = images.common.series.tilt_angles
         named = ", ".join(f"{angles[tilt]:.1f}° by {1 / factor:.2f}" for tilt, factor in images.scaled.items())

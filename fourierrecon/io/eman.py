@@ -31,6 +31,7 @@ from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry.projection import projection_matrices
 from fourierrecon.io.json_text import brief, read_object
 from fourierrecon.io.stacks.open import FileImages, Stack, open_stack
+from fourierrecon.text import counted
 from fourierrecon.tilt_series import CtfParameters, ImageStack, TiltSeries
 
 #: No number in these files is larger: what exceeds it is a mistake.
@@ -191,8 +192,8 @@ def _images(
         return whole
     if len(whole) != n:
         raise DataError(
-            f"{path}, tlt_params: {n} tilts, but the stack {whole.path} holds {len(whole)} images; "
-            f"give the stack that was aligned (stack=...)"
+            f"{path}, tlt_params: {counted(n, 'tilt')}, but the stack {whole.path} holds "
+            f"{counted(len(whole), 'image')}; give the stack that was aligned (stack=...)"
         )
     return FileImages([(whole.path, int(i)) for i in kept])
 

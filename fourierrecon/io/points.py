@@ -21,7 +21,7 @@ from fourierrecon.io.files import is_plain, read_lines, replacing
 from fourierrecon.io.imod.model import read_model
 from fourierrecon.io.json_text import fits, read_object
 from fourierrecon.io.star.table import read_tables, write_tables
-from fourierrecon.text import cell
+from fourierrecon.text import cell, counted
 
 SUFFIXES = (".csv", ".star", ".mod", ".json")
 #: Columns of coordinates: plain ones, and those of RELION 5 about the middle of the tomogram.
@@ -34,6 +34,12 @@ LARGEST = 1e12
 MOST_OBJECTS = 1 << 24
 #: Columns that name the tomogram of a point, in the order of preference.
 NAMES = ("rlnTomoName", "rlnMicrographName", "tomogram")
+#: Columns that turn with the axes: they are not converted.
+ORIENTATIONS = (
+    "rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi", "rlnAngleTiltPrior", "rlnAnglePsiPrior", "rlnTomoSubtomogramRot",
+    "rlnTomoSubtomogramTilt", "rlnTomoSubtomogramPsi", "rlnOriginXAngst", "rlnOriginYAngst", "rlnOriginZAngst",
+    "transformation_",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,7 +204,8 @@ def _csv_columns(path: Path) -> dict[str, list[str]]:
         words = row[:-1] if len(row) == len(head) + 1 and not row[-1] else row
         if len(words) != len(head):
             raise DataError(
-                f"{path}, row {number}: {len(words)} values, but there are {len(head)} columns; was the file cut short?"
+                f"{path}, row {number}: {counted(len(words), 'value')}, but there are {counted(len(head), 'column')}; "
+                "was the file cut short?"
             )
         for label, word in zip(head, words, strict=True):
             if label:

@@ -17,7 +17,7 @@ import numpy as np
 from fourierrecon.io.files import replacing
 from fourierrecon.io.own_files import refuse_unmarked
 from fourierrecon.io.star.table import TITLE
-from fourierrecon.text import quoted
+from fourierrecon.text import counted, quoted
 from fourierrecon.tilt_series import TiltSeries
 
 #: CTF modes that leave a CTF in the tomogram which pytom can model, and the option that says so.
@@ -98,8 +98,9 @@ def write_pytom(folder: Path, tomogram: Matching) -> list[Path]:
         shift = float(np.median(ctf.phase_shift))
         words |= {"phase-shift": f"{shift:g}"} if shift > 0 else {}
     left = "corrected: no defocus is given" if tomogram.ctf_mode not in MODELS else f"mode {tomogram.ctf_mode}"
+    tilts = counted(series.n_tilts, "tilt")
     text = [
-        f"# {TITLE}", f"# {series.name}: {series.n_tilts} tilts, CTF {left}", 'pytom_match_template.py "$@" \\',
+        f"# {TITLE}", f"# {series.name}: {tilts}, CTF {left}", 'pytom_match_template.py "$@" \\',
         " \\\n".join(f"  --{option} {quoted(value) if value else ''}".rstrip() for option, value in words.items()),
     ]  # fmt: skip
     for path, values in columns.items():

@@ -13,6 +13,7 @@ from fourierrecon.engine.fft import fast_length
 from fourierrecon.engine.grey_ramp import without_ramp
 from fourierrecon.engine.preprocess import CONTINUATION, ImageGrid
 from fourierrecon.geometry.ctf_depth import depth_rows
+from fourierrecon.geometry.displacement import scaled
 from fourierrecon.geometry.projection import rotation_centre
 from fourierrecon.geometry.region import Region
 from fourierrecon.runtime.arrays import Complex
@@ -75,6 +76,7 @@ def in_memory(
     # the size does not matter to a projector
     small = replace(
         series, images=images, projections=projections, pixel_size=series.pixel_size * step, size=None, pivot=None,
-        middle=None, rotation_centre=(centre_x, centre_y, centre_z), local=None,
+        middle=None, rotation_centre=(centre_x, centre_y, centre_z),
+        local=None if series.local is None else scaled(series.local, step),
     )  # fmt: skip
     return small, replace(region, origin=(x, y, z), binning=region.binning / step), images

@@ -14,6 +14,7 @@ import numpy as np
 from fourierrecon.engine import fft, simd
 from fourierrecon.engine.central_slices import PAD, STOP, Slices
 from fourierrecon.engine.curved_slices import CurvedLines, CurvedSlices
+from fourierrecon.engine.fixed_point import along, taps_at
 from fourierrecon.engine.insertion import BLOCK_BYTES, REACH, rows_in_use, start
 from fourierrecon.operators.curved_gather import gather_curved
 from fourierrecon.runtime.arrays import Complex, Real
@@ -150,24 +151,19 @@ def gather_rows(
     grid = block.reshape(-1)
     stride = block.shape[1]
     half_rows = samples.shape[1] // 2
-    half = width / 2
+    before = width / 2 - PAD
     for tilt in range(samples.shape[0]):
         ln = lines[tilt]
-        o_start = ln[2, 0] * j * no + no / 2 + PAD - half
-        z_start = ln[3, 0] * j * nz + nz / 2 + PAD - half
-        o_step, z_step = ln[2, 1] * no, ln[3, 1] * nz
+        o_zero, o_step = along(ln[2], j, no, before)
+        z_zero, z_step = along(ln[3], j, nz, before)
         direction = 1 if o_step >= 0 else -1
         el, end = cursor[tilt, 0], cursor[tilt, 1]
         n = (end - el) * direction + 1
         for _ in range(n):
-            o_at = o_start + o_step * el
-            z_at = z_start + z_step * el
-            o_cell, z_cell = int(o_at) + 1, int(z_at) + 1  # positive: truncation is the floor
+            o_cell, o_entry, o_frac = taps_at(o_zero + o_step * el)
             if o_cell >= last:
                 break
-            o_part, z_part = (o_cell - o_at) * 256, (z_cell - z_at) * 256
-            o_entry, z_entry = int(o_part), int(z_part)
-            o_frac, z_frac = np.float32(o_part - o_entry), np.float32(z_part - z_entry)
+            z_cell, z_entry, z_frac = taps_at(z_zero + z_step * el)
             sign = np.float32(1 - 2 * ((o_cell + z_cell) & 1))
             at = (o_cell - first) * stride + 2 * z_cell
             if width <= 6:

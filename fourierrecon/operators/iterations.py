@@ -11,6 +11,7 @@ from fourierrecon.engine.settings import Settings
 from fourierrecon.errors import DataError
 from fourierrecon.geometry.region import Region
 from fourierrecon.operators.least_squares import LeastSquares
+from fourierrecon.operators.preconditioner import Preconditioner
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.weighting import Cg, Iterative, Sirt, Tv
 
@@ -80,12 +81,19 @@ def _square(array: NDArray[np.float32]) -> float:
 
 
 def _conjugate_gradients(problem: LeastSquares, volume: Voxels, weighting: Cg, limits: _Limits) -> None:
-    """Conjugate gradients for least squares (CGLS), in place; with a bound each step is cut and begins anew."""
+    """Preconditioned conjugate gradients for least squares (CGLS), in place.
+
+    With a bound each step is cut and begins anew. Then steps go along plain gradients: cut, others need not descend.
+    """
     penalty = problem.penalty
     residual = problem.data - problem.forward(volume)
     direction = np.zeros_like(volume)
     before = 0.0
     _report(problem, weighting, 0)
+    if weighting.stop and _square(residual) <= problem.noise:
+        _report(problem, weighting, int(weighting.iterations))
+        return
+    filtered = None if limits.positive else Preconditioner(problem)
     for done in range(1, int(weighting.iterations) + 1):
         gradient = problem.adjoint(residual)
 
@@ -95,34 +103,45 @@ def _conjugate_gradients(problem: LeastSquares, volume: Voxels, weighting: Cg, l
                 gradient[z] = 0
 
         problem.sections(descend)
-        square = _square(gradient)
-        if square == 0:
+        square = _square(gradient) if filtered is None else filtered.apply(gradient)
+        if square <= 0:
             break
         share = np.float32(square / before if before > 0 else 0)
 
         def turn(z: int, gradient: Voxels = gradient, share: np.float32 = share) -> None:
             direction[z] *= share
-            direction[z] += gradient[z]
+            if limits.inside[z]:
+                direction[z] += gradient[z]
 
         problem.sections(turn)
         del gradient, descend, turn  # its memory is that of the next projection
         drawn = problem.forward(direction)
-        length = np.float32(square / (_square(drawn) + penalty * _square(direction)))
+        length = square / (_square(drawn) + penalty * _square(direction))
+        enough = weighting.stop and _enough(problem.noise, residual, drawn, length)
+        part = np.float32(enough or length)
 
-        def step(z: int, length: np.float32 = length) -> None:
-            volume[z] += length * direction[z]
+        def step(z: int, part: np.float32 = part) -> None:
+            volume[z] += part * direction[z]
             limits.keep(volume[z], z)
 
         problem.sections(step)
         if limits.positive:
             residual, before = problem.data - problem.forward(volume), 0.0
         else:
-            residual -= length * drawn
+            residual -= part * drawn
             before = square
         _report(problem, weighting, done)
-        if weighting.stop and _square(residual) <= problem.noise:
-            _report(problem, weighting, int(weighting.iterations))
+        if enough or (weighting.stop and _square(residual) <= problem.noise):
             break
+    _report(problem, weighting, int(weighting.iterations))
+
+
+def _enough(noise: float, residual: NDArray[np.float32], drawn: NDArray[np.float32], length: float) -> float:
+    """Give the part of a step after which the residual is as small as the noise; 0 where all of it is needed."""
+    square, along = _square(drawn), sum(float(np.vdot(a, b)) for a, b in zip(drawn, residual, strict=True))
+    left = along**2 - square * (_square(residual) - noise)
+    step = float(along - np.sqrt(left)) / square if left > 0 else length
+    return step if 0 < step < length else 0.0
 
 
 def _pull(problem: LeastSquares, volume: Voxels) -> Voxels:

@@ -98,7 +98,8 @@ class LeastSquares:
             self.operator = TomographicProjector(
                 small, self.region, beside=beside, ctf=settings.ctf, ctf_mode=settings.ctf_mode,
                 exposure=settings.exposure, tilt_weight=settings.tilt_weight, scratch=settings.scratch,
-                ctf_depth=settings.ctf_depth, defocus_hand=settings.defocus_hand,
+                ctf_depth=settings.ctf_depth, defocus_hand=settings.defocus_hand, local=settings.local,
+                residual=settings.residual,
                 taper_distance=settings.taper_distance, taper_falloff=settings.taper_falloff,
                 **options,  # type: ignore[arg-type]
             )  # fmt: skip

@@ -12,6 +12,7 @@ import numpy as np
 
 from fourierrecon.engine import fft, simd
 from fourierrecon.engine.central_slices import PAD, Slices, leaning_band, plane_range
+from fourierrecon.engine.fixed_point import fixed, taps_at
 from fourierrecon.engine.gridding_kernel import GriddingKernel
 from fourierrecon.runtime.arrays import Complex, Real
 from fourierrecon.runtime.compiled import compiled
@@ -103,6 +104,7 @@ def spread_lines(
             sign = 1.0 if el >= 0 else -1.0
             origin = sign * lines[0, 1] * el * length + (length // 2 + PAD - width / 2)
             step = sign * lines[0, 0] * length
+            zero, more = fixed(origin), fixed(step)
             conjugate = np.float32(sign)
             turn = phase_l[r]
             start_a, square_b = lines[0, 1] * el, c_b * (el / row_length) ** 2
@@ -119,12 +121,10 @@ def spread_lines(
                 value = values[j]
                 real = value.real * s_real - value.imag * s_imag
                 imag = (value.real * s_imag + value.imag * s_real) * conjugate
-                position = origin + step * j
+                place = zero + more * j
                 if lean != 0:
                     q_a = start_a + lines[0, 0] * j
                     moved = q_a + lean * (c_a * q_a * q_a + square_b)
-                    position += sign * length * lean * (c_a * moved * moved + square_b)
-                cell = int(position) + 1  # positive: truncation is the floor
-                part = (cell - position) * 256
-                entry = int(part)
-                simd.spread(flat, row + 2 * cell, table, entry * 16, np.float32(part - entry), real, imag)
+                    place = fixed(origin + step * j + sign * length * lean * (c_a * moved * moved + square_b))
+                cell, entry, part = taps_at(place)
+                simd.spread(flat, row + 2 * cell, table, 16 * entry, part, real, imag)

@@ -14,47 +14,37 @@ image and times its mask. So an image holds sums over voxels along the beam.
 
 With the CTF at each depth, ``T`` is that of each voxel's own depth: planes are sampled on two curved sheets and put
 together (:mod:`fourierrecon.operators.curved_gather`), which takes the place of a transfer function in step 3.
+
+With a local alignment, the volume is the sum of its tiles, each times the weights that tiles are blended with and
+projected with its own matrices (:mod:`fourierrecon.geometry.tiles`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
-from dataclasses import dataclass, replace
-from typing import ClassVar, TypeVar, Unpack, overload
+from dataclasses import replace
+from typing import Unpack, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.linalg import LinearOperator
 
-from fourierrecon.engine import central_slices, fft, preprocess
-from fourierrecon.engine.central_slices import PAD, PASS, STOP
+from fourierrecon.engine import preprocess
 from fourierrecon.engine.plan import Plan
-from fourierrecon.engine.planes import deapodisation, insert_planes
 from fourierrecon.engine.settings import Settings, SettingsOptions
-from fourierrecon.engine.slabs import transform_slabs_in_place
-from fourierrecon.engine.storage import ALONE, Beside, PlaneStore, SampleStore, choose_storage
-from fourierrecon.engine.task import Task, check_ctf, in_tiles
+from fourierrecon.engine.storage import ALONE, Beside
+from fourierrecon.engine.task import check_ctf, in_tiles
+from fourierrecon.engine.windows import NothingSeen
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.region import Region
-from fourierrecon.operators.gather import GatherWork, gather_plane
-from fourierrecon.operators.lines import spread_lines, window_of
-from fourierrecon.operators.windows import ImageWindows
-from fourierrecon.runtime.arrays import Complex, Real
+from fourierrecon.geometry.tiles import Tile, Tiling, tile_series
+from fourierrecon.operators.projection import Projection, Sum
+from fourierrecon.operators.windows import PreparedImages
+from fourierrecon.runtime.arrays import Real
 from fourierrecon.runtime.memory import Workspace
 from fourierrecon.runtime.threads import for_each
 from fourierrecon.tilt_series import TiltSeries
-from fourierrecon.transfer import PER_CYCLE, WEIGHED
-from fourierrecon.weighting import Weighting
-
-State = TypeVar("State")
-
-
-@dataclass(frozen=True)
-class _Sum(Weighting):
-    """Back-projection as a sum over images: no filter, no weights, no count."""
-
-    name: ClassVar[str] = "sum"
+from fourierrecon.transfer import WEIGHED
 
 
 class TomographicProjector(LinearOperator):
@@ -75,7 +65,7 @@ class TomographicProjector(LinearOperator):
         Fields of :class:`~fourierrecon.engine.settings.Settings`. ``ctf``, ``ctf_mode``, ``exposure``, ``tilt_weight``,
         ``ctf_depth`` and ``defocus_hand`` make up the transfer function, ``taper_distance`` and ``taper_falloff`` the
         mask of the images; ``precision``, ``n_threads``, ``memory`` and ``progress`` are as for
-        :func:`fourierrecon.reconstruct`.
+        :func:`fourierrecon.reconstruct`. A local alignment is applied in tiles, unless ``local`` is False.
 
     Attributes
     ----------
@@ -124,23 +114,22 @@ class TomographicProjector(LinearOperator):
     ) -> None:
         region = Region.of(series) if region is None else region
         # a volume may be flat here, and images keep their means
-        settings = replace(Settings.of(options), keep_mean=True)
+        self._settings = settings = replace(Settings.of(options), keep_mean=True)
         if settings.ctf_mode in WEIGHED:
             raise UsageError(
                 f'ctf_mode="{settings.ctf_mode}" is no projection, since it says what the weights hold; leave it out, '
                 f"or choose multiply, phase-flip or none"
             )
-        if in_tiles(series, settings):
-            raise UsageError(f"{series.name} has a local alignment, which is no projection; leave it out (local=False)")
-        series = replace(series, local=None)
         check_ctf(series, settings.correction)
-        plan = Plan.of(series, region, _Sum(), settings, surroundings=True)
-        storage = choose_storage(plan, settings.threads, settings.memory, whole=True, beside=beside)
-        self._task = Task(series=series, region=region, weighting=_Sum(), settings=settings, plan=plan, storage=storage)
-        self._windows = ImageWindows(plan, series.image_shape, region.binning)
-        self._table = np.repeat(plan.row_kernel.table(), 2, axis=1).ravel()
-        # samples of curved slices are multiplied with it in the planes
-        self._transfer_last = plan.late and plan.curved is None and plan.views.transfers.applies
+        self._pieces: list[tuple[Tile | None, Projection]]
+        if in_tiles(series, settings):
+            self._plan = Plan.of(series, region, Sum(), settings, tiled=True, surroundings=True)
+            self._pieces = _tiles(series, region, settings, self._plan, beside)
+        else:
+            whole = Projection(replace(series, local=None), region, settings, tiled=False, beside=beside)
+            self._plan = whole.task.plan
+            self._pieces = [(None, whole)]
+        self._images = PreparedImages(self._plan, series.image_shape, region.binning)
         self.image_shape = (series.n_tilts, *series.image_shape)
         self.volume_shape = region.shape
         n, m = int(np.prod(self.image_shape)), int(np.prod(self.volume_shape))
@@ -149,32 +138,30 @@ class TomographicProjector(LinearOperator):
     @property
     def mask(self) -> NDArray[np.float32]:
         """Weights of the pixels of each image, ``(height, width)`` or ``(1, 1)``: a taper, or 1."""
-        return self._windows.mask
+        return self._images.mask
 
     def forward(self, volume: ArrayLike) -> NDArray[np.float32]:
         """Project a volume ``(z, y, x)`` into images ``(n_tilts, height, width)``; those that see nothing are 0."""
-        task, plan, settings = self._task, self._task.plan, self._task.settings
         voxels = _shaped("volume", volume, self.volume_shape)
-        s = plan.slices
         images = np.zeros(self.image_shape, np.float32)
-        with (
-            closing(self._samples()) as samples,
-            closing(PlaneStore(s, task.storage, settings.scratch, settings.threads)) as planes,
-        ):
-            self._transform_sections(voxels, planes.whole)
-            gains = deapodisation(s, weighted=False)
-            store = samples.buffers()[0]
+        first, whole = self._pieces[0]
+        if first is None:
 
-            def sample(work: GatherWork, j: int) -> None:
-                gather_plane(s, j, planes.whole, gains, work, store[j])
+            def draw(workspace: Workspace, tilt: int, add: Callable[[Real], None]) -> None:
+                prepared = workspace.array("placed", self._images.shape, np.float32)
+                prepared[...] = 0
+                add(prepared)
+                self._images.finish(prepared, self._filters(tilt), workspace, images[tilt])
 
-            self._each(s.n_planes, sample, lambda: GatherWork(s, plan.curved), "planes")
-            planes.close()
-
-            def draw(workspace: Workspace, i: int) -> None:
-                self._draw(i, store, workspace, images[plan.used[i]])
-
-            self._each(len(plan.used), draw, Workspace, "images")
+            whole.forward(voxels, draw)
+            return images
+        placed = np.zeros((len(images), *self._images.shape), np.float32)
+        for tile, projection in self._pieces:
+            assert tile is not None
+            part = voxels[_box(tile)] * _blend(tile)
+            if part.any():
+                projection.forward(part, lambda _, tilt, add: add(placed[tilt]))
+        self._each_image(lambda w, tilt: self._images.finish(placed[tilt], self._filters(tilt), w, images[tilt]))
         return images
 
     @overload  # type: ignore[misc]
@@ -188,22 +175,28 @@ class TomographicProjector(LinearOperator):
         """
         if images is None:
             return LinearOperator.adjoint(self)
-        task, plan, settings = self._task, self._task.plan, self._task.settings
         pixels = _shaped("images", images, self.image_shape)
-        if not pixels[plan.used].any():
-            return np.zeros(self.volume_shape, np.float32)
-        s = plan.slices
-        with closing(self._samples()) as samples:
-            store = samples.buffers()[0]
 
-            def look(workspace: Workspace, i: int) -> None:
-                self._look(i, pixels[plan.used[i]], workspace, store)
+        def prepare(workspace: Workspace, tilt: int) -> Real:
+            return self._images.prepare(pixels[tilt], self._filters(tilt), workspace)
 
-            self._each(len(plan.used), look, Workspace, "images")
-            with closing(PlaneStore(s, task.storage, settings.scratch, settings.threads)) as planes:
-                insert_planes(task, samples, planes)
-                samples.close()
-                return transform_slabs_in_place(task, np.zeros(0, np.float32), planes)
+        first, whole = self._pieces[0]
+        if first is None:
+            if not pixels[self._plan.used].any():
+                return np.zeros(self.volume_shape, np.float32)
+            return whole.adjoint(prepare)
+        prepared = np.zeros((len(pixels), *self._images.shape), np.float32)
+
+        def keep(workspace: Workspace, tilt: int) -> None:
+            prepared[tilt] = prepare(workspace, tilt)
+
+        self._each_image(keep)
+        volume = np.zeros(self.volume_shape, np.float32)
+        for tile, projection in self._pieces:
+            assert tile is not None
+            if prepared[projection.task.plan.used].any():
+                volume[_box(tile)] += projection.adjoint(lambda _, tilt: prepared[tilt]) * _blend(tile)
+        return volume
 
     def _matvec(self, x: NDArray[np.generic]) -> NDArray[np.float32]:
         return self.forward(np.reshape(x, self.volume_shape)).ravel()
@@ -211,96 +204,41 @@ class TomographicProjector(LinearOperator):
     def _rmatvec(self, x: NDArray[np.generic]) -> NDArray[np.float32]:
         return self.adjoint(np.reshape(x, self.image_shape)).ravel()
 
-    def _each(self, n: int, work: Callable[[State, int], None], state: Callable[[], State], stage: str) -> None:
-        settings = self._task.settings
-        for_each(n, work, state=state, n_threads=settings.threads, stage=stage, progress=settings.progress)
+    def _each_image(self, work: Callable[[Workspace, int], None]) -> None:
+        for_each(self.image_shape[0], work, state=Workspace, n_threads=self._settings.threads)
 
-    def _transform_sections(self, voxels: Real, planes: Complex) -> None:
-        """Transform each section along the plane axis: ``(D, H'/2 + 1, O)``."""
-        s, straight = self._task.plan.slices, self._task.plan.plane_axis == 1
-        _, n_p, n_o = s.shape
-
-        def transform(buffer: Real, z: int) -> None:
-            buffer[:n_p] = voxels[z] if straight else voxels[z].T
-            fft.real_forward_columns(buffer, planes[z])
-
-        self._each(len(voxels), transform, lambda: np.zeros((s.period, n_o), np.float32), "slabs")
-
-    def _samples(self) -> SampleStore:
-        task, settings = self._task, self._task.settings
-        return SampleStore(
-            task.plan.slices, False, task.storage, settings.scratch, settings.threads, lines=task.plan.lines_per_image
-        )
-
-    def _leaning(self, i: int, sheet: int) -> tuple[float, float, float]:
-        """Say how the line of a sheet bends in the image of the i-th tilt in use."""
-        curved = self._task.plan.curved
-        return (0.0, 0.0, 0.0) if curved is None else curved.leaning(i, sheet)
-
-    def _phases(self, i: int, *, both_halves: bool) -> tuple[Complex, Complex]:
-        """Phases by plane and by row that put the i-th tilt in use in its place, with its scale.
-
-        Planes but the middle one stand for two: a transform back counts both, its adjoint must be told.
-        """
-        s, binning = self._task.plan.slices, self._task.region.binning
-        scale = binning**2 / (abs(s.matrices[i, 0, 0]) * s.period * s.row_length)
-        turn = s.lines[i, 0] * s.offsets[i, 0]
-        rows = np.arange(-s.half_rows, s.half_rows + 1)
-        by_plane = scale * np.exp(2j * np.pi * turn[0] * np.arange(s.n_planes))
-        if both_halves:
-            by_plane[1:] *= 2
-        by_row = np.exp(2j * np.pi * (turn[1] + s.offsets[i, 1] / s.row_length) * rows)
-        return by_plane.astype(np.complex64), by_row.astype(np.complex64)
-
-    def _filters(self, i: int) -> list[preprocess.ImageFilter]:
+    def _filters(self, tilt: int) -> list[preprocess.ImageFilter]:
         """Filters that images are multiplied with on their own grid."""
-        plan = self._task.plan
-        if plan.late or plan.curved is not None:
+        if self._plan.late or self._plan.curved is not None:
             return []
-        return preprocess.filters_of(self._task.weighting, plan.views, int(plan.used[i]), transfer=True)
+        return preprocess.filters_of(Sum(), self._plan.views, tilt, transfer=True)
 
-    def _apply_transfer(self, i: int, samples: Complex) -> None:
-        """Multiply the samples of a tilt with its transfer function, where its image was not."""
-        if not self._transfer_last:
-            return
-        plan, tilt = self._task.plan, int(self._task.plan.used[i])
-        s, views, transfer = plan.slices, plan.views, plan.views.transfers
-        central_slices.apply_transfer(
-            s.lines[i], s.half_rows, s.row_length, self._task.region.binning / plan.sampling.step,
-            bool(plan.along[i] == 0), transfer.phases(tilt, views.voxel_size), transfer.form, views.envelopes[tilt],
-            PER_CYCLE, False, 2, True, 1.0, samples, np.empty((0, 0, 0), np.float32), i,
-        )  # fmt: skip
 
-    def _look(self, i: int, image: Real, workspace: Workspace, samples: Complex) -> None:
-        """Sample an image along its lines."""
-        plan = self._task.plan
-        s, kernel = plan.slices, plan.row_kernel
-        window = self._windows.cut(i, image, self._filters(i), workspace)
-        spectrum = central_slices.spectrum(window, s, kernel, plan.row_grid, workspace)
-        phases = self._phases(i, both_halves=False)
-        for sheet in range(plan.lines_per_image):
-            central_slices.sample_lines(
-                spectrum.view(np.float32), plan.row_grid, self._table, kernel.width, s.lines[i], *phases, s.half_rows,
-                samples, i * plan.lines_per_image + sheet, PASS**2, STOP**2, s.row_length, *self._leaning(i, sheet),
-            )  # fmt: skip
-        self._apply_transfer(i, samples)
+def _tiles(
+    series: TiltSeries, region: Region, settings: Settings, plan: Plan, beside: Beside
+) -> list[tuple[Tile | None, Projection]]:
+    """Plan the projection of each tile of a region that an image sees, beside the volume and the prepared images."""
+    prepared = series.n_tilts * int(np.prod(plan.sampling.sampled))
+    beside = replace(beside, always=beside.always + 4 * (prepared + int(np.prod(region.shape))))
+    pieces: list[tuple[Tile | None, Projection]] = []
+    for tile in Tiling.of(series, region, settings.residual).tiles:
+        own, part = tile_series(series, tile), tile.region(region)
+        try:
+            pieces.append((tile, Projection(own, part, settings, tiled=True, beside=beside)))
+        except NothingSeen:
+            continue
+    return pieces
 
-    def _draw(self, i: int, samples: Complex, workspace: Workspace, image: Real) -> None:
-        """Draw an image from its samples: the adjoint of looking at it."""
-        plan = self._task.plan
-        s, kernel = plan.slices, plan.row_kernel
-        self._apply_transfer(i, samples)
-        spectrum = workspace.array("spread", (s.row_length // 2 + 1, plan.row_grid + 2 * PAD), np.complex64)
-        spectrum[...] = 0
-        phases = self._phases(i, both_halves=True)
-        for sheet in range(plan.lines_per_image):
-            spread_lines(
-                samples, i * plan.lines_per_image + sheet, plan.row_grid, self._table, kernel.width, s.lines[i],
-                *phases, s.half_rows, PASS**2, STOP**2, s.row_length, *self._leaning(i, sheet),
-                spectrum.view(np.float32),
-            )  # fmt: skip
-        window = window_of(spectrum, s, kernel, self._windows.shape_of(i), workspace)
-        self._windows.place(i, window, self._filters(i), workspace, image)
+
+def _box(tile: Tile) -> tuple[slice, slice, slice]:
+    x, y, z = (slice(a, b) for a, b in zip(tile.first, tile.stop, strict=True))
+    return z, y, x
+
+
+def _blend(tile: Tile) -> Real:
+    """Weights of the voxels of a tile."""
+    x, y, z = tile.ramps
+    return np.asarray(z[:, None, None] * y[:, None] * x)
 
 
 def _shaped(name: str, values: ArrayLike, shape: Sequence[int]) -> NDArray[np.float32]:

@@ -17,6 +17,7 @@ import numpy as np
 from fourierrecon.engine import fft, simd
 from fourierrecon.engine.central_slices import PAD, STOP, Slices
 from fourierrecon.engine.density_correction import FlatLines
+from fourierrecon.engine.fixed_point import along, taps_at
 from fourierrecon.engine.grid_weights import separate
 from fourierrecon.engine.insertion import REACH, Normalise, PlaneWork, insert_plane, rows_in_use, start
 from fourierrecon.engine.planes import deapodisation
@@ -144,23 +145,18 @@ def spread_sections(
 ) -> None:
     """Spread the samples of all images into rows of sections."""
     half_rows = samples.shape[1] // 2
-    half = width / 2
+    before = width / 2 - PAD
     flat = rows.reshape(-1)
     stride = rows.shape[1]
     for tilt in range(samples.shape[0]):
         ln = lines[tilt]
-        o_start = ln[2, 0] * j * no + no / 2 + PAD - half
-        z_start = ln[3, 0] * j * nz + nz / 2 + PAD - half
-        o_step, z_step = ln[2, 1] * no, ln[3, 1] * nz
+        o_zero, o_step = along(ln[2], j, no, before)
+        z_zero, z_step = along(ln[3], j, nz, before)
         direction = 1 if o_step >= 0 else -1
         el, end = cursor[tilt, 0], cursor[tilt, 1]
         for _ in range((end - el) * direction + 1):
-            o_at = o_start + o_step * el
-            z_at = z_start + z_step * el
-            o_cell, z_cell = int(o_at) + 1, int(z_at) + 1  # positive: truncation is the floor
-            o_part, z_part = (o_cell - o_at) * 256, (z_cell - z_at) * 256
-            o_entry, z_entry = int(o_part), int(z_part)
-            o_frac, z_frac = np.float32(o_part - o_entry), np.float32(z_part - z_entry)
+            o_cell, o_entry, o_frac = taps_at(o_zero + o_step * el)
+            z_cell, z_entry, z_frac = taps_at(z_zero + z_step * el)
             sign = np.float32(1 - 2 * ((o_cell + z_cell) & 1))
             value = samples[tilt, el + half_rows]
             for z in range(taps.shape[0]):
@@ -198,7 +194,7 @@ def take_cells(
 ) -> int:
     """Spread the samples whose taps begin in a block of rows, and take what is in these rows out of it."""
     half_rows = samples.shape[1] // 2
-    half = width / 2
+    before = width / 2 - PAD
     grid = block.reshape(-1)
     stride = block.shape[1]
     rows = last - first
@@ -207,23 +203,21 @@ def take_cells(
     spans = np.empty((samples.shape[0], rows, 2), np.int32)
     for tilt in range(samples.shape[0]):
         ln = lines[tilt]
-        o_start = ln[2, 0] * j * no + no / 2 + PAD - half
-        z_start = ln[3, 0] * j * nz + nz / 2 + PAD - half
-        o_step, z_step = ln[2, 1] * no, ln[3, 1] * nz
+        o_zero, o_step = along(ln[2], j, no, before)
+        z_zero, z_step = along(ln[3], j, nz, before)
         direction = 1 if o_step >= 0 else -1
         span = spans[tilt]
         span[:, 0], span[:, 1] = columns, 0
         el, end = cursor[tilt, 0], cursor[tilt, 1]
         # samples of the block before reach into this one
-        back = min(int(width / max(abs(o_step), 1e-3)) + 2, 2 * half_rows)
+        back = min(int(width / max(abs(ln[2, 1]) * no, 1e-3)) + 2, 2 * half_rows)
         begin = el - direction * back
         for step in range((end - el) * direction + 1 + back):
             at_el = begin + direction * step
             if abs(at_el) > half_rows:
                 continue
-            o_at = o_start + o_step * at_el
-            z_at = z_start + z_step * at_el
-            o_cell, z_cell = int(np.floor(o_at)) + 1, int(np.floor(z_at)) + 1
+            o_cell, o_entry, o_frac = taps_at(o_zero + o_step * at_el)
+            z_cell, z_entry, z_frac = taps_at(z_zero + z_step * at_el)
             if o_cell >= last:
                 break
             for row in range(max(o_cell - first, 0), min(o_cell - first + width, rows)):
@@ -231,9 +225,6 @@ def take_cells(
                 span[row, 1] = max(span[row, 1], min(z_cell + width, columns))
             if step < back:
                 continue
-            o_part, z_part = (o_cell - o_at) * 256, (z_cell - z_at) * 256
-            o_entry, z_entry = int(o_part), int(z_part)
-            o_frac, z_frac = np.float32(o_part - o_entry), np.float32(z_part - z_entry)
             sign = np.float32(1 - 2 * ((o_cell + z_cell) & 1))
             value = samples[tilt, at_el + half_rows]
             simd.spread_weighted4(

@@ -8,6 +8,9 @@ A part costs the insertion of all planes, and transforms of its own sections onl
 what is asked for, by direct sums where that are a few sections (:mod:`fourierrecon.operators.sections`) and each image
 has one CTF. Sections next to each other cost little more than one: the second look computes a chunk of them. A cache of
 bounded size keeps them.
+
+Viewers open coarse first: :meth:`VirtualTomogram.levels` are the same tomogram at 2, 4 and 8 times the binning, each a
+tomogram of its own that reads its images when someone looks there for the first time.
 """
 
 from __future__ import annotations
@@ -15,40 +18,30 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import OrderedDict
-from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fourierrecon.engine import fft
-from fourierrecon.engine.coverage import divide_by_count
-from fourierrecon.engine.images import Sampler, sample_images
-from fourierrecon.engine.planes import correct_samples, insert_planes
-from fourierrecon.engine.room import check_room, default_memory
 from fourierrecon.engine.settings import Settings, SettingsOptions
-from fourierrecon.engine.storage import PlaneStore, Storage, sample_bytes
-from fourierrecon.engine.task import in_tiles, prepare
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.region import Region
 from fourierrecon.images import repaired
-from fourierrecon.operators.sections import insert_few
+from fourierrecon.operators.parts import FEW, Parts, open_parts
 from fourierrecon.runtime.sizes import parse_memory
-from fourierrecon.runtime.threads import for_each
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.weighting import Iterative, Weighting, read_weighting
 
 Voxels = NDArray[np.float32]
 #: Sections of a chunk at the most.
 CHUNK = 32
-#: So few sections are summed directly along z.
-FEW = 3
 #: A part of less than this share of each section is computed for itself, not as whole sections.
 NARROW = 0.25
-#: Part of the memory that samples may fill; more lie in scratch files, in blocks of so many planes.
-SHARE, BLOCK = 0.5, 16
+#: Levels of resolution at the most; a coarser one has at least so many voxels along y and x.
+LEVELS, LEAST_SIDE = 4, 8
+#: Part of the memory, and of the bytes of the cache, that each coarser level may fill.
+COARSER = 1 / 8
 
 
 def open_virtual(
@@ -100,7 +93,10 @@ def open_virtual(
     if isinstance(chosen, Iterative):
         raise UsageError(f"{chosen.name} makes all of a tomogram at once; choose a weighting that does not iterate")
     size = parse_memory(cache) if isinstance(cache, str) else cache
-    return VirtualTomogram(series, region, chosen, Settings.of(options), size)
+    settings = Settings.of(options)
+    tomogram = VirtualTomogram(repaired(series, settings.repairs), region, chosen, settings, size)
+    tomogram.open()
+    return tomogram
 
 
 class VirtualTomogram:
@@ -109,9 +105,11 @@ class VirtualTomogram:
     Parameters
     ----------
     series, region, weighting, settings
-        As for a reconstruction.
+        As for a reconstruction; images are repaired.
     cache
         Bytes of parts that are kept.
+    part
+        Part of the memory for samples that it may take.
 
     Attributes
     ----------
@@ -127,34 +125,18 @@ class VirtualTomogram:
     dtype = np.dtype(np.float32)
 
     def __init__(
-        self, series: TiltSeries, region: Region, weighting: Weighting, settings: Settings, cache: int
+        self,
+        series: TiltSeries,
+        region: Region,
+        weighting: Weighting,
+        settings: Settings,
+        cache: int,
+        part: float = 1.0,
     ) -> None:
-        if in_tiles(series, settings):
-            raise UsageError(
-                f"{series.name} has a local alignment, which a virtual tomogram cannot apply; leave it out "
-                f"(local=False), or make the file (reconstruct)"
-            )
-        series = repaired(replace(series, local=None), settings.repairs)
-        memory = default_memory() if settings.memory is None else settings.memory
-        # planned without a limit: only the samples of the whole are ever there, not its planes
-        task = prepare(series, region, weighting, replace(settings, memory=1 << 62))
-        held = sample_bytes(task.plan)
-        on_disk = held > SHARE * memory
-        check_room(
-            "a virtual tomogram",
-            cache + (0 if on_disk else held) + settings.threads * (task.plan.image_bytes + task.plan.plane_work_bytes),
-            memory,
-        )
-        storage = Storage(
-            memory=memory, scratch=held if on_disk else 0, planes_on_disk=False, samples_on_disk=on_disk,
-            block=BLOCK if on_disk else 1, slabs=1,
-        )  # fmt: skip
-        self._task = replace(task, storage=storage, settings=replace(settings, memory=memory))
-        self._room = max(memory - (0 if on_disk else held) - cache, memory // 8) // 2
-        self._sampler = Sampler(self._task)
-        weakref.finalize(self, self._sampler.close)
-        sample_images([self._sampler])
-        correct_samples(self._task, self._sampler.store)
+        self._series, self._region, self._weighting, self._settings = series, region, weighting, settings
+        self._part_of_memory = part
+        self._parts: Parts | None = None
+        self._coarser: tuple[VirtualTomogram, ...] = ()
         self.shape = region.shape
         self.voxel_size = series.pixel_size * region.binning
         x, y, z = (float(c) * series.pixel_size for c in region.origin)
@@ -165,6 +147,53 @@ class VirtualTomogram:
         self._cache: OrderedDict[object, Voxels] = OrderedDict()
         self._looked_at: set[int] = set()
         self._limit, self._turn = cache, threading.RLock()
+
+    def open(self) -> Parts:
+        """Do all that depends on the whole, unless it is done: read the images, measure the SNR, sample.
+
+        Raises
+        ------
+        UsageError, DataError
+            As :func:`fourierrecon.reconstruct`.
+        """
+        with self._turn:
+            if self._parts is None:
+                self._parts = open_parts(
+                    self._series,
+                    self._region,
+                    self._weighting,
+                    self._settings,
+                    cache=self._limit,
+                    part=self._part_of_memory,
+                )
+                weakref.finalize(self, self._parts.close)
+            return self._parts
+
+    def levels(self) -> tuple[VirtualTomogram, ...]:
+        """Give this tomogram and the same at 2, 4 and 8 times the binning, as far as something is left of it.
+
+        Each is that of :func:`fourierrecon.reconstruct` at its binning, and is opened when a part of it is read.
+        """
+        with self._turn:
+            if not self._coarser:
+                self._coarser = tuple(self._at(2**level) for level in range(1, LEVELS) if self._fits(2**level))
+            return self, *self._coarser
+
+    def _fits(self, factor: int) -> bool:
+        depth, height, width = self.shape
+        return depth >= factor and min(height, width) >= factor * LEAST_SIDE
+
+    def _at(self, factor: int) -> VirtualTomogram:
+        region, series = self._region, self._series
+        binning = region.binning * factor
+        depth, height, width = (n // factor for n in region.shape)
+        coarse = Region(region.origin, (depth, height, width), binning)
+        if region == Region.of(series, binning=region.binning):
+            coarse = Region.of(series, binning=binning)
+        cache = int(COARSER * self._limit)
+        tomogram = VirtualTomogram(series, coarse, self._weighting, self._settings, cache, COARSER)
+        tomogram._turn = self._turn  # one at a time, as each may take all threads and what is left of the memory
+        return tomogram
 
     @property
     def size(self) -> int:
@@ -221,7 +250,7 @@ class VirtualTomogram:
         return dask.array.from_array(self, chunks=chunks, name=False, asarray=False)
 
     def to_zarr(self) -> Any:
-        """Give it as a store of Zarr that is read only: an OME-Zarr image of one level (extra ``zarr``).
+        """Give it as a store of Zarr that is read only: an OME-Zarr image of all :meth:`levels` (extra ``zarr``).
 
         Raises
         ------
@@ -240,7 +269,10 @@ class VirtualTomogram:
         """Give memory and scratch space back."""
         with self._turn:
             self._cache.clear()
-            self._sampler.close()
+            if self._parts is not None:
+                self._parts.close()
+            for level in self._coarser:
+                level.close()
 
     def __enter__(self) -> VirtualTomogram:
         return self
@@ -278,7 +310,8 @@ class VirtualTomogram:
     def _kept(self, name: object, z: slice, y: slice, x: slice) -> Voxels:
         """Compute a box unless it is in the cache, and let the longest unused go where there are too many."""
         if name not in self._cache:
-            found = self._compute(z, y, x)
+            found = np.empty([s.stop - s.start for s in (z, y, x)], np.float32)
+            self.open().compute(z, y, x, found)
             if found.nbytes > self._limit:
                 return found
             self._cache[name] = found
@@ -286,51 +319,6 @@ class VirtualTomogram:
                 self._cache.popitem(last=False)
         self._cache.move_to_end(name)
         return self._cache[name]
-
-    def _compute(self, z: slice, y: slice, x: slice) -> Voxels:
-        """Compute a box, in pieces along z whose planes fit into the memory."""
-        out = np.empty((z.stop - z.start, y.stop - y.start, x.stop - x.start), np.float32)
-        p, o = (y, x) if self._task.plan.plane_axis == 1 else (x, y)
-        s = self._task.plan.slices
-        section = 8 * (o.stop - o.start) * (s.period // 2 + 1)
-        step = int(max(1, self._room // section))
-        for first in range(z.start, z.stop, step):
-            stop = min(first + step, z.stop)
-            self._insert(slice(first, stop), p, o, out[first - z.start : stop - z.start])
-        return out
-
-    def _insert(self, z: slice, p: slice, o: slice, out: Voxels) -> None:
-        """Insert all planes on the grid of the whole, cut to a box, and transform its sections."""
-        task, s = self._task, self._task.plan.slices
-        (first_z, n_z), (first_o, n_o) = s.box
-        box = (first_z - z.start, n_z), (first_o - o.start, n_o)
-        part = replace(s, shape=(z.stop - z.start, s.shape[1], o.stop - o.start), box=box)
-        cut = replace(task, plan=replace(task.plan, slices=part))
-        settings, straight = task.settings, task.plan.plane_axis == 1
-        borders = task.plan.borders
-        corner = borders @ np.array([1.0, p.start, o.start, z.start])
-        counts = task.weighting.divides_by_count
-        levels = self._sampler.levels
-
-        with closing(PlaneStore(part, task.storage, settings.scratch, settings.threads)) as planes:
-            if len(out) <= FEW and task.plan.curved is None:
-                insert_few(cut, self._sampler.store, planes)
-            else:
-                insert_planes(cut, self._sampler.store, planes, corrected=True)
-
-            def finish(slab: Voxels, number: int) -> None:
-                fft.real_backward(planes.whole[number].copy(), 0, s.period, slab)
-                kept = slab[p]
-                if counts:
-                    affine = borders[:, :, :3].copy()
-                    affine[:, :, 0] = corner + number * borders[:, :, 3]
-                    divide_by_count(kept, affine, levels, kept)
-                out[number] = kept if straight else kept.T
-
-            for_each(
-                len(out), finish, state=lambda: np.empty((s.period, o.stop - o.start), np.float32),
-                n_threads=settings.threads, stage="slabs", progress=settings.progress,
-            )  # fmt: skip
 
 
 def _ranges(key: Any, shape: tuple[int, int, int]) -> tuple[list[range], tuple[Any, ...]]:

@@ -1,4 +1,4 @@
-"""Images and the windows that are sampled of them: a pair of maps, each the adjoint of the other.
+"""Images, the grid that they are prepared on, and windows of that: pairs of maps, each the adjoint of the other.
 
 Unlike for a reconstruction, an image is not continued beyond its border: outside of it nothing is known, so that what a
 volume projects there does not count.
@@ -15,13 +15,36 @@ from fourierrecon.runtime.arrays import Complex, Real
 from fourierrecon.runtime.memory import Workspace
 
 
-class ImageWindows:
-    """Maps images ``(height, width)`` to windows ``(n_a, n_b)`` and back.
+def window_shape(plan: Plan, i: int) -> tuple[int, int]:
+    """Give the shape ``(n_a, n_b)`` of the window of the i-th tilt in use."""
+    size = np.ptp(plan.windows[i], axis=0)
+    a = int(plan.along[i])
+    return int(size[a]), int(size[1 - a])
+
+
+def cut_window(plan: Plan, i: int, prepared: Real) -> Real:
+    """Cut the window of the i-th tilt in use out of its prepared image."""
+    start, stop = plan.windows[i]
+    return preprocess.cut_window(prepared, start, stop, bool(plan.along[i] == 0), plan.window_margin)
+
+
+def place_window(plan: Plan, i: int, window: Real, prepared: Real) -> None:
+    """Add a window to the prepared image where it was cut: the adjoint of cutting. The window is changed."""
+    start, stop = plan.windows[i]
+    part = window.T if plan.along[i] == 0 else window
+    for axis, fade in enumerate(preprocess.window_fades(start, stop, prepared.shape, plan.window_margin)):
+        if fade is not None:
+            part *= fade[:, None] if axis == 0 else fade[None, :]
+    prepared[start[1] : stop[1], start[0] : stop[0]] += part
+
+
+class PreparedImages:
+    """Maps images ``(height, width)`` to prepared ones, and back.
 
     Parameters
     ----------
     plan
-        Gives grid, windows and mask.
+        Gives grid and mask.
     image_shape
         ``(height, width)``, px.
     binning
@@ -32,57 +55,47 @@ class ImageWindows:
         self._plan, self._shape, self._binning = plan, image_shape, binning
         height, width = image_shape
         self.mask: Real = np.ones((1, 1), np.float32)
-        self._fades = _border_fades(plan)
+        # images that are not filtered have no surroundings
+        self._fades = _border_fades(plan) if plan.sampling.filters else []
         if plan.mask.start >= 0:
             self.mask = plan.mask.weights(np.arange(height, dtype=float), np.arange(width, dtype=float), image_shape)
 
-    def shape_of(self, i: int) -> tuple[int, int]:
-        """Give the shape ``(n_a, n_b)`` of the window of the i-th tilt in use."""
-        size = np.ptp(self._plan.windows[i], axis=0)
-        a = int(self._plan.along[i])
-        return int(size[a]), int(size[1 - a])
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of a prepared image."""
+        return self._plan.sampling.sampled
 
-    def cut(self, i: int, image: Real, filters: list[ImageFilter], workspace: Workspace) -> Real:
-        """Mask, pad, filter and bin an image, and cut the window of the i-th tilt in use out of it."""
+    def prepare(self, image: Real, filters: list[ImageFilter], workspace: Workspace) -> Real:
+        """Mask, pad, filter and bin an image; the result lies in the workspace."""
         grid = self._plan.sampling
         (height, width), (rows, columns) = grid.padded, grid.sampled
         b = grid.border
         inner = slice(b, b + self._shape[0]), slice(b, b + self._shape[1])
-        if grid.filters:
-            padded = workspace.array("padded rows", (b + self._shape[0], width), np.float32)
-            np.multiply(image, self.mask, out=padded[inner])
-            spectrum = fft.real_forward(padded, width, workspace)[:, : columns // 2 + 1]
-            full = workspace.array("full", (height, columns // 2 + 1), np.complex64)
-            full[: len(spectrum)] = spectrum
-            full[len(spectrum) :] = 0
-            fft.transform(full, 0, backward=False)
-            kept = workspace.array("kept", (rows, columns // 2 + 1), np.complex64)
-            upper = grid.upper_rows
-            kept[:upper], kept[upper:] = full[:upper], full[height - (rows - upper) :]
-            self._filter(kept, filters)
-            fft.transform(kept, 0, backward=True)
-            prepared = workspace.array("padded", (rows, columns), np.float32)
-            fft.real_backward(kept, 1, columns, prepared)
-            self._fade(prepared)
-        else:
-            prepared = workspace.array("padded", (rows, columns), np.float32)
+        prepared: Real = workspace.array("padded", (rows, columns), np.float32)
+        if not grid.filters:
             np.multiply(image, self.mask, out=prepared[inner])
-        start, stop = self._plan.windows[i]
-        return preprocess.cut_window(prepared, start, stop, bool(self._plan.along[i] == 0))
+            return prepared
+        padded = workspace.array("padded rows", (b + self._shape[0], width), np.float32)
+        np.multiply(image, self.mask, out=padded[inner])
+        spectrum = fft.real_forward(padded, width, workspace)[:, : columns // 2 + 1]
+        full = workspace.array("full", (height, columns // 2 + 1), np.complex64)
+        full[: len(spectrum)] = spectrum
+        full[len(spectrum) :] = 0
+        fft.transform(full, 0, backward=False)
+        kept = workspace.array("kept", (rows, columns // 2 + 1), np.complex64)
+        upper = grid.upper_rows
+        kept[:upper], kept[upper:] = full[:upper], full[height - (rows - upper) :]
+        self._filter(kept, filters)
+        fft.transform(kept, 0, backward=True)
+        fft.real_backward(kept, 1, columns, prepared)
+        self._fade(prepared)
+        return prepared
 
-    def place(self, i: int, window: Real, filters: list[ImageFilter], workspace: Workspace, out: Real) -> None:
-        """Put a window where it was cut, filter, bring to the pixels of the image, and mask: the adjoint of cutting."""
+    def finish(self, prepared: Real, filters: list[ImageFilter], workspace: Workspace, out: Real) -> None:
+        """Filter a prepared image, bring it to the pixels, and mask: the adjoint of preparing. It is changed."""
         grid = self._plan.sampling
         (height, width), (rows, columns) = grid.padded, grid.sampled
         b = grid.border
-        start, stop = self._plan.windows[i]
-        prepared = workspace.array("placed", (rows, columns), np.float32)
-        prepared[...] = 0
-        part = prepared[start[1] : stop[1], start[0] : stop[0]]
-        part[...] = window.T if self._plan.along[i] == 0 else window
-        for axis, fade in enumerate(preprocess.window_fades(start, stop, prepared.shape)):
-            if fade is not None:
-                part *= fade[:, None] if axis == 0 else fade[None, :]
         inner = slice(b, b + self._shape[0]), slice(b, b + self._shape[1])
         if grid.filters:
             self._fade(prepared)

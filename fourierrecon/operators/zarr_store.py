@@ -1,4 +1,4 @@
-"""A virtual tomogram as a store of Zarr: an OME-Zarr 0.5 image of one level, whose chunks are computed when read."""
+"""A virtual tomogram as a store of Zarr: an OME-Zarr 0.5 image of some levels, whose chunks are computed when read."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 #: Side of a chunk along y and x, voxels.
 SIDE = 256
-#: Name of the one level.
-LEVEL = "0"
 
 
 class VirtualStore(MemoryStore):  # type: ignore[misc]
@@ -36,20 +34,22 @@ class VirtualStore(MemoryStore):  # type: ignore[misc]
     """
 
     def __init__(self, tomogram: VirtualTomogram) -> None:
-        depth, height, width = tomogram.shape
-        self._tomogram = tomogram
-        self._chunk = min(tomogram.chunk, depth), min(SIDE, height), min(SIDE, width)
+        self._levels = {str(number): level for number, level in enumerate(tomogram.levels())}
         described = MemoryStore()
         group = zarr.create_group(described, attributes={"ome": _ome(tomogram)})
-        group.create_array(LEVEL, shape=tomogram.shape, chunks=self._chunk, dtype="float32", compressors=None)
+        for name, level in self._levels.items():
+            group.create_array(
+                name, shape=level.shape, chunks=_chunk(level), dtype="float32", compressors=None,
+                dimension_names=tuple("zyx"),
+            )  # fmt: skip
         super().__init__(described._store_dict, read_only=True)
 
     async def get(self, key: str, prototype: Any = None, byte_range: Any = None) -> Any:
         """Give metadata, or compute a chunk."""
-        chunk = self._number(key)
-        if chunk is None:
+        named = self._number(key)
+        if named is None:
             return await super().get(key, prototype, byte_range)
-        data = (await asyncio.to_thread(self._read, chunk)).tobytes()
+        data = (await asyncio.to_thread(_read, *named)).tobytes()
         if isinstance(byte_range, RangeByteRequest):
             data = data[byte_range.start : byte_range.end]
         elif isinstance(byte_range, OffsetByteRequest):
@@ -67,38 +67,51 @@ class VirtualStore(MemoryStore):  # type: ignore[misc]
         """Give all keys."""
         async for key in super().list():
             yield key
-        for chunk in product(*map(range, self._counts)):
-            yield f"{LEVEL}/c/" + "/".join(map(str, chunk))
+        for name, level in self._levels.items():
+            for chunk in product(*map(range, _counts(level))):
+                yield f"{name}/c/" + "/".join(map(str, chunk))
 
-    @property
-    def _counts(self) -> tuple[int, ...]:
-        return tuple(-(-n // c) for n, c in zip(self._tomogram.shape, self._chunk, strict=True))
-
-    def _number(self, key: str) -> tuple[int, ...] | None:
-        """Give the number of the chunk that a key names, or None."""
+    def _number(self, key: str) -> tuple[VirtualTomogram, tuple[int, ...]] | None:
+        """Give the level and the number of the chunk that a key names, or None."""
         head, _, rest = key.partition("/c/")
         numbers = rest.split("/")
-        if head != LEVEL or len(numbers) != 3 or not all(n.isdecimal() for n in numbers):
+        if head not in self._levels or len(numbers) != 3 or not all(n.isdecimal() for n in numbers):
             return None
-        chunk = tuple(map(int, numbers))
-        return chunk if all(i < n for i, n in zip(chunk, self._counts, strict=True)) else None
+        level, chunk = self._levels[head], tuple(map(int, numbers))
+        return (level, chunk) if all(i < n for i, n in zip(chunk, _counts(level), strict=True)) else None
 
-    def _read(self, chunk: tuple[int, ...]) -> np.ndarray[Any, np.dtype[np.float32]]:
-        places = [
-            slice(i * c, min((i + 1) * c, n)) for i, c, n in zip(chunk, self._chunk, self._tomogram.shape, strict=True)
-        ]
-        # chunks at the far faces are as large as all others
-        data = np.zeros(self._chunk, "<f4")
-        part = self._tomogram.box(*places)
-        data[tuple(slice(n) for n in part.shape)] = part
-        return data
+
+def _chunk(level: VirtualTomogram) -> tuple[int, int, int]:
+    """Give the shape of the chunks of a level."""
+    depth, height, width = level.shape
+    return min(level.chunk, depth), min(SIDE, height), min(SIDE, width)
+
+
+def _counts(level: VirtualTomogram) -> tuple[int, ...]:
+    """Give the number of chunks along each axis."""
+    return tuple(-(-n // c) for n, c in zip(level.shape, _chunk(level), strict=True))
+
+
+def _read(level: VirtualTomogram, chunk: tuple[int, ...]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Compute a chunk; those at the far faces are as large as all others."""
+    shape = _chunk(level)
+    places = [slice(i * c, min((i + 1) * c, n)) for i, c, n in zip(chunk, shape, level.shape, strict=True)]
+    data = np.zeros(shape, "<f4")
+    part = level.box(*places)
+    data[tuple(slice(n) for n in part.shape)] = part
+    return data
 
 
 def _ome(tomogram: VirtualTomogram) -> dict[str, Any]:
-    transforms = [
-        {"type": "scale", "scale": [float(tomogram.voxel_size)] * 3},
-        {"type": "translation", "translation": [float(c) for c in tomogram.origin[::-1]]},
-    ]
     axes = [{"name": name, "type": "space", "unit": "angstrom"} for name in "zyx"]
-    level = {"path": LEVEL, "coordinateTransformations": transforms}
-    return {"version": "0.5", "multiscales": [{"name": tomogram.path.stem, "axes": axes, "datasets": [level]}]}
+    levels = [
+        {
+            "path": str(number),
+            "coordinateTransformations": [
+                {"type": "scale", "scale": [float(level.voxel_size)] * 3},
+                {"type": "translation", "translation": [float(c) for c in level.origin[::-1]]},
+            ],
+        }
+        for number, level in enumerate(tomogram.levels())
+    ]
+    return {"version": "0.5", "multiscales": [{"name": tomogram.path.stem, "axes": axes, "datasets": levels}]}

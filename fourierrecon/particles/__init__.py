@@ -13,9 +13,15 @@ from fourierrecon.runtime.late_names import late_names
 
 if TYPE_CHECKING:
     from fourierrecon.particles.boxes import BoxMaker, BoxTerms
+    from fourierrecon.particles.extraction import Extraction
 
-__all__ = ["BoxMaker", "BoxTerms"]
+__all__ = ["BoxMaker", "BoxTerms", "Extraction"]
 
 __getattr__, __dir__ = late_names(
-    __name__, {"BoxMaker": "fourierrecon.particles.boxes", "BoxTerms": "fourierrecon.particles.boxes"}
+    __name__,
+    {
+        "BoxMaker": "fourierrecon.particles.boxes",
+        "BoxTerms": "fourierrecon.particles.boxes",
+        "Extraction": "fourierrecon.particles.extraction",
+    },
 )

@@ -7,6 +7,7 @@ For each Fourier voxel ``k`` of the box and each image, ``q`` is the point of th
 
 with ``T Y`` and ``T²`` interpolated linearly between the image's frequencies. ``D`` and ``W`` are the data and weight
 terms of RELION's pseudo-subtomograms, ``M`` is their multiplicity (RELION's documentation of relion_tomo_subtomo).
+Other layouts weigh by other powers of ``T``, so signals and powers come in ready.
 """
 
 from __future__ import annotations
@@ -40,23 +41,23 @@ def transfer_window(phases: Any, form: int, envelope: Any, per_cycle: float, val
 
 
 @compiled()
-def add_slice(spectrum: Any, transfers: Any, to_image: Any, normal: Any, data: Any, weights: Any, counts: Any) -> None:
+def add_slice(signal: Any, powers: Any, to_image: Any, normal: Any, data: Any, weights: Any, counts: Any) -> None:
     """Add one image to the terms of a box.
 
     Parameters
     ----------
-    spectrum
-        Transform of its window, ``(size, size // 2 + 1)``, complex64.
-    transfers
-        Transfer function at the same frequencies, float32.
+    signal
+        Transform of its window times what it counts by, ``(size, size // 2 + 1)``, complex64.
+    powers
+        What the weights are to sum up, at the same frequencies: float32, or complex64 for two sums at once.
     to_image
         ``(2, 3)``: from a frequency of the box ``(x, y, z)`` to that of the image ``(x, y)``.
     normal
         ``(3,)``: from a frequency of the box to its distance from the slice.
     data, weights, counts
-        Terms, ``(size, size, size // 2 + 1)`` with the frequency of z slowest; added to.
+        Terms, ``(size, size, size // 2 + 1)`` with the frequency of z slowest, weights of the type of powers; added to.
     """
-    size, half = spectrum.shape
+    size, half = powers.shape
     middle = size // 2
     for j in range(size):
         y = float(j if j < middle else j - size)
@@ -83,22 +84,50 @@ def add_slice(spectrum: Any, transfers: Any, to_image: Any, normal: Any, data: A
                     continue
                 column, row = int(u), int(np.floor(v))
                 right, below = np.float32(u - column), np.float32(v - row)
+                left, above = np.float32(1) - right, np.float32(1) - below
                 upper = row if row >= 0 else row + size
                 lower = row + 1 if row + 1 >= 0 else row + 1 + size
-                a, b = transfers[upper, column], transfers[upper, column + 1]
-                c, d = transfers[lower, column], transfers[lower, column + 1]
-                wa, wb = (1 - right) * (1 - below), right * (1 - below)
-                wc, wd = (1 - right) * below, right * below
+                wa, wb, wc, wd = left * above, right * above, left * below, right * below
                 value = (
-                    wa * a * spectrum[upper, column]
-                    + wb * b * spectrum[upper, column + 1]
-                    + wc * c * spectrum[lower, column]
-                    + wd * d * spectrum[lower, column + 1]
+                    wa * signal[upper, column]
+                    + wb * signal[upper, column + 1]
+                    + wc * signal[lower, column]
+                    + wd * signal[lower, column + 1]
                 )
                 if mirrored:
                     value = np.conj(value)
                 near = np.float32(share)
                 place = z if z >= 0 else z + size
                 data[place, j, x] += near * value
-                weights[place, j, x] += near * (wa * a * a + wb * b * b + wc * c * c + wd * d * d)
+                weights[place, j, x] += near * (
+                    wa * powers[upper, column]
+                    + wb * powers[upper, column + 1]
+                    + wc * powers[lower, column]
+                    + wd * powers[lower, column + 1]
+                )
                 counts[place, j, x] += near
+
+
+@compiled()
+def divide_by_magnitude(data: Any, weights: Any, shares: Any, least: float) -> None:
+    """Divide sums over slices by those of ``|t|``, in place: see :mod:`fourierrecon.particles.warp_boxes`.
+
+    Parameters
+    ----------
+    data
+        Sum of ``T Y``; becomes ``m`` times that over the sum of ``|t|``.
+    weights
+        Sums of ``T t`` and of ``|t|``, as the parts of complex numbers.
+    shares
+        Multiplicity; becomes ``m`` times the sum of ``T t`` over that of ``|t|``.
+    least
+        Smaller sums of ``|t|`` count as this.
+    """
+    depth, height, width = data.shape
+    for z in range(depth):
+        for y in range(height):
+            for x in range(width):
+                weight = weights[z, y, x]
+                share = min(shares[z, y, x], np.float32(1)) / max(weight.imag, np.float32(least))
+                data[z, y, x] *= share
+                shares[z, y, x] = weight.real * share

@@ -38,14 +38,11 @@ class BinnedImages:
         Pixels added on every side, of binned pixels.
     binning
         Binned pixel over pixel, a whole number.
-    size
-        ``(height, width)`` of the images themselves, unbinned px.
     """
 
     images: Real
     border: int
     binning: int
-    size: tuple[int, int]
 
     @classmethod
     def of(cls, series: TiltSeries, binning: int, n_threads: int) -> BinnedImages:
@@ -74,17 +71,11 @@ class BinnedImages:
             images[tilt] = fourier_crop(whole, (rows, columns))
 
         for_each(series.n_tilts, bin_one, state=Workspace, n_threads=n_threads)
-        return cls(images, CONTINUED, binning, (height, width))
+        return cls(images, CONTINUED, binning)
 
     def place(self, pixel: NDArray[np.float64]) -> NDArray[np.float64]:
         """Give the place ``(x, y)`` in a binned image of a pixel of the image itself."""
         return np.asarray(pixel / self.binning + self.border)
-
-    def sees(self, pixel: NDArray[np.float64], radius: float) -> NDArray[np.bool_]:
-        """Tell of places ``(n, 2)``, unbinned px, which images hold them with a margin of so many binned pixels."""
-        margin = radius * self.binning
-        last = np.array(self.size[::-1]) - 1
-        return np.asarray(((pixel >= margin) & (pixel <= last - margin)).all(axis=-1))
 
     def window(self, tilt: int, pixel: NDArray[np.float64], size: int) -> Complex:
         """Give the transform of the window around a place, ``(size, size // 2 + 1)``.

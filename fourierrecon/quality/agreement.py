@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from fourierrecon.errors import check_type
 from fourierrecon.runtime.threads import available_cores, for_each
 from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.transfer import Correction
 from fourierrecon.volume import Volume
 
 #: An image is blank if its grey values spread less than this part of the median spread of all images.
@@ -74,9 +75,16 @@ class TiltAgreement:
 
 
 def tilt_agreement(
-    series: TiltSeries, volume: Volume, *, finest: float | None = None, n_threads: int | None = None
+    series: TiltSeries,
+    volume: Volume,
+    *,
+    finest: float | None = None,
+    correction: Correction | None = None,
+    n_threads: int | None = None,
 ) -> list[TiltAgreement]:
     """Compare every image of a tilt series with the reprojection of its tomogram.
+
+    Reprojections have the CTF of each image, at each depth where that matters, its exposure and its scale.
 
     Parameters
     ----------
@@ -85,7 +93,11 @@ def tilt_agreement(
     volume
         The tomogram, as :func:`fourierrecon.reconstruct` gives it; any binning and region.
     finest
-        Finest period that counts, Å. Default: 100, at least three voxels, and not beyond the first zero of the CTF.
+        Finest period that counts, Å. Default: 100, at least three voxels, and not beyond the first zero of the CTF
+        where reprojections have none.
+    correction
+        What was done about the CTF, exposure and tilt when the tomogram was made. Default: the CTF was corrected where
+        all images have one. Give ``Correction(ctf_mode="none")`` for a tomogram that still shows it.
     n_threads
         Number of threads. Default: the cores available to the process.
 
@@ -115,7 +127,7 @@ def tilt_agreement(
     check_type("series", series, (TiltSeries,), "a TiltSeries; read_tilt_series reads one from a file")
     check_type("volume", volume, (Volume,), "a Volume; read_volume reads one from a file")
     threads = available_cores() if n_threads is None else max(1, n_threads)
-    matcher = Matcher(series, volume, finest, threads)
+    matcher = Matcher(series, volume, finest, correction, threads)
     n = series.n_tilts
     images: list[NDArray[np.float32] | None] = [None] * n
     spread = np.zeros(n)

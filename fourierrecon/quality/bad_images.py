@@ -13,6 +13,7 @@ from fourierrecon.geometry.sound_images import LARGEST, numbers_in_source, sound
 from fourierrecon.images.intensities import LEAST_MEAN, expected_intensities
 from fourierrecon.runtime.arrays import Real
 from fourierrecon.runtime.threads import available_cores, for_each
+from fourierrecon.text import counted, is_or_are
 from fourierrecon.tilt_series import TiltSeries
 
 #: An image whose grey values spread less than this part of what those of the others do (median) is blank.
@@ -72,7 +73,8 @@ def find_bad_images(series: TiltSeries, *, ctf: bool = True, n_threads: int | No
     usual = float(np.median(spread))
     for tilt in range(series.n_tilts):
         if lost[tilt]:
-            bad[tilt] = f"not finite: {lost[tilt]} pixels are NaN, infinite or beyond {LARGEST:g}"
+            pixels = f"{counted(int(lost[tilt]), 'pixel')} {is_or_are(lost[tilt])}"
+            bad[tilt] = f"not finite: {pixels} NaN, infinite or beyond {LARGEST:g}"
         elif spread[tilt] == 0:
             bad[tilt] = f"blank: every pixel is {grey[tilt]:g}"
         elif spread[tilt] <= BLANK * usual:

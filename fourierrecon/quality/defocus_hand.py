@@ -21,7 +21,9 @@ from fourierrecon.errors import DataError
 from fourierrecon.geometry.ctf_depth import depth_rows
 from fourierrecon.geometry.projection import rotation_centre
 from fourierrecon.geometry.sound_images import sound_pixels
+from fourierrecon.quality.block_mean import block_mean
 from fourierrecon.runtime.threads import available_cores, for_each
+from fourierrecon.text import counted
 from fourierrecon.tilt_series import CtfParameters, TiltSeries
 
 #: Patches: their largest and smallest side, px, and how many fit across an image at the least.
@@ -65,7 +67,7 @@ class HandCheck:
         agree = sum(score * self.hand > 0 for score in self.scores)
         text = (
             f"the images show hand {self.hand:+d} ({abs(self.sigma):.1f} standard deviations, "
-            f"{agree} of {len(self.scores)} images)"
+            f"{agree} of {counted(len(self.scores), 'image')})"
         )
         if known is None:
             return f"{text}; the source gives none"
@@ -187,7 +189,7 @@ def check_hand(series: TiltSeries, *, n_threads: int | None = None) -> HandCheck
         if image.shape != series.image_shape or not sound_pixels(image).all() or np.ptp(image) == 0:
             return  # nothing to be seen there
         corners, depths = _patches(series, tilt, side, factor, rows[tilt], height)
-        power = _power(_binned(image, factor), corners, side)[:, inside]
+        power = _power(block_mean(image[None], factor)[0], corners, side)[:, inside]
         usual = power.mean(0)
         trend = grid.trend(usual)
         plus, minus = (grid.squared_ctf(ctf, tilt, sign * depths) for sign in (1, -1))
@@ -272,13 +274,6 @@ def _strength(sums: NDArray[np.float64], order: NDArray[np.intp]) -> NDArray[np.
     result = np.empty_like(found)
     result[order] = np.where(smooth[:, 1] > 0, found, 0)
     return result
-
-
-def _binned(image: NDArray[np.generic], factor: int) -> NDArray[np.float32]:
-    """Average squares of pixels."""
-    height, width = (n // factor for n in image.shape)
-    cut = np.asarray(image[: height * factor, : width * factor], np.float32)
-    return np.asarray(cut.reshape(height, factor, width, factor).mean((1, 3)))
 
 
 def _patches(

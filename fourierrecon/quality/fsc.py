@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fourierrecon.errors import UsageError, check_type
 from fourierrecon.quality.spectrum import _fourier_mask, _multiplicity, _pair, _sections, _spectrum
+from fourierrecon.text import counted
 from fourierrecon.volume import Volume
 
 
@@ -93,7 +94,8 @@ class ShellCorrelation:
 
     def __repr__(self) -> str:
         end, resolution = 1 / self.limit, self.resolution()
-        return f"ShellCorrelation({len(self.frequency)} shells to {end:.4g} Å, {HALF_MAPS} at {resolution:.4g} Å)"
+        shells = counted(len(self.frequency), "shell")
+        return f"ShellCorrelation({shells} to {end:.4g} Å, {HALF_MAPS} at {resolution:.4g} Å)"
 
     @property
     def limit(self) -> float:

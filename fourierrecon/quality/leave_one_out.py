@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.region import Region
+from fourierrecon.quality.block_mean import block_mean
 from fourierrecon.runtime.threads import available_cores, for_each
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.transfer import Transfer
@@ -191,16 +192,22 @@ class _Grid:
         return self.shape[0] * self.shape[1] * self.half
 
     def shells(self) -> NDArray[np.int64]:
-        """Give the shell of each point; those beyond Nyquist's frequency share the last."""
+        """Give the shell of each point; the last is of points that do not count.
+
+        These lie beyond Nyquist's frequency, or in the middle: means are taken off, and nothing is left there but what
+        rounding makes.
+        """
         z, y = scipy.fft.fftfreq(self.shape[0]), scipy.fft.fftfreq(self.shape[1])
         x = scipy.fft.rfftfreq(self.shape[2])
         radius = np.sqrt(z[:, None, None] ** 2 + y[:, None] ** 2 + x**2)
-        return np.asarray(np.minimum(np.rint(radius * 2 * SHELLS), SHELLS).ravel(), np.int64)
+        shells = np.minimum(np.rint(radius * 2 * SHELLS), SHELLS)
+        return np.asarray(np.where(shells == 0, SHELLS, shells).ravel(), np.int64)
 
     def terms(self, series: TiltSeries, transfer: Transfer, tilt: int) -> _Terms:
         """Give the terms of one image; none where its plane stands upright."""
         matrix = series.projections[tilt, :2]
-        image = _block_mean(np.asarray(series.images[tilt], float), self.binning)
+        coarse = block_mean(np.asarray(series.images[tilt])[None], self.binning)[0]
+        image = np.asarray(coarse[: self.shape[1], : self.shape[2]], float)
         spectrum, pad = self._spectrum(image, matrix @ np.append(self.centre, 1))
         rows, columns = pad
         plane = matrix[:, :3]
@@ -242,12 +249,6 @@ class _Grid:
         spectrum *= np.exp(2j * np.pi * scipy.fft.fftfreq(rows)[:, None] * y)
         spectrum *= np.exp(2j * np.pi * scipy.fft.fftfreq(columns) * x)
         return spectrum, (rows, columns)
-
-
-def _block_mean(image: NDArray[np.float64], factor: int) -> NDArray[np.float64]:
-    height, width = (2 * (n // factor // 2) for n in image.shape)
-    blocks = image[: height * factor, : width * factor].reshape(height, factor, width, factor)
-    return np.asarray(blocks.mean((1, 3)))
 
 
 def _bilinear(values: NDArray[np.complex128], x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.complex128]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import scipy.fft
@@ -14,9 +15,10 @@ from fourierrecon.ctf import electron_wavelength
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.region import Region
 from fourierrecon.geometry.tiles import Tile, Tiling
-from fourierrecon.quality.reprojection import covered, reproject
-from fourierrecon.runtime.memory import forget
+from fourierrecon.quality.block_mean import block_mean
+from fourierrecon.quality.reprojection import coarse_geometry, covered, project, seen_by
 from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.transfer import Correction
 from fourierrecon.volume import Volume
 
 Image = NDArray[np.float32]
@@ -36,7 +38,7 @@ class Matcher:
 
     Parameters
     ----------
-    series, volume, n_threads
+    series, volume, correction, n_threads
         As for :func:`fourierrecon.quality.agreement.tilt_agreement`.
     finest
         Finest period that counts, Å, or None for the default.
@@ -52,10 +54,18 @@ class Matcher:
         If the voxel size makes no sense for these images, or the finest period for them.
     """
 
-    def __init__(self, series: TiltSeries, volume: Volume, finest: float | None, n_threads: int = 1) -> None:
+    def __init__(
+        self,
+        series: TiltSeries,
+        volume: Volume,
+        finest: float | None,
+        correction: Correction | None = None,
+        n_threads: int = 1,
+    ) -> None:
         if not (math.isfinite(volume.voxel_size) and volume.voxel_size > 0):
             raise UsageError(f"voxel size {volume.voxel_size:g} Å of the volume must be above 0")
-        period = _finest(series, volume.voxel_size) if finest is None else finest
+        self.seen = seen_by(series, correction)
+        period = _finest(series, volume.voxel_size, self.seen) if finest is None else finest
         side = min(series.image_shape) * series.pixel_size
         if not 2 * volume.voxel_size <= period < COARSEST * side:
             raise UsageError(
@@ -63,23 +73,24 @@ class Matcher:
                 f"of the images ({COARSEST * side:g} Å)"
             )
         self.series, self.period = series, period
-        factor = max(1, round(period / SAMPLES / volume.voxel_size))
-        self.volume = _block_mean(volume.data, factor)
         binning = volume.voxel_size / series.pixel_size
-        # pixels no finer than voxels, so that a reprojection has no holes
-        self.step = max(1, math.ceil(binning * factor - 1e-6))
+        factor = max(1, round(period / SAMPLES / volume.voxel_size), math.ceil(1 / binning - 1e-6))
+        self.volume = block_mean(volume.data, factor, sections=True)
+        self.step = max(1, math.floor(binning * factor + 1e-6))
         self.pixel = self.step * series.pixel_size
         height, width = series.image_shape
         self.shape = height // self.step, width // self.step
         if min(*self.shape, *self.volume.shape[1:]) < 8:
             raise UsageError(f"{self.shape} pixels and {self.volume.shape} voxels of {self.pixel:g} Å are too few")
-        # voxel of the coarse volume to world to pixel of the coarse image
-        to_world = np.diag([binning * factor] * 3 + [1.0])
-        to_world[:3, 3] = np.asarray(volume.origin) / series.pixel_size + binning * (factor - 1) / 2
-        self.matrices = series.projections[:, :2] @ to_world
-        self.matrices[:, :, 3] -= (self.step - 1) / 2
-        self.matrices /= self.step
-        self.tiles = _tiles(series, self.volume.shape, to_world, self.step)
+        # the coarse volume in its tilt series, and in one of coarse images
+        x, y, z = np.asarray(volume.origin) / series.pixel_size + binning * (factor - 1) / 2
+        depth, across, along = self.volume.shape
+        region = Region((float(x), float(y), float(z)), (depth, across, along), max(1.0, binning * factor))
+        self.geometry = coarse_geometry(series, self.step, self.shape)
+        x, y, z = (c / self.step for c in region.origin)
+        self.region = replace(region, origin=(x, y, z), binning=max(1.0, region.binning / self.step))
+        self.matrices = _matrices(self.geometry, self.region)
+        self.tiles = _tiles(series, region, self.step)
         self.reach = max(2, int(REACH * min(self.shape)))
         self.padded = tuple(scipy.fft.next_fast_len(n + self.reach, True) for n in self.shape)
         self.border = _fade(np.ones(self.shape, bool), 4.0)
@@ -90,12 +101,12 @@ class Matcher:
         self._seen = np.stack([covered(self.volume.shape, matrix, self.shape) for matrix in self.matrices])
         self._drawn = np.zeros((series.n_tilts, *self.shape), np.float32)
         if self._seen.any():
-            self._drawn = self._project(self.matrices, np.arange(series.n_tilts), n_threads)
+            self._drawn = self._project(self.geometry, np.arange(series.n_tilts), n_threads)
 
     def load(self, tilt: int) -> tuple[Image, float]:
         """Give a coarse image without its mean, and the spread of its grey values (of the middle 90 %)."""
         image = np.asarray(self.series.images[tilt], np.float32)
-        coarse = _block_mean(image[None], self.step, first=1)[0]
+        coarse = block_mean(image[None], self.step)[0]
         low, high = np.percentile(coarse, (5, 95))
         return self.border * (coarse - coarse.mean(dtype=float)).astype(np.float32), float(high - low)
 
@@ -140,20 +151,22 @@ class Matcher:
         """
         angles = self.series.tilt_angles
         axis, sign = self._axis
-        centre = (np.asarray(self.volume.shape[::-1]) - 1) / 2
+        centre = self.region.centre
         # within the range of the tilts: beyond it nothing is known
         low, high = (round((end - angles[tilt]) / ANGLE_STEP) for end in (angles.min(), angles.max()))
         if not everywhere:
             low, high = max(low, -ANGLE_STEPS), min(high, ANGLE_STEPS)
         steps = np.arange(low, high + 1)
         fit, shifts = np.empty(len(steps)), np.empty((len(steps), 2))
-        turned = np.stack([self.matrices[tilt]] * len(steps))
-        for matrix, step in zip(turned, steps, strict=True):
-            matrix[:, :3] = matrix[:, :3] @ _rotation(axis, sign * math.radians(ANGLE_STEP * step))
-            matrix[:, 3] += (self.matrices[tilt, :, :3] - matrix[:, :3]) @ centre
-        drawn = self._project(turned, np.full(len(steps), tilt))
+        same = self.geometry.select([tilt] * len(steps))
+        projections = same.projections.copy()
+        for matrix, step in zip(projections, steps, strict=True):
+            matrix[:3, :3] = matrix[:3, :3] @ _rotation(axis, sign * math.radians(ANGLE_STEP * step))
+        projections[:, :3, 3] += (same.projections - projections)[:, :3, :3] @ centre
+        turned = replace(same, projections=projections)
+        drawn, matrices = self._project(turned, np.full(len(steps), tilt)), _matrices(turned, self.region)
         for number, step in enumerate(steps):
-            seen = covered(self.volume.shape, turned[number], self.shape)
+            seen = covered(self.volume.shape, matrices[number], self.shape)
             value, *shifts[number] = self.match(tilt, image, seen, drawn[number])
             fit[number] = value / max(usual(float(angles[tilt] + ANGLE_STEP * step)), 1e-3)
         fit = np.nan_to_num(fit, nan=-1.0)
@@ -163,19 +176,19 @@ class Matcher:
         angle = float(angles[tilt] + ANGLE_STEP * (steps[best] + _vertex(fit, best)))
         return np.array([angle, fit[best], fit[best] - fit[-low], *shifts[best]])
 
-    def _project(self, matrices: NDArray[np.float64], tilts: NDArray[np.int64], n_threads: int = 1) -> Image:
-        """Reproject the volume; with a local alignment as its tiles, each with what it adds to the matrices."""
+    def _project(self, geometry: TiltSeries, tilts: NDArray[np.int64], n_threads: int = 1) -> Image:
+        """Reproject the volume; with a local alignment as its tiles, each with what it adds to the projections."""
         if not self.tiles:
-            return reproject(self.volume, matrices, self.shape, n_threads)
-        total = np.zeros((len(matrices), *self.shape), np.float32)
+            return project(geometry, self.region, self.volume, self.seen, n_threads)
+        total = np.zeros((geometry.n_tilts, *self.shape), np.float32)
         for tile, extra in self.tiles:
             (x0, y0, z0), (x1, y1, z1) = tile.first, tile.stop
             x, y, z = tile.ramps
-            own = matrices + extra[tilts]
-            own[:, :, 3] += own[:, :, :3] @ np.array([x0, y0, z0])
-            if any(_sees(matrix, (x1 - x0, y1 - y0, z1 - z0), self.shape) for matrix in own):
-                part = self.volume[z0:z1, y0:y1, x0:x1] * (z[:, None, None] * y[:, None] * x)
-                total += reproject(part, own, self.shape, n_threads)
+            own = replace(geometry, projections=geometry.projections + extra[tilts])
+            part = tile.region(self.region)
+            if any(_sees(matrix, part.shape[::-1], self.shape) for matrix in _matrices(own, part)):
+                weighted = self.volume[z0:z1, y0:y1, x0:x1] * (z[:, None, None] * y[:, None] * x)
+                total += project(own, part, weighted, replace(self.seen, ctf_depth="off"), n_threads)
         return total
 
     def _filtered(self, image: Image, drawn: Image, tilt: int) -> tuple[Image, Image]:
@@ -207,18 +220,23 @@ class Matcher:
         return np.asarray(band * (1 - 1 / np.maximum(count, 1)), np.float32)
 
 
-def _tiles(
-    series: TiltSeries, shape: tuple[int, ...], to_world: NDArray[np.float64], step: int
-) -> list[tuple[Tile, NDArray[np.float64]]]:
-    """Give the tiles of a local alignment, and what they add to the matrices of the coarse images, ``(n, 2, 4)``."""
+def _matrices(geometry: TiltSeries, region: Region) -> NDArray[np.float64]:
+    """Give the matrices from voxels ``(x, y, z, 1)`` to pixels ``(u, v)``, ``(n_tilts, 2, 4)``."""
+    found = geometry.projections[:, :2] * np.array([region.binning] * 3 + [1.0])
+    found[:, :, 3] += geometry.projections[:, :2, :3] @ np.asarray(region.origin)
+    return np.asarray(found)
+
+
+def _tiles(series: TiltSeries, region: Region, step: int) -> list[tuple[Tile, NDArray[np.float64]]]:
+    """Give the tiles of a local alignment, and what they add to the projections into coarse pixels."""
     if series.local is None:
         return []
-    x, y, z = (float(c) for c in to_world[:3, 3])
-    depth, height, width = shape
-    region = Region((x, y, z), (depth, height, width), max(1.0, float(to_world[0, 0])))
     found = []
     for tile in Tiling.of(series, region).tiles:
-        found.append((tile, (tile.projections - series.projections)[:, :2] @ to_world / step))
+        extra = np.zeros_like(series.projections)
+        extra[:, :2] = (tile.projections - series.projections)[:, :2]
+        extra[:, :2, 3] /= step
+        found.append((tile, extra))
     return found
 
 
@@ -229,10 +247,10 @@ def _sees(matrix: NDArray[np.float64], size: tuple[int, ...], shape: tuple[int, 
     return bool(u.max() > 1 and v.max() > 1 and u.min() < shape[1] - 2 and v.min() < shape[0] - 2)
 
 
-def _finest(series: TiltSeries, voxel_size: float) -> float:
+def _finest(series: TiltSeries, voxel_size: float, seen: Correction) -> float:
     """Give the finest period that counts by default, Å."""
     finest = max(FINEST, FINEST_VOXELS * voxel_size)
-    if series.ctf is not None:
+    if series.ctf is not None and seen.ctf_mode == "none":
         defocus = max(float(np.abs(series.ctf.defocus_u).max()), float(np.abs(series.ctf.defocus_v).max()))
         finest = max(finest, math.sqrt(electron_wavelength(series.ctf.voltage) * defocus))
     return finest
@@ -251,20 +269,6 @@ def _fade(inside: NDArray[np.bool_], width: float) -> Image:
     """Weights that rise from the border of an area inwards over a width, px; the frame of the image is a border."""
     distance = distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1]
     return np.asarray(0.5 - 0.5 * np.cos(np.pi * np.clip(distance / (width + 1), 0, 1)), np.float32)
-
-
-def _block_mean(data: NDArray[np.generic], factor: int, first: int = 0) -> Image:
-    """Average cubes of voxels from axis ``first`` on, plane by plane; what is left over at the ends is cut off."""
-    height, width = (n // factor for n in data.shape[1:])
-    thick = factor if first == 0 else 1
-    out = np.zeros((data.shape[0] // thick, height, width), np.float32)
-    for z, mean in enumerate(out):
-        for plane in data[z * thick : (z + 1) * thick]:
-            for y, x in np.ndindex(factor, factor):
-                mean += np.asarray(plane[y : y + height * factor : factor, x : x + width * factor : factor], np.float32)
-        forget(data)
-    out /= np.float32(thick * factor**2)
-    return out
 
 
 def _tilt_axis(matrices: NDArray[np.float64], angles: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:

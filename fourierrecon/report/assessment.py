@@ -26,6 +26,7 @@ from fourierrecon.report.subjects import Subject, oriented, snr_of, volume_facts
 from fourierrecon.runtime.memory import forget, release
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.tomogram import checks
+from fourierrecon.transfer import Correction
 from fourierrecon.volume import Volume
 
 #: Voxels of the box in the middle that spectrum and Fourier shell correlation are taken from, at the most.
@@ -50,8 +51,8 @@ def report_memory(series: TiltSeries, shape: tuple[int, int, int], n_threads: in
     """
     depth, height, width = shape
     pixels = math.prod(series.image_shape)
-    # small copies of all images, to be compared; see matching
-    small = series.n_tilts * pixels / max(1.0, FINEST / SAMPLES / series.pixel_size) ** 2
+    # small copies of all images, to be compared; their pixels are rounded by whole voxels, so down to two thirds
+    small = series.n_tilts * pixels / max(1.0, FINEST / SAMPLES / 1.5 / series.pixel_size) ** 2
     box = min(MOST, depth * height * width)
     return preview_memory(shape) + 30 * box + n_threads * 24 * pixels + int(16 * small)
 
@@ -79,7 +80,8 @@ def find_out(subject: Subject, *, n_threads: int | None = None) -> Findings:
         except (FourierReconError, OSError) as error:
             findings, volume = replace(findings, error=f"{subject.path}: {error}"), None
     if subject.series is not None:
-        rows, problem = _tilts(subject, subject.series, volume, n_threads)
+        made = Correction.from_words(" ".join(f"{label} {text}" for label, text in findings.facts))
+        rows, problem = _tilts(subject, subject.series, volume, made, n_threads)
         findings = replace(findings, tilts=rows, no_agreement=problem)
     return replace(findings, seconds=time.perf_counter() - started)
 
@@ -146,21 +148,24 @@ def _slab(volume: Volume, subject: Subject) -> tuple[SpecimenSlab | None, str]:
 
 
 def _tilts(
-    subject: Subject, series: TiltSeries, volume: Volume | None, n_threads: int | None
+    subject: Subject, series: TiltSeries, volume: Volume | None, made: Correction | None, n_threads: int | None
 ) -> tuple[tuple[TiltRow, ...], str]:
-    """Make the rows of all images, and give the reason why they were not compared with the volume, if so."""
+    """Make the rows of all images, and give the reason why they were not compared with the volume, if so.
+
+    The volume is ``made`` with this correction; None: it is not known.
+    """
     region = subject.region
     bad: dict[int, str] = {}
     agreement: dict[int, TiltAgreement] = {}
     problem = "" if volume is not None else "there is no tomogram to compare them with"
     try:
-        corrected = dict(subject.facts).get("CTF") != "not corrected"
+        corrected = made is None or made.ctf_mode != "none"
         bad = find_bad_images(series, ctf=corrected, n_threads=n_threads)
         good = [tilt for tilt in range(series.n_tilts) if tilt not in bad]
         if volume is not None and region is None:
             problem = "the volume's place in its tilt series is not known"
         elif volume is not None and good:
-            rows = tilt_agreement(series.select(good), volume, n_threads=n_threads)
+            rows = tilt_agreement(series.select(good), volume, correction=made, n_threads=n_threads)
             agreement = dict(zip(good, rows, strict=True))
     except (FourierReconError, OSError) as error:
         problem = str(error)

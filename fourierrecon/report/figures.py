@@ -11,6 +11,7 @@ from markupsafe import Markup
 from fourierrecon.quality.fsc import HALF_MAPS
 from fourierrecon.report.findings import Findings, TiltRow
 from fourierrecon.report.svg import Axis, Guide, Trace, chart
+from fourierrecon.text import counted
 
 #: Points of the curve of the signal-to-noise ratio, and the least power of ten that it is drawn down to.
 SNR_POINTS, LEAST_LOG = 120, -4.0
@@ -80,7 +81,7 @@ def tilt_charts(found: Findings) -> list[Chart]:
             for i, row in enumerate(rows)
             if row.flag not in ("", "unseen", "excluded") and not (values[i] is None and charts)
         ]  # fmt: skip
-        drawn = chart(f"{title} over tilt angle, {len(known)} images", x, y, traces)
+        drawn = chart(f"{title} over tilt angle, {counted(len(known), 'image')}", x, y, traces)
         charts.append(Chart(title, drawn, flags=() if charts else flags))
     return charts
 

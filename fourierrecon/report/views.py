@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fourierrecon.display.panels import BARS
 from fourierrecon.display.sections import greys
 from fourierrecon.report.findings import Findings
+from fourierrecon.text import counted
 
 #: Longer side of the XY section, and sides of a thumbnail, px.
 SIDE, THUMB = 620, 144
@@ -96,7 +97,7 @@ def views_of(found: Findings) -> SectionViews | None:
     depth, height, width = found.shape
     scale = min(1.0, SIDE / max(height, width))
     nm = f", {found.thick * found.voxel_size / 10:.3g} nm" if found.voxel_size > 0 else ""
-    caption = f"mean over {found.thick} voxel{'s' * (found.thick > 1)}{nm}"
+    caption = f"mean over {counted(found.thick, 'voxel')}{nm}"
     made = []
     for label, image, surfaces in (
         ("XY", views.xy, ()),

@@ -250,8 +250,9 @@ def forget(array: NDArray[Any]) -> None:
     whole = array
     while isinstance(whole.base, np.ndarray):
         whole = whole.base
-    # what was written to a mapping, and may not be in the file, must stay
-    if isinstance(whole.base, mmap.mmap) and not whole.flags.writeable and hasattr(mmap, "MADV_DONTNEED"):
+    # what was written to a mapping, and is not in the file, must stay: also where it was made read-only afterwards
+    read_only = isinstance(whole, np.memmap) and whole.mode == "r"
+    if read_only and isinstance(whole.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         whole.base.madvise(mmap.MADV_DONTNEED)
 
 

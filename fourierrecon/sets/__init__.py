@@ -1,9 +1,10 @@
 """Many tomograms: a whole set, or tilt series as they arrive, each made once.
 
-In goes a :class:`~fourierrecon.sets.recipe.Recipe`, out come volumes in a folder, a list of them for RELION 5, and one
-:class:`~fourierrecon.sets.outcomes.Outcome` for each tomogram, as a generator gives them. Nothing here prints: who
-wants to hear more than outcomes passes a :class:`~fourierrecon.sets.follower.Follower`. The volumes know by a key in
-their headers what they were made from, so that a second run makes only what is missing.
+In goes a :class:`~fourierrecon.sets.recipe.Recipe`, out come volumes in a folder and a list of them for RELION 5; or
+an :class:`~fourierrecon.particles.extraction.Extraction`, for boxes at picks. A generator gives one
+:class:`~fourierrecon.sets.outcomes.Outcome` for each tomogram. Nothing here prints: who wants to hear more passes a
+:class:`~fourierrecon.sets.follower.Follower`. Products know by a key what they were made from, so that a second run
+makes only what is missing.
 
 This room may use ``tomogram`` and all below it; it does not know ``report`` and ``cli``.
 
@@ -18,6 +19,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from fourierrecon.sets.boxes import extract_set
     from fourierrecon.sets.cluster import Cluster
     from fourierrecon.sets.follower import Follower
     from fourierrecon.sets.outcomes import Made, Outcome
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from fourierrecon.sets.run import reconstruct_set
     from fourierrecon.sets.watching import watch
 
-__all__ = ["Cluster", "Follower", "Made", "Outcome", "Projection", "Recipe", "reconstruct_set", "watch"]
+__all__ = ["Cluster", "Follower", "Made", "Outcome", "Projection", "Recipe", "extract_set", "reconstruct_set", "watch"]
 
 _HOMES = {
     "Cluster": "cluster",
@@ -34,6 +36,7 @@ _HOMES = {
     "Outcome": "outcomes",
     "Projection": "recipe",
     "Recipe": "recipe",
+    "extract_set": "boxes",
     "reconstruct_set": "run",
     "watch": "watching",
 }

@@ -18,10 +18,9 @@ from fourierrecon.errors import DataError, UsageError
 from fourierrecon.io.files import marking
 from fourierrecon.runtime.threads import available_cores
 from fourierrecon.sets import cluster_tasks, cluster_work
-from fourierrecon.sets.cluster_work import one_line
+from fourierrecon.sets.cluster_work import Wanted, one_line
 from fourierrecon.sets.follower import Follower
 from fourierrecon.sets.outcomes import Outcome
-from fourierrecon.sets.recipe import Recipe
 
 #: Queueing systems, and the class of dask-jobqueue for each.
 QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}
@@ -77,15 +76,16 @@ class Cluster:
             )
 
     def run(
-        self, recipe: Recipe, names: Sequence[str], follower: Follower, check: Callable[[], None] = lambda: None
+        self, recipe: Wanted, names: Sequence[str], follower: Follower, check: Callable[[], None] = lambda: None
     ) -> Iterator[Outcome]:
         """Process tomograms on the workers; give outcomes as they come.
 
         Parameters
         ----------
         recipe, names
-            As for :func:`fourierrecon.sets.one.process`. Workers need the same files under the same paths; a worker
-            that has other files gets no more to do. The folder of the products must be there.
+            As for :func:`fourierrecon.sets.one.process`, or for :func:`fourierrecon.sets.boxes.process`. Workers need
+            the same files under the same paths; a worker that has other files gets no more to do. The folder of the
+            products must be there.
         follower
             Hears of workers that are missing or unfit.
         check
@@ -111,7 +111,7 @@ class Cluster:
 
 
 @contextmanager
-def _connect(cluster: Cluster, recipe: Recipe, distributed: Any) -> Iterator[Any]:
+def _connect(cluster: Cluster, recipe: Wanted, distributed: Any) -> Iterator[Any]:
     """Connect to the scheduler that runs, or start one with its workers."""
     with ExitStack() as stack:
         if cluster.kind is not None:
@@ -162,7 +162,7 @@ def _security(cluster: Cluster, distributed: Any) -> Any:
 
 
 @contextmanager
-def _start_local(cluster: Cluster, recipe: Recipe, distributed: Any) -> Iterator[Any]:
+def _start_local(cluster: Cluster, recipe: Wanted, distributed: Any) -> Iterator[Any]:
     """Start workers on this machine, which share its cores and its memory; nobody else can reach them."""
     import dask
 
@@ -182,7 +182,7 @@ def _start_local(cluster: Cluster, recipe: Recipe, distributed: Any) -> Iterator
 
 
 @contextmanager
-def _start_queue(cluster: Cluster, recipe: Recipe, distributed: Any) -> Iterator[Any]:
+def _start_queue(cluster: Cluster, recipe: Wanted, distributed: Any) -> Iterator[Any]:
     """Have a queueing system start workers, as Dask's configuration files say."""
     kind = str(cluster.kind)
     try:

@@ -19,12 +19,9 @@ from uuid import uuid4
 
 from fourierrecon import __version__
 from fourierrecon.errors import DataError, FourierReconError
-from fourierrecon.io import read_tilt_series
-from fourierrecon.sets.cluster_work import Terms, one_line, work
+from fourierrecon.sets.cluster_work import Terms, Wanted, identity, one_line, work
 from fourierrecon.sets.follower import Follower
-from fourierrecon.sets.keys import identity_of
 from fourierrecon.sets.outcomes import Outcome
-from fourierrecon.sets.recipe import Recipe
 
 #: A tomogram is given up after so many workers died of it.
 DEATHS = 3
@@ -57,7 +54,7 @@ class Sharing:
         Hears of workers.
     """
 
-    def __init__(self, client: Any, recipe: Recipe, names: Sequence[str], mark: Path, follower: Follower) -> None:
+    def __init__(self, client: Any, recipe: Wanted, names: Sequence[str], mark: Path, follower: Follower) -> None:
         self._client, self._mark, self._follower = client, mark, follower
         self._recipe = replace(recipe, settings=replace(recipe.settings, progress=None))
         self._waiting, self._done = deque(names), SimpleQueue[Any]()
@@ -119,8 +116,7 @@ class Sharing:
                 return
             name = self._waiting.popleft()
             try:
-                series = read_tilt_series(self._recipe.source, name, self._recipe.extras)
-                terms = Terms(os.getcwd(), __version__, self._mark, identity_of(series))
+                terms = Terms(os.getcwd(), __version__, self._mark, identity(self._recipe, name))
             except (FourierReconError, OSError) as error:
                 yield Outcome(name=name, error=one_line(error))
                 continue

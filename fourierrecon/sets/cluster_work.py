@@ -1,4 +1,8 @@
-"""The worker's side of a cluster: processes one tomogram where the worker sees the same files as whoever asks."""
+"""The worker's side of a cluster: processes one tomogram where the worker sees the same files as whoever asks.
+
+What is processed is a :class:`~fourierrecon.sets.recipe.Recipe`, which gives volumes, or an
+:class:`~fourierrecon.particles.extraction.Extraction`, which gives boxes.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,8 @@ from pathlib import Path
 from fourierrecon import __version__
 from fourierrecon.errors import FourierReconError
 from fourierrecon.io import read_tilt_series
+from fourierrecon.particles.extraction import Extraction
+from fourierrecon.sets import boxes
 from fourierrecon.sets.keys import identity_of
 from fourierrecon.sets.one import process
 from fourierrecon.sets.outcomes import Outcome
@@ -21,6 +27,8 @@ from fourierrecon.sets.recipe import Recipe
 SHARE = 0.7
 
 _alone = threading.Lock()
+#: What may be made of a set.
+Wanted = Recipe | Extraction
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,7 @@ class Terms:
     mark
         A file in the folder of the products.
     identity
-        Identity of the tilt series, from :func:`fourierrecon.sets.keys.identity_of`.
+        Identity of what the tomogram is made from, from :func:`identity`.
     """
 
     folder: str
@@ -45,7 +53,20 @@ class Terms:
     identity: str
 
 
-def work(recipe: Recipe, name: str, terms: Terms) -> Outcome | str:
+def identity(recipe: Wanted, name: str) -> str:
+    """Give a text that tells whether two machines see the same inputs of a tomogram.
+
+    Raises
+    ------
+    UsageError, DataError
+        If they cannot be read.
+    """
+    if isinstance(recipe, Extraction):
+        return boxes.key_of(recipe, name)
+    return identity_of(read_tilt_series(recipe.source, name, recipe.extras))
+
+
+def work(recipe: Wanted, name: str, terms: Terms) -> Outcome | str:
     """Process one tomogram on the worker that this is called on, with the threads and the memory of that worker.
 
     Parameters
@@ -81,17 +102,19 @@ def work(recipe: Recipe, name: str, terms: Terms) -> Outcome | str:
         if other:
             return f"{where}: {other}; workers need the same files as here, under the same paths"
         try:
+            if isinstance(recipe, Extraction):
+                return boxes.process(replace(recipe, settings=settings), name)
             return process(replace(recipe, settings=settings), name)
         except Exception as error:  # Dask's clients stumble over some that they cannot unpickle
             return Outcome(name=name, error=f"{where}: {type(error).__name__}: {one_line(error)}")
 
 
-def _difference(recipe: Recipe, name: str, terms: Terms) -> str:
+def _difference(recipe: Wanted, name: str, terms: Terms) -> str:
     """Say what differs from what the asking process sees; empty if nothing does."""
     if not terms.mark.exists():
         return f"{recipe.folder} is not the folder that the products are to be in"
-    if identity_of(read_tilt_series(recipe.source, name, recipe.extras)) != terms.identity:
-        return f"{recipe.source} or the images of {name} differ in name, size, time or content"
+    if identity(recipe, name) != terms.identity:
+        return f"{recipe.source}, the images of {name} or its points differ in name, size, time or content"
     return ""
 
 

@@ -27,8 +27,7 @@ def files_of(recipe: Recipe, name: str) -> list[dict[str, Path]]:
     UsageError
         If the name of the tomogram cannot be that of a file.
     """
-    if "/" in name or "\0" in name:
-        raise UsageError(f"tomogram {name!r}: its name cannot be that of a file; rename it in the set")
+    _check_file_name(name)
     parts = PARTS if recipe.halves else {"": ""}
     found = []
     for weighting, binning in product(recipe.weightings, recipe.binnings):
@@ -93,9 +92,21 @@ def check_names(recipe: Recipe, names: Iterable[str]) -> None:
     UsageError
         If there are such tomograms, or a name cannot be that of a file.
     """
+    check_distinct((name, all_files_of(recipe, name)) for name in names)
+
+
+def check_distinct(named: Iterable[tuple[str, Iterable[Path]]]) -> None:
+    """Refuse tomograms, of which the files are given, if two would write one file.
+
+    Raises
+    ------
+    UsageError
+        If there are such tomograms, or a name cannot be that of a file.
+    """
     owners: dict[str, str] = {}
-    for name in names:
-        for path in all_files_of(recipe, name):
+    for name, paths in named:
+        _check_file_name(name)
+        for path in paths:
             same = unicodedata.normalize("NFC", str(path)).casefold()
             other = owners.setdefault(same, name)
             if other != name:
@@ -103,6 +114,11 @@ def check_names(recipe: Recipe, names: Iterable[str]) -> None:
                     f"{other} and {name} would both be written to {path}; rename one, or choose one of them by name "
                     f"and give each a folder of its own"
                 )
+
+
+def _check_file_name(name: str) -> None:
+    if "/" in name or "\0" in name or name in (".", ".."):
+        raise UsageError(f"tomogram {name!r}: its name cannot be that of a file; rename it in the set")
 
 
 def _tag(weighting: Weighting, weightings: tuple[Weighting, ...]) -> str:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fourierrecon.tomogram.fitting import Fit
+
+if TYPE_CHECKING:
+    from fourierrecon.particles.one import Boxes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +78,8 @@ class Outcome:
         How its specimen was found and the tomogram fitted to it, in words.
     usage
         Whether the error is that an option makes no sense for it, not that a file or the machine is at fault.
+    boxes
+        What became of its points, where boxes at picks are made, not volumes.
     """
 
     name: str
@@ -87,10 +93,13 @@ class Outcome:
     transient: bool = False
     specimen: str = ""
     usage: bool = False
+    boxes: Boxes | None = None
 
     @property
     def status(self) -> str:
         """``failed``, ``stale`` (something else is there and stays), ``there`` (nothing had to be made) or ``done``."""
         if self.error or self.stale:
             return "failed" if self.error else "stale"
+        if self.boxes is not None:
+            return "done" if self.boxes.made else "there"
         return "done" if any(product.reason is not None for product in self.made) else "there"

@@ -24,6 +24,7 @@ from fourierrecon.sets.fits import fit_of
 from fourierrecon.sets.keys import facts_of, make_key
 from fourierrecon.sets.recipe import Halves, Recipe
 from fourierrecon.sets.upkeep import Half, what_to_do
+from fourierrecon.text import counted, is_or_are
 from fourierrecon.tilt_series import ImageStack, TiltSeries, chosen_images
 from fourierrecon.tomogram.file import TomogramFile
 from fourierrecon.tomogram.finish import Finish
@@ -182,7 +183,8 @@ def _parts(
     parts: dict[str, tuple[TiltSeries, tuple[int, ...] | None]] = {"": (series, None)}
     if kind == "tilts":
         if series.n_tilts < 4:
-            raise DataError(f"{series.name}: {series.n_tilts} tilts are too few for halves; leave the halves out")
+            few = f"{counted(series.n_tilts, 'tilt')} {is_or_are(series.n_tilts)}"
+            raise DataError(f"{series.name}: {few} too few for halves; leave the halves out")
         by_angle = [int(i) for i in np.argsort(series.tilt_angles, kind="stable")]
         parts["Even"] = series, tuple(sorted(by_angle[::2]))
         parts["Odd"] = series, tuple(sorted(by_angle[1::2]))

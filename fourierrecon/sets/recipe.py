@@ -96,6 +96,8 @@ class Recipe:
         What is done to the numbers of each volume.
     ome_version
         Version of OME-Zarr.
+    incremental
+        Keep what images add to a tomogram, so that a tilt series that has grown costs the images that are new.
     report_memory
         Gives the bytes of memory that a report will take, from tilt series, shape and number of threads, where a report
         is to follow: that it can be made is checked first. Other processes must be able to import the function.
@@ -125,6 +127,7 @@ class Recipe:
     fit: FitRequest = field(default_factory=FitRequest)
     finish: Finish = field(default_factory=Finish)
     ome_version: str = "0.5"
+    incremental: bool = False
     report_memory: Callable[[TiltSeries, tuple[int, int, int], int], int] | None = None
 
     __repr__ = short_repr

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fourierrecon.errors import DataError, as_numbers, check_type
+from fourierrecon.text import counted
 
 #: Largest voltage (kV), aberration (mm), defocus (Å), angle of defocus or phase (degrees; turns may add up) and scale.
 MOST_VOLTAGE, MOST_ABERRATION, MOST_DEFOCUS, MOST_ANGLE, MOST_SCALE = 1e4, 1e3, 1e6, 1e3, 1e3
@@ -59,7 +60,7 @@ class CtfParameters:
     def __repr__(self) -> str:
         defocus = (self.defocus_u + self.defocus_v) / 2e4
         return (
-            f"CtfParameters({self.voltage:g} kV, Cs {self.spherical_aberration:g} mm, {len(defocus)} tilts, "
+            f"CtfParameters({self.voltage:g} kV, Cs {self.spherical_aberration:g} mm, {counted(len(defocus), 'tilt')}, "
             f"defocus {defocus.min():.2f} to {defocus.max():.2f} µm)"
         )
 

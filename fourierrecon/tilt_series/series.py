@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fourierrecon.errors import DataError, UsageError, as_numbers, check_type
+from fourierrecon.text import counted
 from fourierrecon.tilt_series.ctf_parameters import CtfParameters
 from fourierrecon.tilt_series.images import ImageStack, chosen_images
 from fourierrecon.tilt_series.matrices import projection_matrices, tilt_angles_of
@@ -135,8 +136,8 @@ class TiltSeries:
         projections = as_numbers("projections", self.projections)
         if projections.shape != (shape[0], 4, 4):
             raise DataError(
-                f"{where}projection matrices have shape {projections.shape}, but the stack holds {shape[0]} images; "
-                f"needed: one 4 x 4 matrix an image"
+                f"{where}projection matrices have shape {projections.shape}, but the stack holds "
+                f"{counted(shape[0], 'image')}; needed: one 4 x 4 matrix an image"
             )
         if not np.isfinite(projections).all():
             bad = int(np.argmin(np.isfinite(projections).all((1, 2))))
@@ -164,9 +165,9 @@ class TiltSeries:
         )
         for label, values in per_tilt:
             if values is not None and len(values) != shape[0]:
-                raise DataError(f"{where}{len(values)} {label} for {shape[0]} images; needed: one an image")
+                raise DataError(f"{where}{len(values)} {label} for {counted(shape[0], 'image')}; needed: one an image")
         if self.ctf is not None and len(self.ctf.defocus_u) != shape[0]:
-            raise DataError(f"{where}{len(self.ctf.defocus_u)} defocus values for {shape[0]} images")
+            raise DataError(f"{where}{len(self.ctf.defocus_u)} defocus values for {counted(shape[0], 'image')}")
 
     @classmethod
     def from_angles(
@@ -250,8 +251,8 @@ class TiltSeries:
     def __repr__(self) -> str:
         (height, width), angles = self.image_shape, self.tilt_angles
         return (
-            f"TiltSeries({self.name!r}, {self.n_tilts} images of {width} x {height} px, {self.pixel_size:.4g} Å/px, "
-            f"tilts {angles.min():.3g}° to {angles.max():.3g}°)"
+            f"TiltSeries({self.name!r}, {counted(self.n_tilts, 'image')} of {width} x {height} px, "
+            f"{self.pixel_size:.4g} Å/px, tilts {angles.min():.3g}° to {angles.max():.3g}°)"
         )
 
     def _repr_html_(self) -> str:

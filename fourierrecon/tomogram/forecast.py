@@ -183,6 +183,7 @@ def forecast(
     after, tiled = memory_with(written.after) if written.after else 0, None
     if in_tiles(series, settings):
         tiled = storage_of_tiles(series, region, weighting, settings)
+        tiled = replace(tiled, memory=tiled.memory + beside.always)
         times *= Tiling.of(series, region, residual).cost(region)
         series, weighting = replace(series, local=None), for_tiles(weighting)
     plan = Plan.of(series, region, weighting, settings)

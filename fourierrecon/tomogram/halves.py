@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fourierrecon.errors import DataError
 from fourierrecon.geometry.sound_images import where_from
 from fourierrecon.io.relion.read import read_halves
+from fourierrecon.text import counted
 from fourierrecon.tilt_series import ImageStack, TiltSeries, chosen_images
 
 COLUMNS = {"Even": "rlnMicrographNameEven", "Odd": "rlnMicrographNameOdd"}
@@ -47,7 +48,9 @@ def half_series(source: Path, series: TiltSeries) -> dict[str, TiltSeries]:
         )
     for half, stack in images.items():
         if tuple(stack.shape) != tuple(series.images.shape):
-            size, other = (f"{s[0]} images of {s[2]} x {s[1]} px" for s in (stack.shape, series.images.shape))
+            size, other = (
+                f"{counted(s[0], 'image')} of {s[2]} x {s[1]} px" for s in (stack.shape, series.images.shape)
+            )
             raise DataError(
                 f"{source}: the half images of {series.name} ({COLUMNS[half]}) are {size}, the full ones {other}; the "
                 'alignment is that of the full ones: make the halves of the same size, or use halves="tilts"'

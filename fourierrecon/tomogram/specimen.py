@@ -25,6 +25,7 @@ from fourierrecon.quality.slab_of_halves import slab_of_halves
 from fourierrecon.quality.specimen_slab import SpecimenSlab
 from fourierrecon.reconstruction import reconstruct
 from fourierrecon.runtime.threads import available_cores, for_each
+from fourierrecon.text import counted, is_or_are
 from fourierrecon.tilt_series import TiltSeries
 from fourierrecon.weighting import PreWeight
 
@@ -110,7 +111,7 @@ def find_specimen(series: TiltSeries, *, n_threads: int | None = None, memory: i
         If an image cannot be used, or the memory does not suffice.
     """
     if series.n_tilts < 8:
-        return Specimen(problem=f"{series.n_tilts} tilts are too few")
+        return Specimen(problem=f"{counted(series.n_tilts, 'tilt')} {is_or_are(series.n_tilts)} too few")
     small = _binned(series, n_threads)
     turn = np.eye(4)  # from the world of this look to that of the small series
     region = _deep_region(small)

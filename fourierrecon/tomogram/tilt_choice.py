@@ -62,8 +62,8 @@ class TiltChoice:
         if len(kept) < 2:
             angles = abs(series.tilt_angles)
             raise UsageError(
-                f"{series.name}: {len(kept)} of {series.n_tilts} images are left (tilts from {angles.min():.1f}° to "
-                f"{angles.max():.1f}° either way); leave out fewer (exclude=..., max_tilt=...)"
+                f"{series.name}: {len(kept)} of {series.n_tilts} images are left (tilts from "
+                f"{angles.min():.1f}° to {angles.max():.1f}° either way); leave out fewer (exclude=..., max_tilt=...)"
             )
         if len(kept) == series.n_tilts:
             return series, kept

@@ -77,7 +77,7 @@ class Weighting(Protocol):
         The volume is the mean over the images that see a voxel, not their sum.
     uses_weights
         :meth:`normalise` is called on planes of data and of weights, both inserted with the same kernel and scaled so
-        that one fully sampled slice alone has weight CTF² (to 1.2 CTF²) on its own plane and next to it: there data
+        that one fully sampled slice alone has weight CTF² on its own plane and next to it: there data
         over weights are its back-projection. Otherwise the images' samples are inserted as an exact back-projection.
         The formula of the weights: :mod:`fourierrecon.engine.grid_weights`.
     corrects_near_axis

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from fourierrecon.errors import UsageError
+from fourierrecon.text import counted
 from fourierrecon.weighting.base import Weighting, register
 from fourierrecon.weighting.snr import AUTO, Auto, Snr, SnrCurve, read_snr, snr_words
 
@@ -101,7 +102,8 @@ class Cg(_Measured):
     With an SNR by frequency, residuals count by it, so that the sum is the most probable volume for that SNR. The
     iteration begins with the Wiener volume and ends after some steps, or earlier, as soon as the residual is as small
     as the noise that the SNR leaves in the images (the discrepancy principle; Morozov 1966): fitting further would fit
-    noise. ``D`` is the depth of the region, voxels.
+    noise. ``D`` is the depth of the region, voxels. Gradients are filtered with the density of samples in Fourier space
+    (:mod:`fourierrecon.operators.preconditioner`).
 
     Parameters
     ----------
@@ -120,6 +122,7 @@ class Cg(_Measured):
     """
 
     name: ClassVar[str] = "cg"
+    volumes: ClassVar[int] = 3
 
     stop: bool = True
     start: bool = True
@@ -132,7 +135,7 @@ class Cg(_Measured):
     @property
     def words(self) -> str:
         """One line on what the weighting does, for screens and headers."""
-        return f"conjugate gradients, {self.iterations:g} iterations{self.limits}, {snr_words(self.snr)}"
+        return f"conjugate gradients, {counted(self.iterations, 'iteration')}{self.limits}, {snr_words(self.snr)}"
 
 
 @register
@@ -156,7 +159,7 @@ class Sirt(Iterative):
     @property
     def words(self) -> str:
         """One line on what the weighting does, for screens and headers."""
-        return f"SIRT, {self.iterations:g} iterations{self.limits}"
+        return f"SIRT, {counted(self.iterations, 'iteration')}{self.limits}"
 
 
 @register
@@ -194,4 +197,4 @@ class Tv(_Measured):
     @property
     def words(self) -> str:
         """One line on what the weighting does, for screens and headers."""
-        return f"total variation, strength {self.strength:g}, {self.iterations:g} iterations{self.limits}"
+        return f"total variation, strength {self.strength:g}, {counted(self.iterations, 'iteration')}{self.limits}"

@@ -109,6 +109,7 @@ def _filter(
 ) -> None:  # fmt: skip
     n = fx.shape[0]
     envelopes_here, least = np.empty(n, np.float32), np.zeros(n, np.float32)
+    near, weights_here = np.empty(n, np.float32), np.empty(n, np.float32)
     reach = REACH if sinc else 1.0
     spacing = fx[1] - fx[0] if n > 1 else np.float32(1)
     for row in range(fy.shape[0]):
@@ -133,26 +134,40 @@ def _filter(
                     xx * x + xy * y, xx * spacing, yx * x + yy * y, yx * spacing, envelope, per_cycle,
                     envelopes_here[first : last + 1],
                 )  # fmt: skip
-            for column in range(first, last + 1):
-                z = abs(start + slope * column)
-                place = z * PER_UNIT
-                entry = int(place)
-                near = overlaps[entry] + np.float32(place - entry) * (overlaps[entry + 1] - overlaps[entry])
-                x = fx[column]
-                weight = square
-                if use_ctf:
-                    along_x, along_y = xx * x + xy * y, yx * x + yy * y
-                    value = transfer(along_x, along_y, coefficients, form)
-                    weight = value * value
-                    if alike.shape[0] > 0:  # the mean over the depths of the specimen
+            # short loops of single precision, one for each factor: so they are vectorised
+            here, row_factors = near[: max(last + 1 - first, 0)], factors[row, first : last + 1]
+            z_first, z_step = np.float32(start + slope * first), np.float32(slope)
+            for i in range(here.shape[0]):
+                place = abs(z_first + z_step * np.float32(i)) * np.float32(PER_UNIT)
+                entry = np.uint32(np.int32(place))  # unsigned: no test for negative numbers
+                here[i] = overlaps[entry] + (place - np.float32(entry)) * (
+                    overlaps[entry + np.uint32(1)] - overlaps[entry]
+                )
+            weights = weights_here[: here.shape[0]]
+            weights[:] = square
+            if use_ctf:
+                for i in range(here.shape[0]):
+                    x = fx[first + i]
+                    value = transfer(xx * x + xy * y, yx * x + yy * y, coefficients, form)
+                    weights[i] = value * value
+                if alike.shape[0] > 0:  # the mean over the depths of the specimen
+                    for i in range(here.shape[0]):
+                        x = fx[first + i]
+                        along_x, along_y = xx * x + xy * y, yx * x + yy * y
                         part = alike[np.uint32((along_x * along_x + along_y * along_y) * per_square)]
-                        weight = np.float32(0.5) * square * (np.float32(1) - part) + part * weight
-                if envelope.shape[0] > 0:
-                    weight *= envelopes_here[column] * envelopes_here[column]
-                near *= np.sqrt(weight) if power == 1 else weight
-                if sinc and g == tilt:
-                    least[column] = noise[column] + near
-                factors[row, column] += near
+                        weights[i] = np.float32(0.5) * square * (np.float32(1) - part) + part * weights[i]
+            if envelope.shape[0] > 0:
+                for i in range(here.shape[0]):
+                    weights[i] *= envelopes_here[first + i] * envelopes_here[first + i]
+            if power == 1:
+                for i in range(here.shape[0]):
+                    weights[i] = np.sqrt(weights[i])
+            for i in range(here.shape[0]):
+                here[i] *= weights[i]
+                row_factors[i] += here[i]
+            if sinc and g == tilt:
+                for i in range(here.shape[0]):
+                    least[first + i] = noise[first + i] + here[i]
         for column in range(n):
             if sinc:
                 factors[row, column] = max(factors[row, column], least[column])

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.errors import UsageError
+from fourierrecon.text import counted
 from fourierrecon.weighting.base import TiltViews, Weighting, register
 from fourierrecon.weighting.fan import Fan, WithRollOff
 from fourierrecon.weighting.slab import WithThickness
@@ -54,7 +55,7 @@ class SirtLike(WithRollOff, WithThickness, Weighting):
     @property
     def words(self) -> str:
         """One line on what the weighting does, for screens and headers."""
-        return f"SIRT-like filter, {self.n_iterations:g} iterations{self.roll_off.words}"
+        return f"SIRT-like filter, {counted(self.n_iterations, 'iteration')}{self.roll_off.words}"
 
     def image_filter(
         self, tilt: int, frequency_x: NDArray[np.float32], frequency_y: NDArray[np.float32], views: TiltViews

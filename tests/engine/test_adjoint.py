@@ -67,7 +67,7 @@ def interpolate(s: Slices, j: int, plane: Complex, weights: Real, cursor: Cursor
     lost = np.zeros(weights.shape, np.complex64)
     density_correction._add_lost(
         lost, weights, s.fill, s.lines, j, 0, 0, cursor, grid, nz, no, s.tables[0], s.tables[1], s.width, STOP, 0.0,
-        np.float32(1e-30),
+        np.float32(1e-30), np.float32(1),
     )  # fmt: skip
     return -lost
 

@@ -224,7 +224,7 @@ def small_images() -> NDArray[np.float32]:
 def test_a_bad_pixel_is_named(value: float) -> None:
     images = small_images()
     images[1, 7, 11] = value
-    with pytest.raises(DataError, match=r"image 2 of 3 .*1 NaN or infinite pixels.* x = 11, y = 7"):
+    with pytest.raises(DataError, match=r"image 2 of 3 .*1 NaN or infinite pixel,.* x = 11, y = 7"):
         plain(SMALL.series(images, name="TS_07"), SMALL.region)
 
 

@@ -285,3 +285,14 @@ def test_columns_of_a_set(write: Any, tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.ctf.scale, ctf.scale)
     np.testing.assert_array_equal(found.b_factor_per_exposure, np.arange(5.0))
     np.testing.assert_array_equal(found.exposure, EXPOSURE)
+
+
+@pytest.mark.parametrize(
+    "correction",
+    [Correction(), Correction("none"), Correction("phase-flip", "grant"), Correction("wiener", "bfactor", "cos")],
+)
+def test_words_are_read_again(correction: Correction) -> None:
+    found = Correction.from_words(f"fourierrecon 3D Wiener filter, {correction.words(True)}, 41 tilts of TS_01")
+    assert found is not None
+    assert found.words(True) == correction.words(True)
+    assert Correction.from_words("fourierrecon 3D Wiener filter, 41 tilts of TS_01") is None

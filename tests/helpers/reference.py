@@ -143,16 +143,21 @@ def relative_error(found: ArrayLike, expected: ArrayLike) -> float:
     return float(np.linalg.norm(a - b) / np.linalg.norm(b))
 
 
+def _apart(n: int) -> int:
+    """Length that keeps copies of a row of ``n`` pixels, and the tails that the band limit gives them, apart."""
+    return max(3 * n, n + 64) | 1
+
+
 def projection(
     volume: NDArray[np.floating], region: Region, series: TiltSeries, transfer: Callable[..., Array] | None = None
 ) -> Array:
     """Images of a volume by its exact Fourier sum, at the pixels of a tilt series, ``(n_tilts, height, width)``.
 
-    ``transfer(tilt, fx, fy)`` gives transfer functions at frequencies in 1/Å. Spectra are sampled as finely as for
-    :func:`back_projection`.
+    ``transfer(tilt, fx, fy)`` gives transfer functions at frequencies in 1/Å. Spectra are sampled so finely that
+    copies of an image lie two images away, and 64 pixels at least.
     """
     height, width = series.image_shape
-    rows, columns = 3 * height | 1, 3 * width | 1
+    rows, columns = map(_apart, (height, width))
     fy, fx = np.fft.fftfreq(rows), np.fft.fftfreq(columns)
     images = np.empty((series.n_tilts, height, width))
     points = image_points(series.projections, world_points(region))
@@ -167,6 +172,24 @@ def projection(
     return images
 
 
+def projection_matrix(region: Region, series: TiltSeries, transfer: Callable[..., Array] | None = None) -> Array:
+    """The matrix of :func:`projection`, ``(n_tilts, pixels, voxels)``: for small volumes."""
+    height, width = series.image_shape
+    rows, columns = map(_apart, (height, width))
+    fy, fx = np.fft.fftfreq(rows), np.fft.fftfreq(columns)
+    points = image_points(series.projections, world_points(region))
+    found = np.empty((series.n_tilts, height * width, points.shape[1]))
+    for tilt, (matrix, at) in enumerate(zip(series.projections, points, strict=True)):
+        k = np.stack(np.broadcast_arrays(fx, fy[:, None]), -1) @ matrix[:2, :3] * region.binning
+        factor = (band_limit((k**2).sum(-1)) * region.binning**2).astype(complex)
+        if transfer is not None:
+            factor *= transfer(tilt, fx / series.pixel_size, fy[:, None] / series.pixel_size)
+        along_y = np.exp(-2j * np.pi * np.outer(at[:, 1], fy))
+        spectra = factor * along_y[:, :, None] * np.exp(-2j * np.pi * np.outer(at[:, 0], fx))[:, None]
+        found[tilt] = np.fft.ifft2(spectra).real[:, :height, :width].reshape(-1, height * width).T
+    return found
+
+
 def projection_by_depth(
     volume: NDArray[np.floating], region: Region, series: TiltSeries, hand: int, others: Callable[..., Array]
 ) -> Array:
@@ -176,7 +199,7 @@ def projection_by_depth(
     """
     assert series.ctf is not None
     height, width = series.image_shape
-    rows, columns, px = 3 * height | 1, 3 * width | 1, series.pixel_size
+    (rows, columns), px = map(_apart, (height, width)), series.pixel_size
     x, y = np.fft.fftfreq(columns), np.fft.fftfreq(rows)
     squared = (x**2 + y[:, None] ** 2) / px**2
     points = world_points(region)

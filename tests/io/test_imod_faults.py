@@ -46,7 +46,7 @@ from tests.io.test_imod import (
         ("tilt.com", TILT.replace("THICKNESS 20", "THICKNESS big"), "line 8, THICKNESS: 'big' is not a number"),
         ("tilt.com", TILT.replace("THICKNESS 20", "THICKNESS 2 0"), "line 8, THICKNESS: 2 values, but it takes 1"),
         ("tilt.com", TILT.replace("BINNED 1", "BINNED 0"), "line 5, IMAGEBINNED: binning 0; allowed: 1 to 1000"),
-        ("tilt.com", TILT + "$tilt\nSUBSETSTART 1\n", "line 11, SUBSETSTART: 1 values, but it takes 2"),
+        ("tilt.com", TILT + "$tilt\nSUBSETSTART 1\n", "line 11, SUBSETSTART: 1 value, but it takes 2"),
         ("tilt.com", TILT + "$tilt\nOFFSET 1 2 3\n", "line 11, OFFSET: 3 values, but it takes 1 to 2"),
         ("tilt.com", TILT + "$tilt\nEXCLUDELIST 3-2\n", "line 11, EXCLUDELIST: '3-2' in a list of views"),
         ("tilt.com", TILT + "$tilt\nEXCLUDELIST 1-9\n", "line 11, EXCLUDELIST: '1-9' .* allowed: numbers from 1 to 5"),

@@ -66,7 +66,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ([("31 0\n", "31 <NA>\n")], "rlnMicrographPreExposure, row 2: '<NA>' is not a number"),
         ([("300 2.7 0.1", "0 2.7 0.1")], "block data_global, rlnVoltage.*voltage 0 kV must be positive"),
         ([("300 2.7 0.1", "300 2.7 7")], "amplitude contrast 7"),
-        ([("31 0\n", "31 0\n[1,0\n")], "line 34: 1 values in block data_TS_01 with its 8 columns"),
+        ([("31 0\n", "31 0\n[1,0\n")], "line 34: 1 value in block data_TS_01 with its 8 columns"),
         ([("\n\ndata_TS_01", "\nTS_02 x\n\ndata_TS_01")], "line 20: 2 values in block data_global"),
         ([("_rlnTomoFrameCount #3", "_rlnTomoName #3")], "second column rlnTomoName in block data_global"),
         ([("data_TS_01", "data_global")], "second block data_global"),

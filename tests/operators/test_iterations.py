@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from fourierrecon import Region, Settings, TiltSeries, reconstruct, reconstruct_to
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry.ctf_depth import depth_rows
+from fourierrecon.geometry.displacement import FieldOf
 from fourierrecon.geometry.projection import projection_matrices
+from fourierrecon.operators import TomographicProjector
 from fourierrecon.operators.beams import seen_parts
 from fourierrecon.operators.binned import in_memory
 from fourierrecon.operators.iterations import iterate
@@ -22,15 +25,16 @@ from fourierrecon.simulation.depth import project_with_ctf
 from fourierrecon.simulation.gaussians import Gaussians
 from fourierrecon.simulation.microscope import realistic_ctf
 from fourierrecon.simulation.simulate import simulate
+from fourierrecon.transfer import Correction, Transfer
 from fourierrecon.weighting import Cg, Sirt, Tv, from_text
 from fourierrecon.weighting.filtered import Filtered, RadialFilter
+from tests.helpers.reference import projection_matrix
 
 
 @cache
-def tiny() -> tuple[TiltSeries, Region]:
-    size = (10, 10, 4)
+def tiny(size: tuple[int, int, int] = (10, 10, 4)) -> tuple[TiltSeries, Region]:
     rng = np.random.default_rng(0)
-    blobs = Gaussians(rng.uniform(2, 8, (12, 3)) * [1, 1, 0.4], np.asarray(0.9), rng.uniform(0.5, 1, 12))
+    blobs = Gaussians(rng.uniform(0.2, 0.8, (12, 3)) * size, np.asarray(0.9), rng.uniform(0.5, 1, 12))
     series = simulate(
         blobs, size, tilt_angles=list(range(-60, 61, 12)), snr=1.0, ctf=realistic_ctf(11), tilt_axis_angle=3.0
     ).series
@@ -48,24 +52,45 @@ def blobs() -> tuple[TiltSeries, NDArray[np.float32]]:
     return made.series, made.truth_volume(Region.of(made.series)).data
 
 
-def dense(problem: LeastSquares) -> NDArray[np.float64]:
-    """The matrix of ``S A``, column by column."""
-    shape = problem.region.shape
-    columns = np.eye(int(np.prod(shape)), dtype=np.float32).reshape(-1, *shape)
-    return np.stack([problem.forward(column).ravel() for column in columns], axis=1).astype(float)
+def exact(series: TiltSeries, region: Region, ctf: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The matrix of ``S A`` and the data ``S y`` in float64, from explicit sums."""
+    matrix = projection_matrix(region, series, Transfer.of(series, Correction.of(ctf), divides=False).evaluate)
+    rows, data = [], []
+    for tilt in range(series.n_tilts):
+        weights = seen_parts(region, series, tilt).ravel().astype(float)
+        level = weights / np.linalg.norm(weights)
+        image = series.images[tilt].ravel().astype(float)
+        block = weights[:, None] * np.column_stack([matrix[tilt], image - image.mean()])
+        block -= np.outer(level, level @ block)
+        rows.append(block[:, :-1])
+        data.append(block[:, -1])
+    return np.concatenate(rows), np.concatenate(data)
 
 
-def test_cg_reaches_the_exact_least_squares_solution() -> None:
-    series, region = tiny()
-    weighting = Cg(30, snr=100.0, stop=False)
-    problem = LeastSquares(series, region, weighting, Settings(n_threads=1))
-    matrix, data = dense(problem), problem.data.ravel().astype(float)
-    stacked = np.vstack([matrix, np.sqrt(problem.penalty) * np.eye(matrix.shape[1])])
-    exact = np.linalg.lstsq(stacked, np.append(data, np.zeros(matrix.shape[1])), rcond=None)[0]
-    found = reconstruct(series, region, weighting, n_threads=1).data.ravel()
-    residuals = [float(np.linalg.norm(matrix @ volume - data)) for volume in (found, exact)]
-    assert residuals[0] == pytest.approx(residuals[1], rel=0.01)
-    assert residuals[1] < 0.7 * float(np.linalg.norm(data))
+@pytest.mark.parametrize(
+    ("size", "ctf", "weighting", "allowed"),
+    [
+        ((10, 10, 4), True, "cg:15,snr=100", 0.01),
+        ((11, 9, 5), False, "cg:15,snr=100", 0.01),
+        ((9, 8, 6), True, "cg:30,snr=1000", 0.01),
+        ((9, 7, 4), False, "cg:5,snr=3", 0.01),
+        # components that the images hardly determine take far more steps, and hold noise
+        ((10, 10, 4), True, "cg:30,snr=inf", 0.1),
+    ],
+)
+def test_cg_reaches_the_exact_least_squares_solution(
+    size: tuple[int, int, int], ctf: bool, weighting: str, allowed: float
+) -> None:
+    series, region = tiny(size)
+    matrix, data = exact(series, region, ctf)
+    snr = float(weighting.partition("snr=")[2])
+    n = matrix.shape[1]
+    stacked = np.vstack([matrix, np.sqrt(size[2] / snr) * np.eye(n)])
+    solution = np.linalg.lstsq(stacked, np.append(data, np.zeros(n)), rcond=None)[0]
+    found = reconstruct(series, region, f"{weighting},stop=false", n_threads=1, ctf=ctf).data.ravel()
+    residuals = [float(np.linalg.norm(matrix @ volume - data)) for volume in (found, solution)]
+    assert residuals[0] == pytest.approx(residuals[1], rel=allowed)
+    assert residuals[1] < 0.8 * float(np.linalg.norm(data))
 
 
 def test_the_adjoint_of_the_problem_is_its_adjoint() -> None:
@@ -100,14 +125,15 @@ def test_every_iteration_comes_nearer_to_the_images() -> None:
     region = Region.of(series)
     problem = LeastSquares(series, region, Sirt(), Settings(ctf=False))
 
-    def misfit(text: str) -> float:
+    def misfit(text: str, likeness: float = 0.3) -> float:
         volume = reconstruct(series, weighting=text, ctf=False).data
-        assert np.corrcoef(volume.ravel(), truth.ravel())[0, 1] > 0.3
+        assert np.corrcoef(volume.ravel(), truth.ravel())[0, 1] > likeness
         return float(np.linalg.norm(problem.data - problem.forward(volume)))
 
     few, more = misfit("sirt:3"), misfit("sirt:12")
     assert more < few < float(np.linalg.norm(problem.data))
-    assert misfit("cg:4,snr=1000,start=false") < more
+    # at an SNR that is far too high it fits noise soon
+    assert misfit("cg:2,snr=1000,start=false", 0.1) < more
 
 
 def test_variation_smooths() -> None:
@@ -157,8 +183,8 @@ def test_the_ctf_at_each_depth_counts() -> None:
         volume = reconstruct(series, region, weighting, n_threads=2, **options).data
         return float(np.corrcoef(volume.ravel(), truth.ravel())[0, 1])
 
-    by_depth = {text: likeness(text) for text in ("wiener:snr=0.25", "cg:12,snr=0.25", "sirt:6")}
-    assert by_depth["cg:12,snr=0.25"] > by_depth["wiener:snr=0.25"]
+    by_depth = {text: likeness(text) for text in ("wiener:snr=0.25", "cg:12,snr=0.25,stop=false", "sirt:6")}
+    assert by_depth["cg:12,snr=0.25,stop=false"] > by_depth["wiener:snr=0.25"]
     for text, value in by_depth.items():
         flat = likeness(text, ctf_depth="off")
         assert value > flat + 0.02
@@ -176,6 +202,24 @@ def test_binned_images_keep_their_depths(told: bool) -> None:
     point = np.array([3.0, 5, 7])
     depths = [rows[:, :3] @ point / n + rows[:, 3] for rows, n in ((depth_rows(series), 1), (depth_rows(small), 2))]
     np.testing.assert_allclose(depths[0], 2 * depths[1], rtol=1e-9)
+
+
+@pytest.mark.parametrize("binning", [1, 2])
+def test_a_local_alignment_is_fitted(binning: int) -> None:
+    series, truth = blobs()
+    field = FieldOf(lambda tilt, points: 2 * np.sin(points[:, :2] / 40 + 2 * tilt))
+    bent = replace(series, local=field)
+    drawn = TomographicProjector(bent, ctf=False, residual=0.1).forward(truth)
+    noise = np.random.default_rng(5).normal(0, 0.2 * drawn.std(), drawn.shape)
+    bent = replace(bent, images=(drawn + noise).astype(np.float32))
+
+    smooth = gaussian_filter(truth, binning - 1)[::binning, ::binning, ::binning]
+
+    def likeness(**options: Any) -> float:
+        volume = reconstruct(bent, binning=binning, weighting="cg:20,snr=30,stop=false", ctf=False, **options).data
+        return float(np.corrcoef(volume.ravel(), smooth.ravel())[0, 1])
+
+    assert likeness(residual=0.3) > likeness(local=False) + 0.03
 
 
 def test_the_same_comes_section_by_section_and_of_some_tilts() -> None:

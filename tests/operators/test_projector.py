@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 from scipy.sparse.linalg import LinearOperator
 
 from fourierrecon import CtfParameters, Region, TiltSeries, reconstruct
 from fourierrecon.errors import DataError, UsageError
+from fourierrecon.geometry.displacement import FieldOf
+from fourierrecon.geometry.tiles import Tiling, tile_series
 from fourierrecon.operators import TomographicProjector
 from fourierrecon.transfer import Correction, Transfer
 from tests.helpers.reference import Geometry, projection, projection_by_depth, relative_error
@@ -19,6 +22,7 @@ TILTS = (-60.0, -20.0, 30.0)
 PLAIN = Geometry(TILTS, (34, 37), 4.0, 2.0, 2.0, centre=(17.0, 15, 8), shape=(16, 30, 33))
 TURNED = Geometry(TILTS, (37, 34), 87.0, 2.0, 1.0, 0.003, centre=(17.0, 15, 8), shape=(15, 31, 32))
 BINNED = Geometry(TILTS, (48, 53), 87.0, 2.0, 1.0, centre=(26.0, 24, 11), shape=(11, 22, 24), binning=2.0)
+SMALL = Geometry(TILTS, (7, 9), 4.0, 0.5, 1.0, centre=(4.0, 3, 2), shape=(4, 7, 9))
 PART = Geometry(
     TILTS[:2], (250, 244), 3.0, 2.0, 1.0, centre=(120.0, 120, 20), origin=(110.0, 105, 12), shape=(12, 18, 20)
 )
@@ -29,6 +33,7 @@ CASES: dict[str, tuple[Geometry, dict[str, Any]]] = {
     "binned": (BINNED, {"ctf": False}),
     "binned, ctf": (BINNED, {"exposure": "bfactor", "tilt_weight": "cos"}),
     "odd binning": (replace(BINNED, binning=1.7), {"ctf_mode": "phase-flip"}),
+    "few pixels": (SMALL, {"ctf": False}),
     "part": (PART, {}),
     "part, no ctf": (PART, {"ctf": False}),
     "taper": (BINNED, {"taper_distance": 2.0, "taper_falloff": 4.0}),
@@ -170,3 +175,45 @@ def test_what_makes_no_sense_is_refused() -> None:
         TomographicProjector(series, PLAIN.region, memory="1MB")
     with pytest.raises(DataError, match="CTF needs"):
         TomographicProjector(replace(series, ctf=None), PLAIN.region)
+
+
+BENT: dict[str, tuple[Geometry, dict[str, Any]]] = {
+    "plain": (Geometry(TILTS[:2], (44, 41), 4.0, 2.0, 1.0, centre=(19.0, 21, 2), shape=(4, 42, 39)), {"ctf": False}),
+    "ctf, axis near x": (
+        Geometry(TILTS[:2], (39, 44), 87.0, 2.0, 1.0, centre=(19.0, 21, 2), shape=(5, 42, 39)),
+        {"exposure": "grant", "taper_distance": 2.0},
+    ),
+    "binned": (replace(BINNED, tilts=TILTS[1:], image_shape=(78, 80), shape=(3, 40, 39), centre=(39.0, 40, 3)), {}),
+    # some tiles are beside the images
+    "wide": (Geometry(TILTS[1:], (30, 32), 4.0, centre=(45.0, 15, 2), shape=(4, 30, 110)), {}),
+}
+
+
+@pytest.mark.parametrize("case", BENT)
+def test_a_local_alignment_is_projected_in_tiles(case: str) -> None:
+    geometry, options = BENT[case]
+    field = FieldOf(lambda tilt, points: np.sin(points[:, :2] / 40 + 3 * tilt))
+    series = replace(series_of(geometry), local=field)
+    operator = TomographicProjector(series, geometry.region, residual=0.03, n_threads=2, **options)
+    rng = np.random.default_rng(1)
+    volume, images = rng.standard_normal(operator.volume_shape), rng.standard_normal(operator.image_shape)
+    drawn, summed = operator.forward(volume), operator.adjoint(images)
+    one, other = np.vdot(drawn.astype(float), images), np.vdot(volume, summed.astype(float))
+    assert abs(one - other) < 1e-6 * np.linalg.norm(drawn) * np.linalg.norm(images)
+    # a shear brings the corners of the band beyond Nyquist's frequency of the images
+    volume = gaussian_filter(volume, 1.2)
+    drawn = operator.forward(volume)
+    transfer = Transfer.of(
+        series, Correction.of(options.get("ctf", True), None, options.get("exposure"), None), divides=False
+    )
+    tiles = Tiling.of(series, geometry.region, 0.03).tiles
+    assert len(tiles) > 1
+    exact = np.zeros(operator.image_shape)
+    for tile in tiles:
+        (x0, y0, z0), (x1, y1, z1) = tile.first, tile.stop
+        x, y, z = tile.ramps
+        part = volume[z0:z1, y0:y1, x0:x1] * z[:, None, None] * y[:, None] * x
+        exact += projection(part, tile.region(geometry.region), tile_series(series, tile), transfer.evaluate)
+    assert relative_error(drawn, operator.mask * exact) < 7e-4  # tiles are small beside the images
+    straight = TomographicProjector(series, geometry.region, local=False, **options)
+    assert relative_error(straight.forward(volume), drawn) > 0.2

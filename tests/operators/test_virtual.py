@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
@@ -14,10 +17,11 @@ from fourierrecon import Region, TiltSeries, open_virtual, read_tilt_series, rec
 from fourierrecon.cli.view import _open
 from fourierrecon.display.napari import napari_layer
 from fourierrecon.display.planes import VirtualPlanes
+from fourierrecon.display.zarr_server import ZarrServer
 from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry.displacement import FieldOf
 from fourierrecon.geometry.projection import projection_matrices
-from fourierrecon.operators import TomographicProjector, VirtualTomogram
+from fourierrecon.operators import VirtualTomogram, parts
 from fourierrecon.simulation.gaussians import Gaussians
 from fourierrecon.simulation.microscope import realistic_ctf
 from fourierrecon.simulation.simulate import simulate, write_simulation
@@ -67,15 +71,14 @@ def test_samples_on_disk_and_a_region(tmp_path: Any) -> None:
     region = Region((10.0, 8.0, 4.0), (12, 30, 28))
     whole = reconstruct(series(3.0), region, "wiener:snr=10")
     tomogram = small_memory(region, tmp_path)
-    assert tomogram._sampler.task.storage.samples_on_disk
+    assert isinstance(tomogram._parts, parts._Grid)
+    assert tomogram._parts._task.storage.samples_on_disk
     assert relative_error(tomogram[3:7], whole.data[3:7]) < 1e-5
 
 
 def small_memory(region: Region, folder: Any) -> VirtualTomogram:
-    from fourierrecon.operators import virtual
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(virtual, "SHARE", 0.0)
+        patch.setattr(parts, "SHARE", 0.0)
         return open_virtual(series(3.0), region, "wiener:snr=10", scratch=folder)
 
 
@@ -113,11 +116,48 @@ def test_dask_zarr_and_the_page_see_the_same() -> None:
     group = zarr.open_group(tomogram.to_zarr(), mode="r")
     assert group["0"].shape == tomogram.shape
     np.testing.assert_array_equal(group["0"][2:7, 4:, ::3], tomogram[2:7, 4:, ::3])
-    ome = group.attrs["ome"]["multiscales"][0]
-    assert ome["datasets"][0]["coordinateTransformations"][0]["scale"] == [20.0] * 3
+    assert group["0"].metadata.dimension_names == ("z", "y", "x")
+    levels = group.attrs["ome"]["multiscales"][0]["datasets"]
+    assert [level["path"] for level in levels] == ["0", "1"]
+    for level, factor in zip(levels, (2, 4), strict=True):
+        whole = reconstruct(series(3.0), binning=factor, weighting="none", ctf=False)
+        scale, translation = (
+            each for transform in level["coordinateTransformations"] for each in list(transform.values())[1:]
+        )
+        assert (scale, translation) == ([whole.voxel_size] * 3, list(whole.origin[::-1]))
+        assert relative_error(group[level["path"]][:], whole.data) < 1e-5
     planes = VirtualPlanes(tomogram)
     np.testing.assert_allclose(planes.slab("z", 4, 3), tomogram[3:6].mean(0), rtol=1e-5)
     np.testing.assert_allclose(planes.plane("x", 9), tomogram[:, :, 9], rtol=1e-5)
+
+
+def test_programs_read_it_over_http() -> None:
+    zarr = pytest.importorskip("zarr")
+    tomogram = open_virtual(series(3.0), binning=2, weighting="none", ctf=False)
+    with ZarrServer(tomogram.to_zarr()) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+
+        def ask(key: str, **more: Any) -> bytes:
+            with urlopen(Request(key if "//" in key else server.address + key, **more), timeout=60) as answer:
+                assert answer.headers["Access-Control-Allow-Origin"] == "*"
+                return bytes(answer.read())
+
+        store = zarr.storage.MemoryStore()
+        names = ["zarr.json", "0/zarr.json", "1/zarr.json", "0/c/0/0/0", "1/c/0/0/0"]
+        for name in names:
+            store._store_dict[name] = zarr.core.buffer.default_buffer_prototype().buffer.from_bytes(ask(name))
+            assert ask(name, method="HEAD") == b""
+        group = zarr.open_group(store, mode="r")
+        for level in range(2):
+            np.testing.assert_array_equal(group[str(level)][:], np.asarray(tomogram.levels()[level]))
+        for wrong in ("0/c/9/0/0", "2/zarr.json"):
+            with pytest.raises(HTTPError, match="404"):
+                ask(wrong)
+        with pytest.raises(HTTPError, match="403"):
+            ask(server.address.replace(server.token, "token") + "zarr.json")
+        with pytest.raises(UsageError, match="a free one is taken"):
+            ZarrServer(tomogram.to_zarr(), server.server_address[1])
+        server.shutdown()
 
 
 def test_view_computes_the_tomogram_of_a_set(tmp_path: Path) -> None:
@@ -128,7 +168,8 @@ def test_view_computes_the_tomogram_of_a_set(tmp_path: Path) -> None:
     expected = reconstruct(read_tilt_series(tmp_path / "tomograms.star"), binning=2, weighting="wiener:snr=10")
     assert relative_error(opened.plane("z", 4), expected.data[4]) < 1e-5
     layer = napari_layer(opened)
-    assert relative_error(layer["data"][5], expected.data[5]) < 1e-5
+    assert layer["multiscale"]
+    assert relative_error(layer["data"][0][5], expected.data[5]) < 1e-5
     with pytest.raises(UsageError, match="are for tilt series"):
         _open(tmp_path / "truth.mrc", None, 2.0, None)
     assert _open(tmp_path / "truth.mrc", None, None, None).shape == (18, 36, 40)
@@ -139,11 +180,6 @@ def test_what_makes_no_sense_is_refused() -> None:
         open_virtual(series(3.0), weighting="cg")
     with pytest.raises(UsageError, match="give one of them"):
         open_virtual(series(3.0), Region.of(series(3.0)), binning=2)
-    bent = replace(series(3.0), local=FieldOf(lambda tilt, points: np.zeros((len(points), 2))))
-    with pytest.raises(UsageError, match="local alignment, which a virtual"):
-        open_virtual(bent)
-    with pytest.raises(UsageError, match="local alignment, which is no projection"):
-        TomographicProjector(bent)
     with pytest.raises(DataError, match="a virtual tomogram needs"):
         open_virtual(series(3.0), memory="1MB")
     tomogram = open_virtual(series(3.0), binning=4, weighting="none", ctf=False)
@@ -166,3 +202,22 @@ def test_parts_have_the_ctf_of_their_depth(weighting: str) -> None:
         for part in (slice(9, 12), slice(2, 9), (slice(3, 9), slice(4, 12), slice(5, 9))):
             assert relative_error(tomogram[part], whole.data[part]) < 1e-5
     assert relative_error(flat.data, whole.data) > 0.01
+
+
+@pytest.mark.parametrize("axis", [3.0, 86.0])
+@pytest.mark.parametrize("weighting", ["wiener:snr=10", "none"])
+def test_a_local_alignment_is_applied_as_in_a_file(weighting: str, axis: float, tmp_path: Path) -> None:
+    field = FieldOf(lambda tilt, points: 3 * np.sin(points[:, :2] / 20 + tilt))
+    bent = replace(series(axis), local=field)
+    region = Region((3.0, -60.0, 1.0), (11, 116, 47))  # some tiles are seen by no image
+    options: dict[str, Any] = {"residual": 0.5, "keep_mean": weighting == "none", "n_threads": 2}
+    whole = reconstruct(bent, region, weighting, **options).data
+    global_only = reconstruct(bent, region, weighting, **options, local=False).data
+    assert relative_error(global_only, whole) > 0.1
+    for share in (0.5, 0.0):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(parts, "SHARE", share)
+            tomogram = open_virtual(bent, region, weighting, scratch=tmp_path, **options)
+        with tomogram:
+            for part in (4, 4, slice(2, 9), (slice(1, 9), slice(70, 112), slice(20, 29)), (slice(None), 80)):
+                assert relative_error(tomogram[part], whole[part]) < 1e-5, part

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,9 +14,11 @@ from scipy.spatial.transform import Rotation
 from fourierrecon import Settings, TiltSeries
 from fourierrecon.ctf import contrast_transfer
 from fourierrecon.errors import UsageError
+from fourierrecon.geometry.displacement import DisplacementField
 from fourierrecon.geometry.projection import projection_matrices
 from fourierrecon.geometry.region import Region
 from fourierrecon.particles import BoxMaker
+from fourierrecon.particles.warp_boxes import normalised, warp_box
 from fourierrecon.quality import shell_correlation
 from fourierrecon.simulation.depth import project_with_ctf
 from fourierrecon.simulation.gaussians import Gaussians
@@ -27,17 +30,25 @@ SIZE = (80, 72, 40)
 POINT = np.array([38.3, 40.1, 21.7])
 
 
-def series_of(snr: float | None = None, points: int = 40, n_tilts: int = 11) -> TiltSeries:
+def series_of(snr: float | None = None, points: int = 40, n_tilts: int = 11, *, ctf: bool = True) -> TiltSeries:
     rng = np.random.default_rng(3)
     specimen = Gaussians(rng.uniform(6, np.array(SIZE) - 6, (points, 3)), np.asarray(1.5), rng.uniform(0.5, 1, points))
     angles = np.linspace(-60, 60, n_tilts)
     optics = realistic_ctf(n_tilts, seed=1, defocus=30000.0)
-    return simulate(specimen, SIZE, ctf=optics, tilt_angles=list(angles), snr=snr).series
+    return simulate(specimen, SIZE, ctf=optics if ctf else None, tilt_angles=list(angles), snr=snr).series
 
 
-def terms_in_float64(series: TiltSeries, point: NDArray[np.float64], size: int) -> list[Array]:
-    """Sum up data, weights and multiplicity by their formulas, voxel by voxel, from explicit Fourier sums."""
-    data, weights, counts = np.zeros((size,) * 3, complex), np.zeros((size,) * 3), np.zeros((size,) * 3)
+Function = Callable[[int, Array], Array]
+
+
+def terms_in_float64(
+    series: TiltSeries, point: NDArray[np.float64], size: int, signal: Function, *powers: Function
+) -> list[Array]:
+    """Sum up data, weights and multiplicity by their formulas, voxel by voxel, from explicit Fourier sums.
+
+    ``signal`` and ``powers`` are functions of a tilt and its CTF: what spectra are multiplied with, and what is summed.
+    """
+    data, *weights, counts = np.zeros((size,) * 3, complex), *np.zeros((len(powers) + 1, *(size,) * 3))
     axis = np.fft.fftfreq(size) * size
     z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
     k = np.stack([x, y, z])
@@ -68,10 +79,11 @@ def terms_in_float64(series: TiltSeries, point: NDArray[np.float64], size: int) 
             for j in (0, 1):
                 weight = share * np.abs(1 - j - (u - u0)) * np.abs(1 - i - (v - v0))
                 row, column = np.clip(v0 + i + size // 2, 0, size), np.clip(u0 + j + size // 2, 0, size)
-                data += weight * (t * spectrum)[row, column]
-                weights += weight * (t**2)[row, column]
+                data += weight * (signal(tilt, t) * spectrum)[row, column]
+                for total, power in zip(weights, powers, strict=True):
+                    total += weight * power(tilt, t)[row, column]
         counts += share
-    return [data, weights, counts]
+    return [data, *weights, counts]
 
 
 def test_terms_are_those_of_the_formulas() -> None:
@@ -79,13 +91,87 @@ def test_terms_are_those_of_the_formulas() -> None:
     maker = BoxMaker(series=series, box=size, window=size, settings=Settings(ctf_depth="off", n_threads=1))
     made = maker.make(POINT)
     assert made.seen.all()
-    for found, expected in zip(
-        (made.data, made.weights, made.counts), terms_in_float64(series, POINT, size), strict=True
-    ):
+    terms = terms_in_float64(series, POINT, size, lambda _, t: t, lambda _, t: t**2)
+    for found, expected in zip((made.data, made.weights, made.counts), terms, strict=True):
         half = expected[:, :, : size // 2 + 1]
         # the plane of the highest frequency along x has no partner
         np.testing.assert_allclose(found[:, :, :-1], half[:, :, :-1], atol=1e-3 * np.abs(half).max())
         assert np.abs(found - half)[:, :, :-1].max() < 1e-4 * np.abs(half).max()
+
+
+def test_weights_of_a_smaller_box_are_those_of_its_inverse_transform() -> None:
+    maker = BoxMaker(series=series_of(), box=16, window=24, settings=Settings(ctf_depth="off", n_threads=1))
+    for point in (POINT, POINT + 5, POINT - [0, 30, 0]):  # the last lies in fewer images
+        for turn in (None, Rotation.from_euler("z", 40, degrees=True).as_matrix()):
+            terms = maker.make(point, turn)
+            expected = []
+            for term in (terms.weights, terms.counts):
+                whole = np.roll(np.fft.irfftn(term.astype(float), (24,) * 3, (0, 1, 2)), 8, axis=(0, 1, 2))
+                expected.append(np.fft.rfftn(np.roll(whole[:16, :16, :16], -8, axis=(0, 1, 2))).real)
+            np.testing.assert_allclose(maker.cropped_weights(terms), np.concatenate(expected), atol=1e-4)
+
+
+def test_boxes_of_warp_are_those_of_its_formulas() -> None:
+    size = 24
+    series = replace(series_of(), exposure=3.0 * np.arange(11.0), own_exposure=np.zeros(11))
+    settings = Settings(ctf_depth="off", exposure="bfactor", tilt_weight="cos", n_threads=1)
+    volume, ctf = warp_box(BoxMaker(series=series, box=size, window=size, settings=settings), POINT)
+    frequency = np.arange(-size // 2, size // 2 + 1) / size / series.pixel_size
+    squared = frequency[:, None] ** 2 + frequency**2
+
+    def weighted(tilt: int, t: Array) -> Array:
+        # cosine of the tilt, and 4 Å² per e⁻/Å²
+        return np.asarray(t * np.cos(np.radians(series.tilt_angles[tilt])) * np.exp(-4 * 3 * tilt * squared / 4))
+
+    data, product, alone, counts = terms_in_float64(
+        series, POINT, size, weighted, lambda f, t: weighted(f, t) * t, lambda _, t: np.abs(t)
+    )
+    share = np.minimum(counts, 1) / np.maximum(alone, 1e-6)
+    # the highest frequency along an axis has no partner, and inside a sphere below it nothing is there
+    expected = np.roll(np.fft.ifftn(data * share).real, size // 2, axis=(0, 1, 2))
+    assert np.abs(volume - expected).max() < 1e-3 * np.abs(expected).max()
+    half = (product * share)[:, :, : size // 2 + 1]
+    assert ctf.shape == (size, size, size // 2 + 1)
+    assert np.abs(ctf - half)[:, :, :-1].max() < 1e-3
+    assert ctf.max() > 0.9
+    # the volume has the CTF, and no more of it: the same specimen without one gives it times the other
+    plain, _ = warp_box(
+        BoxMaker(series=series_of(ctf=False), box=size, window=size, settings=Settings(ctf=False, n_threads=1)), POINT
+    )
+    flipped = np.fft.irfftn(np.fft.rfftn(np.roll(plain, -size // 2, axis=(0, 1, 2))) * ctf, (size,) * 3, (0, 1, 2))
+    assert np.corrcoef(np.roll(flipped, size // 2, axis=(0, 1, 2)).ravel(), volume.ravel())[0, 1] > 0.9
+
+
+def test_a_volume_is_normalised_outside_of_the_particle() -> None:
+    rng = np.random.default_rng(0)
+    volume = rng.normal(3, 5, (16, 16, 16)).astype(np.float32)
+    volume[8, 8, 8] += 1e4
+    made = normalised(volume, 6.0)
+    z, y, x = np.indices(volume.shape) - 8
+    outside = made[x * x + y * y + z * z > 36]
+    assert abs(outside.mean()) < 1e-5
+    assert outside.std() == pytest.approx(1, rel=1e-5)
+    np.testing.assert_allclose(np.corrcoef(made.ravel(), volume.ravel())[0, 1], 1, rtol=1e-5)
+
+
+def test_a_box_follows_the_local_alignment() -> None:
+    # the alignment leaves 1.5 px of x in every image: boxes with it are those of a point that lies there without it
+    series = series_of(n_tilts=3).select([1])
+
+    class Shifted(DisplacementField):
+        words = "a shift"
+
+        def at(self, tilt: int, points: Array) -> Array:
+            return np.tile([1.5, 0.0], (len(points), 1))
+
+    local = replace(series, local=Shifted())
+    settings = Settings(ctf_depth="off", n_threads=1)
+    shift = np.array([*np.linalg.solve(series.projections[0, :2, :2], [1.5, 0]), 0])
+    expected = BoxMaker(series=series, box=16, settings=settings).make(POINT + shift).data
+    found = BoxMaker(series=local, box=16, settings=settings).make(POINT).data
+    assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
+    off = BoxMaker(series=local, box=16, settings=replace(settings, local=False)).make(POINT).data
+    assert np.abs(off - BoxMaker(series=series, box=16, settings=settings).make(POINT).data).max() == 0
 
 
 def test_each_box_has_the_defocus_of_its_depth() -> None:

@@ -14,11 +14,13 @@ from fourierrecon.errors import UsageError
 from fourierrecon.geometry.projection import projection_matrices
 from fourierrecon.io import read_tilt_series
 from fourierrecon.quality.agreement import _smooth, outliers, tilt_agreement
-from fourierrecon.quality.reprojection import covered, reproject
+from fourierrecon.quality.reprojection import coarse_geometry, covered, project, reproject, seen_by
 from fourierrecon.simulation.gaussians import Gaussians
 from fourierrecon.simulation.microscope import TILT_ANGLES, realistic_ctf
 from fourierrecon.simulation.phantom import cell_like_specimen
 from fourierrecon.simulation.simulate import Simulation, simulate
+from fourierrecon.tilt_series.exposures import critical_exposure
+from fourierrecon.transfer import Correction
 from fourierrecon.weighting import NoWeighting, Weighting, Wiener
 from tests.helpers.real_data import real_data
 
@@ -200,3 +202,74 @@ def test_a_local_alignment_is_part_of_the_reprojection() -> None:
     better = [a.correlation - b.correlation for a, b in zip(with_field, without, strict=True)]
     assert np.median(better) > 0.02
     assert max(np.hypot(*row.shift) for row in with_field) < 0.7 * max(np.hypot(*row.shift) for row in without)
+
+
+def defocused(snr: float | None) -> Simulation:
+    """Simulate 6 µm of defocus: the first zero of the CTF lies at 34 Å."""
+    size, tilts = (120, 136, 48), list(range(-60, 61, 6))
+    ctf = realistic_ctf(len(tilts), 1)
+    ctf = replace(ctf, defocus_u=2 * ctf.defocus_u, defocus_v=2 * ctf.defocus_v)
+    specimen = cell_like_specimen(size, 3, pixel_size=PIXEL)
+    return simulate(
+        specimen, size, pixel_size=PIXEL, tilt_angles=tilts, tilt_axis_angle=85.3, ctf=ctf, snr=snr, seed=3
+    )  # fmt: skip
+
+
+def by_shell(image: NDArray[np.float32], other: NDArray[np.float32], n: int) -> tuple[NDArray[np.float64], ...]:
+    """Give correlation and ratio of amplitudes of two images in shells up to Nyquist's frequency."""
+    first, second = (np.fft.rfft2(each - each.mean()) for each in (image, other))
+    radius = np.hypot(np.fft.fftfreq(image.shape[0])[:, None], np.fft.rfftfreq(image.shape[1]))
+    shell = (2 * n * radius).astype(int).ravel()
+    powers = [np.bincount(shell, np.abs(each).ravel() ** 2)[:n] for each in (first, second)]
+    both = np.bincount(shell, (first * second.conj()).real.ravel())[:n]
+    return both / np.sqrt(powers[0] * powers[1]), np.sqrt(powers[1] / powers[0])
+
+
+def test_reprojections_are_the_images_at_each_frequency() -> None:
+    simulation = defocused(None)
+    series = simulation.series
+    truth = simulation.truth_volume(Region.of(series)).data
+    geometry = coarse_geometry(series, 1, series.image_shape)
+    drawn = project(geometry, Region.of(series), truth, seen_by(series, None))
+    plain = project(geometry, Region.of(series), truth, seen_by(series, Correction(ctf_mode="none")))
+    for tilt in (4, 10):
+        image = np.asarray(series.images[tilt])
+        correlation, ratio = by_shell(image, drawn[tilt], 10)
+        # 0.25 cycles per px, 40 Å, and beyond it the phantom holds little
+        assert correlation[:5].min() > 0.995
+        np.testing.assert_allclose(ratio[:5], 1, atol=0.02)
+        assert by_shell(image, plain[tilt], 10)[1][:2].min() > 3
+
+
+def test_with_its_ctf_a_tomogram_agrees_better_beyond_the_first_zero() -> None:
+    series = defocused(0.3).series
+    volume = tomogram(series, 1.0, Wiener(10.0))
+    uncorrected = reconstruct(series, weighting=Wiener(10.0), ctf=False)
+    without = Correction(ctf_mode="none")
+
+    def agreement(of: Volume, correction: Correction | None) -> float:
+        rows = tilt_agreement(series, of, finest=30.0, correction=correction, n_threads=2)
+        return float(np.median([row.correlation for row in rows]))
+
+    assert agreement(volume, None) > agreement(volume, without) + 0.03
+    # a tomogram that shows the CTF still is not multiplied with it once more
+    assert agreement(uncorrected, without) > agreement(uncorrected, None)
+
+
+def test_exposure_and_scale_are_those_of_the_images() -> None:
+    series = defocused(None).series
+    ctf = series.ctf
+    assert ctf is not None
+    scale = np.linspace(0.5, 1, series.n_tilts)
+    series = replace(series, ctf=replace(ctf, scale=scale), exposure=3.0 * np.arange(21.0))
+    region, volume = Region.of(series), np.random.default_rng(0).normal(size=(48, 136, 120)).astype(np.float32)
+    geometry = coarse_geometry(series, 1, series.image_shape)
+    corrections = None, Correction(exposure="grant")
+    plain, damped = (project(geometry, region, volume, seen_by(series, each)) for each in corrections)
+    q = (np.arange(10) + 0.5) / 20 / PIXEL
+    for tilt in (2, 18):
+        expected = np.exp(-(3 * tilt + 1.5) / 2 / critical_exposure(q))
+        np.testing.assert_allclose(by_shell(plain[tilt], damped[tilt], 10)[1][1:9], expected[1:9], rtol=0.03)
+    unscaled = replace(geometry, ctf=ctf)
+    one = project(unscaled, region, volume, seen_by(series, None))
+    np.testing.assert_allclose(plain[0], 0.5 * one[0], atol=1e-4 * np.abs(one[0]).max())

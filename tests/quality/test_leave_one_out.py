@@ -38,6 +38,15 @@ def test_sound_images_do_not_hurt() -> None:
     assert np.median([row.agreement for row in rows]) > 0.1
 
 
+def test_rounding_changes_nothing() -> None:
+    series = cell()
+    images = np.array(series.images)
+    noise = np.random.default_rng(1).standard_normal(images.shape)
+    rounded = replace(series, images=(images * (1 + 1e-6 * noise)).astype(np.float32))
+    for row, other in zip(*(sorted(gains(s), key=lambda row: row.number) for s in (series, rounded)), strict=True):
+        assert (row.signal, row.gain) == pytest.approx((other.signal, other.gain), abs=1e-4)
+
+
 @pytest.mark.parametrize(
     ("fault", "tilt"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import pathlib
 import resource
 import subprocess
@@ -289,6 +290,14 @@ def test_what_was_read_of_a_mapped_file_is_let_go(tmp_path: pathlib.Path) -> Non
     changed[7] = 3
     memory.forget(changed)
     assert changed[7] == 3
+    changed.flags.writeable = False
+    memory.forget(changed[3:])
+    assert changed[7] == 3
+    shared = np.ndarray(4, np.float32, mmap.mmap(-1, 16, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+    shared[:] = 5
+    shared.flags.writeable = False
+    memory.forget(shared)
+    assert shared[0] == 5
 
 
 def test_release_gives_back_what_is_kept() -> None:

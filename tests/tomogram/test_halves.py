@@ -121,7 +121,7 @@ def test_a_huge_pixel_is_named(value: float) -> None:
     images = noise()
     images[1, 7, 11] = value
     series = series_of(images)
-    with pytest.raises(DataError, match=r"image 2 of 5.*1 pixels beyond 1e\+12.*x = 11, y = 7.*skip_bad_images=True"):
+    with pytest.raises(DataError, match=r"image 2 of 5.*1 pixel beyond 1e\+12.*x = 11, y = 7.*skip_bad_images=True"):
         reconstruct(series, ctf=False)
     assert {tilt: words.partition(":")[0] for tilt, words in find_bad_images(series).items()} == {1: "not finite"}
     images[1, 7, 11] = LARGEST / 2

@@ -31,6 +31,7 @@ from fourierrecon.io.aretomo.tables import LARGEST, read_ctf, read_exposure
 from fourierrecon.io.files import is_plain, read_lines
 from fourierrecon.io.stacks.extended_header import pixel_size_of
 from fourierrecon.io.stacks.open import FileImages, Stack, open_stack
+from fourierrecon.text import counted
 from fourierrecon.tilt_series import MOST_TILT, ImageStack, TiltSeries
 
 #: Columns of the table of global alignments that are used, as the library names them.
@@ -186,8 +187,8 @@ def _alignment(path: Path) -> tuple[Any, bool]:
         raise DataError(f"{path}, RawSize: {alignment.RawSize} must be three positive numbers; correct it")
     if version_1 and len(alignment.GlobalAlignments) != alignment.RawSize[2]:
         raise DataError(
-            f"{path}: {len(alignment.GlobalAlignments)} rows, but its header says {alignment.RawSize[2]} tilts; "
-            f"was the file cut short?"
+            f"{path}: {counted(len(alignment.GlobalAlignments), 'row')}, but its header says "
+            f"{counted(alignment.RawSize[2], 'tilt')}; was the file cut short?"
         )
     return alignment, version_1
 
@@ -218,7 +219,7 @@ def _images(path: Path, whole: Stack, places: NDArray[np.intp], n: int) -> Image
         return whole
     if len(whole) != n:
         raise DataError(
-            f"{path}, RawSize: {n} images ({len(places)} not dark), but the stack {whole.path} holds {len(whole)}; "
-            f"give the stack that was aligned"
+            f"{path}, RawSize: {counted(n, 'image')} ({len(places)} not dark), but the stack {whole.path} holds "
+            f"{len(whole)}; give the stack that was aligned"
         )
     return FileImages([(whole.path, int(i)) for i in places])

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
 from fourierrecon.geometry.displacement import DisplacementField, Points, project
+from fourierrecon.text import counted
 
 #: Patches with a lower mark are left out.
 GOOD = 0.9
@@ -108,13 +109,13 @@ def read_patches(
     if counts.any() and (counts != patches).any():
         image = int(np.argmax(counts != patches))
         raise DataError(
-            f"{path}, Local Alignment: {counts[image]} rows for image {image}, but NumPatches is {patches}; was "
-            f"the file cut short or edited?"
+            f"{path}, Local Alignment: {counted(counts[image], 'row')} for image {image}, but NumPatches is {patches}; "
+            "was the file cut short or edited?"
         )
     chosen = [rows[i] for i in order]
     centres = tuple(np.array([(r.center_x, r.center_y) for r in part], float).reshape(-1, 2) for part in chosen)
     moved = tuple(np.array([(r.shift_x, r.shift_y) for r in part], float).reshape(-1, 2) for part in chosen)
     if not any(s.any() for s in moved):
         return None
-    words = f"AreTomo's local alignment ({alignment.NumPatches} patches)"
+    words = f"AreTomo's local alignment ({counted(alignment.NumPatches, 'patch', 'patches')})"
     return PatchField(centres, moved, shifts + np.array(size) / 2, size, projections, words)

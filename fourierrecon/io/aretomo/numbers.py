@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
+from fourierrecon.text import counted
 
 
 def places_in_stack(path: Path, alignment: Any) -> tuple[NDArray[np.intp], list[int]]:
@@ -51,8 +52,8 @@ def places_in_stack(path: Path, alignment: Any) -> tuple[NDArray[np.intp], list[
     frames = alignment.DarkFrames
     if len(sections) + len(frames) != n:
         raise DataError(
-            f"{path}: {len(sections)} rows and {len(frames)} dark frames, but RawSize says {n} images; "
-            f"was the file cut short?"
+            f"{path}: {counted(len(sections), 'row')} and {counted(len(frames), 'dark frame')}, but RawSize says "
+            f"{counted(n, 'image')}; was the file cut short?"
         )
     places, written = [frame.section_idx for frame in frames], [frame.val2 for frame in frames]
     if sorted({*places} & {*range(n)}) != sorted(places):
@@ -71,8 +72,8 @@ def places_in_stack(path: Path, alignment: Any) -> tuple[NDArray[np.intp], list[
         found = None
     if found is None:
         raise DataError(
-            f"{path}, column SEC and DarkFrame: they do not number {n} images, each once, in one way; was the file "
-            f"edited? Align the series anew"
+            f"{path}, column SEC and DarkFrame: they do not number {counted(n, 'image')}, each once, in one way; was "
+            "the file edited? Align the series anew"
         )
     return np.array(found[0], int), found[1]
 

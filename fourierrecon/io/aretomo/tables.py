@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
 from fourierrecon.io.files import is_plain, read_lines
+from fourierrecon.text import counted
 from fourierrecon.tilt_series import MOST_ANGLE, MOST_DEFOCUS, MOST_TILT, CtfParameters
 
 #: No number in these files is larger: what exceeds it is a mistake.
@@ -39,7 +40,8 @@ def _columns(
         rows.append(values)
     if len(rows) not in counts:
         raise DataError(
-            f"{path}: {len(rows)} rows for {counts[0]} raw images; needed: one each. Correct or remove the file"
+            f"{path}: {counted(len(rows), 'row')} for {counted(counts[0], 'raw image')}; needed: one each. Correct or "
+            "remove the file"
         )
     return np.array(rows, float)
 

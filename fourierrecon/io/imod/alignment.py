@@ -35,6 +35,7 @@ from fourierrecon.io.imod.volume import aligned_stack, place_volume, whole_size
 from fourierrecon.io.stacks.extended_header import SectionNotes, pixel_size_of, read_extended_header
 from fourierrecon.io.stacks.mrc import MrcStack
 from fourierrecon.io.stacks.open import FileImages, Stack, open_stack
+from fourierrecon.text import counted
 from fourierrecon.tilt_series import MOST_TILT, TiltSeries
 
 #: Smallest pixel, Å: a smaller one is a mistake.
@@ -231,7 +232,7 @@ def _images(
     if len(images) == len(kept):
         return images
     raise DataError(
-        f"{path} holds {len(images)} images, but {files.base}.xf has {n} lines; "
+        f"{path} holds {counted(len(images), 'image')}, but {files.base}.xf has {counted(n, 'line')}; "
         f"needed: one line for each image of the raw stack"
     )
 

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from fourierrecon.errors import DataError
 from fourierrecon.io.imod.project import Files
 from fourierrecon.io.imod.text import beside, read_rows
+from fourierrecon.text import counted
 from fourierrecon.tilt_series import MOST_DEFOCUS, MOST_TILT, CtfParameters
 
 OPTICS = ("Voltage", "SphericalAberration", "AmplitudeContrast")
@@ -91,8 +92,8 @@ def read_defocus(path: Path, tilt_angles: NDArray[np.float64]) -> Defocus:
     for i, (line, row) in enumerate(rows):
         if len(row) != columns + (version == 2 and i == 0):
             raise DataError(
-                f"{path}, line {line}: {len(row)} values, but version {version} with flags {flags} has {columns}; "
-                f"was the file cut short?"
+                f"{path}, line {line}: {counted(len(row), 'value')}, but version {version} with flags {flags} has "
+                f"{columns}; was the file cut short?"
             )
         if not (row[0].is_integer() and row[1].is_integer() and 0 <= row[0] <= row[1]):
             raise DataError(

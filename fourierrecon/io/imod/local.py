@@ -28,6 +28,7 @@ from fourierrecon.errors import DataError
 from fourierrecon.geometry.displacement import DisplacementField, Points
 from fourierrecon.io.imod.project import Files
 from fourierrecon.io.imod.text import Options, read_rows
+from fourierrecon.text import counted
 
 #: Most patches along an axis.
 MOST_PATCHES = 1000
@@ -81,8 +82,8 @@ class Patches:
         each = n * (1 + x_tilted + 2 * z_factored + 6)
         if len(values) != nx * ny * each:
             raise DataError(
-                f"{path}: {len(values)} numbers for {nx} x {ny} patches of {n} views; needed: {nx * ny * each}; "
-                f"is it of another series, or cut short?"
+                f"{path}: {counted(len(values), 'number')} for {nx} x {ny} patches of {n} views; needed: "
+                f"{nx * ny * each}; is it of another series, or cut short?"
             )
         values = values.reshape(ny, nx, each)
         ends = np.cumsum([n, n * x_tilted, 2 * n * z_factored])
@@ -186,7 +187,7 @@ def read_z_factors(files: Files, tilt: Options, n: int) -> NDArray[np.float64]:
         return np.zeros((n, 2))
     values = [value for _, row in read_rows(path, 1, 10_000, "a Z factor") for value in row]
     if len(values) != 2 * n:
-        raise DataError(f"{path}: {len(values)} Z factors for {n} views; needed: two a view")
+        raise DataError(f"{path}: {len(values)} Z factors for {counted(n, 'view')}; needed: two a view")
     return np.array(values).reshape(n, 2)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
 from fourierrecon.io.imod.text import Options, angle, beside, number, read_angles, read_command_file, read_rows
+from fourierrecon.text import counted
 
 
 class Files:
@@ -120,7 +121,10 @@ class Files:
             places = [f"{tilt.path}, line {line}, ANGLES" for line, _ in words]
             angles = [angle(number(word, where), where) for (_, word), where in zip(words, places, strict=True)]
             if len(angles) != n:
-                raise DataError(f"{tilt.where('ANGLES')}: {len(angles)} angles for {n} views; needed: one a view")
+                raise DataError(
+                    f"{tilt.where('ANGLES')}: {counted(len(angles), 'angle')} for {counted(n, 'view')}; needed: one a "
+                    "view"
+                )
             return np.array(angles)
         found = self.named(tilt, "TILTFILE", ".tlt", ".rawtlt")
         if found is None and noted is not None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
 from fourierrecon.io.files import read_lines
+from fourierrecon.text import counted
 from fourierrecon.tilt_series import MOST_TILT
 
 #: No angle, shift or size is larger: what exceeds it is a mistake.
@@ -83,7 +84,9 @@ def read_rows(path: Path, least: int, most: int, what: str) -> list[tuple[int, l
         words = text.replace(",", " ").split()
         if not least <= len(words) <= most:
             allowed = f"{least}" if least == most else f"{least} to {most}"
-            raise DataError(f"{where}: {len(words)} values, but {what} has {allowed}; was the file cut short?")
+            raise DataError(
+                f"{where}: {counted(len(words), 'value')}, but {what} has {allowed}; was the file cut short?"
+            )
         rows.append((line, [number(word, where) for word in words]))
     if not rows:
         raise DataError(f"{path} holds no numbers; needed: {what} a line")
@@ -112,8 +115,8 @@ def read_angles(path: Path, n: int, what: str = "tilt angle") -> NDArray[np.floa
     values = [(line, value) for line, row in rows for value in (row[:1] if len(rows) == n else row)]
     if len(values) != n:
         raise DataError(
-            f"{path}, line {rows[-1][0]} (its last): {len(values)} {what}s for {n} views of the .xf file; "
-            f"needed: one a view, excluded ones too; was it cut short, or is it of another series?"
+            f"{path}, line {rows[-1][0]} (its last): {counted(len(values), what)} for {counted(n, 'view')} of the .xf "
+            "file; needed: one a view, excluded ones too; was it cut short, or is it of another series?"
         )
     return np.array([angle(value, f"{path}, line {line}") for line, value in values])
 
@@ -165,7 +168,7 @@ class Options:
             return []
         if not least <= len(words) <= most:
             allowed = f"{least}" if least == most else f"{least} to {most}"
-            raise DataError(f"{self.where(name)}: {len(words)} values, but it takes {allowed}; correct it")
+            raise DataError(f"{self.where(name)}: {counted(len(words), 'value')}, but it takes {allowed}; correct it")
         return [number(word, self.where(name)) for word in words]
 
     def factor(self, name: str) -> float:

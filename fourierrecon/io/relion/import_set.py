@@ -14,6 +14,7 @@ from fourierrecon.io.relion.entries import Entry, relion4_entry, relion5_entry
 from fourierrecon.io.relion.write import check_entries, write_entries
 from fourierrecon.io.stacks.open import open_stack
 from fourierrecon.io.stacks.write import write_stack
+from fourierrecon.text import counted
 from fourierrecon.tilt_series import USUAL_HAND, ImagesInFiles, ImageStack, TiltSeries
 
 Version = Literal["relion4", "relion5"]
@@ -136,7 +137,7 @@ def _places(series: TiltSeries, images: ImageStack) -> Sequence[tuple[Path, int]
     """Give file and number of each image, if they come from files."""
     places = images.places if isinstance(images, ImagesInFiles) else None
     if places is not None and len(places) != series.n_tilts:
-        raise DataError(f"{series.source}: {len(places)} half images for {series.n_tilts} tilts")
+        raise DataError(f"{series.source}: {counted(len(places), 'half image')} for {counted(series.n_tilts, 'tilt')}")
     return places
 
 

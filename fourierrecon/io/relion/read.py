@@ -17,6 +17,7 @@ from fourierrecon.io.files import find_file
 from fourierrecon.io.relion.deformation import name_motion, read_deformation
 from fourierrecon.io.stacks.open import FileImages, open_stack
 from fourierrecon.io.star.table import Table, read_tables
+from fourierrecon.text import counted
 from fourierrecon.tilt_series import (
     MOST_ANGLE,
     MOST_B_FACTOR,
@@ -333,8 +334,8 @@ def _images(which: Which, row: Table, tilts: Table) -> ImageStack:
         stack = open_stack(_find_image(row, label, 0, row.words(label)[0], tilts.path))
         if len(stack) != len(tilts):
             raise DataError(
-                f"{tilts.where}: {len(tilts)} tilts, but the stack {stack.path} holds {len(stack)} images; "
-                f"there must be one row for each image, in the same order"
+                f"{tilts.where}: {counted(len(tilts), 'tilt')}, but the stack {stack.path} holds "
+                f"{counted(len(stack), 'image')}; there must be one row for each image, in the same order"
             )
         return stack
     label = IMAGE[which]

@@ -16,6 +16,7 @@ from scipy.optimize import linear_sum_assignment
 
 from fourierrecon.errors import DataError
 from fourierrecon.io.serialem.mdoc import Mdoc, stem_of
+from fourierrecon.text import counted
 from fourierrecon.tilt_series import ImagesInFiles, TiltSeries
 
 #: Largest difference of tilt angles from the mdoc's, beyond a common offset, degrees.
@@ -65,13 +66,13 @@ def match_sections(series: TiltSeries, notes: Mdoc) -> NDArray[np.intp]:
         return nearest
     if len(notes.images) < series.n_tilts:
         raise DataError(
-            f"{where}: {len(notes.images)} sections for {series.n_tilts} images, and their file names do not tell "
-            f"which is which; give the .mdoc of these images"
+            f"{where}: {counted(len(notes.images), 'section')} for {counted(series.n_tilts, 'image')}, and their file "
+            "names do not tell which is which; give the .mdoc of these images"
         )
     worst = f"stray by {min(fits)[0]:.3g} degrees, {STRAY:g} allowed" if fits else "differ"
     raise DataError(
-        f"{where}: {len(notes.images)} sections for {series.n_tilts} images, and the tilt angles {worst}; "
-        f"is the .mdoc of another series? Give that of these images"
+        f"{where}: {counted(len(notes.images), 'section')} for {counted(series.n_tilts, 'image')}, and the tilt angles "
+        f"{worst}; is the .mdoc of another series? Give that of these images"
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
+from fourierrecon.text import counted
+
 
 class FileStack:
     """What stacks in one file have in common.
@@ -40,5 +42,5 @@ class FileStack:
         n = len(self)
         number = index + n if index < 0 else index
         if not 0 <= number < n:
-            raise IndexError(f"{self.path} holds {n} images; there is no image {index}")
+            raise IndexError(f"{self.path} holds {counted(n, 'image')}; there is no image {index}")
         return number

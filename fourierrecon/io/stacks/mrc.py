@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fourierrecon.errors import DataError
 from fourierrecon.io.files import ZARR_MARKS
 from fourierrecon.io.stacks.base import FileStack
+from fourierrecon.text import counted
 
 #: First bytes of files that are no MRC: TIFF (EER too), BigTIFF, in both byte orders; and HDF5.
 TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -135,6 +136,16 @@ class MrcStack(FileStack):
         image = read_pixels(self.path, self._header, number * height * width, height * width).reshape(height, width)
         return np.ascontiguousarray(image[::-1]) if self._turned else image
 
+    def some_rows(self, index: int, step: int) -> NDArray[Any]:
+        """Read every ``step``-th row of image ``index`` as it is stored."""
+        _, height, width = self.shape
+        h, number = self._header, self._number(index)
+        try:
+            stored = np.memmap(self.path, h.dtype, "r", h.offset, (number + 1, height, width))
+        except (OSError, ValueError) as error:
+            raise DataError(f"cannot read {self.path}: {error}") from error
+        return np.ascontiguousarray(stored[number, ::step])
+
 
 def holds_images(path: Path) -> bool:
     """Tell by its first bytes whether a file holds images or a volume, or whether a folder is a Zarr volume."""
@@ -194,8 +205,8 @@ def read_header(path: Path) -> Header:
         )
     if needed < found:
         warnings.warn(
-            f"{path}: {found - needed} bytes more than its header tells of ({sizes} in MRC mode {mode}); if the images "
-            f"look sheared, its header is damaged",
+            f"{path}: {counted(found - needed, 'byte')} more than its header tells of ({sizes} in MRC mode {mode}); if "
+            "the images look sheared, its header is damaged",
             stacklevel=3,
         )
     if not marked:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fourierrecon.errors import DataError
 from fourierrecon.io.files import read_lines
+from fourierrecon.text import counted
 
 #: A value: quoted, or without blanks.
 _VALUE = re.compile(r"""\"([^"]*)\"(?=\s|$)|'([^']*)'(?=\s|$)|(\S+)""")
@@ -53,8 +54,8 @@ def read_blocks(path: Path) -> list[Block]:
             block.rows.append(words)
         elif block.loop and block.labels:
             raise DataError(
-                f"{here}: {len(words)} values in block data_{block.name} with its {len(block.labels)} "
-                f"columns; was the file cut short, or is a value with blanks not quoted?"
+                f"{here}: {counted(len(words), 'value')} in block data_{block.name} with its "
+                f"{counted(len(block.labels), 'column')}; was the file cut short, or is a value with blanks not quoted?"
             )
         else:
             raise DataError(f"{here}: {line.strip()[:60]!r} is out of place in a STAR file; correct or remove it")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fourierrecon.io.stacks.mrc import LEAST_SPACING, MOST_SPACING
 from fourierrecon.io.volumes.quantise import Scale
 from fourierrecon.runtime.memory import check_memory
+from fourierrecon.text import counted
 from fourierrecon.volume import Volume
 
 
@@ -71,7 +72,7 @@ class VolumeFile(ABC):
         """Read section ``z`` (0-based), ``(y, x)``."""
         number = z + self.shape[0] if z < 0 else z
         if not 0 <= number < self.shape[0]:
-            raise IndexError(f"{self.path} has {self.shape[0]} sections; there is no section {z}")
+            raise IndexError(f"{self.path} has {counted(self.shape[0], 'section')}; there is no section {z}")
         section: NDArray[np.float32] = self.block(slice(number, number + 1), slice(0, self.shape[1]))[0]
         return section
 

@@ -38,6 +38,7 @@ from fourierrecon.io.stacks.open import FileImages, open_stack
 from fourierrecon.io.warp.files import WarpSeries, read_files
 from fourierrecon.io.warp.local import WarpField
 from fourierrecon.io.warp.xml import LARGEST
+from fourierrecon.text import counted, is_or_are
 from fourierrecon.tilt_series import ImageStack, TiltSeries
 
 #: Smallest shift in the images that a warning reports, px.
@@ -94,7 +95,10 @@ def read_warp(
     series = read_files(path)
     keep = np.flatnonzero(series.use)
     if not len(keep):
-        raise DataError(f"{series.path}, <UseTilt>: all {len(series)} tilts are excluded; set those to be used to True")
+        raise DataError(
+            f"{series.path}, <UseTilt>: all {counted(len(series), 'tilt')} {is_or_are(len(series))} excluded; set "
+            "those to be used to True"
+        )
     if len(keep) < len(series):
         out = ", ".join(str(i + 1) for i in np.flatnonzero(~series.use))
         warnings.warn(
@@ -232,8 +236,8 @@ def _images(series: WarpSeries, keep: NDArray[np.intp], source: Path, stack: Pat
         if len(whole) != len(series):
             excluded = f" ({len(keep)} without the excluded ones)" if len(keep) < len(series) else ""
             raise DataError(
-                f"{series.path}: {len(series)} tilts{excluded}, but the stack {whole.path} holds {len(whole)} images; "
-                f"there must be one for each tilt, in the same order"
+                f"{series.path}: {counted(len(series), 'tilt')}{excluded}, but the stack {whole.path} holds "
+                f"{counted(len(whole), 'image')}; there must be one for each tilt, in the same order"
             )
         return FileImages([(found, int(i)) for i in keep]), whole.pixel_size
     if len(series.movies) != len(series):

@@ -16,6 +16,7 @@ from fourierrecon.errors import DataError
 from fourierrecon.io.star.table import read_tables
 from fourierrecon.io.warp.grids import WarpGrid, node_values, read_grid
 from fourierrecon.io.warp.xml import LARGEST, TRUTH, attribute, number, numbers_of, read_root, truth, values_of
+from fourierrecon.text import counted
 from fourierrecon.tilt_series import MOST_TILT, CtfParameters
 
 #: Grids of Warp that turn particles and move nothing; they are named if they are not zero. Their units.
@@ -235,7 +236,9 @@ def _per_tilt(path: Path, root: ElementTree.Element, name: str, n: int) -> NDArr
         return np.zeros(n)
     depth = grid.values.shape[1]
     if depth not in (1, n):
-        raise DataError(f"{path}, <{name}>: {depth} nodes along Z for {n} tilts; needed: 1, or one a tilt")
+        raise DataError(
+            f"{path}, <{name}>: {counted(depth, 'node')} along Z for {counted(n, 'tilt')}; needed: 1, or one a tilt"
+        )
     tilts = np.arange(n) / max(n - 1, 1)
     return grid.at(np.stack([np.full(n, 0.5), np.full(n, 0.5), tilts, np.zeros(n)], 1))
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
 from fourierrecon.io.warp.xml import number
+from fourierrecon.text import counted
 
 #: Sizes of a grid, and places of its nodes, slowest first.
 SIZES, PLACES = ("Duration", "Depth", "Height", "Width"), "WZYX"
@@ -105,8 +106,9 @@ def read_grid(path: Path, root: ElementTree.Element, name: str) -> WarpGrid | No
     # as many nodes as places, each once
     inside = all(0 <= p < n for place in places for p, n in zip(place, shape, strict=True))
     if not inside or len(set(places)) != len(places) or len(places) != np.prod(shape):
+        held = f"{counted(len(places), 'node')} {'does' if len(places) == 1 else 'do'}"
         size = " x ".join(str(n) for n in shape[:0:-1] + (shape[:1] if shape[0] > 1 else ()))
-        raise DataError(f"{path}, <{name}>: {len(places)} nodes do not fill its {size}; was the file cut?")
+        raise DataError(f"{path}, <{name}>: {held} not fill its {size}; was the file cut?")
     values = np.empty(shape)
     for place, value in zip(places, nodes, strict=True):
         values[place] = value

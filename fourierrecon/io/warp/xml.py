@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fourierrecon.errors import DataError
 from fourierrecon.io.files import is_plain
+from fourierrecon.text import counted
 
 #: No angle (degrees), exposure or shift (Å) is larger, no size (px) either: what exceeds it is a mistake.
 LARGEST = 1e7
@@ -128,7 +129,7 @@ def values_of(
     words = [word.strip() for word in (element.text or "").splitlines()]
     words = [word for word in words if word]
     if n is not None and len(words) != n:
-        raise DataError(f"{path}, <{name}>: {len(words)} values, but <Angles> has {n}; needed: one a tilt")
+        raise DataError(f"{path}, <{name}>: {counted(len(words), 'value')}, but <Angles> has {n}; needed: one a tilt")
     values = []
     for i, word in enumerate(words):
         try:
