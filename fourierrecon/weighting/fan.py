@@ -109,7 +109,8 @@ class Fan:
 
 def _axis(slices: NDArray[np.float64], beams: NDArray[np.float64]) -> NDArray[np.float64]:
     """Give the direction that all slices share; where all are the same, one of the first image."""
-    _, sizes, directions = np.linalg.svd(beams)
+    # all three directions are needed, also of fewer beams
+    _, sizes, directions = np.linalg.svd(beams, full_matrices=len(beams) < 3)
     if len(beams) < 2 or sizes[1] < SAME * sizes[0]:
         return np.asarray(slices[0, 1] / np.linalg.norm(slices[0, 1]))
     return np.asarray(directions[2])
