@@ -210,7 +210,7 @@ print(status, int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("memory") / "set"
-    assert main(["simulate", str(folder), "--size", "240", "256", "64", "--SNR", "1", "--seed", "1"]) == 0
+    assert main(["simulate", str(folder), "--size", "208", "216", "64", "--SNR", "1", "--seed", "1"]) == 0
     return folder / "tomograms.star"
 
 
