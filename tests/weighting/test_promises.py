@@ -130,7 +130,7 @@ def test_preweight_of_the_full_tilt_range_is_the_ramp(thickness: float) -> None:
 
 
 @cache
-def full_tilt_range() -> tuple[TiltSeries, Region, NDArray[np.float64]]:
+def full_tilt_range() -> tuple[TiltSeries, Region, NDArray[np.float32]]:
     """A cloud of Gaussians, seen from all sides, and its density."""
     rng = np.random.default_rng(3)
     centres = np.array([40, 38, 20]) + rng.uniform(-1, 1, (200, 3)) * [20, 20, 12]
