@@ -145,7 +145,7 @@ class _Grid:
         levels = self._sampler.levels
 
         with closing(PlaneStore(part, task.storage, settings.scratch, settings.threads)) as planes:
-            if len(out) <= FEW and task.plan.curved is None:
+            if len(out) <= FEW:
                 insert_few(cut, self._sampler.store, planes)
             else:
                 insert_planes(cut, self._sampler.store, planes, corrected=True)

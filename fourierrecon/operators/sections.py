@@ -6,6 +6,8 @@ along z and their phases are one factor, from a table. With weights, cells are f
 empty, a small part of the plane, are taken out, normalised, and summed. Both are what
 :func:`fourierrecon.engine.insertion.insert_plane` gives, to rounding. Names of the axes: see
 :mod:`fourierrecon.engine.central_slices`.
+
+With the CTF at each depth, samples go the same ways on both sheets (:mod:`fourierrecon.operators.curved_sections`).
 """
 
 from __future__ import annotations
@@ -16,13 +18,15 @@ import numpy as np
 
 from fourierrecon.engine import fft, simd
 from fourierrecon.engine.central_slices import PAD, STOP, Slices
+from fourierrecon.engine.curved_slices import CurvedLines
 from fourierrecon.engine.density_correction import FlatLines
 from fourierrecon.engine.fixed_point import along, taps_at
 from fourierrecon.engine.grid_weights import separate
-from fourierrecon.engine.insertion import REACH, Normalise, PlaneWork, insert_plane, rows_in_use, start
+from fourierrecon.engine.insertion import REACH, Lines, Normalise, PlaneWork, insert_plane, rows_in_use, start
 from fourierrecon.engine.planes import deapodisation
 from fourierrecon.engine.storage import PlaneStore, SampleStore
 from fourierrecon.engine.task import Task
+from fourierrecon.operators.curved_sections import spread_curved, take_curved_cells
 from fourierrecon.runtime.arrays import Complex, Real
 from fourierrecon.runtime.compiled import compiled
 from fourierrecon.runtime.threads import for_each
@@ -61,6 +65,8 @@ class SectionWork:
         self.table_o = np.repeat(along_o, 2, axis=1).ravel()
         size = (ROWS + REACH) * (nz + 2 * PAD)
         self.block = np.zeros((ROWS + REACH, 4 * (nz + 2 * PAD)) if weighted else (0, 0), np.float32)
+        #: columns that both sheets of each tilt use, for the CTF at each depth
+        self.spans = np.empty((len(slices.matrices), ROWS + REACH, 2), np.int32)
         self.places = np.empty((size if weighted else 0, 2), np.int32)
         self.cells = np.empty((size if weighted else 0, 4), np.float32)
 
@@ -71,6 +77,7 @@ def insert_sections(
     samples: Complex,
     weights: Real,
     *,
+    lines: CurvedLines | None = None,
     normalise: Normalise | None,
     gains: tuple[Real, Real],
     work: SectionWork,
@@ -79,19 +86,26 @@ def insert_sections(
 ) -> bool:
     """Insert plane ``j`` into a few sections; arguments as for :func:`~fourierrecon.engine.insertion.insert_plane`.
 
+    With the CTF at each depth, ``lines`` have begun the plane.
+
     Returns
     -------
     done
-        False, and nothing is done, where lines run over the border of the periodic plane.
+        False, and nothing is done, where lines run over the border of the periodic plane, or turn back.
     """
     _, no = slices.grid
-    low, high = rows_in_use(slices, j)
-    if low < PAD or high > no + PAD:
+    low, high = rows_in_use(slices, j, 0 if lines is None else lines.more)
+    if low < PAD or high > no + PAD or (lines is not None and lines.turns_back):
         return False
-    start(slices.lines, j, slices.half_rows, STOP**2, STOP, work.cursor)
     work.rows[...] = 0
+    if lines is not None:
+        lines.start(STOP)
+    else:
+        start(slices.lines, j, slices.half_rows, STOP**2, STOP, work.cursor)
     if work.weighted:
-        _sum_cells(slices, j, samples, weights, normalise, work, low, high)
+        _sum_cells(slices, j, samples, weights, lines, normalise, work, low, high)
+    elif lines is not None:
+        spread_curved(lines, work.table_o, work.taps, work.phases, work.rows.view(np.float32))
     else:
         spread_sections(
             samples, slices.lines, j, work.cursor, *slices.grid, slices.width, work.table_o, work.taps, work.phases,
@@ -105,17 +119,21 @@ def insert_sections(
 
 
 def _sum_cells(
-    slices: Slices, j: int, samples: Complex, weights: Real, normalise: Normalise | None, work: SectionWork, low: int,
-    high: int,
+    slices: Slices, j: int, samples: Complex, weights: Real, lines: CurvedLines | None, normalise: Normalise | None,
+    work: SectionWork, low: int, high: int,
 ) -> None:  # fmt: skip
     """Fill cells in blocks of rows; take those that are not empty, normalise and sum them."""
     nz, no = slices.grid
+    work.spans[..., 0], work.spans[..., 1] = work.block.shape[1] // 4, 0
     for first in range(low, high, ROWS):
         last = min(first + ROWS, high)
-        n = take_cells(
-            samples, weights, slices.fill, slices.lines, j, first, last, work.cursor, nz, no, slices.tables[2],
-            slices.tables[3], slices.width, work.block, work.cells, work.places,
-        )  # fmt: skip
+        if lines is not None:
+            n = take_curved_cells(lines, first, last, work.block, work.spans, work.cells, work.places)
+        else:
+            n = take_cells(
+                samples, weights, slices.fill, slices.lines, j, first, last, work.cursor, nz, no, slices.tables[2],
+                slices.tables[3], slices.width, work.block, work.cells, work.places,
+            )  # fmt: skip
         if n == 0:
             continue
         data, weight = np.empty((1, n), np.complex64), np.empty((1, n), np.float32)
@@ -278,28 +296,30 @@ def insert_few(task: Task, samples: SampleStore, planes: PlaneStore) -> None:
     planes
         Store for the result, in memory.
     """
-    s, weighting, block = task.plan.slices, task.weighting, task.storage.block
+    s, weighting, block, curved = task.plan.slices, task.weighting, task.storage.block, task.plan.curved
     weighted = weighting.uses_weights
     gains = deapodisation(s, weighted)
     normalise = weighting.normalise if weighted else None
     voxel_size = task.plan.views.voxel_size if weighted and weighting.uses_frequency else None
     none = np.empty((0, 0), np.float32)
 
-    def begin() -> list[SectionWork | PlaneWork]:
-        return [SectionWork(s, weighted, voxel_size)]
+    def begin() -> tuple[SectionWork, Lines, list[PlaneWork]]:
+        lines = FlatLines(s) if curved is None else CurvedLines(s, curved, weighted)
+        return SectionWork(s, weighted, voxel_size), lines, []
 
-    def insert(works: list[SectionWork | PlaneWork], number: int) -> None:
+    def insert(state: tuple[SectionWork, Lines, list[PlaneWork]], number: int) -> None:
+        work, lines, whole = state
         block_samples, block_weights = samples.block(number)
         for i, j in enumerate(range(number * block, min((number + 1) * block, s.n_planes))):
-            arguments: Any = (s, j, block_samples[i], block_weights[i] if weighted else none)
+            arguments: Any = (block_samples[i], block_weights[i] if task.plan.stores_weights else none)
             rest: Any = {"normalise": normalise, "gains": gains, "planes": planes.whole, "at": j}
-            if insert_sections(*arguments, work=works[0], **rest):  # type: ignore[arg-type]
+            lines.begin(j, *arguments)
+            bent = lines if isinstance(lines, CurvedLines) else None
+            if insert_sections(s, j, *arguments, lines=bent, work=work, **rest):
                 continue
-            if len(works) == 1:
-                works.append(PlaneWork(s, weighted, voxel_size))
-            lines = FlatLines(s)
-            lines.begin(*arguments[1:])
-            insert_plane(s, j, lines, work=works[1], **rest)  # type: ignore[arg-type]
+            if not whole:
+                whole.append(PlaneWork(s, weighted, voxel_size))
+            insert_plane(s, j, lines, work=whole[0], **rest)
 
     for_each(
         -(-s.n_planes // block),

@@ -112,6 +112,11 @@ class Extraction:
         return self.layout != "volumes" if self.invert is None else self.invert
 
     @property
+    def premultiplied(self) -> bool:
+        """Whether boxes were multiplied with the CTF, and not divided by its square."""
+        return self.layout != "volumes" and self.settings.correction.ctf_mode != "none"
+
+    @property
     def stacks(self) -> bool:
         """Whether boxes are stacks of images, not volumes."""
         return self.layout.endswith("stacks")

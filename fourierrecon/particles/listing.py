@@ -92,7 +92,7 @@ def optics_row(wanted: Extraction, series: TiltSeries, group: int) -> Row:
         "rlnSphericalAberration": 2.7 if ctf is None else ctf.spherical_aberration,
         "rlnAmplitudeContrast": 0.1 if ctf is None else ctf.amplitude_contrast,
         "rlnTomoTiltSeriesPixelSize": series.pixel_size,
-        "rlnCtfDataAreCtfPremultiplied": int(wanted.layout != "volumes"),
+        "rlnCtfDataAreCtfPremultiplied": int(wanted.premultiplied),
         "rlnImageDimensionality": 2 if wanted.stacks else 3,
         "rlnTomoSubtomogramBinning": float(wanted.binning),
         "rlnImagePixelSize": series.pixel_size * wanted.binning,

@@ -78,7 +78,7 @@ def optics_row(wanted: Extraction, series: TiltSeries, group: int) -> Row:
         "rlnSphericalAberration": cs,
         "rlnVoltage": voltage,
         "rlnTomoTiltSeriesPixelSize": size,
-        "rlnCtfDataAreCtfPremultiplied": 1,
+        "rlnCtfDataAreCtfPremultiplied": int(wanted.premultiplied),
         "rlnImageDimensionality": 2,
         "rlnTomoSubtomogramBinning": "1.00000",
         "rlnImagePixelSize": size,

@@ -29,6 +29,7 @@ from fourierrecon.images.balance import Coarse, coarsening
 from fourierrecon.images.hot_pixels import Replacements
 from fourierrecon.images.repair import Found, RepairedImages
 from fourierrecon.io.files import replacing
+from fourierrecon.io.json_text import fits
 from fourierrecon.io.stacks.mrc import MrcStack
 from fourierrecon.runtime.threads import for_each
 from fourierrecon.sets.recipe import Recipe
@@ -38,6 +39,12 @@ from fourierrecon.weighting import Iterative
 
 #: Folder of all that is kept, below that for scratch files or that of the products; the files in it, and their format.
 FOLDER, STATE, FOUND, FORMAT = "incremental", "state.json", "found.npz", f"fourierrecon incremental {__version__}"
+#: What the state says (see :func:`fourierrecon.io.json_text.fits`): images as :class:`_Image`.
+FIELDS: dict[str, object] = {
+    "format": FORMAT,
+    "images": {...: [float, float, float, float, bool, str, str]},
+    "samples": {...: [{...: str}]},
+}
 #: What was not used for this time, s, is removed when another tomogram is made.
 LASTS = 2 * 3600.0
 #: Images of a stack that has grown are compared with what they were in every row of so many.
@@ -221,7 +228,7 @@ def _read_state(path: Path) -> dict[str, Any]:
         state = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return {}
-    return state if isinstance(state, dict) and state.get("format") == FORMAT else {}
+    return state if fits(state, FIELDS) else {}
 
 
 def _write_found(file: BinaryIO, found: Mapping[str, Found]) -> None:

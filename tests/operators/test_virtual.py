@@ -191,11 +191,13 @@ def test_what_makes_no_sense_is_refused() -> None:
         _ = tomogram[np.array([1, 2])]
 
 
+@pytest.mark.parametrize("x_tilt", [0.0, 8.0])
 @pytest.mark.parametrize("weighting", ["wiener:snr=10", "none"])
-def test_parts_have_the_ctf_of_their_depth(weighting: str) -> None:
+def test_parts_have_the_ctf_of_their_depth(weighting: str, x_tilt: float) -> None:
     images = np.stack([series(3.0).images[i] for i in range(7)])
     images[2, 30, 20] = 200  # a hot pixel, which is repaired as in a file
-    deep = replace(series(3.0), images=images, pixel_size=2.0, hand=1, hand_assumed=False)
+    matrices = projection_matrices(SHAPE, (32.0, 30, 12), series(3.0).tilt_angles, 3.0, x_tilt)
+    deep = replace(series(3.0), images=images, projections=matrices, pixel_size=2.0, hand=1, hand_assumed=False)
     whole = reconstruct(deep, weighting=weighting, ctf_depth="on")
     flat = reconstruct(deep, weighting=weighting, ctf_depth="off")
     with open_virtual(deep, weighting=weighting, ctf_depth="on") as tomogram:

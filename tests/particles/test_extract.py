@@ -56,6 +56,18 @@ def test_what_relion_reads(run: Run, folder: Path, tmp_path: Path, kind: str) ->
             assert file.data[16, 0, 0] == pytest.approx(11)
 
 
+@pytest.mark.parametrize("kind", ["relion-stacks", "warp-stacks"])
+def test_boxes_without_ctf_are_not_said_to_be_multiplied_with_it(
+    run: Run, folder: Path, tmp_path: Path, kind: str
+) -> None:
+    line = ["--t", str(folder / "tomograms.star"), "--picks", str(folder / "picks.csv"), "--box", "16"]
+    code, _, error = run("extract", *line, "--o", str(tmp_path), "--kind", kind, "--window", "16", "--noctf")
+    assert (code, error) == (0, "")
+    lists = [starfile.read(path, always_dict=True) for path in tmp_path.glob("*.star")]
+    optics = [table for tables in lists for table in tables.values() if "rlnCtfDataAreCtfPremultiplied" in table]
+    assert [int(each["rlnCtfDataAreCtfPremultiplied"][0]) for each in optics] == [0]
+
+
 def test_a_run_goes_on_and_tells_other_options(run: Run, folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "particles"
     line = ["--t", str(folder / "tomograms.star"), "--picks", str(folder / "picks.csv"), "--o", str(out), "--box"]

@@ -14,7 +14,7 @@ from fourierrecon.errors import DataError
 from fourierrecon.particles import Extraction, one
 from fourierrecon.particles.files import write_particle
 from fourierrecon.sets import extract_set
-from tests.helpers.small_sets import Run, command, contents, finish
+from tests.helpers.small_sets import Run, command, contents
 
 LINE = "extract --t set/tomograms.star --picks picks.csv --box 8 --window 8 --noctf"
 

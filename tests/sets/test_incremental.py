@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 from fourierrecon import CtfParameters, Settings, TiltSeries, read_volume
-from fourierrecon.engine import preprocess
+from fourierrecon.engine import preprocess, task
+from fourierrecon.engine.storage import Storage, choose_storage
 from fourierrecon.geometry.projection import projection_matrices
 from fourierrecon.io.relion.import_set import write_set
 from fourierrecon.sets import Recipe, reconstruct_set
@@ -54,6 +56,13 @@ def recipe(**more: Any) -> Recipe:
     return Recipe(source=Path("set/tomograms.star"), incremental=True, redo=("inputs",), **known | more)
 
 
+def read_in(how: Recipe) -> str:
+    """Make a tomogram, and give the line on what was read."""
+    (outcome,) = reconstruct_set(how)
+    assert outcome.status == "done", outcome
+    return outcome.images[0]
+
+
 def made(series: TiltSeries, how: Recipe, tolerance: float = 1e-7, *, written: bool = False) -> str:
     """Write a set, make its tomogram, compare it with what all images give, and give the line on what was read."""
     images = np.asarray(series.images)
@@ -83,8 +92,7 @@ def test_a_new_image_is_all_that_is_read(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(preprocess, "prepare_image", counting)
     write_set(Path("set"), [(grown(8), {})], "relion5")
-    (outcome,) = reconstruct_set(how)
-    assert (len(prepared), outcome.images[0]) == (1, "1 image read, 7 kept")
+    assert (read_in(how), len(prepared)) == ("1 image read, 7 kept", 1)
     # the rest of it, as of a stack that another program writes sorted by angle
     order = np.argsort(ANGLES)
     series = grown(9).select([int(i) for i in order])
@@ -114,6 +122,19 @@ def test_options(more: dict[str, Any]) -> None:
 def test_frames() -> None:
     lines = [made(grown(n), recipe(halves="frames")) for n in (7, 8)]
     assert lines == ["21 images read, 0 kept", "3 images read, 21 kept"]
+
+
+def test_samples_in_scratch_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    def on_disk(*given: Any, **more: Any) -> Storage:
+        return replace(choose_storage(*given, **more), planes_on_disk=True, samples_on_disk=True, block=5, slabs=2)
+
+    how = recipe(settings=Settings(ctf_depth="on", defocus_hand=-1))
+    with monkeypatch.context() as patch:
+        patch.setattr(task, "choose_storage", on_disk)
+        assert [made(grown(n, ctf=True), how) for n in (8, 9)][1] == "1 image read, 8 kept"
+    # the same samples wherever they lie meanwhile
+    how = replace(how, redo=("options",), dtype="float16")
+    assert read_in(how) == "0 images read, 9 kept"
 
 
 def test_a_stack_that_grows_in_place() -> None:
@@ -198,10 +219,25 @@ def test_damaged_and_missing_files() -> None:
     third.unlink()
     line = made(grown(8), how)
     assert line == "4 images read, 4 kept: samples gone or damaged"
-    for name in (STATE, FOUND):
-        (folder / name).write_bytes(b"PK\x03\x04 nothing")
+    (folder / FOUND).write_bytes(b"PK\x03\x04 nothing")
+    (folder / STATE).write_text((folder / STATE).read_text().replace("[", "[[7], "))
     assert made(grown(9), how) == "1 image read, 8 kept"
     assert len(list(folder.glob("*"))) == 11
+
+
+def test_what_is_old_goes() -> None:
+    how = recipe()
+    old, young, foreign = (folder_of(how, name) for name in ("TS_02", "TS_03", "TS_04"))
+    for folder in (old, young, foreign):
+        folder.mkdir(parents=True)
+        for name in (STATE, "a.samples"):
+            (folder / name).touch()
+    (foreign / "notes.txt").touch()
+    for folder in (old, foreign):
+        os.utime(folder / STATE, (0, 0))
+    made(grown(3), how)
+    assert sorted(path.name for path in old.parent.iterdir()) == ["rec_TS_01", "rec_TS_03", "rec_TS_04"]
+    assert [path.name for path in foreign.iterdir()] == ["notes.txt"]
 
 
 def test_what_cannot_be_kept_is_named() -> None:
