@@ -127,6 +127,8 @@ def a_volume(values: Values) -> str:
     """Give the reason for options on tilt series where a volume is shown."""
     from fourierrecon.cli.view import TILT_SERIES
 
+    if "--tn" not in values:
+        return ""  # convert takes nothing but volumes
     path = values.get("source") or values.get("volume")
     if not isinstance(path, Path) or path.suffix.lower() in TILT_SERIES or (path.is_dir() and path.suffix != ".zarr"):
         return ""

@@ -52,6 +52,7 @@ reconstruct --t {t} --o out.mrc --profile eyes --SNR 5 --bin 2
 reconstruct --t {t} --o out.mrc --defocus_hand -1 --profile eyes --bin 2
 reconstruct --t {t} --o out.zarr --format zarr --bin 2
 plan --t {t} --bin 2 --SNR 5
+convert {t}.mrc b.mrc --angpix 6.5
 """
 
 
