@@ -200,7 +200,7 @@ def _show(console: Console, wanted: Extraction, names: list[str], part: str | No
         say(
             console,
             "wrote",
-            f"{follower.path}: {counted(made, 'box', 'boxes')} after {time.perf_counter() - started:.1f} s",
+            f"{follower.path}, the list of all boxes: {made} new after {time.perf_counter() - started:.1f} s",
         )
     if outside:
         say(console, "warning", f"{counted(outside, 'point')} left out, so far out that no image holds the box")

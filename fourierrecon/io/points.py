@@ -20,7 +20,7 @@ from fourierrecon.errors import DataError, UsageError
 from fourierrecon.io.files import is_plain, read_lines, replacing
 from fourierrecon.io.imod.model import read_model
 from fourierrecon.io.json_text import fits, read_object
-from fourierrecon.io.star.table import read_tables, write_tables
+from fourierrecon.io.star.table import Table, read_tables, write_tables
 from fourierrecon.text import cell, counted
 
 SUFFIXES = (".csv", ".star", ".mod", ".json")
@@ -95,7 +95,7 @@ def usual_frame(path: Path) -> str | None:
     check_suffix(path)
     if path.suffix.lower() != ".star":
         return {".csv": "volume", ".mod": "imod", ".json": "copick"}[path.suffix.lower()]
-    return "relion5" if any(set(CENTRED) <= set(table.columns) for table in read_tables(path).values()) else None
+    return "relion5" if any(set(CENTRED) <= set(table.columns) for table in _tables(path).values()) else None
 
 
 def read_points(path: Path, *, centred: bool = False) -> Points:
@@ -245,8 +245,12 @@ def _write_csv(path: Path, points: Points, _: tuple[str, ...]) -> None:
         file.write(text.getvalue().encode())
 
 
+def _tables(path: Path) -> dict[str, Table]:
+    return read_tables(path, "a STAR file of points")
+
+
 def _read_star(path: Path, wanted: tuple[str, ...]) -> Points:
-    tables = read_tables(path)
+    tables = _tables(path)
     kinds = (*PLAIN, *CENTRED, *SIMPLE)
     held = [name for name, table in tables.items() if set(kinds) & set(table.columns)]
     name = "particles" if "particles" in held else next(iter(held), None)

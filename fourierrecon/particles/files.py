@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fourierrecon.errors import DataError
 from fourierrecon.io import write_mrc, write_stack
+from fourierrecon.io.stacks.mrc import read_header
 from fourierrecon.particles.boxes import BoxMaker
 from fourierrecon.particles.extraction import Extraction
 from fourierrecon.particles.warp_boxes import normalised, warp_box
@@ -59,6 +61,16 @@ def files_of(wanted: Extraction, folder: Path, name: str, number: int, voxel_siz
         "warp-stacks": [f"{name}_{size}_{number:06d}.mrcs"],
     }
     return [folder / each for each in names[wanted.layout]]
+
+
+def is_whole(files: Sequence[Path]) -> bool:
+    """Tell whether the files of a particle are there, each as long as its header says."""
+    try:
+        for path in files:
+            read_header(path)
+    except DataError:
+        return False
+    return True
 
 
 def write_particle(

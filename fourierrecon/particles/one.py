@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fourierrecon.errors import DataError
+from fourierrecon.errors import DataError, UsageError
 from fourierrecon.io.files import replacing
 from fourierrecon.particles.boxes import BoxMaker
 from fourierrecon.particles.extraction import Extraction
-from fourierrecon.particles.files import files_of, folder_of, write_particle
+from fourierrecon.particles.files import files_of, folder_of, is_whole, write_particle
 from fourierrecon.particles.places import holds, projected
 from fourierrecon.runtime.memory import Workspace
 from fourierrecon.runtime.threads import for_each
@@ -68,11 +68,19 @@ def extract_tomogram(wanted: Extraction, series: TiltSeries, points: NDArray[np.
 
     Raises
     ------
+    UsageError
+        If the images are too small for a box.
     OtherBoxes
         If boxes are there that were made from something else.
     DataError
         If an image cannot be used, or a file cannot be written.
     """
+    if not wanted.box * wanted.binning < min(series.image_shape):
+        height, width = series.image_shape
+        raise UsageError(
+            f"box={wanted.box} with binning={wanted.binning} takes {wanted.box * wanted.binning} pixels, but the "
+            f"images have {width} x {height}; make it smaller"
+        )
     inside = np.flatnonzero(seen_by(wanted, series, points).any(axis=1))
     if len(inside) == 0:
         return Boxes(made=0, kept=0, outside=len(points))
@@ -85,7 +93,7 @@ def extract_tomogram(wanted: Extraction, series: TiltSeries, points: NDArray[np.
         )
     size = series.pixel_size * wanted.binning
     files = {number: files_of(wanted, folder, series.name, int(number) + 1, size) for number in inside}
-    missing = [number for number in inside if not all(path.is_file() for path in files[number])]
+    missing = [number for number in inside if not is_whole(files[number])]
     if missing:
         settings = wanted.treatment
         maker = BoxMaker(series=series, box=wanted.box, binning=wanted.binning, window=wanted.window, settings=settings)

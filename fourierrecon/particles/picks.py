@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,8 @@ class SetPicks:
         Binning of the volume that was picked in, for frames that count binned voxels.
     rows
         0-based rows of the points of each tomogram, by its name, in the order of the file.
+    others
+        Number of points in each tomogram that was not wanted.
     """
 
     path: Path
@@ -55,6 +57,7 @@ class SetPicks:
     frame: str | None
     binning: float
     rows: Mapping[str, NDArray[np.int64]]
+    others: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path, names: Sequence[str], *, frame: str | None = None, binning: float = 1.0) -> SetPicks:
@@ -88,7 +91,8 @@ class SetPicks:
         if not rows:
             held = ", ".join(sorted_rows)[:200]
             raise DataError(f"{path}: no points of {', '.join(names[:5])}; it names {held}")
-        return cls(path=path, points=points, frame=frame, binning=binning, rows=rows)
+        others = {name: len(found) for name, found in sorted_rows.items() if name not in rows}
+        return cls(path=path, points=points, frame=frame, binning=binning, rows=rows, others=others)
 
     def world(self, series: TiltSeries, *, settle: bool = False) -> NDArray[np.float64]:
         """Give the points of a tilt series in its world, unbinned px, ``(n_points, 3)``.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +32,7 @@ from fourierrecon.sets.lock import LOCK, locked, taking_turns
 from fourierrecon.sets.one import Account
 from fourierrecon.sets.outcomes import Outcome
 from fourierrecon.sets.run import choose_names, choose_part
+from fourierrecon.text import counted
 from fourierrecon.tilt_series import TiltSeries
 
 if TYPE_CHECKING:
@@ -83,7 +84,10 @@ def extract_set(
     # a frame that is not clear is better told before anything is made
     picks.world(read_tilt_series(wanted.source, next(iter(picks.rows)), wanted.extras))
     _check_folder(wanted, part)
-    return _outcomes(wanted, picks, mine, part, cluster, follower or Follower())
+    # names that were not chosen are passed over in silence, those that the set lacks are not
+    held = choose_names(wanted.source, (), wanted.extras) if picks.others else chosen
+    foreign = {name: n for name, n in picks.others.items() if name not in held}
+    return _outcomes(wanted, picks, mine, part, cluster, follower or Follower(), foreign)
 
 
 def read_picks(wanted: Extraction, names: Sequence[str]) -> SetPicks:
@@ -158,12 +162,21 @@ def _outcomes(
     part: str | None,
     cluster: Cluster | None,
     follower: Follower,
+    foreign: Mapping[str, int],
 ) -> Iterator[Outcome]:
     """Make the boxes, write the lists, and give the outcomes in between."""
     with locked(wanted.folder, part) as check:
         with taking_turns(wanted.folder):
             _keep_record(wanted, alone=part is None)
         follower.starts(names)
+        if foreign:
+            shown = ", ".join(list(foreign)[:5]) + (", ..." if len(foreign) > 5 else "")
+            follower.notes(
+                "warning",
+                f"{counted(sum(foreign.values()), 'point')} of {wanted.picks} left out: {wanted.source} has no {shown}",
+            )
+        if not names:
+            follower.notes("note", f"nothing to do: no tomogram with points is left for part={part!r}")
         failed = 0
         making = (
             _one_by_one(wanted, names, follower, check)
@@ -202,10 +215,17 @@ def _check_folder(wanted: Extraction, part: str | None) -> None:
 
 def _compare(wanted: Extraction, path: Path, *, alone: bool) -> bool:
     """Tell whether boxes in the folder were made with the same options; other options do where there are none yet."""
-    if read_object(path, "a record of an extraction") == json.loads(json.dumps(wanted.record)):
+    before, now = read_object(path, "a record of an extraction"), json.loads(json.dumps(wanted.record))
+    if before == now:
         return True
     if not alone or any(any(place.iterdir()) for place in places_of(wanted.folder)):
-        raise UsageError(f"{wanted.folder} holds boxes made with other options ({path}); give another folder")
+        changed = "; ".join(
+            f"{key.replace('_', ' ')} {now[key]}, not {before.get(key)}" for key in now if now[key] != before.get(key)
+        )
+        raise UsageError(
+            f"{wanted.folder} holds boxes made with other options ({path}); give another folder, or the same options: "
+            f"{changed}"
+        )
     return False
 
 

@@ -130,3 +130,54 @@ def test_workers_of_dask_make_what_one_process_makes(run: Run, picked: Path) -> 
     # and one process knows them as its own
     code, shown, _ = run(*f"{LINE} --o dask/".split())
     assert (code, shown.count("0 made, 2 there already")) == (0, 3)
+
+
+def test_boxes_that_were_cut_short_are_made_again(run: Run, picked: Path) -> None:
+    assert run(*f"{LINE} --o out/".split())[0] == 0
+    before = contents(picked / "out")
+    boxes = picked / "out/Subtomograms"
+    (boxes / "TS_01/1.mrc").write_bytes((boxes / "TS_01/1.mrc").read_bytes()[:1500])
+    (boxes / "TS_03/2_weights.mrc").write_bytes(b"")
+    code, shown, error = run(*f"{LINE} --o out/".split())
+    assert (code, error) == (0, "")
+    for line in ("TS_01: 1 made, 1 there", "TS_02: 0 made, 2 there", "TS_03: 1 made, 1 there", "all boxes: 2 new"):
+        assert line in " ".join(shown.split())
+    after = contents(picked / "out")
+    assert {name for name in before if before[name] != after[name]} <= {
+        name
+        for name in before
+        if name.startswith(".")  # the lock
+    }
+
+
+def test_points_of_tomograms_that_the_set_lacks_are_counted(run: Run, picked: Path) -> None:
+    text = (picked / "picks.csv").read_text()
+    (picked / "picks.csv").write_text(f"{text}TS_08,18,18,8\nTS_09,18,18,8\nTS_09,22,18,8\n")
+    code, shown, error = run(*f"{LINE} --o out/ --tn TS_01".split())
+    said = "3 points of picks.csv left out: set/tomograms.star has no TS_08, TS_09"
+    # TS_02 and TS_03 were not asked for
+    assert (code, said in " ".join((shown + error).split())) == (0, True)
+    assert listed(picked / "out") == ["TS_01/1", "TS_01/2"]
+
+
+def test_a_shard_without_tomograms_says_so(run: Run, picked: Path) -> None:
+    code, shown, _ = run(*f"{LINE} --o out/ --shard 4/4".split())
+    assert (code, "no tomogram with points is left for --shard 4/4" in " ".join(shown.split())) == (0, True)
+
+
+def test_other_options_are_named(run: Run, picked: Path) -> None:
+    assert run(*f"{LINE} --o out/".split())[0] == 0
+    (picked / "more.csv").write_text((picked / "picks.csv").read_text())
+    line = LINE.replace("picks.csv", "more.csv").replace("--box 8", "--box 6")
+    code, _, error = run(*f"{line} --o out/".split())
+    assert code == 2
+    assert "more.csv, not /" in " ".join(error.split())
+    assert "box 6, not 8" in " ".join(error.split())
+
+
+def test_a_box_wider_than_the_images(run: Run, picked: Path) -> None:
+    code, shown, error = run(*f"{LINE.replace('--window 8', '')} --bin 64 --o out/".split())
+    assert (code, "wrote" in shown) == (2, False)
+    assert "--box 8 with --bin 64 takes 512 pixels, but the images have" in " ".join(error.split())
+    code, _, error = run("extract", "--t", "set/tomograms.star", "--picks", "none.star", "--box", "8", "--o", "out/")
+    assert (code, "give a STAR file of points" in " ".join(error.split())) == (1, True)

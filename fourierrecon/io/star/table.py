@@ -141,11 +141,18 @@ class Table:
         return value
 
 
-def read_tables(path: Path) -> dict[str, Table]:
+def read_tables(path: Path, what: str = "the tomograms.star of the set") -> dict[str, Table]:
     """Read the blocks of a STAR file, by name, in their order.
 
     Line ends of any system, a byte-order mark, comments and empty lines anywhere, and quoted values are fine. A file
     that is read again, as a set is for each of its tomograms, is not parsed again unless it has changed.
+
+    Parameters
+    ----------
+    path
+        The file.
+    what
+        Right file to give instead, for messages.
 
     Raises
     ------
@@ -155,22 +162,22 @@ def read_tables(path: Path) -> dict[str, Table]:
     try:
         state = path.stat()
     except (OSError, ValueError):
-        return _parse(path)  # reading it reports what is wrong
+        return _parse(path, what)  # reading it reports what is wrong
     if time.time() - state.st_mtime < FRESH:
-        return _parse(path)
-    return dict(_remembered(path, state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns))
+        return _parse(path, what)
+    return dict(_remembered(path, what, state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns))
 
 
 @lru_cache(maxsize=4)
-def _remembered(path: Path, *_state: int) -> dict[str, Table]:
+def _remembered(path: Path, what: str, *_state: int) -> dict[str, Table]:
     """Read a file that looks as it did when it was read last."""
-    return _parse(path)
+    return _parse(path, what)
 
 
-def _parse(path: Path) -> dict[str, Table]:
+def _parse(path: Path, what: str) -> dict[str, Table]:
     """Read a file, whatever it looks like."""
     tables = {}
-    for block in read_blocks(path):
+    for block in read_blocks(path, what):
         if not block.labels:
             continue
         if block.loop:

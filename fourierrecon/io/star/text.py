@@ -25,11 +25,11 @@ class Block:
     rows: list[list[str]]
 
 
-def read_blocks(path: Path) -> list[Block]:
-    """Split the text of a STAR file into its blocks; a list has one value a row."""
+def read_blocks(path: Path, what: str) -> list[Block]:
+    """Split the text of a STAR file into its blocks; a list has one value a row. What it is: see ``read_lines``."""
     blocks: dict[str, Block] = {}
     block = None
-    for number, line in enumerate(read_lines(path, "the tomograms.star of the set"), 1):
+    for number, line in enumerate(read_lines(path, what), 1):
         words, here = _words(line), f"{path}, line {number}"
         if not words:
             continue
