@@ -33,6 +33,7 @@ OPTIONS = {
     "ctf_depth": "--ctf_depth",
     "defocus_hand": "--defocus_hand",
     "keep_mean": "--keep_mean",
+    "flatten": "--flatten",
     "skip_bad_images": "--skip_bad_images",
     "taper_distance": "--td",
     "taper_falloff": "--tf",

@@ -20,6 +20,11 @@ INSTEAD = {
     "fourier": "reconstruction is always in Fourier space here: leave it out",
     "skip_fourier_wiener": "use --profile relion5.1-premultiply: the CTF is applied and not divided by",
     "skip_wiener": "use --no_weight: the CTF is applied and nothing is divided",
+    "bfactor_per_edose": "use --exposure bfactor: damage by exposure counts in the volume",
+    "ctf_intact_first_peak": "use --ctf_mode first-peak, or leave it out: low frequencies are corrected by default",
+    "lambda": "leave it out: --SNR auto measures the signal-to-noise ratio of each frequency",
+    "pipeline_control": "this is no job of RELION's pipeline: leave it out",
+    "list_themes": "leave it out; NO_COLOR=1 in the environment turns colours off",
     "theme": "leave it out; NO_COLOR=1 in the environment turns colours off",
     "do_even_odd": _HALVES,
     # AreTomo
