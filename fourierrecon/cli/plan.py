@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from fourierrecon.cli.groups import with_groups
 from fourierrecon.cli.option_groups import SourceOptions, SupplementOptions, TomogramOptions
-from fourierrecon.cli.option_groups_of_sets import CompanionOptions
+from fourierrecon.cli.option_groups_of_sets import ClusterOptions, SetOptions
 from fourierrecon.cli.option_groups_output import BesideOptions, finish_of, ome_version_of
-from fourierrecon.cli.options import output_option
+from fourierrecon.cli.options import Quiet, output_option
 from fourierrecon.text import counted
 
 if TYPE_CHECKING:
@@ -39,11 +39,14 @@ def plan(
     ] = None,
     besides: BesideOptions,
     options: TomogramOptions,
-    products: CompanionOptions,
+    products: SetOptions,
+    workers: ClusterOptions,
+    quiet: Quiet = False,
 ) -> None:
     """Show what reconstruct would do with the same options: size, memory, time, and what the images see.
 
-    It is about one tomogram, also of a set. No image is read. To measure the machine, small pieces of noise are
+    It is about one tomogram, also of a set: what earlier runs left, shards and workers change nothing here. No image is
+    read. To measure the machine, small pieces of noise are
     reconstructed, which takes about two seconds.
     """
     from fourierrecon.cli import arguments
@@ -55,6 +58,7 @@ def plan(
     from fourierrecon.images import repaired
     from fourierrecon.io.volumes.formats import is_zarr
     from fourierrecon.report.assessment import report_memory
+    from fourierrecon.sets.run import choose_part
     from fourierrecon.tomogram import checks
     from fourierrecon.tomogram.file import TomogramFile
     from fourierrecon.tomogram.forecast import forecast
@@ -64,7 +68,10 @@ def plan(
 
     halves = choose_halves(products)
     if o is not None and not is_folder(o):
-        refuse_for_one(products, o, {})
+        of_sets = {"--redo": products.redo, "--shard": products.part}
+        refuse_for_one(products, o, of_sets | {f"--{name}": value for name, value in vars(workers).items()})
+    workers.chosen()  # refuses what makes no sense
+    choose_part((), products.part)
     dtype, settings = choose_dtype(options.volume), arguments.settings_of(options)
     correction = settings.correction
     extras, offsets = arguments.supplement_of(supplement), arguments.corrections_of(options.alignment)
@@ -78,13 +85,14 @@ def plan(
         if each is not None:
             protect([each], input_files(request.source, request.extras), argument)
     console = screen()
+    console.quiet = quiet
     describe_request(console, request, settings)
     if request.to_fit:
         say(console, "specimen", "reconstruct will measure it; until then the size is the one above")
     sees = checks.visibility(series, region)
     print_coverage(console, series, sees)
-    print_warnings(console, checks.warnings_of(series, region, sees, ctf=options.weighting_and_ctf.ctf))
-    print_warnings(console, checks.shared_warnings(request.source, series))
+    print_warnings(screen(), checks.warnings_of(series, region, sees, ctf=options.weighting_and_ctf.ctf))
+    print_warnings(screen(), checks.shared_warnings(request.source, series))
     if png is not None:
         from fourierrecon.display.panels import footprint_png
 
