@@ -157,10 +157,10 @@ class Plan:
         # tiles share prepared images, which have one CTF each
         correction = replace(settings.correction, ctf_depth="off") if tiled else settings.correction
         transfer = Transfer.of(series, correction, divides=weighting.divides, region=region)
-        view = View.of(series, region)
         # the image of a projector holds all that a volume shows, as defocused as it is at its depth
         deeper = farthest_depth(series, region) if surroundings and transfer.depth is not None else 0.0
         spread = _spread(series, region.binning, settings.binnings, deeper) if transfer.ctf is not None else 0.0
+        view = View.of(series, region, spread)
         late, windows = _choose_windows(
             series, region, view, weighting, settings, mask, transfer, spread, surroundings, early=tiled
         )

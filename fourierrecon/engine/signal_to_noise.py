@@ -17,10 +17,10 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from fourierrecon.engine.grey_ramp import without_ramp
+from fourierrecon.engine.grey_ramp import ramp_of
 from fourierrecon.engine.pair_sums import add_pair
 from fourierrecon.engine.preprocess import load_image
-from fourierrecon.geometry.sound_images import sound_pixels
+from fourierrecon.geometry.sound_images import LARGEST, sound_pixels
 from fourierrecon.runtime.compiled import compiled
 from fourierrecon.runtime.half_floats import to_single
 from fourierrecon.runtime.threads import available_cores, for_each
@@ -216,28 +216,28 @@ def _transform(
         part = image[y : y + side * factor, x : x + side * factor]
         if part.dtype == np.float16:  # slow to compare
             part = to_single(part)
-        if image.shape != series.image_shape or not sound_pixels(part).all():
-            load_image(replace(series, images=images), int(tilts[i]))  # raises, and names what is wrong
         cut[i] = _binned(to_single(part), factor) if factor > 1 else part
+        # one pixel is a part of a mean; what is close to the limit is looked at itself
+        sound = float(np.abs(cut[i]).max()) <= LARGEST / (2 * factor**2)
+        if image.shape != series.image_shape or not (sound or sound_pixels(part).all()):
+            load_image(replace(series, images=images), int(tilts[i]))  # raises, and names what is wrong
 
     for_each(len(tilts), load, state=lambda: None, n_threads=threads, stage="SNR", progress=None)
     counts = _counts(cut)
     taper = np.hanning(side + 2)[1:-1].astype(np.float32)
-    window = taper[:, None] * taper
     pixel_size = series.pixel_size * factor
     data = np.empty((len(tilts), side, side // 2 + 1), np.complex64)
     share = np.sqrt(counts)
 
     def transform(_: None, i: int) -> None:
-        image = without_ramp(cut[i] / np.float32(counts[i]))
-        sample = image[::5, ::5]
-        middle = np.median(sample)
-        reach = np.float32(OUTLIER * 1.4826) * np.median(np.abs(sample - middle))
-        if reach > 0:  # else most pixels are the same: beads without noise, which are no outliers
-            np.clip(image, middle - reach, middle + reach, out=image)
-        image -= image.mean(dtype=np.float64)
-        image *= window
-        image *= np.float32(share[i])
+        image = cut[i]
+        along_y, along_x = ramp_of(image)
+        sample = image[::5, ::5] - along_y[::5, None] - along_x[::5]
+        middle = float(np.median(sample))
+        # without a reach most pixels are the same: beads without noise, which are no outliers
+        reach = OUTLIER * 1.4826 * float(np.median(np.abs(sample - middle))) or 1e30
+        low, high = np.float32(middle - reach), np.float32(middle + reach)
+        _clean(image, along_y, along_x, low, high, taper, np.float32(share[i] / counts[i]))
         data[i] = scipy.fft.rfft2(image)  # in single precision twice as fast as NumPy
 
     for_each(len(tilts), transform, state=lambda: None, n_threads=threads, stage="SNR", progress=None)
@@ -267,9 +267,29 @@ def _binned(image: Any, factor: int) -> Any:
     return means * np.float32(1 / factor**2)
 
 
+@compiled()
+def _clean(image: Any, along_y: Any, along_x: Any, low: Any, high: Any, taper: Any, scale: Any) -> None:
+    """Take the ramp and the mean off an image, with outliers cut off; window and scale it."""
+    rows, columns = image.shape
+    total = 0.0
+    for row in range(rows):
+        values, off, part = image[row], along_y[row], np.float32(0)
+        for column in range(columns):
+            value = min(max(values[column] - off - along_x[column], low), high)
+            values[column] = value
+            part += value
+        total += float(part)
+    mean = np.float32(total / (rows * columns))
+    for row in range(rows):
+        values, factor = image[row], scale * taper[row]
+        for column in range(columns):
+            values[column] = (values[column] - mean) * (factor * taper[column])
+
+
 def _counts(cut: NDArray[np.float32]) -> NDArray[np.float64]:
     """Give means of images over the largest, where they are counts of electrons; else 1, ``(n,)``."""
-    means, spread = cut.mean((1, 2), dtype=np.float64), cut.std((1, 2))
+    # a part of the pixels tells how far they spread
+    means, spread = cut.mean((1, 2), dtype=np.float64), cut[:, ::4].std((1, 2))
     if (means > spread).all():
         return np.asarray(means / means.max())
     return np.ones(len(cut))

@@ -18,9 +18,9 @@ from fourierrecon.tilt_series import TiltSeries
 
 #: The whole image is used where the window covers more than this part of an axis.
 MOST = 0.75
-#: What is added on both sides along x and y to parts of a tomogram, over its depth: they are the same as in the whole
-#: to 2 % then, with 2 to 1.3 %.
-AROUND = 1.5
+#: What is added on both sides along x and y to parts of a tomogram: over its depth, and over how far the CTF moves
+#: signal. The division by its square reaches much farther: with an SNR of 10, half of it goes two such lengths on.
+AROUND, TAILS = 1.5, 16.0
 
 
 class NothingSeen(UsageError):
@@ -55,14 +55,17 @@ class View:
     along: tuple[int, int]
 
     @classmethod
-    def of(cls, series: TiltSeries, region: Region) -> View:
-        """Give the view; planes lie across the horizontal axis that stays nearest to one axis of every image."""
+    def of(cls, series: TiltSeries, region: Region, spread: float = 0.0) -> View:
+        """Give the view; planes lie across the horizontal axis that stays nearest to one axis of every image.
+
+        The CTF moves signal as far as ``spread``, bin-1 px.
+        """
         a = series.projections[:, :2, :3]
         pixel_zero = np.einsum("fij,j->fi", a, np.asarray(region.origin)) + series.projections[:, :2, 3]
         plane_axis = int(np.argmax(np.abs(a[:, :, :2]).max(1).min(0)))
         order = np.array([plane_axis, 1 - plane_axis, 2])
         shape = region.shape[0], region.shape[2 - plane_axis], region.shape[1 + plane_axis]
-        along_z, across, along = _box(series, region, plane_axis)
+        along_z, across, along = _box(series, region, plane_axis, TAILS * spread / region.binning)
         return cls(a[:, :, order] * region.binning, pixel_zero, plane_axis, shape, (along_z, across), along)
 
 
@@ -142,14 +145,14 @@ class Windows:
         return bool((np.ptp(self.parts, axis=1) == np.array(self.grid.sampled)[::-1]).all())
 
 
-def _box(series: TiltSeries, region: Region, plane_axis: int) -> tuple[tuple[int, int], ...]:
+def _box(series: TiltSeries, region: Region, plane_axis: int, tails: float) -> tuple[tuple[int, int], ...]:
     """Give what a part of a tomogram needs around it to come out as in the whole, along z and across the planes.
 
     What a slice weighs depends on the depth of the specimen, and streaks reach farther across the tilt axis than it is
     deep. Nearer than that to a face of the tomogram all of it counts along that axis: what wraps around there, and what
-    the grid makes of its border, are those of the whole. Nothing is added beyond the tomogram, nor where the series
-    does not tell its size, nor along an axis where the region is as long as the tomogram: such a region is a tomogram
-    in another place.
+    the grid makes of its border, are those of the whole. So it does where it would be most of it. Nothing is added
+    beyond the tomogram, nor where the series does not tell its size, nor along an axis where the region is as long as
+    the tomogram: such a region is a tomogram in another place.
 
     Only across the tilt axis the box is at least as broad as deep. What a breadth tells apart in Fourier space is one
     over it: in a narrower box a steep slice mixes with many others. Specimens that are seen from the side are no slabs:
@@ -161,6 +164,8 @@ def _box(series: TiltSeries, region: Region, plane_axis: int) -> tuple[tuple[int
         The tomogram, and what is wanted of it.
     plane_axis
         World axis across the planes: 0 for x, 1 for y.
+    tails
+        How far the division by the CTF's square reaches, voxels.
 
     Returns
     -------
@@ -177,14 +182,14 @@ def _box(series: TiltSeries, region: Region, plane_axis: int) -> tuple[tuple[int
             return -outside, n + 2 * outside
         before = (region.origin[axis] - whole.origin[axis]) / region.binning
         after = length - n - before
-        if min(before, after) < limit:
+        if min(before, after) < limit or n + 2 * limit > MOST * length:
             limit = np.inf
         first, last = (round(min(max(room, 0.0) + outside, limit)) for room in (before, after))
         return -first, first + n + last
 
     along_z = beyond(2, depth, np.inf)
     breadth = along_z[1] if slab else 0
-    around = AROUND * along_z[1]
+    around = AROUND * along_z[1] + tails
     return along_z, beyond(1 - plane_axis, n_o, around, breadth), beyond(plane_axis, n_p, around)
 
 
