@@ -53,7 +53,7 @@ def draw_slices() -> None:
 
 
 def phantom(pixel_size: float, *, by_depth: bool) -> tuple[TiltSeries, Region, Gaussians]:
-    """Image a slab full of Gaussians, 300 nm thick, exactly; with one CTF an image for comparison."""
+    """Image a slab full of Gaussians, 300 nm thick, exactly; with one CTF for each image for comparison."""
     depth = round(THICKNESS / pixel_size)
     size = round(WIDTH * depth), ALONG, depth
     rng = np.random.default_rng(0)
@@ -128,11 +128,11 @@ def draw_effect() -> None:
         ideal, _, _ = phantom(pixel_size, by_depth=False)
         bend = electron_wavelength(300) / 2 / pixel_size
         bound = phase_error(series, region)
-        print(f"{pixel_size:g} Å: phase error of one CTF an image up to {bound:.2g} rad")
+        print(f"{pixel_size:g} Å: phase error of one CTF for each image up to {bound:.2g} rad")
         for label, images, how, bent, style in (
             ("one CTF in images and filter", ideal, "off", 0.0, "k:"),
             ("CTF at each depth", series, "on", bend, "C2-"),
-            ("one CTF an image", series, "off", 0.0, "C1-"),
+            ("one CTF for each image", series, "off", 0.0, "C1-"),
             ("the wrong hand", replace(series, hand=1), "on", bend, "C3--"),
         ):
             volume = reconstruct(images, region, "wiener:snr=100", ctf_depth=how).data

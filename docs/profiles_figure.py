@@ -27,7 +27,7 @@ from fourierrecon.weighting import from_text
 HERE = Path(__file__).parent
 SIZE = (168, 160, 72)
 SIDE = 96
-#: Profiles that differ from these only in what the set tells, or in their use.
+#: Profiles that differ from these only in what the set gives, or in their use.
 SAME = ("segmentation", "relion5-fourier", "denoising")
 MODES = ("wiener", "multiply", "phase-flip", "first-peak", "absolute", "none")
 Data = NDArray[np.float32]

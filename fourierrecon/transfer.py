@@ -4,9 +4,9 @@ A sample of an image is ``T`` times the specimen plus noise. So data are multipl
 whatever acts on the signal: the contrast transfer function, the damage by exposure, B-factors, and scale factors of
 steep images. Every weighting sees ``T²`` where it would see CTF², so nothing is passed over twice.
 
-Exposure: ``exp(-N / (2 N_c(q)))`` with the critical exposure ``N_c = 0.24499 q^-1.6649 + 2.8141`` e⁻/Å² at 300 kV, less
-below (Grant & Grigorieff 2015); or ``exp(-B q²/4)`` with ``B`` growing by 4 Å² per e⁻/Å². ``N`` is the exposure at the
-middle of an image: that before it, and half of its own.
+Exposure: ``exp(-N / (2 N_c(q)))`` with the critical exposure ``N_c`` (:mod:`fourierrecon.tilt_series.exposures`); or
+``exp(-B q²/4)`` with ``B`` growing by 4 Å² per e⁻/Å². ``N`` is the exposure at the middle of an image: that before it,
+and half of its own.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from fourierrecon.geometry.ctf_depth import CTF_DEPTHS, DepthCtf, choose_depth
 from fourierrecon.geometry.region import Region
 from fourierrecon.text import counted
 from fourierrecon.tilt_series import CtfParameters, TiltSeries
+from fourierrecon.tilt_series.exposures import accumulated, by_voltage, critical_exposure
 
 #: What is done with the CTF: factor of the data, and whether the weights are its square. What others call it.
 CTF_MODES = {
@@ -45,19 +46,15 @@ TILT_WEIGHTS = ("cos", "none")
 WEIGHED = ("wiener", "first-peak", "absolute")
 #: Numbers by which compiled loops know what the CTF becomes.
 AS_IT_IS, SIGN, FROM_FIRST_PEAK = 0, 1, 2
-#: B-factor per exposure where the set does not tell, Å² per e⁻/Å².
+#: B-factor per exposure where the set gives none, Å² per e⁻/Å².
 B_PER_EXPOSURE = 4.0
-#: More exposure than any specimen is given, e⁻/Å².
-MOST_EXPOSURE = 500.0
-#: Critical exposure relative to that at 300 kV; for voltages within 5 kV.
-BY_VOLTAGE = {300.0: 1.0, 200.0: 0.8, 100.0: 0.64}
 #: Intervals in which envelopes are tabulated, up to the corner of the image's Fourier square.
 STEPS = 2048
 
 
 @dataclass(frozen=True)
 class Correction:
-    """What is asked for; None leaves it to the weighting and to what the set tells.
+    """What is asked for; None leaves it to the weighting and to what the set gives.
 
     Parameters
     ----------
@@ -69,10 +66,10 @@ class Correction:
     tilt_weight
         ``cos``: images without scale factors (``rlnCtfScalefactor``) count by the cosine of their tilt; None: ``none``.
     ctf_depth
-        One of :data:`~fourierrecon.geometry.ctf_depth.CTF_DEPTHS`: the CTF at the depth of each point, or one an image.
-        None: ``auto``, as it matters.
+        One of :data:`~fourierrecon.geometry.ctf_depth.CTF_DEPTHS`: the CTF at the depth of each point, or one for each
+        image. None: ``auto``, as it matters.
     defocus_hand
-        1 or -1, in place of the hand that the tilt series tells; None: that one.
+        1 or -1, in place of the hand that the tilt series gives; None: that one.
 
     Raises
     ------
@@ -176,7 +173,7 @@ class Transfer:
     exposure, tilt_weight
         As asked for, or found in the set.
     depth, depth_words
-        The CTF at each depth, None where there is one an image; and which was chosen, and why.
+        The CTF at each depth, None where there is one for each image; and which was chosen, and why.
     """
 
     mode: str
@@ -207,7 +204,7 @@ class Transfer:
         divides
             The weighting divides by something, so that there can be a CTF² in it.
         region
-            Region that the CTF may be needed at each depth of; None: there is one CTF an image.
+            Region that the CTF may be needed at each depth of; None: one CTF for each image.
 
         Raises
         ------
@@ -245,7 +242,7 @@ class Transfer:
             per = per_exposure if per_exposure is not None and given else np.full(n, B_PER_EXPOSURE)
             damping[:, 0] += per * accumulated(series)
         elif exposure == "grant":
-            damping[:, 1] = accumulated(series) / _by_voltage(series)
+            damping[:, 1] = accumulated(series) / by_voltage(series)
         depth, words = None, ""
         if ctf is not None and region is not None:
             possible = mode in ("wiener", "multiply")
@@ -327,7 +324,7 @@ class Transfer:
         return np.asarray(values * wave)
 
     def likeness_tables(self, voxel_size: float) -> NDArray[np.float32]:
-        """Give :meth:`DepthCtf.likeness_tables`, or ``(n_tilts, 0)`` where there is one CTF an image."""
+        """Give :meth:`DepthCtf.likeness_tables`, or ``(n_tilts, 0)`` where each image has one CTF."""
         if self.depth is None:
             return np.empty((len(self.scale), 0), np.float32)
         return self.depth.likeness_tables(voxel_size)
@@ -387,55 +384,7 @@ class Transfer:
 PER_CYCLE = STEPS / float(np.sqrt(0.5))
 
 
-def critical_exposure(frequency: ArrayLike) -> NDArray[np.float64]:
-    """Exposure that leaves ``1/sqrt(e)`` of the signal at 300 kV, e⁻/Å² (Grant & Grigorieff 2015); frequency in 1/Å."""
-    return np.asarray(0.24499 * np.asarray(frequency, float) ** -1.6649 + 2.8141)
-
-
 def cosines(series: TiltSeries) -> NDArray[np.float64]:
     """Cosines of the angles between beam and z, ``(n_tilts,)``: what a slab's thickness along the beam goes by."""
     beams = np.cross(series.projections[:, 0, :3], series.projections[:, 1, :3])
     return np.asarray(np.abs(beams[:, 2]) / np.linalg.norm(beams, axis=1))
-
-
-def accumulated(series: TiltSeries) -> NDArray[np.float64]:
-    """Exposure at the middle of each image, e⁻/Å², ``(n_tilts,)``: that before it, and half of its own.
-
-    Raises
-    ------
-    DataError
-        If it is not known, or makes no sense.
-    """
-    where = series.source or series.name
-    before = series.exposure
-    remedy = 'correct rlnMicrographPreExposure (of other programs: give mdoc=...), or choose exposure="none"'
-    if before is None:
-        raise DataError(f"{where}: exposures are missing for exposure=...; {remedy.replace('correct', 'add')}")
-    problem = ""
-    bad = np.flatnonzero(~(np.isfinite(before) & (before >= 0)))
-    if len(bad):
-        problem = f"{before[bad[0]]:g} e⁻/Å² before image {bad[0] + 1}"
-    elif before.max() > MOST_EXPOSURE:
-        worst = int(np.argmax(before))
-        problem = f"{before[worst]:g} e⁻/Å² before image {worst + 1}, more than a specimen survives"
-    elif len(before) > 1 and np.ptp(before) == 0:
-        problem = f"{before[0]:g} e⁻/Å² before every image, so that none adds any"
-    if problem:
-        raise DataError(f"{where}: exposures are wrong: {problem}; allowed: 0 to {MOST_EXPOSURE:g}, growing; {remedy}")
-    return np.asarray(before + series.own_exposure / 2)
-
-
-def _by_voltage(series: TiltSeries) -> float:
-    """Critical exposure over that at 300 kV."""
-    if series.ctf is None:
-        raise DataError(
-            f'{series.source or series.name}: exposure="grant" needs the voltage, but '
-            f'{", ".join(series.ctf_missing) or "rlnVoltage"} is missing; add it, or choose exposure="bfactor" or none'
-        )
-    for voltage, factor in BY_VOLTAGE.items():
-        if abs(series.ctf.voltage - voltage) <= 5:
-            return factor
-    raise DataError(
-        f"{series.source or series.name}: critical exposures are known for {', '.join(f'{v:g}' for v in BY_VOLTAGE)} "
-        f'kV, not for {series.ctf.voltage:g} kV; choose exposure="bfactor" or none'
-    )

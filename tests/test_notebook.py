@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from tests.helpers.real_data import find_real_data
+from tests.helpers.real_data import real_data
 
 ROOT = Path(__file__).parents[1]
 #: Notebooks, and how many pictures each draws: on simulated data, and with the real cell.
@@ -35,12 +35,6 @@ pytestmark = [
 
 def read_notebook(name: str) -> Any:
     return nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
-
-
-def sample_folder() -> Path | None:
-    """Give the folder of the real tilt series, if it is here."""
-    found = find_real_data("mycoplasma/tomograms.star")
-    return found and found.parent
 
 
 def run(notebook: Any, folder: Path, sample: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
@@ -76,26 +70,28 @@ def test_saved_without_outputs_as_its_text_says(name: str) -> None:
         assert cell.get("execution_count") is None
 
 
-#: Those that take longest; the site runs all of them as well.
-LONGEST = ("weightings", "operators")
+#: Those that take longest; the site, which CI builds, runs all of them as well.
+LONGEST = ("weightings", "operators", "ctf", "plugin")
 
 
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LONGEST else []) for name in PICTURES]
 )
 def test_notebook_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sample = sample_folder() if name in USES_SAMPLE else None
-    outputs = run(read_notebook(name), tmp_path, sample or tmp_path / "nowhere", monkeypatch)
-    assert pictures(outputs) == PICTURES[name][sample is not None]
+    outputs = run(read_notebook(name), tmp_path, tmp_path / "nowhere", monkeypatch)
+    assert pictures(outputs) == PICTURES[name][0]
     assert text(outputs, "stderr") == ""
-    if sample is None and name in USES_SAMPLE:
-        pytest.skip("the notebook ran, but the real cell is not here: get it with `fourierrecon sample`")
+    if name == "first_tomogram":
+        assert "TS_01: 41 images" in text(outputs, "stdout")
 
 
-def test_without_the_real_cell_it_is_simulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    outputs = run(read_notebook("first_tomogram"), tmp_path, tmp_path / "nowhere", monkeypatch)
-    assert pictures(outputs) == PICTURES["first_tomogram"][0]
-    assert "TS_01: 41 images" in text(outputs, "stdout")
+@pytest.mark.slow
+@pytest.mark.parametrize("name", USES_SAMPLE)
+def test_notebook_runs_on_the_real_cell(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sample = real_data("mycoplasma/tomograms.star").parent
+    outputs = run(read_notebook(name), tmp_path, sample, monkeypatch)
+    assert pictures(outputs) == PICTURES[name][1]
+    assert text(outputs, "stderr") == ""
 
 
 def test_without_the_real_cell_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,7 @@ from fourierrecon.cli import (
     watch,
 )
 from fourierrecon.cli.messages_table import in_options, warning_in_options
+from fourierrecon.cli.needs import check_needs, check_repeated
 from fourierrecon.cli.options import FLAG
 from fourierrecon.cli.other_programs import instead_of
 from fourierrecon.cli.view import view
@@ -96,7 +97,30 @@ def _everything(
 
 
 class _Command(TyperCommand):
-    """A command whose help does not open with a box for --help alone."""
+    """A command that answers for all of its options, and whose help does not open with a box for --help alone."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the command line; what is given twice is refused."""
+        options: dict[str, tuple[str, int]] = {}
+        for option in self.params:
+            if option.param_type_name == "option":
+                name = "" if option.multiple else option.opts[0]
+                n_values = 0 if option.is_flag else option.nargs  # type: ignore[attr-defined]
+                options |= dict.fromkeys([*option.opts, *option.secondary_opts], (name, n_values))
+        check_repeated(args, options)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command, unless an option would do nothing."""
+        values, given = {}, []
+        for option in self.params:
+            name = option.opts[0] if option.param_type_name == "option" else str(option.name)
+            values[name] = ctx.params[option.name]
+            if ctx.get_parameter_source(option.name).name == "COMMANDLINE":
+                given.append(name)
+        for line in check_needs(given, values):
+            _warn(line)
+        return super().invoke(ctx)
 
     def get_help_option(self, ctx: Any) -> Any:
         """Give the option that shows the help, hidden in the help itself."""
@@ -249,12 +273,16 @@ def _with_two_hyphens(words: Sequence[str]) -> str:
 
 def _show_warning(command: str, said: set[str], message: Warning | str, *_: object, **__: object) -> None:
     """Print a warning as one line, without the place in the code that Python adds; once where a file is read twice."""
-    from fourierrecon.cli.console import say, screen
-
     line = warning_in_options(str(message), command)
     if line not in said:
         said.add(line)
-        say(screen(stderr=True), "warning", line)
+        _warn(line)
+
+
+def _warn(line: str) -> None:
+    from fourierrecon.cli.console import say, screen
+
+    say(screen(stderr=True), "warning", line)
 
 
 def _fail(message: str, status: int) -> int:

@@ -12,6 +12,7 @@ from fourierrecon.cli.values import (
     check_known,
     choose_binning,
     choose_dtype,
+    choose_halves,
     choose_weighting,
     only_one,
     parse_length,
@@ -76,14 +77,16 @@ def read_request(
     to_fit = fit_of(options.finish, finish, depth=check_depth(size, origin))
     series = alignment.apply(read_tilt_series(path, name, supplement))
     series, kept = choice.apply(series)
+    if options.alignment.local and series.local is None:
+        raise UsageError(f"--local on: {path} has no local alignment of {series.name}; leave it out")
     factor = choose_binning(binning, region.binned_angpix, series)
+    finish.check(factor * series.pixel_size)
     voxels = Region.of(series, binning=factor, origin=origin, size=size)
     if binning is None and region.binned_angpix is None:
         by_default = f"voxels of about {DEFAULT_VOXEL:g} Å by default (--bin, --binned_angpix)"
         voxels = replace(voxels, note="; ".join(filter(None, [voxels.note, by_default])))
     return Request(
         source=path,
-        ignored=source.i if source.t is not None else None,
         extras=supplement,
         series=series,
         region=voxels,
@@ -130,14 +133,13 @@ def read_recipe(
     from fourierrecon.sets.recipe import Projection, Recipe
 
     whole = products if isinstance(products, SetOptions) else SetOptions(**asdict(products))
-    halves = "frames" if whole.generate_split_tomograms else whole.halves
+    halves = choose_halves(whole)
     companions = companions_of(whole.companions)
     region, like = options.region, options.volume.like
     check_binning(region)
     check_pixel_size(source, supplement)
     if region.binned_angpix is not None and not region.binned_angpix > 0:
         raise UsageError(f"--binned_angpix {region.binned_angpix:g} must be above 0 (Å)")
-    check_known("--halves", halves, ("frames", "tilts"))
     if "denoising" in companions and halves is None:
         raise UsageError("--companions denoising lists half volumes; give --halves frames or --halves tilts, too")
     check_known("--format", whole.ending, ("mrc", "zarr"))
@@ -158,7 +160,7 @@ def read_recipe(
         origin=origin,
         size=size,
         settings=settings_of(options),
-        halves="frames" if halves == "frames" else "tilts" if halves == "tilts" else None,
+        halves=halves,
         projection=Projection(whole.centre_proj, whole.thickness_proj) if whole.do_proj else None,
         dtype=choose_dtype(options.volume),
         ending=f".{whole.ending}",

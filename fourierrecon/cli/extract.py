@@ -161,9 +161,10 @@ def extract(
 
 
 def _show(console: Console, wanted: Extraction, names: list[str], part: str | None, workers: ClusterOptions) -> int:
-    """Make the boxes and show how it goes on; give the exit status: 0, or 1 if a tomogram failed or is stale."""
+    """Make the boxes and show how it goes on; give the exit status."""
     from fourierrecon.cli.console import ProgressBars, fail, say
     from fourierrecon.cli.messages_table import in_options, warning_in_options
+    from fourierrecon.cli.set_summary import status_of
     from fourierrecon.runtime.threads import Progress
     from fourierrecon.sets.boxes import extract_set
     from fourierrecon.sets.follower import Follower
@@ -203,7 +204,7 @@ def _show(console: Console, wanted: Extraction, names: list[str], part: str | No
         )
     if outside:
         say(console, "warning", f"{counted(outside, 'point')} left out, so far out that no image holds the box")
-    return int(any(outcome.error or outcome.stale for outcome in outcomes))
+    return status_of(outcomes)
 
 
 def _words(outcome: Outcome) -> str:

@@ -109,8 +109,6 @@ def describe_request(console: Console, request: Request, settings: Settings) -> 
     from fourierrecon.transfer import CTF_MODES, Transfer
 
     series, correction = request.series, settings.correction
-    if request.ignored is not None:
-        say(console, "note", f"--t {request.source} is used, not --i {request.ignored}")
     say(console, "tomogram", f"{series.name} of {request.source}: {describe_images(series)}")
     say(console, "frame", series.coordinate_frame)
     say(console, "region", describe_region(request.region, series.pixel_size))

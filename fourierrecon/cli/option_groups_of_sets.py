@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProductOptions:
-    """Products to make of each tomogram of a set."""
+class FileOptions:
+    """Volumes and files to make of each tomogram, which decide what that takes."""
 
     halves: Annotated[
         str | None,
@@ -38,6 +38,16 @@ class ProductOptions:
     thickness_proj: Annotated[
         int, set_option("VOXELS", "Thickness of the projection. Default: 10", "--thickness_proj", least=1)
     ] = 10
+    ending: Annotated[
+        str,
+        set_option("FORMAT", "mrc or zarr. Default: mrc", "--format", autocompletion=one_of(lambda: ("mrc", "zarr"))),
+    ] = "mrc"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProductOptions(FileOptions):
+    """Products to make of each tomogram of a set."""
+
     thumbnails: Annotated[
         bool,
         set_option(
@@ -46,10 +56,6 @@ class ProductOptions:
             "--thumbnails/--no_thumbnails",
         ),
     ] = True
-    ending: Annotated[
-        str,
-        set_option("FORMAT", "mrc or zarr. Default: mrc", "--format", autocompletion=one_of(lambda: ("mrc", "zarr"))),
-    ] = "mrc"
     redo: Annotated[
         bool,
         set_option(
@@ -59,8 +65,8 @@ class ProductOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SetOptions(ProductOptions):
-    """Products of a set that is complete, and the order of work."""
+class CompanionOptions(FileOptions):
+    """Files to make of each tomogram of a set that is complete."""
 
     generate_split_tomograms: Annotated[
         bool, set_option(FLAG, "The same as --halves frames", "--generate_split_tomograms")
@@ -80,6 +86,12 @@ class SetOptions(ProductOptions):
             ),
         ),
     ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetOptions(ProductOptions, CompanionOptions):
+    """Products of a set that is complete, and the order of work."""
+
     resume: Annotated[
         bool,
         set_option(

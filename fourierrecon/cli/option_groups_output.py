@@ -92,21 +92,44 @@ class FinishOptions:
     ] = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class BesideOptions:
+    """Files that go with a tomogram."""
+
+    preview: Annotated[
+        bool, output_option(FLAG, "Draw central sections of the tomogram into a PNG file beside it", "--preview")
+    ] = False
+    report: Annotated[
+        bool,
+        output_option(
+            FLAG,
+            "Write a report, one HTML file: NAME.html beside the tomogram, FOLDER/report.html for a set (see report)",
+            "--report",
+        ),
+    ] = False
+    aligned_stack: Annotated[
+        bool,
+        output_option(
+            FLAG,
+            "Write the aligned images as well, binned, the tilt axis upright, with their angles: NAME_aligned.mrc and "
+            ".tlt, for CryoLithe and others (for sets: --companions aligned_stack)",
+            "--aligned_stack",
+        ),
+    ] = False
+
+
 def finish_of(options: FinishOptions) -> Finish:
     """Give what is done to the grey values.
 
     Raises
     ------
     UsageError
-        If a value makes no sense, or lacks the option that it belongs to.
+        If a value makes no sense.
     """
-    from fourierrecon.errors import UsageError
     from fourierrecon.tomogram.finish import Finish
     from fourierrecon.weighting.filtered import Deconvolution
 
     strength, falloff = options.deconvolve_strength, options.deconvolve_falloff
-    if not options.deconvolve and not (strength is None and falloff is None):
-        raise UsageError("--deconvolve_strength and --deconvolve_falloff change --deconvolve; give that, too")
     deconvolution = Deconvolution(1.0 if strength is None else strength, 1.0 if falloff is None else falloff)
     return Finish(
         invert=options.invert, normalise=options.normalise, lowpass=options.lowpass,

@@ -33,7 +33,7 @@ INSTEAD = {
     "flipvol": "use --like aretomo-flipvol",
     "wbp": "use --profile aretomo-wbp, or leave it out for the 3D Wiener filter",
     "fakesirtiterations": "use --profile imod-sirtlike:N",
-    "sart": "there is no iterative reconstruction here: leave it out for the 3D Wiener filter",
+    "sart": "use --weighting sirt:N for N iterations, or leave it out for the 3D Wiener filter",
     "flipint": _CONTRAST,
     "ampcontrast": "use --Q0",
     "tiltaxis": "the tilt axis comes with the alignment; give the .aln file with --t",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from fourierrecon.cli.groups import with_groups
 from fourierrecon.cli.option_groups import SourceOptions, SupplementOptions, TomogramOptions
+from fourierrecon.cli.option_groups_of_sets import CompanionOptions
+from fourierrecon.cli.option_groups_output import BesideOptions, finish_of, ome_version_of
 from fourierrecon.cli.options import output_option
 from fourierrecon.text import counted
 
@@ -23,44 +25,58 @@ if TYPE_CHECKING:
 FEW_TILTS, ALL = 12, 0.95
 
 
-@with_groups("t", "tn", "o", "binning", "d", "png")
+@with_groups("t", "tn", "o", "binning", "d", "halves", "preview", "png")
 def plan(
     *,
     source: SourceOptions,
     supplement: SupplementOptions,
     o: Annotated[
-        Path | None, output_option("FILE", "Tomogram that reconstruct would write; nothing is written here", "--o")
+        str | None,
+        output_option("FILE", "Tomogram, or FOLDER/, that reconstruct would write; nothing is written here", "--o"),
     ] = None,
     png: Annotated[
         Path | None, output_option("FILE", "Picture to draw (PNG): outlines of all images, and the region", "--png")
     ] = None,
+    besides: BesideOptions,
     options: TomogramOptions,
+    products: CompanionOptions,
 ) -> None:
     """Show what reconstruct would do with the same options: size, memory, time, and what the images see.
 
-    No image is read. To measure the machine, small pieces of noise are reconstructed, which takes about two seconds.
+    It is about one tomogram, also of a set. No image is read. To measure the machine, small pieces of noise are
+    reconstructed, which takes about two seconds.
     """
     from fourierrecon.cli import arguments
     from fourierrecon.cli.console import announcing_compilation, say, screen
     from fourierrecon.cli.messages import describe_request, print_warnings
-    from fourierrecon.cli.values import choose_dtype
+    from fourierrecon.cli.values import choose_dtype, choose_halves, refuse_for_one
     from fourierrecon.geometry.axis_order import Orientation
     from fourierrecon.geometry.sound_images import without_ctf
     from fourierrecon.images import repaired
+    from fourierrecon.io.volumes.formats import is_zarr
+    from fourierrecon.report.assessment import report_memory
     from fourierrecon.tomogram import checks
+    from fourierrecon.tomogram.file import TomogramFile
     from fourierrecon.tomogram.forecast import forecast
     from fourierrecon.tomogram.inputs import input_files, protect
-    from fourierrecon.tomogram.output_paths import folders_of
+    from fourierrecon.tomogram.output_paths import folders_of, is_folder
+    from fourierrecon.tomogram.written import written_for
 
+    halves = choose_halves(products)
+    if o is not None and not is_folder(o):
+        refuse_for_one(products, o, {})
     dtype, settings = choose_dtype(options.volume), arguments.settings_of(options)
     correction = settings.correction
     extras, offsets = arguments.supplement_of(supplement), arguments.corrections_of(options.alignment)
     request = arguments.read_request(source, extras, offsets, options)
+    path = _path_of(o, request.series.name, products.ending)
+    if path is not None:
+        ome_version_of(options.finish, zarr=is_zarr(path))
     series, region = repaired(request.series, settings.repairs), request.region
     Orientation.like(options.volume.like, series)  # refuses an unknown program
-    for argument, path in (("output", o), ("picture", png)):
-        if path is not None:
-            protect([path], input_files(request.source, request.extras), argument)
+    for argument, each in (("output", path), ("picture", png)):
+        if each is not None:
+            protect([each], input_files(request.source, request.extras), argument)
     console = screen()
     describe_request(console, request, settings)
     if request.to_fit:
@@ -78,13 +94,33 @@ def plan(
     if options.images.skip_bad_images and options.weighting_and_ctf.ctf:
         # the images that can be left out without a look at their pixels
         series = series.select([tilt for tilt in range(series.n_tilts) if tilt not in without_ctf(series)])
+    file = TomogramFile(
+        path=path or Path(f"tomogram.{products.ending}"), series=series, region=region, weighting=request.weighting,
+        settings=settings, like=options.volume.like, dtype=dtype, finish=finish_of(options.finish),
+    )  # fmt: skip
+    written = written_for(
+        file, halves=halves is not None, projection=products.thickness_proj if products.do_proj else 0,
+        companions=arguments.companions_of(products.companions), aligned_stack=besides.aligned_stack,
+        preview=besides.preview,
+        report_memory=report_memory(series, region.shape, settings.threads) if besides.report else 0,
+    )  # fmt: skip
     with announcing_compilation(console):
         needs = forecast(
             series, region, request.weighting, n_threads=settings.n_threads,
-            taper=(settings.taper_distance, settings.taper_falloff), output=o, memory=settings.memory,
+            taper=(settings.taper_distance, settings.taper_falloff), output=path, memory=settings.memory,
             scratch=settings.scratch, dtype=dtype, correction=correction, residual=settings.residual,
+            halves=halves, written=written,
         )  # fmt: skip
-    print_forecast(console, needs, o)
+    print_forecast(console, needs, path)
+
+
+def _path_of(output: str | None, name: str, ending: str) -> Path | None:
+    """Give the file of the tomogram; None if it is not known."""
+    from fourierrecon.tomogram.output_paths import is_folder
+
+    if output is None:
+        return None
+    return Path(output) / "tomograms" / f"rec_{name}.{ending}" if is_folder(output) else Path(output)
 
 
 def print_coverage(console: Console, series: TiltSeries, sees: NDArray[np.bool_]) -> None:
@@ -140,6 +176,8 @@ def print_forecast(console: Console, forecast: Forecast, output: Path | None) ->
     on_scratch = storage.scratch + forecast.held
     names = [name for name, there in on_disk.items() if there]
     say(console, "output", f"{in_bytes(forecast.file_size)}, {output or 'MRC'}")
+    if len(forecast.files) > 1:
+        say(console, "files", ", ".join(f"{kind} {in_bytes(size)}" for kind, size in forecast.files.items()))
     say(console, "memory", f"{in_bytes(storage.memory)} at most, {'with' if names else 'without'} scratch files")
     if names:
         say(console, "scratch", f"{in_bytes(on_scratch)} in {scratch}: {', '.join(names)}")

@@ -12,8 +12,8 @@ import typer
 from fourierrecon.cli.groups import with_groups
 from fourierrecon.cli.option_groups import SourceOptions, SupplementOptions, TomogramOptions
 from fourierrecon.cli.option_groups_of_sets import ClusterOptions, SetOptions
-from fourierrecon.cli.options import FLAG, Quiet, output_option
-from fourierrecon.errors import UsageError
+from fourierrecon.cli.option_groups_output import BesideOptions, finish_of, ome_version_of
+from fourierrecon.cli.options import Quiet, output_option
 from fourierrecon.text import quoted
 
 if TYPE_CHECKING:
@@ -44,26 +44,7 @@ def reconstruct(
             "--o",
         ),
     ],
-    preview: Annotated[
-        bool, output_option(FLAG, "Draw central sections of the tomogram into a PNG file beside it", "--preview")
-    ] = False,
-    report: Annotated[
-        bool,
-        output_option(
-            FLAG,
-            "Write a report, one HTML file: NAME.html beside the tomogram, FOLDER/report.html for a set (see report)",
-            "--report",
-        ),
-    ] = False,
-    aligned_stack: Annotated[
-        bool,
-        output_option(
-            FLAG,
-            "Write the aligned images as well, binned, the tilt axis upright, with their angles: NAME_aligned.mrc and "
-            ".tlt, for CryoLithe and others (for sets: --companions aligned_stack)",
-            "--aligned_stack",
-        ),
-    ] = False,
+    besides: BesideOptions,
     options: TomogramOptions,
     products: SetOptions,
     workers: ClusterOptions,
@@ -80,7 +61,6 @@ def reconstruct(
     """  # noqa: D301 (the help needs the control character itself)
     from fourierrecon.cli import arguments
     from fourierrecon.cli.console import screen
-    from fourierrecon.cli.option_groups_output import finish_of, ome_version_of
     from fourierrecon.cli.values import choose_dtype, refuse_for_one
     from fourierrecon.io.volumes.formats import is_zarr
     from fourierrecon.tomogram.output_paths import is_folder
@@ -92,36 +72,21 @@ def reconstruct(
         from fourierrecon.cli.set_progress import show_set
 
         path = arguments.choose_source(source)
-        if aligned_stack:
+        if besides.aligned_stack:
             products = replace(products, companions=[*(products.companions or []), "aligned_stack"])
-        recipe = arguments.read_recipe(path, Path(output), extras, offsets, options, products, report=report)
-        if preview:
-            raise UsageError("--preview: for one tomogram; a set has thumbnails, and fourierrecon preview draws sheets")
-        if report:
+        recipe = arguments.read_recipe(path, Path(output), extras, offsets, options, products, report=besides.report)
+        if besides.report:
             from fourierrecon.cli.report import PAGE, check_replaceable
 
             check_replaceable(recipe.folder / PAGE)
         status = show_set(console, recipe, source.tn or [], part=products.part, quiet=quiet, cluster=workers.chosen())
-        if report:
+        if besides.report:
             from fourierrecon.cli.report import report_folder
 
             report_folder(console, recipe.folder, n_threads=n_threads, memory=options.running.memory)
         raise typer.Exit(status)
-    refuse_for_one(
-        {
-            "--halves": products.halves,
-            "--generate_split_tomograms": products.generate_split_tomograms,
-            "--do_proj": products.do_proj,
-            "--companions denoising": "denoising" in (products.companions or []),
-            "--companions pytom": "pytom" in (products.companions or []),
-            "--redo": products.redo,
-            "--shard": products.part,
-            **{f"--{name}": value for name, value in vars(workers).items()},
-        },
-        output,
-    )
-    if products.ending != "mrc" and not is_zarr(output):
-        raise UsageError(f"--format {products.ending}: for sets; the name of a file tells its format: --o NAME.zarr")
+    of_sets = {"--redo": products.redo, "--shard": products.part}
+    refuse_for_one(products, output, of_sets | {f"--{name}": value for name, value in vars(workers).items()})
     arguments.check_one(arguments.choose_source(source), source.tn, output)
     settings = arguments.settings_of(options)
     finish, companions = finish_of(options.finish), arguments.companions_of(products.companions)
@@ -132,10 +97,10 @@ def reconstruct(
     given = {name: value for name, value in context.params.items() if value is not None}
     _reconstruct_one(
         console, request, Path(output), settings, like=options.volume.like, dtype=dtype,
-        passport=given if options.volume.passport else None, preview=preview, report=report,
+        passport=given if options.volume.passport else None, preview=besides.preview, report=besides.report,
         skip_bad_images=options.images.skip_bad_images,
         companions=tuple(name for name in companions if name != "aligned_stack"), finish=finish,
-        ome_version=ome_version, aligned_stack=aligned_stack or "aligned_stack" in companions,
+        ome_version=ome_version, aligned_stack=besides.aligned_stack or "aligned_stack" in companions,
     )  # fmt: skip
 
 
@@ -183,7 +148,7 @@ def _reconstruct_one(
     from fourierrecon.cli.console import ProgressBars, program, say, screen, size_of
     from fourierrecon.cli.messages import describe_region, describe_request, print_warnings
     from fourierrecon.display.preview import preview_memory
-    from fourierrecon.engine.storage import check_room
+    from fourierrecon.engine.room import check_room
     from fourierrecon.images.repair import lines_on, look, repaired
     from fourierrecon.report.assessment import report_memory
     from fourierrecon.runtime.memory import release

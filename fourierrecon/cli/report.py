@@ -143,7 +143,7 @@ def _threads(subject: Subject, n_threads: int | None, memory: int | None) -> int
     DataError
         If it does not fit with one.
     """
-    from fourierrecon.engine.storage import check_room
+    from fourierrecon.engine.room import check_room
     from fourierrecon.errors import DataError
     from fourierrecon.report.assessment import report_memory
     from fourierrecon.runtime.threads import available_cores

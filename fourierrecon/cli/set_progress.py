@@ -33,7 +33,7 @@ def show_set(
     quiet: bool = False,
     cluster: Cluster | None = None,
 ) -> int:
-    """Reconstruct a set and show how it goes on; give the exit status: 0, or 1 if a tomogram failed or is stale.
+    """Reconstruct a set and show how it goes on; give the exit status of :func:`sum_up`.
 
     Parameters
     ----------

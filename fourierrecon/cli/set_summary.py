@@ -158,7 +158,20 @@ def sum_up(
     messages.rest(where)
     if path is not None:
         say(console, "wrote", f"{path}: the list of tomograms, as RELION 5 reads it")
-    return 1 if failed or stale else 0
+    return status_of(outcomes)
+
+
+def status_of(outcomes: Sequence[Outcome]) -> int:
+    """Give the exit status: 2 where an option makes no sense for a tomogram, as for that one alone; 1 for other faults.
+
+    Parameters
+    ----------
+    outcomes
+        What became of each tomogram.
+    """
+    if any(outcome.usage for outcome in outcomes):
+        return 2
+    return int(any(outcome.error or outcome.stale for outcome in outcomes))
 
 
 def remedy(outcomes: Sequence[Outcome]) -> str:

@@ -11,8 +11,10 @@ from fourierrecon.text import quoted
 
 if TYPE_CHECKING:
     from fourierrecon.cli.option_groups import VolumeOptions, WeightingOptions
+    from fourierrecon.cli.option_groups_of_sets import CompanionOptions
     from fourierrecon.geometry.region import Length
     from fourierrecon.tilt_series import TiltSeries
+    from fourierrecon.tomogram.forecast import Halves
     from fourierrecon.weighting import Weighting
 
 T = TypeVar("T")
@@ -27,28 +29,54 @@ def only_one(values: Sequence[T] | None, option: str) -> T | None:
         If there are several.
     """
     if values is not None and len(values) > 1:
-        raise UsageError(f"several {option} make several tomograms, which need a folder: --o FOLDER/")
+        raise UsageError(
+            f"several {option} make several tomograms: give one, or reconstruct into a folder (--o FOLDER/)"
+        )
     return values[0] if values else None
 
 
-def refuse_for_one(options: Mapping[str, object], output: str) -> None:
+def refuse_for_one(products: CompanionOptions, output: str, others: Mapping[str, object]) -> None:
     """Refuse options of sets where one file is to be written.
 
     Parameters
     ----------
-    options
-        Values by option.
+    products
+        Products that are asked for.
     output
         The file.
+    others
+        Values of other options of sets, by option.
 
     Raises
     ------
     UsageError
         If one is given.
     """
+    companions = products.companions or []
+    options = {
+        "--halves": products.halves,
+        "--generate_split_tomograms": products.generate_split_tomograms,
+        "--do_proj": products.do_proj,
+        **{f"--companions {name}": name in companions for name in ("denoising", "pytom")},
+        **others,
+    }
     given = [option for option, value in options.items() if value]
     if given:
         raise UsageError(f"{', '.join(given)}: for sets, which need a folder: --o {quoted(output + '/')}, with a slash")
+
+
+def choose_halves(products: CompanionOptions) -> Halves | None:
+    """Give the kind of the half volumes.
+
+    Raises
+    ------
+    UsageError
+        If there is no such kind.
+    """
+    check_known("--halves", products.halves, ("frames", "tilts"))
+    if products.generate_split_tomograms or products.halves == "frames":
+        return "frames"
+    return "tilts" if products.halves == "tilts" else None
 
 
 def check_known(option: str, value: str | None, known: Collection[str]) -> None:

@@ -46,17 +46,24 @@ def mask_of(image_shape: tuple[int, int], binning: float, distance: float, fallo
     Raises
     ------
     UsageError
-        If the taper is negative, or leaves nothing of the images.
+        If the taper is negative, leaves nothing of the images, or is so wide that no pixel counts in full.
     """
     if not (np.isfinite([distance, falloff]).all() and distance >= 0 and falloff >= 0):
         raise UsageError(f"taper distance {distance:g} and falloff {falloff:g} must be 0 or more binned pixels")
     if distance == falloff == 0:
         width = binning * (BORDER if binning < 1.01 else BORDER_BINNED)
         return Mask(-width, width)
-    if 2 * distance * binning >= min(image_shape) - 1:
+    # of the middle of an image to its border, binned pixels
+    room, size = (min(image_shape) - 1) / 2 / binning, " x ".join(f"{n / binning:.0f}" for n in image_shape[::-1])
+    if distance >= room:
         raise UsageError(
-            f"taper distance {distance:g} leaves nothing of images of {image_shape[1] / binning:.0f} x "
-            f"{image_shape[0] / binning:.0f} binned pixels; choose a smaller taper_distance=..."
+            f"taper distance {distance:g} leaves nothing of images of {size} binned pixels; choose a smaller "
+            f"taper_distance=..."
+        )
+    if distance + falloff > room:
+        raise UsageError(
+            f"taper falloff {falloff:g} behind distance {distance:g} goes beyond the middle of images of {size} binned "
+            f"pixels, so that none counts in full; give taper_falloff={np.floor(room - distance):g} or less"
         )
     return Mask(distance * binning, falloff * binning)
 
@@ -94,7 +101,7 @@ class Plan:
     weighted
         The weighting divides by gridded weights.
     curved
-        Each sample is inserted twice, with the CTF at each depth; None: once, with one CTF an image.
+        Each sample is inserted twice, with the CTF at each depth; None: once, with one CTF for each image.
     window_margin
         Room around what is needed in the windows, px.
     """

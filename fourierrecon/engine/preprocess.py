@@ -237,7 +237,7 @@ def prepare_image(
     half_columns = columns // 2 + 1
     name = share, level, grid.padded, odd
     if not grid.filters or name not in shared:
-        extended = _continue(image, np.float32(level), grid.border, workspace, odd=odd)
+        extended = continue_image(image, np.float32(level), grid.border, workspace, odd=odd)
         extended *= masks[0]
         if not grid.filters:
             return extended
@@ -270,8 +270,22 @@ def mean_level(image: Real, taper: Real | None) -> float:
     return float((image * taper).sum(dtype=np.float64) / max(taper.sum(dtype=np.float64), 1e-9))
 
 
-def _continue(image: Real, level: np.float32, border: int, workspace: Workspace, *, odd: bool) -> Real:
-    """Take the grey level off an image, and continue it by even or odd reflection about its border pixels."""
+def continue_image(image: Real, level: np.float32, border: int, workspace: Workspace, *, odd: bool) -> Real:
+    """Take the grey level off an image, and continue it by even or odd reflection about its border pixels.
+
+    Parameters
+    ----------
+    image
+        ``(height, width)``, float32.
+    level
+        Grey level.
+    border
+        Pixels that are added on every side.
+    workspace
+        Memory for the result.
+    odd
+        See the module.
+    """
     if max(border, 1) >= min(image.shape):
         return np.pad(image - level, border, mode="reflect", reflect_type="odd" if odd else "even")
     height, width = image.shape

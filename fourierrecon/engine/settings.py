@@ -56,7 +56,7 @@ class Settings:
         exposure and with the lesser signal of steep images, and whether each point has the CTF of its own depth.
 
     defocus_hand
-        1 or -1, in place of the hand of the defocus that the tilt series tells, for the CTF at each depth.
+        1 or -1, in place of the hand of the defocus that the tilt series gives, for the CTF at each depth.
     local
         Apply the local alignment of the tilt series where it has one, in tiles.
     residual

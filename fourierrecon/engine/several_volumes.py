@@ -140,7 +140,7 @@ def _with_others(own: Beside, number: int, plans: list[Plan], n_threads: int, on
 
 
 def _depth_of(order: VolumeOrder, weighting: Weighting, settings: Settings) -> str | None:
-    """Choose between the CTF at each depth and one an image for all tilts of a series."""
+    """Choose between the CTF at each depth and one for each image, for all tilts of a series."""
     if order.ctf_depth is not None or settings.ctf_depth in ("on", "off"):
         return order.ctf_depth or settings.ctf_depth
     region = Region.of(order.series) if order.region is None else order.region

@@ -16,15 +16,14 @@ from numpy.typing import NDArray
 
 from fourierrecon.engine.central_slices import Slices
 from fourierrecon.engine.plan import Plan
+from fourierrecon.engine.room import default_memory, memory_with, within_limits
 from fourierrecon.errors import DataError
 from fourierrecon.runtime.arrays import Complex, Real
-from fourierrecon.runtime.memory import address_space, available_memory, claim, give_back, kept_memory, resident_memory
+from fourierrecon.runtime.memory import claim, give_back
 from fourierrecon.runtime.scratch_file import ScratchFile
 
 #: Planes in a block at most: longer pieces do not make disks faster.
 LARGEST_BLOCK = 32
-#: What compiled kernels and libraries still load, bytes, and the part of the memory that is taken by default.
-OVERHEAD, SHARE = 120_000_000, 0.8
 
 
 class TooLittleMemory(DataError):
@@ -86,61 +85,10 @@ class Beside:
 ALONE = Beside()
 
 
-def default_memory() -> int:
-    """Give the bytes that a process may take by default: what it has, and 80 % of what is available to it."""
-    free = available_memory()
-    return 1 << 62 if free is None else _held() + int(SHARE * (free + kept_memory()))
-
-
-def within_limits(memory: int) -> tuple[int, str]:
-    """Give what limits of the process leave of a resident memory, bytes, and what limits it, for messages."""
-    address = address_space()
-    most = memory if address is None else _held() + kept_memory() + address
-    return (memory, "memory=...") if memory <= most else (most, "ulimit -v")
-
-
-def check_room(what: str, needed: int, memory: int | None = None) -> None:
-    """Check before a long computation that something fits into the memory afterwards.
-
-    Parameters
-    ----------
-    what
-        Argument that asks for it, as the message names it: ``preview=...``.
-    needed
-        Bytes that it takes beside what the process holds then.
-    memory
-        As for :func:`choose_storage`.
-
-    Raises
-    ------
-    DataError
-        If it does not.
-    """
-    budget, limit = within_limits(default_memory() if memory is None else memory)
-    total = _held() + _loaded_later() + needed
-    if total > budget:
-        raise DataError(
-            f"{what} needs {total / 1e9:.3g} GB of memory, {budget / 1e9:.3g} GB are allowed; allow more ({limit}), or "
-            f"leave {what} out"
-        )
-
-
 def sample_bytes(plan: Plan) -> int:
     """Bytes of the samples of all images, with their weights."""
     s = plan.slices
     return plan.bytes_per_sample * s.n_planes * len(s.matrices) * (2 * s.half_rows + 1)
-
-
-def _loaded_later() -> int:
-    """Bytes that libraries, compiled loops and, on the first run, their compiler take."""
-    from fourierrecon.runtime.compiled import compiler_bytes
-
-    return OVERHEAD + compiler_bytes()
-
-
-def _held() -> int:
-    """Bytes of this process that a reconstruction adds to; memory that is kept for it is part of what it takes."""
-    return max(resident_memory() - kept_memory(), 0)
 
 
 def choose_storage(
@@ -161,7 +109,7 @@ def choose_storage(
     n_threads
         Number of threads; each has its buffers.
     memory
-        Largest resident memory of the process, bytes; default: :func:`default_memory`.
+        Largest resident memory of the process, bytes; default: :func:`~fourierrecon.engine.room.default_memory`.
     whole
         The volume is wanted as one array, so that planes on disk would not help.
     beside
@@ -175,7 +123,7 @@ def choose_storage(
         If no way does; the message says what is needed at the least.
     """
     budget, limit = within_limits(default_memory() if memory is None else memory)
-    base = _held() + _loaded_later()
+    base = memory_with(0)
     cheapest = None
     for planes_away, samples_away in ((False, False), (True, False), (True, True)):
         if samples_on_disk and not samples_away:

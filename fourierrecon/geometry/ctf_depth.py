@@ -147,7 +147,7 @@ def defocus_point(series: TiltSeries) -> str:
 
 
 def phase_error(series: TiltSeries, region: Region) -> float:
-    """Bound on the error of the phase, rad, that one CTF an image makes in a region.
+    """Bound on the error of the phase, rad, that one CTF for each image makes in a region.
 
     It is ``pi lambda q² d`` at the corner of the region that is farthest along a beam, and at the highest frequency of
     the volume. Without a CTF it is 0.
@@ -174,7 +174,7 @@ def farthest_depth(series: TiltSeries, region: Region) -> float:
 def choose_depth(
     series: TiltSeries, region: Region, asked: str | None, *, possible: bool, hand: int | None = None
 ) -> tuple[DepthCtf | None, str]:
-    """Choose between the CTF at each depth and one CTF an image.
+    """Choose between the CTF at each depth and one CTF for each image.
 
     Parameters
     ----------
@@ -186,12 +186,12 @@ def choose_depth(
     possible
         Whether what is done with the CTF has a form at each depth; a phase flip has none.
     hand
-        1 or -1, in place of the hand that the series tells.
+        1 or -1, in place of the hand that the series gives.
 
     Returns
     -------
     depth, words
-        None for one CTF an image; and one line that says what was chosen, and why.
+        None for one CTF for each image; and one line that says what was chosen, and why.
 
     Raises
     ------

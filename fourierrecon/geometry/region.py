@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil, floor
 from numbers import Integral, Real
 from typing import Literal, TypeAlias
 
@@ -244,6 +245,18 @@ class Region:
         to_world = np.diag([self.binning, self.binning, self.binning, 1.0])
         to_world[:3, 3] = self.origin
         return np.asarray(series.projections[tilt, :2] @ to_world, np.float64)
+
+    @property
+    def whole_size(self) -> tuple[float, float, float]:
+        """``(width, height, depth)`` in whole bin-1 px, as sets of RELION hold them, that make just these voxels."""
+        found = []
+        sides = self.size or tuple(n * self.binning for n in self.shape[::-1])
+        # as Region.of counts voxels: the depth is cut, width and height are rounded
+        for side, n, rounds in zip(sides, self.shape[::-1], (0.5, 0.5, 0.0), strict=True):
+            near = (float(round(side)), float(floor(side)), float(ceil(side)))
+            found.append(next((whole for whole in near if int(whole / self.binning + rounds) == n), near[0]))
+        width, height, depth = found
+        return width, height, depth
 
     @property
     def centre(self) -> NDArray[np.float64]:

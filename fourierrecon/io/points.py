@@ -51,7 +51,7 @@ class Points:
     coordinates
         ``(n_points, 3)``: x, y, z, in whatever frame the file has them.
     tomograms
-        Name of each point's tomogram, or None where the file tells none.
+        Name of each point's tomogram, or None where the file names none.
     columns
         Other facts about each point, by name.
     blocks

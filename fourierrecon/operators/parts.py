@@ -19,8 +19,9 @@ from fourierrecon.engine import fft
 from fourierrecon.engine.coverage import divide_by_count
 from fourierrecon.engine.images import Sampler, sample_images
 from fourierrecon.engine.planes import correct_samples, insert_planes
+from fourierrecon.engine.room import check_room, default_memory
 from fourierrecon.engine.settings import Settings
-from fourierrecon.engine.storage import PlaneStore, Storage, check_room, default_memory, sample_bytes
+from fourierrecon.engine.storage import PlaneStore, Storage, sample_bytes
 from fourierrecon.engine.task import Task, in_tiles, prepare
 from fourierrecon.engine.tiling import Preparer, sample_tile, tile_task
 from fourierrecon.engine.windows import NothingSeen

@@ -121,14 +121,14 @@ class TomographicProjector(LinearOperator):
                 f"or choose multiply, phase-flip or none"
             )
         check_ctf(series, settings.correction)
-        self._pieces: list[tuple[Tile | None, Projection]]
+        self._whole: Projection | None = None
+        self._tiles: list[tuple[Tile, Projection]] = []
         if in_tiles(series, settings):
             self._plan = Plan.of(series, region, Sum(), settings, tiled=True, surroundings=True)
-            self._pieces = _tiles(series, region, settings, self._plan, beside)
+            self._tiles = _tiles(series, region, settings, self._plan, beside)
         else:
-            whole = Projection(replace(series, local=None), region, settings, tiled=False, beside=beside)
-            self._plan = whole.task.plan
-            self._pieces = [(None, whole)]
+            self._whole = Projection(replace(series, local=None), region, settings, tiled=False, beside=beside)
+            self._plan = self._whole.task.plan
         self._images = PreparedImages(self._plan, series.image_shape, region.binning)
         self.image_shape = (series.n_tilts, *series.image_shape)
         self.volume_shape = region.shape
@@ -144,8 +144,7 @@ class TomographicProjector(LinearOperator):
         """Project a volume ``(z, y, x)`` into images ``(n_tilts, height, width)``; those that see nothing are 0."""
         voxels = _shaped("volume", volume, self.volume_shape)
         images = np.zeros(self.image_shape, np.float32)
-        first, whole = self._pieces[0]
-        if first is None:
+        if self._whole is not None:
 
             def draw(workspace: Workspace, tilt: int, add: Callable[[Real], None]) -> None:
                 prepared = workspace.array("placed", self._images.shape, np.float32)
@@ -153,11 +152,10 @@ class TomographicProjector(LinearOperator):
                 add(prepared)
                 self._images.finish(prepared, self._filters(tilt), workspace, images[tilt])
 
-            whole.forward(voxels, draw)
+            self._whole.forward(voxels, draw)
             return images
         placed = np.zeros((len(images), *self._images.shape), np.float32)
-        for tile, projection in self._pieces:
-            assert tile is not None
+        for tile, projection in self._tiles:
             part = voxels[_box(tile)] * _blend(tile)
             if part.any():
                 projection.forward(part, lambda _, tilt, add: add(placed[tilt]))
@@ -180,11 +178,10 @@ class TomographicProjector(LinearOperator):
         def prepare(workspace: Workspace, tilt: int) -> Real:
             return self._images.prepare(pixels[tilt], self._filters(tilt), workspace)
 
-        first, whole = self._pieces[0]
-        if first is None:
+        if self._whole is not None:
             if not pixels[self._plan.used].any():
                 return np.zeros(self.volume_shape, np.float32)
-            return whole.adjoint(prepare)
+            return self._whole.adjoint(prepare)
         prepared = np.zeros((len(pixels), *self._images.shape), np.float32)
 
         def keep(workspace: Workspace, tilt: int) -> None:
@@ -192,8 +189,7 @@ class TomographicProjector(LinearOperator):
 
         self._each_image(keep)
         volume = np.zeros(self.volume_shape, np.float32)
-        for tile, projection in self._pieces:
-            assert tile is not None
+        for tile, projection in self._tiles:
             if prepared[projection.task.plan.used].any():
                 volume[_box(tile)] += projection.adjoint(lambda _, tilt: prepared[tilt]) * _blend(tile)
         return volume
@@ -216,11 +212,11 @@ class TomographicProjector(LinearOperator):
 
 def _tiles(
     series: TiltSeries, region: Region, settings: Settings, plan: Plan, beside: Beside
-) -> list[tuple[Tile | None, Projection]]:
+) -> list[tuple[Tile, Projection]]:
     """Plan the projection of each tile of a region that an image sees, beside the volume and the prepared images."""
     prepared = series.n_tilts * int(np.prod(plan.sampling.sampled))
     beside = replace(beside, always=beside.always + 4 * (prepared + int(np.prod(region.shape))))
-    pieces: list[tuple[Tile | None, Projection]] = []
+    pieces: list[tuple[Tile, Projection]] = []
     for tile in Tiling.of(series, region, settings.residual).tiles:
         own, part = tile_series(series, tile), tile.region(region)
         try:

@@ -5,8 +5,8 @@ their weights, and the correction near the tilt axis. A part then takes the last
 are inserted on the grid of the whole and cut to the part, so that a part is that of the whole to rounding.
 
 A part costs the insertion of all planes, and transforms of its own sections only. The first look at a place computes
-what is asked for, by direct sums where that are a few sections (:mod:`fourierrecon.operators.sections`). Sections next to
-each other cost little more than one: the second look computes a chunk of them. A cache of bounded size keeps them.
+what is asked for, by direct sums where that are a few sections (:mod:`fourierrecon.operators.sections`). Sections next
+to each other cost little more than one: the second look computes a chunk of them. A cache of bounded size keeps them.
 
 Viewers open coarse first: :meth:`VirtualTomogram.levels` are the same tomogram at 2, 4 and 8 times the binning, each a
 tomogram of its own that reads its images when someone looks there for the first time.

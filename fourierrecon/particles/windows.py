@@ -13,14 +13,16 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from fourierrecon.engine.coverage import Mask
 from fourierrecon.engine.fft import fast_length
 from fourierrecon.engine.fourier_crop import fourier_crop
-from fourierrecon.engine.preprocess import load_image
+from fourierrecon.engine.preprocess import continue_image, load_image
 from fourierrecon.runtime.arrays import Complex, Real
+from fourierrecon.runtime.memory import Workspace
 from fourierrecon.runtime.threads import for_each
 from fourierrecon.tilt_series import TiltSeries
 
-#: Pixels of a binned image beyond its border, where it is continued by odd reflection: no step, so no ringing.
+#: Pixels of a binned image beyond its border, where it is continued by odd reflection and fades: no step, no ringing.
 CONTINUED = 8
 
 
@@ -53,16 +55,22 @@ class BinnedImages:
         """
         height, width = series.image_shape
         rows, columns = (fast_length(np.ceil(n / binning) + 2 * CONTINUED) for n in (height, width))
-        images = np.empty((series.n_tilts, rows, columns), np.float32)
+        images, border = np.empty((series.n_tilts, rows, columns), np.float32), CONTINUED * binning
+        inner = slice(height + 2 * border), slice(width + 2 * border)
+        fade = Mask(-float(border), float(border)).weights(
+            np.arange(-border, height + border, dtype=float),
+            np.arange(-border, width + border, dtype=float),
+            (height, width),
+        )
 
-        def bin_one(_: None, tilt: int) -> None:
+        def bin_one(workspace: Workspace, tilt: int) -> None:
             image = load_image(series, tilt)
-            image = image - image.mean(dtype=np.float64).astype(np.float32)
-            before = CONTINUED * binning
-            room = [(before, n * binning - before - m) for n, m in zip((rows, columns), (height, width), strict=True)]
-            images[tilt] = fourier_crop(_continued(image, room), (rows, columns))
+            level = image.mean(dtype=np.float64).astype(np.float32)
+            whole = workspace.array("whole", (rows * binning, columns * binning), np.float32)
+            np.multiply(continue_image(image, level, border, workspace, odd=True), fade, out=whole[inner])
+            images[tilt] = fourier_crop(whole, (rows, columns))
 
-        for_each(series.n_tilts, bin_one, state=lambda: None, n_threads=n_threads)
+        for_each(series.n_tilts, bin_one, state=Workspace, n_threads=n_threads)
         return cls(images, CONTINUED, binning)
 
     def place(self, pixel: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -99,17 +107,6 @@ class BinnedImages:
         spectrum *= _phases(scipy.fft.fftfreq(size), shift_y)[:, None]
         spectrum *= _phases(scipy.fft.rfftfreq(size), shift_x)[None, :]
         return np.asarray(spectrum, np.complex64)
-
-
-def _continued(image: Real, room: list[tuple[int, int]]) -> Real:
-    """Continue an image beyond its borders by odd reflection, and let it fade out."""
-    result = np.pad(image, room, mode="reflect", reflect_type="odd")
-    for axis, ((before, after), n) in enumerate(zip(room, image.shape, strict=True)):
-        place = np.arange(before + n + after) - before
-        beyond = np.maximum(np.maximum(-place, place - n + 1), 0)
-        fade = 0.5 + 0.5 * np.cos(np.pi * np.clip(beyond / max(before, 1), 0, 1))
-        result *= fade.astype(np.float32).reshape((-1, 1) if axis == 0 else (1, -1))
-    return np.asarray(result, np.float32)
 
 
 def _phases(frequency: NDArray[np.float64], shift: float) -> Complex:

@@ -61,7 +61,7 @@ class HandCheck:
     scores: tuple[float, ...]
 
     def words(self, known: int | None = None) -> str:
-        """Say it in one line, beside the hand that the source tells, if it does."""
+        """Say it in one line, beside the hand that the source gives, if it does."""
         if self.hand is None:
             return f"the images do not tell the hand of the defocus ({abs(self.sigma):.1f} standard deviations)"
         agree = sum(score * self.hand > 0 for score in self.scores)
@@ -70,7 +70,7 @@ class HandCheck:
             f"{agree} of {counted(len(self.scores), 'image')})"
         )
         if known is None:
-            return f"{text}; the source tells none"
+            return f"{text}; the source gives none"
         return f"{text}, as the source says" if known == self.hand else f"{text}, but the source says {known:+d}"
 
 

@@ -146,8 +146,9 @@ def _process(wanted: Extraction, name: str) -> Outcome:
         except OtherBoxes as problem:
             stale = str(problem)
     return Outcome(
-        name=name, boxes=boxes, error=account.error, notes=account.notes, seconds=account.seconds, stale=stale
-    )
+        name=name, boxes=boxes, error=account.error, notes=account.notes, seconds=account.seconds, stale=stale,
+        usage=account.usage,
+    )  # fmt: skip
 
 
 def _outcomes(

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, is_dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from fourierrecon import __version__
 from fourierrecon.errors import FourierReconError
 from fourierrecon.geometry.projection import rotation_centre
 from fourierrecon.tilt_series import ImagesInFiles, TiltSeries
-from fourierrecon.transfer import Correction
+from fourierrecon.transfer import EXPOSURES, Correction
 
 #: How many pieces of an image file are compared, evenly over it, and their size, bytes.
 SAMPLES, SAMPLE = 8, 4096
@@ -64,17 +65,22 @@ class Fault:
         another version of this program, else it is right; ``foreign``: no run on a set made it.
     reason
         In words.
+    changes
+        Options that differ, in words, as far as they are known.
     """
 
     kind: Kind
     reason: str
+    changes: str = ""
 
 
 #: Of a file that was there before.
 NO_KEY = Fault("foreign", "it has no key, so no run on a set made it")
 
 
-def fault_of(path: Path, key: str, shape: tuple[int, int, int] | None, line: str = "") -> Fault | None:
+def fault_of(
+    path: Path, key: str, shape: tuple[int, int, int] | None, line: str = "", series: TiltSeries | None = None
+) -> Fault | None:
     """Say why a product is not what is asked for; None if it is there and fits its key.
 
     Parameters
@@ -87,6 +93,8 @@ def fault_of(path: Path, key: str, shape: tuple[int, int, int] | None, line: str
         Likewise; None: any.
     line
         Another line that its label should have.
+    series
+        What the key is of: then another correction counts as another option, though other facts on the series count.
     """
     from fourierrecon.io.volumes.formats import open_volume
 
@@ -102,11 +110,12 @@ def fault_of(path: Path, key: str, shape: tuple[int, int, int] | None, line: str
     found, wanted = LINE.search(volume.label), LINE.search(key)
     if found is None or wanted is None:
         return NO_KEY
+    same = found["inputs"] == wanted["inputs"] or (series is not None and found["inputs"] in _hashes_of(series))
     if shape is not None and volume.shape != shape:
-        return Fault("options" if found["inputs"] == wanted["inputs"] else "inputs", "its size has changed")
-    if found["inputs"] != wanted["inputs"]:
+        return Fault("options" if same else "inputs", "its size has changed")
+    if not same:
         return Fault("inputs", "inputs have changed")
-    if found["options"] != wanted["options"] or line not in volume.label:
+    if found["options"] != wanted["options"] or found["inputs"] != wanted["inputs"] or line not in volume.label:
         return Fault("options", "options have changed")
     return None if found["version"] == wanted["version"] else Fault("version", f"made by version {found['version']}")
 
@@ -122,9 +131,18 @@ def _broken(path: Path) -> Fault:
     return Fault("missing", "the file is broken") if not start or LINE.search(start.decode("latin-1")) else NO_KEY
 
 
-def has_inputs(path: Path, key: str) -> bool:
-    """Tell whether a product was made from the inputs of a key, whatever the options were."""
-    fault = fault_of(path, key, None)
+def _hashes_of(series: TiltSeries) -> set[str]:
+    """Give what stands for the inputs in the keys of a tilt series, whichever correction was asked for."""
+    ways = product(("none", None), ("off", None), EXPOSURES)
+    found = set()
+    for mode, depth, exposure in ways:
+        found.add(_hash(facts_of(series, Correction(ctf_mode=mode, ctf_depth=depth, exposure=exposure))))
+    return found
+
+
+def has_inputs(path: Path, key: str, series: TiltSeries) -> bool:
+    """Tell whether a product was made from the inputs of a key, whatever the options were; arguments as above."""
+    fault = fault_of(path, key, None, series=series)
     return fault is None or fault.kind in ("options", "version")
 
 

@@ -132,7 +132,7 @@ def _found(recipe: Recipe, name: str, earlier: Entry | None) -> Outcome | Entry 
     if not any(product.reason is not None or product.kept for product in products):
         return Outcome(name=name, made=tuple(map(made_of, products)))
     volume = "" if earlier is None else earlier.overview.get(VOLUMES[""], [""])[0]
-    return earlier if volume and has_inputs(Path(volume), products[0].key) else None
+    return earlier if volume and has_inputs(Path(volume), products[0].key, products[0].series) else None
 
 
 def words_of(outcome: Outcome) -> dict[str, str]:

@@ -10,7 +10,7 @@ from contextvars import copy_context
 from dataclasses import replace
 from types import TracebackType
 
-from fourierrecon.errors import OUT_OF_MEMORY, FourierReconError
+from fourierrecon.errors import OUT_OF_MEMORY, FourierReconError, UsageError
 from fourierrecon.geometry.axis_order import Orientation
 from fourierrecon.images.repair import lines_on, look
 from fourierrecon.reconstruction import reconstruct_many
@@ -46,13 +46,12 @@ def process(recipe: Recipe, name: str, progress: Progress | None = None) -> Outc
 def made_of(product: Product) -> Made:
     """Give what the set's list needs of a product."""
     region = product.region
-    width, height, depth = region.size or (n * region.binning for n in region.shape[::-1])
     return Made(
         path=product.path,
         picture=product.picture,
         part=product.part,
         binning=region.binning,
-        size=(float(width), float(height), float(depth)),
+        size=region.whole_size,
         reason=product.reason,
         origin=region.origin,
         excluded=product.series.excluded,
@@ -80,7 +79,7 @@ class Account:
     """Notes warnings, what goes wrong and the time that a piece of work takes; raises nothing. A context manager."""
 
     def __init__(self) -> None:
-        self.error, self.notes = "", tuple[str, ...]()
+        self.error, self.usage, self.notes = "", False, tuple[str, ...]()
         self._started = time.perf_counter()
         self._catching = warnings.catch_warnings(record=True)
         self._caught: list[warnings.WarningMessage] | None = None
@@ -103,7 +102,7 @@ class Account:
         self.notes = tuple(dict.fromkeys(texts))
         if problem is None or not isinstance(problem, Exception):
             return False
-        self.error = _in_words(problem)
+        self.error, self.usage = _in_words(problem), isinstance(problem, UsageError)
         return True
 
 
@@ -147,4 +146,5 @@ def _process(recipe: Recipe, name: str) -> Outcome:
         snr=snr,
         specimen=products[0].fit.words if products and not error else "",
         images=images,
+        usage=account.usage,
     )

@@ -76,6 +76,8 @@ class Outcome:
         with its files.
     specimen
         How its specimen was found and the tomogram fitted to it, in words.
+    usage
+        Whether the error is that an option makes no sense for it, not that a file or the machine is at fault.
     boxes
         What became of its points, where boxes at picks are made, not volumes.
     """
@@ -90,6 +92,7 @@ class Outcome:
     images: tuple[str, ...] = ()
     transient: bool = False
     specimen: str = ""
+    usage: bool = False
     boxes: Boxes | None = None
 
     @property

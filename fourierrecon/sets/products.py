@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fourierrecon.engine.storage import check_room
+from fourierrecon.engine.room import check_room
 from fourierrecon.engine.task import in_tiles
 from fourierrecon.errors import DataError, FourierReconError
 from fourierrecon.geometry.region import Region, default_binning

@@ -19,6 +19,7 @@ from fourierrecon.images import Repairs
 from fourierrecon.io import Supplement
 from fourierrecon.io.files import replacing
 from fourierrecon.io.json_text import brief, fits, read_object
+from fourierrecon.sets.asked import asked_of
 from fourierrecon.sets.fits import plain
 from fourierrecon.tomogram.fitting import Fit
 from fourierrecon.tomogram.tilt_choice import TiltChoice
@@ -43,6 +44,7 @@ FIELDS: dict[str, object] = {
     "tilts": {"exclude": [float], "max_tilt": (float, None)},
     "fit": dict,
     "how": {...: str},
+    "options": {...: str},
 }
 
 
@@ -79,6 +81,8 @@ class Record:
         Images that were left out on request, and how the tomogram was fitted to its specimen.
     how
         Other facts for people, by label.
+    options
+        What was asked for, from :func:`fourierrecon.sets.asked.asked_of`; empty in records of before.
     """
 
     name: str
@@ -101,6 +105,7 @@ class Record:
     fit: Fit = field(default_factory=Fit)
     repairs: Repairs | None = None
     how: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 def outcomes_path(folder: Path, part: str | None = None) -> Path:
@@ -218,12 +223,13 @@ def _entry(recipe: Recipe, outcome: Outcome) -> dict[str, Any]:
         "fit": plain(asdict(first.fit if first else Fit())),
         "repairs": asdict(settings.repairs),
         "how": {label: value for label, value in how.items() if value},
+        "options": {name: value for name, value in asked_of(recipe).items() if value},
     }
 
 
 def _record(folder: Path, name: str, entry: Mapping[str, Any]) -> Record:
     # of runs before there were such options
-    entry = {"tilts": {"exclude": [], "max_tilt": None}, "fit": plain(asdict(Fit())), **entry}
+    entry = {"tilts": {"exclude": [], "max_tilt": None}, "fit": plain(asdict(Fit())), "options": {}, **entry}
     wrong = [field for field, kind in FIELDS.items() if not fits(entry[field], kind)]
     if wrong:
         raise TypeError(f"{wrong[0]} is {brief(entry[wrong[0]])}")
@@ -253,6 +259,7 @@ def _record(folder: Path, name: str, entry: Mapping[str, Any]) -> Record:
         fit=Fit.from_record(entry["fit"]),
         repairs=Repairs(**entry["repairs"]) if "repairs" in entry else None,
         how={str(label): str(value) for label, value in entry["how"].items()},
+        options={str(name): str(value) for name, value in entry["options"].items()},
     )
 
 

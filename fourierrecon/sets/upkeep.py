@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 from fourierrecon.errors import DataError
 from fourierrecon.geometry.axis_order import Orientation
+from fourierrecon.sets.asked import asked_of, changes
 from fourierrecon.sets.file_names import companions_of, picture_path, stack_paths
 from fourierrecon.sets.keys import Fault, fault_of
+from fourierrecon.sets.records import read_outcomes
 from fourierrecon.tomogram.aligned_stack import aligned_shape
 from fourierrecon.tomogram.companions import VOLUMES, companion_path, companion_shape
 from fourierrecon.tomogram.finish import view_path
@@ -51,7 +53,8 @@ def what_to_do(recipe: Recipe, product: Product, halves: Callable[[], list[Half]
     left = [fault for fault in faults if fault.kind not in ("missing", *recipe.redo)] if recipe.resume else []
     for fault in left:
         if fault.kind != "version":
-            return None, f"{fault.reason}; redo=... makes it anew, or choose another folder (folder=...)"
+            which = f"; changed: {fault.changes}" if fault.changes else ""
+            return None, f"{fault.reason}; redo=... makes it anew, or choose another folder (folder=...){which}"
         warnings.warn(f"{fault.reason}; it is left as it is, redo=... makes it anew", stacklevel=2)
     faults = [fault for fault in faults if fault not in left]
     if recipe.resume and not faults:
@@ -78,11 +81,32 @@ def _faults(recipe: Recipe, product: Product) -> Iterator[Fault]:
     if stack is not None:
         files.append(("its aligned stack: ", stack[0], aligned_shape(product.series, region), ""))
     for what, file, shape, line in files:
-        fault = fault_of(file, key, shape, line)
+        fault = fault_of(file, key, shape, line, product.series)
         if fault is not None:
-            yield Fault(fault.kind, what + fault.reason)
+            yield _named(recipe, product, Fault(fault.kind, what + fault.reason))
     if recipe.passport and not _has_passport(path, key):
         yield Fault("missing", "its passport is missing, or that of another volume")
+
+
+def _named(recipe: Recipe, product: Product, fault: Fault) -> Fault:
+    """Name the options that differ from those of the run that made the files: then these count, not the inputs."""
+    if fault.kind not in ("inputs", "options"):
+        return fault
+    try:
+        record = read_outcomes(recipe.folder).get(product.whole.name)
+    except DataError:
+        record = None
+    if record is None or not record.options or record.status == "failed":
+        return fault
+    before, now = dict(record.options), asked_of(recipe)
+    if len(recipe.binnings) == 1:
+        before["binning"], now["binning"] = f"{record.binning:g}", f"{product.region.binning:g}"
+    if product.part and record.halves:
+        before["halves"], now["halves"] = record.halves, recipe.halves or ""
+    if words := changes(before, now):
+        reason = fault.reason.replace("inputs have changed", "options have changed")
+        return Fault("options", reason, words)
+    return fault
 
 
 def _has_passport(path: Path, key: str) -> bool:

@@ -149,7 +149,7 @@ def simulate(
     n_threads
         Default: all cores.
     ctf_depth
-        Every point has the CTF of its own depth, as in a microscope; otherwise there is one CTF an image.
+        Every point has the CTF of its own depth, as in a microscope; otherwise each image has one CTF.
     hand
         Hand of the defocus, 1 or -1: the sign by which it grows with the depth; see :attr:`TiltSeries.hand`.
     """
@@ -171,7 +171,7 @@ def simulate(
 
     margin = ctf_margin(ctf, pixel_size)
     if local is not None and (ctf_depth or not isinstance(specimen, Gaussians)):
-        raise UsageError("images with a local alignment (local=...) are made of Gaussians, with one CTF an image")
+        raise UsageError("images with a local alignment (local=...) are made of Gaussians, with one CTF for each image")
     if ctf is not None and ctf_depth:
         if not isinstance(specimen, Gaussians):
             raise UsageError("ctf_depth=True takes a specimen of Gaussians")

@@ -63,7 +63,7 @@ class TiltSeries:
     ctf_missing
         Where ``ctf`` is None: the columns that the source lacks for it, for messages.
     hand
-        RELION's ``rlnTomoHand`` where the source tells it: 1 or -1, the sign by which the defocus grows with the depth
+        RELION's ``rlnTomoHand`` where the source gives it: 1 or -1, the sign by which the defocus grows with the depth
         along the beam. The CTF at each depth depends on it.
     hand_assumed
         The source does not tell the hand: it is the usual one, turned by a correction of the alignment.
@@ -75,7 +75,7 @@ class TiltSeries:
         World coordinates ``(x, y, z)`` of the middle of a tomogram of any size, where the source does not know the
         size and matrices carry their frame with them (IMOD without THICKNESS).
     pivot
-        World coordinates ``(x, y, z)`` that the tilt axis goes through, where the source tells them and they need not
+        World coordinates ``(x, y, z)`` that the tilt axis goes through, where the source gives them and they need not
         be the middle of the tomogram (IMOD).
     own_exposure
         Exposure of each image itself, e⁻/Å², ``(n_tilts,)``; default: the usual step between those before (of a

@@ -12,6 +12,7 @@ from fourierrecon.geometry.region import Region, footprint
 from fourierrecon.geometry.sound_images import list_images
 from fourierrecon.io.shared_images import shared_images
 from fourierrecon.tilt_series import ImagesInFiles, TiltSeries
+from fourierrecon.tilt_series.exposures import problem_of
 from fourierrecon.tomogram.checks_ctf import ctf_warnings
 
 #: Largest number of points along x, y and z of the region that are projected into the images.
@@ -31,8 +32,6 @@ RADIANS, MANY = 2.1, 10
 STEEP, HALF_TURN = 80.0, 180.0
 #: Range of pixel sizes of micrographs, Å.
 PIXELS = (0.1, 200.0)
-#: Largest exposure that a specimen is given, e⁻/Å².
-MOST_EXPOSURE = 500.0
 
 
 def visibility(series: TiltSeries, region: Region) -> NDArray[np.bool_]:
@@ -221,16 +220,6 @@ def _pixel_sizes(series: TiltSeries) -> Iterator[str]:
 
 def _exposure(series: TiltSeries) -> Iterator[str]:
     """Find exposures that no microscope gives."""
-    exposure = series.exposure
-    if exposure is None:
-        return
-    problem = ""
-    bad = np.flatnonzero(~(np.isfinite(exposure) & (exposure >= 0)))
-    if len(bad):
-        problem = f"{exposure[bad[0]]:g} e⁻/Å² for image {bad[0] + 1}"
-    elif exposure.max() > MOST_EXPOSURE:
-        problem = f"up to {exposure.max():g} e⁻/Å², more than a specimen survives"
-    elif len(exposure) > 1 and np.ptp(exposure) == 0:
-        problem = f"{exposure[0]:g} e⁻/Å² for every image"
+    problem = "" if series.exposure is None else problem_of(series.exposure)
     if problem:
         yield f"exposures look wrong: {problem}; correct rlnMicrographPreExposure, the exposure before each image"

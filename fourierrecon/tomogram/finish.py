@@ -81,6 +81,20 @@ class Finish:
         by = RadialFilter(1.0, self.lowpass, self.deconvolution)
         return ", ".join(filter(None, [by.words, self.words]))
 
+    def check(self, voxel_size: float) -> None:
+        """Refuse a filter that would do nothing to voxels of this size, Å.
+
+        Raises
+        ------
+        UsageError
+            If the low-pass filter passes all that such voxels hold.
+        """
+        if self.lowpass is not None and self.lowpass < 2 * voxel_size:
+            raise UsageError(
+                f"lowpass={self.lowpass:g} does nothing: voxels of {voxel_size:.4g} Å hold nothing finer than "
+                f"{2 * voxel_size:.4g} Å; give more than that, or leave it out"
+            )
+
     def weighting(self, weighting: Weighting, series: TiltSeries, region: Region, correction: Correction) -> Weighting:
         """Give the weighting with the filters in it.
 
@@ -94,9 +108,10 @@ class Finish:
         Raises
         ------
         UsageError, DataError
-            As :meth:`fourierrecon.transfer.Transfer.of`.
+            As :meth:`check` and :meth:`fourierrecon.transfer.Transfer.of`.
         """
         size = series.pixel_size * region.binning
+        self.check(size)
         by = RadialFilter(size, self.lowpass, self.deconvolution)
         if self.deconvolution is not None:
             mode, ctf = Transfer.of(series, correction, divides=weighting.divides).mode, series.ctf

@@ -15,18 +15,20 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fourierrecon.engine.plan import Plan
+from fourierrecon.engine.room import memory_with
 from fourierrecon.engine.settings import Settings
-from fourierrecon.engine.several_volumes import VolumeOrder
-from fourierrecon.engine.storage import ALONE, Storage, choose_storage
+from fourierrecon.engine.several_volumes import VolumeOrder, share
+from fourierrecon.engine.storage import Beside, Storage, choose_storage
 from fourierrecon.engine.task import in_tiles
 from fourierrecon.engine.tiling import storage_of_tiles
 from fourierrecon.geometry.region import Region
@@ -37,11 +39,13 @@ from fourierrecon.operators.least_squares import beside_projections
 from fourierrecon.reconstruction import reconstruct_many
 from fourierrecon.runtime.threads import available_cores, for_each
 from fourierrecon.tilt_series import TiltSeries
+from fourierrecon.tomogram.written import Written
 from fourierrecon.transfer import Correction
 from fourierrecon.weighting import Iterative, NoWeighting, Weighting
 from fourierrecon.weighting.as_filter import for_tiles
 from fourierrecon.weighting.snr import STATED
 
+Halves = Literal["frames", "tilts"]
 #: Rate of an ordinary solid-state disk, bytes a second.
 DISK_RATE = 1e9
 #: Largest number of voxels and of image pixels of a piece; its smallest number of rows and depth, px.
@@ -58,8 +62,8 @@ class Forecast:
     ----------
     storage
         Memory and scratch space, bytes, and what lies where.
-    file_size
-        Size of the tomogram's file, bytes.
+    files
+        Sizes of the files that are written, by kind, bytes.
     output_folder
         Existing folder that the tomogram will be written in or below.
     scratch_folder
@@ -73,12 +77,17 @@ class Forecast:
     """
 
     storage: Storage
-    file_size: int
+    files: Mapping[str, int]
     output_folder: Path
     scratch_folder: Path
     n_threads: int
     seconds: float
     held: int = 0
+
+    @property
+    def file_size(self) -> int:
+        """Size of all files, bytes."""
+        return sum(self.files.values())
 
 
 @dataclass(frozen=True)
@@ -119,6 +128,8 @@ def forecast(
     dtype: str = "float32",
     correction: Correction | None = None,
     residual: float = TOLERANCE,
+    halves: Halves | None = None,
+    written: Written | None = None,
 ) -> Forecast:
     """Forecast what a reconstruction will take; measuring the machine takes about two seconds.
 
@@ -136,6 +147,10 @@ def forecast(
         Correction of the CTF, exposure and tilt, in place of ``ctf``.
     residual
         What tiles may leave of a local alignment, px of the binned images.
+    halves
+        Half volumes are made as well, of even and odd frames or tilts.
+    written
+        All that is written; default: the tomogram alone.
 
     Raises
     ------
@@ -147,9 +162,10 @@ def forecast(
     correction = Correction.of(ctf) if correction is None else correction
     threads = available_cores() if n_threads is None else n_threads
     target = Path("tomogram.mrc") if output is None else output
-    file_size, held = space_for(target, region.shape, dtype)
+    size, held = space_for(target, region.shape, dtype)
+    written = Written(files={"tomogram": size}, held=held) if written is None else written
     weighting = weighting.resolved(lambda: STATED)  # the pieces are noise, which has no ratio to measure
-    times, beside, whole = 1.0, ALONE, isinstance(weighting, Iterative)
+    times, beside, whole = 1.0, written.beside, isinstance(weighting, Iterative)
     if isinstance(weighting, Iterative):
         # each step projects forth and back, which takes what plain back-projection does
         step = int(region.binning + 1e-6)
@@ -164,28 +180,71 @@ def forecast(
         residual=residual,
     )  # fmt: skip
     # first, as memory that the pieces leave behind would count as memory of the reconstruction
-    tiled: Storage | None = None
+    after, tiled = memory_with(written.after) if written.after else 0, None
     if in_tiles(series, settings):
         tiled = storage_of_tiles(series, region, weighting, settings)
         tiled = replace(tiled, memory=tiled.memory + beside.always)
         times *= Tiling.of(series, region, residual).cost(region)
         series, weighting = replace(series, local=None), for_tiles(weighting)
     plan = Plan.of(series, region, weighting, settings)
-    storage = tiled or choose_storage(plan, threads, memory, whole=whole, beside=beside)
+    if halves and not (tiled or whole):
+        storage = _storage_with_halves(series, region, weighting, settings, halves, beside)
+    else:
+        storage = tiled or choose_storage(plan, threads, memory, whole=whole, beside=beside)
+    storage = replace(storage, memory=max(storage.memory, after))
     temporary = Path(tempfile.gettempdir())
     folder = temporary if output is None else next(path for path in output.absolute().parents if path.is_dir())
     without_taper = replace(settings, taper_distance=0.0, taper_falloff=0.0, memory=None, scratch=None)
     # pieces are treated as the whole is, though they are smaller
     without_taper = replace(without_taper, ctf_depth="off" if plan.curved is None else "on")
-    seconds = times * measure(series, region, weighting, plan, without_taper)
-    seconds += max(_writing(region.shape, folder, target.suffix, dtype, threads), (file_size + 2 * held) / DISK_RATE)
+    again, volumes = _times(halves, weighting, apart=tiled is not None or whole)
+    images, slabs = measure(series, region, weighting, plan, without_taper)
+    seconds = times * (again * images + volumes * slabs)
+    writing = _writing(region.shape, folder, target.suffix, dtype, threads) * written.size / size
+    seconds += max(writing, (written.size + 2 * written.held) / DISK_RATE)
     pixel = getattr(series.images, "dtype", np.dtype(np.float32)).itemsize
-    seconds += (len(plan.used) * pixel * float(np.prod(series.image_shape)) + 2 * storage.scratch) / DISK_RATE
-    return Forecast(storage, file_size, folder, folder if scratch is None else scratch, threads, seconds, held)
+    read = len(plan.used) * pixel * float(np.prod(series.image_shape)) * (again if halves == "frames" else 1)
+    seconds += (read + 2 * volumes * storage.scratch) / DISK_RATE
+    folder_of_scratch = folder if scratch is None else scratch
+    return Forecast(storage, written.files, folder, folder_of_scratch, threads, seconds, written.held)
 
 
-def measure(series: TiltSeries, region: Region, weighting: Weighting, plan: Plan, settings: Settings) -> float:
-    """Give the time that a reconstruction takes without reading and writing, seconds, from pieces of it.
+def _times(halves: Halves | None, weighting: Weighting, *, apart: bool) -> tuple[float, float]:
+    """Give how often images are prepared, and volumes made of their samples, for a tomogram and its halves.
+
+    Halves of tilts share the samples of the whole, unless a filter of each image depends on the others. Both together
+    insert each sample once more, and transform twice as much: between 2 and 3 times in all.
+    """
+    if halves is None:
+        return 1.0, 1.0
+    if halves == "frames":
+        return 3.0, 3.0
+    return (2.0 if apart or weighting.has_filter else 1.0), 2.5
+
+
+def _storage_with_halves(
+    series: TiltSeries, region: Region, weighting: Weighting, settings: Settings, halves: Halves, beside: Beside
+) -> Storage:
+    """Give what a tomogram and its halves take together, as the engine plans them."""
+    order = VolumeOrder(
+        series=series, open=lambda: nullcontext(lambda *_: None), region=region, weighting=weighting, beside=beside
+    )
+    orders = [order, order, order]
+    if halves == "frames":  # images of their own
+        orders = [replace(order, series=replace(series)) for order in orders]
+    else:
+        orders[1:] = [replace(order, tilts=tuple(range(first, series.n_tilts, 2))) for first in (0, 1)]
+    found = [group.task.storage for group in share(orders, settings)]
+    largest = max(found, key=lambda storage: storage.memory)
+    # samples of all groups are there at once, planes of one
+    samples = sum(storage.scratch for storage in found if storage.samples_on_disk)
+    return replace(largest, scratch=max(largest.scratch, samples))
+
+
+def measure(
+    series: TiltSeries, region: Region, weighting: Weighting, plan: Plan, settings: Settings
+) -> tuple[float, float]:
+    """Give the times that the images, and planes and slabs, of a reconstruction take, seconds, from pieces of it.
 
     Parameters
     ----------
@@ -207,7 +266,7 @@ def measure(series: TiltSeries, region: Region, weighting: Weighting, plan: Plan
         per_plane += np.clip(deeper, 0, per_plane / piece.depth) * (whole.depth - piece.depth)
     images *= whole.images / piece.images
     slabs *= whole.planes * whole.depth / (piece.planes * piece.depth)
-    return float(images + per_plane * whole.planes + slabs)
+    return float(images), float(per_plane * whole.planes + slabs)
 
 
 def _pieces(series: TiltSeries, region: Region, plan: Plan) -> Iterator[tuple[TiltSeries, Region]]:

@@ -20,8 +20,6 @@ class Request:
     ----------
     source
         Set that was read.
-    ignored
-        Set that was given as well, but not read.
     extras
         What was given beside the source, such as a stack or a pixel size.
     series, region, weighting
@@ -35,7 +33,6 @@ class Request:
     """
 
     source: Path
-    ignored: Path | None
     extras: Supplement
     series: TiltSeries
     region: Region

@@ -80,7 +80,7 @@ def read_numbers(text: str) -> tuple[int, ...]:
         If it is none.
     """
     numbers: set[int] = set()
-    for part in filter(None, (piece.strip() for piece in text.split(","))):
+    for part in (piece.strip() for piece in text.split(",")):
         found = _RANGE.fullmatch(part.replace(" ", ""))
         first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
         if not 1 <= first <= last:

@@ -212,7 +212,7 @@ def from_text(text: str, **defaults: Snr) -> Weighting:
     UsageError
         If the weighting or a parameter is unknown (the message lists what there is), or a value makes no sense.
     """
-    name, _, rest = text.strip().partition(":")
+    name, colon, rest = text.strip().partition(":")
     known = _known()
     if name.strip() not in known:
         raise UsageError(f"unknown weighting {name.strip()!r}; available: {', '.join(sorted(known))}")
@@ -223,7 +223,7 @@ def from_text(text: str, **defaults: Snr) -> Weighting:
     kinds = get_type_hints(chosen)
     values: dict[str, Snr | bool | None] = {k: v for k, v in defaults.items() if k in fields}
     given: set[str] = set()
-    for item in filter(None, (part.strip() for part in rest.split(","))):
+    for item in (part.strip() for part in rest.split(",") if colon):
         key, equals, value = (part.strip() for part in item.partition("="))
         if not equals and chosen.first is not None and _is_number(key):
             key, equals, value = chosen.first, "=", key

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from fourierrecon.weighting.base import TiltViews, Weighting, register
 from fourierrecon.weighting.overlap import overlap_filter
-from fourierrecon.weighting.ramp import check_thickness, divides_by_transfer
+from fourierrecon.weighting.ramp import divides_by_transfer
+from fourierrecon.weighting.slab import WithThickness
 from fourierrecon.weighting.snr import WithSnr, snr_words
 
 
 @register
 @dataclass(frozen=True)
-class Exact(WithSnr, Weighting):
+class Exact(WithThickness, WithSnr, Weighting):
     """Multiply each image by ``cos(tilt) / (N (sum_g o(z_g) T_g² + 1/SNR))``, ``o(z) = sinc(z) sinc(z / 3)`` up to 3.
 
     What is ``L`` thick has slices that are blurred across by a sinc of width ``1/L``, ``sinc(z) = sin(pi z) / (pi z)``:
@@ -41,18 +42,17 @@ class Exact(WithSnr, Weighting):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_thickness(self.thickness)
+        self.check_thickness()
 
     @property
     def words(self) -> str:
         """One line on what the weighting does, for screens and headers."""
-        thickness = "of the region" if self.thickness is None else f"{self.thickness:g} Å"
-        return f"exact filter, thickness {thickness}, {snr_words(self.snr)} where the CTF is divided by"
+        return f"exact filter, thickness {self.thickness_words}, {snr_words(self.snr)} where the CTF is divided by"
 
     def image_filter(
         self, tilt: int, frequency_x: NDArray[np.float32], frequency_y: NDArray[np.float32], views: TiltViews
     ) -> NDArray[np.float32]:
         """Give the factors for one image; see :class:`Weighting`."""
-        thickness = views.depth if self.thickness is None else self.thickness / views.voxel_size
+        thickness = self.thickness_in(views)
         snr = self.known_snr if divides_by_transfer(views) else np.inf
         return overlap_filter(tilt, frequency_x, frequency_y, views, thickness=thickness, snr=snr, sinc=True)

@@ -109,7 +109,8 @@ class Fan:
 
 def _axis(slices: NDArray[np.float64], beams: NDArray[np.float64]) -> NDArray[np.float64]:
     """Give the direction that all slices share; where all are the same, one of the first image."""
-    _, sizes, directions = np.linalg.svd(beams)
+    # all three directions are needed, also of fewer beams
+    _, sizes, directions = np.linalg.svd(beams, full_matrices=len(beams) < 3)
     if len(beams) < 2 or sizes[1] < SAME * sizes[0]:
         return np.asarray(slices[0, 1] / np.linalg.norm(slices[0, 1]))
     return np.asarray(directions[2])
@@ -144,6 +145,20 @@ def steps_of(angles: NDArray[np.float64]) -> NDArray[np.float64]:
         reach = np.concatenate([[min(ahead[-1], gaps[0])], gaps, [min(ahead[-1], gaps[-1])]])
         steps[order] = ((reach[:-1] + reach[1:]) / 2 / np.bincount(group))[group]
     return steps
+
+
+class WithRollOff:
+    """Part of a weighting with the fields of :class:`RollOff`."""
+
+    cutoff: float
+    sigma: float
+    hamming: float | None
+    end: float
+
+    @property
+    def roll_off(self) -> RollOff:
+        """Fall towards high frequencies; its values are checked where it is made."""
+        return RollOff(self.cutoff, self.sigma, self.hamming, self.end)
 
 
 @dataclass(frozen=True)

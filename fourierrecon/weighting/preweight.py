@@ -8,15 +8,15 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fourierrecon.errors import UsageError
 from fourierrecon.weighting.base import TiltViews, Weighting, register
 from fourierrecon.weighting.overlap import overlap_filter
+from fourierrecon.weighting.slab import WithThickness
 from fourierrecon.weighting.snr import WithSnr, snr_words
 
 
 @register
 @dataclass(frozen=True)
-class PreWeight(WithSnr, Weighting):
+class PreWeight(WithThickness, WithSnr, Weighting):
     """Multiply each image by ``cos(tilt) / (N (sum_g tri(z_g) CTF_g² + 1/SNR))``.
 
     The specimen is a slab ``N`` voxels thick, so it is smooth in Fourier space along kz, over ``1/N``: two slices carry
@@ -42,20 +42,18 @@ class PreWeight(WithSnr, Weighting):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.thickness is not None and not self.thickness > 0:
-            raise UsageError(f"thickness {self.thickness:g} Å of the specimen must be above 0")
+        self.check_thickness()
 
     @property
     def words(self) -> str:
         """One line on what the weighting does, for screens and headers."""
-        thickness = "of the region" if self.thickness is None else f"{self.thickness:g} Å"
-        return f"2D pre-weight, thickness {thickness}, {snr_words(self.snr)}"
+        return f"2D pre-weight, thickness {self.thickness_words}, {snr_words(self.snr)}"
 
     def image_filter(
         self, tilt: int, frequency_x: NDArray[np.float32], frequency_y: NDArray[np.float32], views: TiltViews
     ) -> NDArray[np.float32]:
         """Give the factors for one image; see :class:`Weighting`."""
-        thickness = views.depth if self.thickness is None else self.thickness / views.voxel_size
+        thickness = self.thickness_in(views)
         return overlap_filter(
             tilt, frequency_x, frequency_y, views, thickness=thickness, snr=self.known_snr, sinc=False
         )

@@ -8,15 +8,15 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fourierrecon.errors import UsageError
 from fourierrecon.weighting.base import TiltViews, Weighting, register
-from fourierrecon.weighting.fan import Fan, RollOff
+from fourierrecon.weighting.fan import Fan, WithRollOff
+from fourierrecon.weighting.slab import WithThickness
 from fourierrecon.weighting.snr import WithSnr, snr_words
 
 
 @register
 @dataclass(frozen=True)
-class Ramp(WithSnr, Weighting):
+class Ramp(WithRollOff, WithThickness, WithSnr, Weighting):
     """Multiply each image by ``ramp = step d``, where ``d`` is the distance from the tilt axis in Fourier space.
 
     Slices about one axis lie ``step d`` apart there, so this is one over their density: the filter of back-projection
@@ -50,13 +50,8 @@ class Ramp(WithSnr, Weighting):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.roll_off  # noqa: B018 (its values are checked where it is made)
-        check_thickness(self.thickness)
-
-    @property
-    def roll_off(self) -> RollOff:
-        """Fall towards high frequencies."""
-        return RollOff(self.cutoff, self.sigma, self.hamming, self.end)
+        self.roll_off  # noqa: B018 (it is checked as it is made)
+        self.check_thickness()
 
     @property
     def words(self) -> str:
@@ -68,7 +63,7 @@ class Ramp(WithSnr, Weighting):
     ) -> NDArray[np.float32]:
         """Give the factors for one image; see :class:`Weighting`."""
         fan = Fan.of(views)
-        thickness = views.depth if self.thickness is None else self.thickness / views.voxel_size
+        thickness = self.thickness_in(views)
         per_slice = thickness / fan.cosines[tilt]
         least, step = fan.least(tilt, thickness), fan.steps[tilt]
         factors = np.empty((frequency_y.size, frequency_x.size), np.float32)
@@ -89,15 +84,3 @@ class Ramp(WithSnr, Weighting):
 def divides_by_transfer(views: TiltViews) -> bool:
     """Whether what a filter divides by goes with the frequency, so that noise must be held back."""
     return views.transfers.weighs_ctf or bool(views.transfers.damping.any())
-
-
-def check_thickness(thickness: float | None) -> None:
-    """Refuse a thickness (Å) that is no number above 0.
-
-    Raises
-    ------
-    UsageError
-        If it is not.
-    """
-    if thickness is not None and not thickness > 0:
-        raise UsageError(f"thickness {thickness:g} Å of the specimen must be above 0")

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from fourierrecon.errors import UsageError
 from fourierrecon.text import counted
 from fourierrecon.weighting.base import TiltViews, Weighting, register
-from fourierrecon.weighting.fan import Fan, RollOff
-from fourierrecon.weighting.ramp import check_thickness
+from fourierrecon.weighting.fan import Fan, WithRollOff
+from fourierrecon.weighting.slab import WithThickness
 
 
 @register
 @dataclass(frozen=True)
-class SirtLike(Weighting):
+class SirtLike(WithRollOff, WithThickness, Weighting):
     """Multiply each image by ``ramp (1 - (1 - a)^N) / T²`` with ``a = T² least / ramp``.
 
     ``N`` steps ``V += A* (Y - A V)`` from an empty volume multiply a part of it that the images see with strength ``a``
@@ -49,13 +49,8 @@ class SirtLike(Weighting):
     def __post_init__(self) -> None:
         if not 1 <= self.n_iterations <= 1e6:
             raise UsageError(f"n_iterations={self.n_iterations:g}: a SIRT-like filter takes 1 to 1000000 steps")
-        self.roll_off  # noqa: B018 (its values are checked where it is made)
-        check_thickness(self.thickness)
-
-    @property
-    def roll_off(self) -> RollOff:
-        """Fall towards high frequencies."""
-        return RollOff(self.cutoff, self.sigma, self.hamming, self.end)
+        self.roll_off  # noqa: B018 (it is checked as it is made)
+        self.check_thickness()
 
     @property
     def words(self) -> str:
@@ -67,7 +62,7 @@ class SirtLike(Weighting):
     ) -> NDArray[np.float32]:
         """Give the factors for one image; see :class:`Weighting`."""
         fan = Fan.of(views)
-        thickness = views.depth if self.thickness is None else self.thickness / views.voxel_size
+        thickness = self.thickness_in(views)
         least, step = fan.least(tilt, thickness), fan.steps[tilt]
         factors = np.empty((frequency_y.size, frequency_x.size), np.float32)
         for rows, distance, _, power in fan.rows(tilt, frequency_x, frequency_y):

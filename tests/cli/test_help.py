@@ -80,6 +80,16 @@ def test_options_of_reconstruct_have_one_help(command: str) -> None:
         assert (option.help, option.opts, option.default) == (other.help, other.opts, other.default)
 
 
+def test_plan_takes_what_changes_size_memory_or_time() -> None:
+    ours, plans = ({each.opts[0] for each in COMMANDS[name].params} for name in ("reconstruct", "plan"))
+    # who does the work, what is kept of earlier runs, and what is said
+    assert ours - plans == {
+        "--scheduler", "--cluster", "--workers", "--tls_ca", "--tls_cert", "--tls_key", "--shard", "--resume",
+        "--only_do_unfinished", "--redo", "--thumbnails", "--quiet",
+    }  # fmt: skip
+    assert plans - ours == {"--png"}
+
+
 @pytest.mark.parametrize(
     ("words", "answer"),
     [
@@ -153,7 +163,7 @@ def test_the_shell_completes(
         ("--o all/ --angpix 12", "--angpix 12: set/tomograms.star holds the pixel size of its images"),
         ("--o a.mrc --tn TS_01 --angpix 12", "give --binned_angpix 12"),
         ("--o all/ --voltage 200", "names its images, pixel size and optics itself; leave --stack"),
-        ("--o all/ --preview", "--preview: for one tomogram; a set has thumbnails"),
+        ("--o all/ --preview", "--preview: does nothing with --o all/: a set has thumbnails"),
     ],
 )  # fmt: skip
 def test_what_is_meant_for_a_set_is_answered(

@@ -16,8 +16,9 @@ from fourierrecon import TiltSeries, reconstruct, reconstruct_to
 from fourierrecon.cli.app import main
 from fourierrecon.engine import task
 from fourierrecon.engine.plan import Plan
+from fourierrecon.engine.room import check_room
 from fourierrecon.engine.settings import Settings
-from fourierrecon.engine.storage import Beside, Storage, check_room, choose_storage
+from fourierrecon.engine.storage import Beside, Storage, choose_storage
 from fourierrecon.errors import DataError
 from fourierrecon.runtime.scratch_file import ScratchFile
 from fourierrecon.simulation.microscope import realistic_ctf
@@ -164,9 +165,9 @@ import numpy as np
 from fourierrecon import Region, TiltSeries, reconstruct_to
 from fourierrecon.geometry.projection import projection_matrices
 from fourierrecon.weighting import NoWeighting
-n, depth, budget = 300, 400, int(sys.argv[1])
+n, depth, budget = int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[1])
 images = np.random.default_rng(0).standard_normal((9, n, n)).astype(np.float32)
-series = TiltSeries(images, projection_matrices((n, n), (150.0, 150, 200), np.linspace(-60, 60, 9), 3.0), 5.0)
+series = TiltSeries(images, projection_matrices((n, n), (n / 2, n / 2, depth / 2), np.linspace(-60, 60, 9), 3.0), 5.0)
 region = Region((0, 0, 0), (depth, n, n))
 reconstruct_to(lambda z, slab: None, series, region, NoWeighting(), ctf=False, n_threads=2, memory=budget)
 status = open("/proc/self/status").read()
@@ -177,7 +178,8 @@ print(int(status.split("VmHWM:")[1].split()[0]) * 1024)
 @pytest.fixture(scope="module")
 def compiled_loops() -> None:
     """Have the loops compiled and cached: the compiler takes memory that no later process takes."""
-    subprocess.run([sys.executable, "-c", PROMISE, "4000000000"], capture_output=True, check=True)
+    series, geometry = some_series()
+    reconstruct_to(lambda z, slab: None, series, geometry.region, NoWeighting(), ctf=False, n_threads=2)
 
 
 @pytest.mark.usefixtures("compiled_loops")
@@ -186,7 +188,8 @@ def test_the_peak_of_a_process_stays_within_its_memory() -> None:
     """The tight budget is the least that the refusal names: libraries take more in some environments than in others."""
 
     def run(budget: int) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, "-c", PROMISE, str(budget)], capture_output=True, text=True, check=False)
+        line = [sys.executable, "-c", PROMISE, str(budget), "260", "320"]
+        return subprocess.run(line, capture_output=True, text=True, check=False)
 
     needed = re.search(r"needs (\S+) GB of memory", run(100_000_000).stderr)
     assert needed is not None
@@ -207,7 +210,7 @@ print(status, int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("memory") / "set"
-    assert main(["simulate", str(folder), "--size", "240", "256", "64", "--SNR", "1", "--seed", "1"]) == 0
+    assert main(["simulate", str(folder), "--size", "208", "216", "64", "--SNR", "1", "--seed", "1"]) == 0
     return folder / "tomograms.star"
 
 

@@ -17,7 +17,8 @@ from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry.projection import projection_matrices
 from fourierrecon.io import read_tilt_series
 from fourierrecon.io.relion.write import write_relion4_set, write_relion5_set
-from fourierrecon.transfer import CTF_MODES, PER_CYCLE, STEPS, WEIGHED, Correction, Transfer, critical_exposure
+from fourierrecon.tilt_series.exposures import critical_exposure
+from fourierrecon.transfer import CTF_MODES, PER_CYCLE, STEPS, WEIGHED, Correction, Transfer
 from fourierrecon.weighting import NoWeighting, PreWeight, TiltViews, Weighting, Wiener, available, from_text
 from tests.helpers.reference import Geometry, back_projection, central_slice, relative_error, window, world_points
 

@@ -296,7 +296,7 @@ def test_what_is_given_wins(mdoc: Path) -> None:
 def test_nothing_to_join(mdoc: Path) -> None:
     edit(mdoc, ("ExposureDose = 2.5", "ExposureDose = 0"), ("= 2\n", "= 0\n"), ("= 3\n", "= 0\n"))
     bare = series_of([0, 3, -3])
-    with pytest.warns(UserWarning, match="tells no exposure") as caught:
+    with pytest.warns(UserWarning, match="gives no exposure") as caught:
         assert join_mdoc(bare, mdoc) is bare
     assert caught[0].filename == __file__
 

@@ -13,6 +13,7 @@ from fourierrecon.cli import app
 from fourierrecon.errors import DataError
 from fourierrecon.geometry.region import Region
 from fourierrecon.io import read_tilt_series, write_stack
+from fourierrecon.io.star.table import read_tables
 from fourierrecon.io.tilt_series import passed_over
 from fourierrecon.io.warp.alignment import read_warp
 from tests.io.test_warp import IMAGES, POINTS, edit, images, project, xml  # noqa: F401  (fixtures)
@@ -112,6 +113,21 @@ def test_import_of_a_stretched_stack(xml: Path, tmp_path: Path, capsys: Any) -> 
         for offset in (np.zeros(3), np.array([10.0, 10.0, 2.0])):
             at = [project(series.projections, middle + offset), project(found.projections, middle + offset + origin)]
             np.testing.assert_allclose(at[0], at[1], atol=off)
+
+
+@pytest.mark.filterwarnings("default:.*Warp stretched")
+@pytest.mark.parametrize("version", ["relion4", "relion5"])
+def test_a_set_has_whole_sizes_and_the_voxels_of_warps(xml: Path, tmp_path: Path, version: str) -> None:  # noqa: F811
+    # Warp's sizes are those of the volume in Å, which are no whole pixels of a binned stack
+    series = read_warp(stretched(xml))
+    assert app.main(["import", str(xml), "-o", str(tmp_path / "set"), "--as", version]) == 0
+    table = read_tables(tmp_path / "set" / "tomograms.star")["global"]
+    assert [table.words(f"rlnTomoSize{axis}")[0] for axis in "XYZ"] == ["33", "48", "8"]
+    found = read_tilt_series(tmp_path / "set" / "tomograms.star")
+    mine, warps = Region.of(found), Region.of(series)
+    assert mine.shape == warps.shape == (8, 48, 33)
+    corner = [project(s.projections, np.array([r.origin])) for s, r in ((found, mine), (series, warps))]
+    np.testing.assert_allclose(corner[0], corner[1], atol=1e-6 if version == "relion4" else 0.4)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ from fourierrecon.simulation.gaussians import Gaussians
 from fourierrecon.simulation.microscope import TILT_ANGLES, realistic_ctf
 from fourierrecon.simulation.phantom import cell_like_specimen
 from fourierrecon.simulation.simulate import Simulation, simulate
-from fourierrecon.transfer import Correction, critical_exposure
+from fourierrecon.tilt_series.exposures import critical_exposure
+from fourierrecon.transfer import Correction
 from fourierrecon.weighting import NoWeighting, Weighting, Wiener
 from tests.helpers.real_data import real_data
 

@@ -8,7 +8,7 @@ import pytest
 
 from fourierrecon import DataError, Region
 from fourierrecon.cli import report
-from fourierrecon.engine import storage
+from fourierrecon.engine import room as engine_room
 from fourierrecon.report import assessment
 from fourierrecon.report.subjects import Subject
 from tests.helpers.small_sets import small_series
@@ -23,7 +23,7 @@ def test_threads_are_as_many_as_fit(monkeypatch: pytest.MonkeyPatch, memory: int
     def needed(series: Any, shape: Any, n_threads: int) -> int:
         return 100 * n_threads
 
-    monkeypatch.setattr(storage, "check_room", room)
+    monkeypatch.setattr(engine_room, "check_room", room)
     monkeypatch.setattr(assessment, "report_memory", needed)
     subject = Subject(name="TS_01", series=small_series(1), region=Region.of(small_series(1)))
     assert report._threads(subject, 8, memory) == threads

@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
-from fourierrecon.engine.storage import within_limits
+from fourierrecon.engine.room import within_limits
 from fourierrecon.errors import DataError
 from fourierrecon.io.files import replacing
 from fourierrecon.runtime import memory, threads

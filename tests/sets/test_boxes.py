@@ -14,7 +14,7 @@ from fourierrecon.errors import DataError
 from fourierrecon.particles import Extraction, one
 from fourierrecon.particles.files import write_particle
 from fourierrecon.sets import extract_set
-from tests.helpers.small_sets import Run, command, contents, finish
+from tests.helpers.small_sets import Run, command, contents
 
 LINE = "extract --t set/tomograms.star --picks picks.csv --box 8 --window 8 --noctf"
 
@@ -124,7 +124,7 @@ def test_other_options_do_where_no_box_is_there_yet(run: Run, picked: Path) -> N
 def test_workers_of_dask_make_what_one_process_makes(run: Run, picked: Path) -> None:
     pytest.importorskip("distributed", reason="needs Dask: pip install 'fourierrecon[cluster]'")
     assert run(*f"{LINE} --o serial/".split())[0] == 0
-    status, out = finish(f"{LINE} --o dask/ --cluster local --workers 2", cwd=picked)
+    status, out, _ = run(*f"{LINE} --o dask/ --cluster local --workers 2".split())
     assert status == 0, out
     assert same(picked / "dask") == same(picked / "serial")
     # and one process knows them as its own

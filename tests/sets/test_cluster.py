@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from shutil import which
+from typing import Any
 
 import pytest
 
@@ -31,10 +32,11 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 class Dask:
-    """A scheduler and workers as processes."""
+    """A scheduler, and workers as processes."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder, self.options, self.started = folder, options, list[subprocess.Popen[bytes]]()
+        self._here: Any = None
 
     def start(self, what: str, *arguments: str) -> subprocess.Popen[bytes]:
         """Start one of Dask's commands."""
@@ -45,7 +47,14 @@ class Dask:
         return process
 
     def scheduler(self) -> str:
-        """Start a scheduler; give its address."""
+        """Start a scheduler in this process, which takes less time than one of its own; give its address."""
+        from distributed import LocalCluster
+
+        self._here = LocalCluster(n_workers=0, host="127.0.0.1", scheduler_port=0, dashboard_address=None)
+        return str(self._here.scheduler_address)
+
+    def scheduler_process(self) -> str:
+        """Start a scheduler as a process; give its address."""
         self.start("scheduler", "--port", "0", "--no-dashboard")
         log = self.folder / "scheduler0.log"
         pattern = re.compile(r"Scheduler at:\s+(t\w+://127\.0\.0\.1:\d+)")
@@ -65,6 +74,8 @@ class Dask:
         for process in reversed(self.started):
             process.kill()
             process.wait()
+        if self._here is not None:
+            self._here.close()
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
@@ -114,13 +125,19 @@ def check_with_a_dead_worker(run: Run, cluster: Dask, here: Path, n: int) -> Non
     preload = before_process(here, what)
     address = cluster.scheduler()
     workers = [cluster.worker(address, "--preload", str(preload)) for _ in range(2)]
-    process = command(f"reconstruct --t set/tomograms.star {OPTIONS} --o out/ --scheduler {address}", cwd=here)
-    wait_for(lambda: bool(list(here.glob("taken*"))))
-    victim = int(next(here.glob("taken*")).name.removeprefix("taken"))
-    assert victim in [worker.pid for worker in workers]
-    os.kill(victim, signal.SIGKILL)
-    out, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, out
+    victims: list[int] = []
+
+    def kill() -> None:
+        wait_for(lambda: bool(list(here.glob("taken*"))))
+        victims.append(int(next(here.glob("taken*")).name.removeprefix("taken")))
+        os.kill(victims[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    status, out, _ = run(f"reconstruct --t set/tomograms.star {OPTIONS} --o out/ --scheduler {address}")
+    killer.join()
+    assert status == 0, out
+    assert victims[0] in [worker.pid for worker in workers]
     assert f"{n} done" in out
     assert f"{n}/{n}" in out
     # the tomogram was given out twice
@@ -130,7 +147,7 @@ def check_with_a_dead_worker(run: Run, cluster: Dask, here: Path, n: int) -> Non
 
 
 def test_a_worker_is_killed(run: Run, cluster: Dask, here: Path) -> None:
-    check_with_a_dead_worker(run, cluster, here, 6)
+    check_with_a_dead_worker(run, cluster, here, 4)
 
 
 @pytest.mark.slow
@@ -207,7 +224,7 @@ def test_an_interrupt_cancels(cluster: Dask, here: Path) -> None:
 def test_the_scheduler_goes_away(run: Run, cluster: Dask, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_small_set(here / "set", 4)
     preload = before_process(here, "open('taken', 'w').close(); time.sleep(3)")
-    address = cluster.scheduler()
+    address = cluster.scheduler_process()
     cluster.worker(address, "--preload", str(preload))
     monkeypatch.setattr("fourierrecon.sets.cluster_tasks.PATIENCE", 2)
 
@@ -345,7 +362,7 @@ def test_encrypted(run: Run, cluster: Dask, here: Path) -> None:
     write_small_set(here / "set", 2)
     cert, key = str(here / "cert.pem"), str(here / "key.pem")
     cluster.options = ("--tls-ca-file", cert, "--tls-cert", cert, "--tls-key", key, "--protocol", "tls")
-    address = cluster.scheduler()
+    address = cluster.scheduler_process()
     assert address.startswith("tls://")
     cluster.worker(address)
     line = f"reconstruct --t set/tomograms.star {OPTIONS} --o out/ --scheduler {address}"

@@ -28,7 +28,7 @@ OPTIONS = [
     "--z_shift 3",
     "--flip_hand",
     "--x0 5 --y0 3 --z0 2",
-    "--w 30 --h 26 --d 12",
+    "--w 29.5 --h 26.7 --d 12.6",
     "--tiltangle_offset -4 --x_tilt 2 --z_shift -2 --flip_hand --z0 3 --d 10",
 ]
 TILTS = (-50.0, -22.0, 3.0, 30.0, 55.0)

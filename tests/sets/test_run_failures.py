@@ -95,22 +95,24 @@ def test_errors_of_all_kinds_are_told(
     assert "2 done" in out
 
 
-def test_the_disk_is_full(here: Path) -> None:
+def test_the_disk_is_full(run: Run, here: Path) -> None:
     shutil.rmtree("set")
     write_small_set(here / "set", 2, scale=3)
+    # the loops are compiled before: they could not be kept on the full disk
+    assert run(SET.replace("out/", "before/"))[0] == 0
     size = 60_000  # less than a tomogram
 
     def limit() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
-    status, out = finish(SET, cwd=here, preexec_fn=limit, env=os.environ | {"NUMBA_CACHE_DIR": str(here / "numba")})
+    status, out = finish(SET, cwd=here, preexec_fn=limit)
     assert status == 1
     assert "2 failed" in out
     assert "File too large" in out
     assert "Traceback" not in out
     assert contents(here / "out") == {}
-    status, out = finish(SET, cwd=here)
+    status, out, _ = run(SET)
     assert (status, "2 done" in out) == (0, True)
 
 
@@ -266,3 +268,29 @@ def test_the_folder_vanishes_midway(run: Run, here: Path, monkeypatch: pytest.Mo
     assert err == "error: out has gone, or was replaced; nothing more is made: run the same command again\n"
     assert not (here / "out").exists()
     assert run(SET)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("--exclude 99", 2), ("--max_tilt 1", 2), ("--tf 400", 2), ("--lowpass 3", 2), ("--x0 1e6", 2),
+        ("--exposure grant", 1), ("--halves frames", 1), ("--memory 1MB", 1),
+    ],
+)  # fmt: skip
+def test_the_exit_status_of_a_set_is_that_of_its_tomograms(run: Run, here: Path, options: str, expected: int) -> None:
+    status, out, err = run(f"{SET} {options}")
+    assert (status, err) == (expected, "")
+    assert "0 done; 0 there already; 3 failed" in out
+    if "--halves" not in options:
+        alone = run(f"{SET.replace('--o out/', '--o x.mrc')} --tn TS_01 {options}")
+        assert (alone[0], len(alone[2].splitlines())) == (expected, 1)
+
+
+def test_one_tomogram_that_an_option_does_not_fit_tells(run: Run, here: Path) -> None:
+    shutil.rmtree("set")
+    found = [small_series(1), replace(small_series(2).select([0, 1, 3]), excluded=())]
+    write_set(here / "set", [(series, {}) for series in found], "relion5")
+    status, out, _ = run(f"{SET} --exclude 5")
+    assert status == 2
+    assert "1 done" in out
+    assert "TS_02: --exclude 5 is beyond the images of TS_02" in out

@@ -22,15 +22,14 @@ def test_two_processes_on_one_folder(run: Run, here: Path) -> None:
         assert status == 1
         assert f"another process works there (process {os.getpid()} on {os.uname().nodename})" in out
         assert len(out.splitlines()) == 1
-        status, out = finish(f"{SET} --shard 1/2", cwd=here)
-        assert status == 1
+        assert run(f"{SET} --shard 1/2")[0] == 1
     with lock.locked(here / "out", "1/2"):
-        assert finish(SET, cwd=here)[0] == 1
-        assert finish(f"{SET} --shard 1/2", cwd=here)[0] == 1
+        assert run(SET)[0] == 1
+        assert run(f"{SET} --shard 1/2")[0] == 1
         status, out = finish(f"{SET} --shard 2/2", cwd=here)
         assert status == 0, out
         assert names(out) == ["TS_02"]
-    assert finish(SET, cwd=here)[0] == 0
+    assert run(SET)[0] == 0
 
 
 def test_leftovers_go_when_nobody_else_is_there(here: Path) -> None:

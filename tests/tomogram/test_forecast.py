@@ -16,7 +16,10 @@ from fourierrecon.cli.console import screen
 from fourierrecon.cli.messages_table import in_options
 from fourierrecon.cli.values import parse_length
 from fourierrecon.display.panels import footprint_png
-from fourierrecon.engine.storage import Storage
+from fourierrecon.engine import room
+from fourierrecon.engine.plan import Plan
+from fourierrecon.engine.settings import Settings
+from fourierrecon.engine.storage import Storage, sample_bytes
 from fourierrecon.errors import UsageError
 from fourierrecon.geometry.projection import projection_matrices
 from fourierrecon.geometry.region import footprint
@@ -24,8 +27,8 @@ from fourierrecon.io import read_mrc_volume, write_relion4_set, write_relion5_se
 from fourierrecon.runtime.sizes import parse_memory
 from fourierrecon.simulation.microscope import realistic_ctf
 from fourierrecon.tomogram import checks
-from fourierrecon.tomogram.forecast import Forecast, forecast
-from fourierrecon.weighting import NoWeighting, Wiener
+from fourierrecon.tomogram.forecast import Forecast, Halves, forecast
+from fourierrecon.weighting import NoWeighting, Wiener, from_text
 from tests.helpers.reference import Geometry, border_distance, world_points
 
 TILTS = tuple(np.linspace(-60, 60, 13))
@@ -176,7 +179,7 @@ def test_space_is_needed_for_tomogram_and_scratch_files_together(
     storage = Storage(
         memory=10**9, scratch=scratch, planes_on_disk=scratch > 0, samples_on_disk=False, block=1, slabs=1
     )
-    plan.print_forecast(screen(), Forecast(storage, 1000, tmp_path, tmp_path, 2, 1.0), None)
+    plan.print_forecast(screen(), Forecast(storage, {"tomogram": 1000}, tmp_path, tmp_path, 2, 1.0), None)
     assert ("free some" in capsys.readouterr().out) == warned
 
 
@@ -255,6 +258,61 @@ def test_plan_says_it_all_and_writes_nothing(folder: Path, capsys: pytest.Captur
     assert "13 of 13" not in out
     assert "tilt 7 (0.0°): " in out
     assert sorted(folder.rglob("*")) == before
+
+
+LINE = "--t five/tomograms.star --bin 2 --noctf --no_weight --j 1"
+
+
+def test_plan_names_all_that_reconstruct_writes(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = f"{LINE} --dtype float16 --do_proj --viewing_copy --halves tilts --no_thumbnails --o all/"
+    options += " --companions coverage --companions wedge --companions aligned_stack"
+    told: list[Forecast] = []
+    monkeypatch.setattr(plan, "print_forecast", lambda _, needs, output: told.append(needs))
+    assert run(f"plan {options.replace('--no_thumbnails', '')}", capsys)[0] == 0
+    assert not Path("all").exists()
+    assert run(f"reconstruct {options}", capsys)[0] == 0
+    name = next(path.stem for path in folder.rglob("all/aligned/*.mrc"))
+    projections = [*folder.rglob("all/projections/*.mrc")]
+    volumes = {path.name.removeprefix("rec_"): path.stat().st_size for path in folder.rglob("all/tomograms/*.mrc")}
+    assert told[0].files == {
+        "tomogram": volumes.pop(f"{name}.mrc"),
+        "half volumes": volumes.pop(f"{name}_half1.mrc") + volumes.pop(f"{name}_half2.mrc"),
+        "viewing copy": volumes.pop(f"{name}_view.mrc"),
+        "projections": sum(path.stat().st_size for path in projections),
+        "coverage": volumes.pop(f"{name}_coverage.mrc"),
+        "wedge": volumes.pop(f"{name}_wedge.mrc"),
+        "aligned stack": sum(path.stat().st_size for path in folder.rglob("all/aligned/*.mrc")),
+    }
+    assert not volumes
+
+
+@pytest.mark.parametrize("halves", ["tilts", "frames"])
+@pytest.mark.parametrize("weighting", ["none", "preweight:snr=5"])
+def test_halves_take_memory_for_samples_of_their_own(
+    halves: Halves, weighting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "resident_memory", lambda: 0)  # that of this process grows from test to test
+    series, settings = series_of(), Settings(n_threads=1, ctf=False)
+    region, chosen = region_of(series), from_text(weighting)
+    needs = forecast(series, region, chosen, ctf=False, n_threads=1, halves=halves)
+    alone = forecast(series, region, chosen, ctf=False, n_threads=1)
+    # the halves have samples of their own, unless they can take those of the whole
+    apart = 2 if halves == "frames" else weighting != "none"
+    more = apart * sample_bytes(Plan.of(series, region, chosen, settings))
+    assert needs.storage.memory - alone.storage.memory == pytest.approx(more, rel=0.02)
+    assert alone.seconds < needs.seconds < 4 * alone.seconds + 1
+
+
+def test_a_preview_takes_memory(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = []
+    for more in ("", "--preview"):
+        status, out, err = run(f"plan {LINE} {more}", capsys)
+        assert status == 0, err
+        found.append(next(float(line.split()[1]) for line in out.splitlines() if line.startswith("memory")))
+    assert found[1] > found[0] + 50  # MB, of the library that draws
+    assert run(f"plan {LINE} --halves tilts --o x.mrc", capsys)[0] == 2  # as reconstruct
 
 
 @pytest.mark.parametrize("name", ["four", "five"])

@@ -144,7 +144,12 @@ def test_a_folder_that_is_written_is_not_taken_for_left_over(here: Path) -> None
 
 @pytest.mark.parametrize(
     ("number", "status", "stays"),
-    [(signal.SIGTERM, 130, 0), (signal.SIGHUP, 130, 0), (signal.SIGINT, 130, 0), (signal.SIGKILL, -signal.SIGKILL, 1)],
+    [
+        (signal.SIGTERM, 130, 0),
+        pytest.param(signal.SIGHUP, 130, 0, marks=pytest.mark.slow),  # it has the way of SIGTERM
+        (signal.SIGINT, 130, 0),
+        (signal.SIGKILL, -signal.SIGKILL, 1),
+    ],
 )
 def test_signals(run: Run, here: Path, number: int, status: int, stays: int) -> None:
     write_small_set(here / "large", 1, scale=8)

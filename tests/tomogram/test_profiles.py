@@ -23,8 +23,9 @@ from fourierrecon.io import read_volume
 from fourierrecon.io.relion.write import write_relion5_set
 from fourierrecon.quality.wedge import wedge_correlation, wedge_mask
 from fourierrecon.simulation.gaussians import Gaussians
+from fourierrecon.tilt_series.exposures import critical_exposure
 from fourierrecon.tomogram.profiles import PROFILES, find
-from fourierrecon.transfer import Correction, Transfer, critical_exposure
+from fourierrecon.transfer import Correction, Transfer
 from fourierrecon.weighting import Exact, PreWeight, Ramp, SirtLike, TiltViews, Wiener
 from tests.helpers.reference import central_slice, relative_error, window
 

@@ -129,17 +129,22 @@ def test_preweight_of_the_full_tilt_range_is_the_ramp(thickness: float) -> None:
     np.testing.assert_allclose(along, np.cos(np.radians(50)) / (180 * 40), rtol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "strategy", [PreWeight(), Wiener(), PreWeight(math.inf), Wiener(math.inf), Ramp(), Exact(), SirtLike(1e6)], ids=repr
-)
-def test_the_full_tilt_range_gives_the_specimen_back(strategy: Weighting) -> None:
+@cache
+def full_tilt_range() -> tuple[TiltSeries, Region, NDArray[np.float32]]:
+    """A cloud of Gaussians, seen from all sides, and its density."""
     rng = np.random.default_rng(3)
     centres = np.array([40, 38, 20]) + rng.uniform(-1, 1, (200, 3)) * [20, 20, 12]
     blobs = Gaussians(centres, rng.uniform(1.2, 2.5, 200), rng.uniform(-1, 1.5, 200))
     matrices = projection_matrices((80, 84), (40.0, 38, 20), np.arange(-90, 90, 1.0), 2.0)
     region = Region((0, 0, 0), (40, 76, 80))
-    truth = blobs.density(region, 1)
-    series = TiltSeries(blobs.project(matrices, (80, 84), 1), matrices, 1.0)
+    return TiltSeries(blobs.project(matrices, (80, 84), 1), matrices, 1.0), region, blobs.density(region, 1)
+
+
+@pytest.mark.parametrize(
+    "strategy", [PreWeight(), Wiener(), PreWeight(math.inf), Wiener(math.inf), Ramp(), Exact(), SirtLike(1e6)], ids=repr
+)
+def test_the_full_tilt_range_gives_the_specimen_back(strategy: Weighting) -> None:
+    series, region, truth = full_tilt_range()
     volume = reconstruct(series, region, strategy, ctf=False, keep_mean=True, n_threads=2).data
     assert wedge_correlation(volume, truth, None, 0.4, margin=2) > 0.98
     # a density, not only its shape

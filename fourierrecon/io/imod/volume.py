@@ -89,7 +89,7 @@ def aligned_stack(files: Files, tilt: Options, newst: Options, images: ImageStac
     Raises
     ------
     DataError
-        If an option is not known here, options contradict each other, or nothing tells the size.
+        If an option is not known here, options contradict each other, or nothing gives the size.
     """
     for name in UNKNOWN_2D:
         if newst.text(name).lstrip("-0., "):
@@ -101,11 +101,11 @@ def aligned_stack(files: Files, tilt: Options, newst: Options, images: ImageStac
     middle = (width - 1) / 2, (height - 1) / 2
     binning = tilt.factor("IMAGEBINNED")
     if stack:
-        # command files may be lost, but the stack that they made tells its size
+        # command files may be lost, but the stack that they made gives its size
         made = open_stack(stack)
         binning = max(1.0, float(round(made.pixel_size / pixel_size))) if made.pixel_size else binning
         size = made.shape[2], made.shape[1]
-        # its size tells which reduction made it, where they differ
+        # its size shows which reduction made it, where they differ
         (m, x), (n, y) = (_reduced(side, binning, filtered=False) for side in (width, height))
         filtered = size == (int(width / binning), int(height / binning)) or size != (m, n)
         return Aligned(binning, size, middle if filtered else (x, y))

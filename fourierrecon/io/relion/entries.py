@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fourierrecon.errors import UsageError
-from fourierrecon.geometry.region import Region, centre_voxel
+from fourierrecon.geometry.region import Region
 from fourierrecon.io.relion.deformation_write import deformation_columns
 from fourierrecon.io.relion.rotations import TOLERANCE, Rotations, miss
 from fourierrecon.tilt_series import TiltSeries
@@ -162,20 +162,12 @@ def relion5_entry(
 def _corner_and_size(
     series: TiltSeries, size: tuple[float, float, float] | None, region: Region | None = None
 ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Give the world point of voxel 0 of a region (or the default one) and its size ``(width, height, depth)``, px."""
-    if region is not None:
-        width, height, depth = region.size or (n * region.binning for n in region.shape[::-1])
-        return region.origin, (float(width), float(height), float(depth))
-    corner, extent = (series.world_origin,) * 3, size or series.size
-    if extent is None:
-        region = Region.of(series)
-        width, height, depth = (float(n) for n in region.shape[::-1])
-        corner, extent = region.origin, (width, height, depth)
-    elif series.rotation_centre is not None:
-        halves = centre_voxel(extent, z_reversed=series.z_reversed)
-        x, y, z = (c - h for c, h in zip(series.rotation_centre, halves, strict=True))
-        corner = (x, y, z)
-    return corner, extent
+    """Give the world point of voxel 0 of a region (or the default one) and its size ``(width, height, depth)``, px.
+
+    RELION holds whole numbers, where Warp's tomograms, for example, are some Å wide.
+    """
+    region = Region.of(series, size=size) if region is None else region
+    return region.origin, region.whole_size
 
 
 def common_columns(series: TiltSeries, hand: int) -> tuple[dict[str, list[str]], dict[str, list[str]]]:

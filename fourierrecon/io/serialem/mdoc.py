@@ -223,7 +223,7 @@ def join_mdoc(series: TiltSeries, mdoc: Mdoc | str | os.PathLike[str]) -> TiltSe
     Returns
     -------
     TiltSeries
-        The same one if the mdoc tells no exposures (then with a warning).
+        The same one if the mdoc gives no exposures (then with a warning).
 
     Raises
     ------
@@ -239,7 +239,7 @@ def join_mdoc(series: TiltSeries, mdoc: Mdoc | str | os.PathLike[str]) -> TiltSe
         if notes.images[0].order is None:
             reason = "the order in which the images were taken is not known; add DateTime or PriorRecordDose"
         rest = "none is used" if series.exposure is None else "those of the tilt series are used"
-        warnings.warn(f"{notes.path}: tells no exposure ({reason}); {rest}", stacklevel=2)
+        warnings.warn(f"{notes.path}: gives no exposure ({reason}); {rest}", stacklevel=2)
         return series
     found = exposure[match_sections(series, notes)]
     if series.exposure is not None and not np.allclose(found, series.exposure, atol=0.01):

@@ -36,7 +36,7 @@ SAME = 0.01
 
 @dataclass(frozen=True, eq=False)
 class SectionNotes:
-    """What an extended header tells of the images of a stack; None where it tells nothing.
+    """What an extended header says of the images of a stack; None where it says nothing.
 
     Parameters
     ----------

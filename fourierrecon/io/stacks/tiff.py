@@ -197,7 +197,7 @@ def _line(error: Exception) -> str:
 
 
 def _pixel_size(file: Any) -> float:
-    """Give the pixel size, Å; 0 where nothing that can be trusted tells it."""
+    """Give the pixel size, Å; 0 where nothing that can be trusted gives it."""
     try:
         size = _ome(file.ome_metadata) if file.is_ome else _resolution(file)
     except (ValueError, ArithmeticError, TypeError, AttributeError, LookupError, ElementTree.ParseError):

@@ -1,6 +1,6 @@
 """Reads the tilt series of Warp and WarpTools: XML, or ``.tomostar`` where there is no XML yet.
 
-Warp's geometry, as facts (checked against positions that Warp wrote, see ``tests/test_io_warp.py``): a point ``X``
+Warp's geometry, as facts (checked against positions that Warp wrote, see ``tests/io/test_warp.py``): a point ``X``
 of the volume, in Å from its corner, comes to the image at
 
 ``u = (Rz(axis) Ry(-(angle + LevelAngleY)) Rx(LevelAngleX) (X - volume / 2))[:2] + offset + image / 2``
