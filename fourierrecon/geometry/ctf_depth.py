@@ -204,8 +204,8 @@ def choose_depth(
     if not possible:
         if asked == "on":
             raise UsageError(
-                'ctf_depth="on" needs ctf_mode="wiener" or "multiply": a phase flip, or a CTF that is untouched up to '
-                "its first peak, is no function of the depth"
+                'ctf_depth="on" needs ctf_mode="wiener" or ctf_mode="multiply": a phase flip, or a CTF that is '
+                "untouched up to its first peak, is no function of the depth"
             )
         return None, f"off: this mode cannot follow the depth ({error})"
     if series.local is not None:

@@ -229,7 +229,7 @@ def test_what_weights_hold_is_the_mean_over_the_specimen() -> None:
 
 def test_modes_that_know_no_depth() -> None:
     series, region = series_of(), Region((0.0, 0, 0), SHAPE)
-    with pytest.raises(UsageError, match='ctf_depth="on" needs ctf_mode'):
+    with pytest.raises(UsageError, match='needs ctf_mode="wiener" or ctf_mode="multiply": a phase'):
         reconstruct(series, region, "wiener:snr=10", ctf_mode="phase-flip", ctf_depth="on")
     volume = reconstruct(series, region, "wiener:snr=10", ctf_mode="phase-flip")
     assert "phase-flip, one CTF for each image" in volume.label
