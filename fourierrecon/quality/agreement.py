@@ -126,6 +126,7 @@ def tilt_agreement(
 
     check_type("series", series, (TiltSeries,), "a TiltSeries; read_tilt_series reads one from a file")
     check_type("volume", volume, (Volume,), "a Volume; read_volume reads one from a file")
+    check_type("correction", correction, (Correction, type(None)), 'a Correction, as Correction(ctf_mode="none")')
     threads = available_cores() if n_threads is None else max(1, n_threads)
     matcher = Matcher(series, volume, finest, correction, threads)
     n = series.n_tilts
