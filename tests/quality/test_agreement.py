@@ -278,7 +278,7 @@ def test_exposure_and_scale_are_those_of_the_images() -> None:
 @pytest.mark.parametrize("exposure", ["grant", "bfactor"])
 def test_a_tomogram_corrected_for_exposure_can_be_compared(exposure: str) -> None:
     series = cell(85.3).series
-    series = replace(series, exposure=3.0 * np.arange(series.n_tilts))
+    series = replace(series, exposure=3.0 * np.arange(series.n_tilts, dtype=float))
     volume = reconstruct(series, binning=2, exposure=exposure, n_threads=2)
     rows = tilt_agreement(series, volume, correction=Correction(exposure=exposure), n_threads=2)
     assert np.median([row.correlation for row in rows]) > 0.5
