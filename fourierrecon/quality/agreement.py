@@ -97,7 +97,8 @@ def tilt_agreement(
         where reprojections have none.
     correction
         What was done about the CTF, exposure and tilt when the tomogram was made. Default: the CTF was corrected where
-        all images have one. Give ``Correction(ctf_mode="none")`` for a tomogram that still shows it.
+        all images have one. Give ``Correction(ctf_mode="none")`` of :class:`fourierrecon.transfer.Correction` for a
+        tomogram that still shows it.
     n_threads
         Number of threads. Default: the cores available to the process.
 
