@@ -12,6 +12,7 @@ import numpy as np
 from fourierrecon.ctf import damp_row
 from fourierrecon.engine import insertion, simd
 from fourierrecon.engine.central_slices import PAD
+from fourierrecon.engine.fixed_point import fixed, taps_at
 from fourierrecon.runtime.compiled import compiled
 
 #: Places of a row of numbers: phase in turns (aa, ab, bb, quartic, constant), its change to the middle of the specimen,
@@ -172,12 +173,10 @@ def spread_rows(
                 shift = shifts[at_line, r]
                 o_at = o_start + o_step * el + bend_o * shift
                 z_at = z_start + z_step * el + bend_z * shift
-                o_cell, z_cell = int(o_at) + 1, int(z_at) + 1  # positive: truncation is the floor
+                o_cell, o_entry, o_frac = taps_at(fixed(o_at))
                 if o_cell >= last:
                     break
-                o_part, z_part = (o_cell - o_at) * 256, (z_cell - z_at) * 256
-                o_entry, z_entry = int(o_part), int(z_part)
-                o_frac, z_frac = np.float32(o_part - o_entry), np.float32(z_part - z_entry)
+                z_cell, z_entry, z_frac = taps_at(fixed(z_at))
                 value, factor = samples[at_line, r], factors[at_line, r]
                 sign = np.float32(1 - 2 * ((o_cell + z_cell) & 1))
                 # times p on the first sheet, and times its conjugate on the second
@@ -249,10 +248,8 @@ def add_lost(
                     side = np.float32(1 - 2 * sheet)
                     o_at = (k_o + side * optics[tilt, BEND_O] * shift) * no + no / 2 + PAD - half
                     z_at = (k_z + side * optics[tilt, BEND_Z] * shift) * nz + nz / 2 + PAD - half
-                    o_cell, z_cell = int(o_at) + 1, int(z_at) + 1
-                    o_part, z_part = (o_cell - o_at) * 256, (z_cell - z_at) * 256
-                    o_entry, z_entry = int(o_part), int(z_part)
-                    o_frac, z_frac = np.float32(o_part - o_entry), np.float32(z_part - z_entry)
+                    o_cell, o_entry, o_frac = taps_at(fixed(o_at))
+                    z_cell, z_entry, z_frac = taps_at(fixed(z_at))
                     re, im = np.float32(0), np.float32(0)
                     for o in range(width):
                         at = 8 * o_entry + o

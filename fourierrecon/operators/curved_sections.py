@@ -11,6 +11,7 @@ from fourierrecon.engine import simd
 from fourierrecon.engine.central_slices import PAD
 from fourierrecon.engine.curved_kernels import BEND_O, BEND_Z
 from fourierrecon.engine.curved_slices import CurvedLines
+from fourierrecon.engine.fixed_point import fixed, taps_at
 from fourierrecon.runtime.arrays import Complex, Real
 from fourierrecon.runtime.compiled import compiled
 
@@ -96,10 +97,8 @@ def _spread(
                 shift = shifts[at_line, r]
                 o_at = o_start + o_step * el + bend_o * shift
                 z_at = z_start + z_step * el + bend_z * shift
-                o_cell, z_cell = int(o_at) + 1, int(z_at) + 1  # positive: truncation is the floor
-                o_part, z_part = (o_cell - o_at) * 256, (z_cell - z_at) * 256
-                o_entry, z_entry = int(o_part), int(z_part)
-                o_frac, z_frac = np.float32(o_part - o_entry), np.float32(z_part - z_entry)
+                o_cell, o_entry, o_frac = taps_at(fixed(o_at))
+                z_cell, z_entry, z_frac = taps_at(fixed(z_at))
                 sign = np.float32(1 - 2 * ((o_cell + z_cell) & 1))
                 sample, factor = samples[at_line, r], factors[at_line, r]
                 # times p on the first sheet, and times its conjugate on the second

@@ -98,7 +98,7 @@ def _process(
     try:
         check_names(recipe, [*others, name])
     except UsageError as error:
-        return Outcome(name=name, error=str(error), usage=True)
+        return Outcome(name=name, error=str(error))
     return process(recipe, name, follower.begins(name))
 
 

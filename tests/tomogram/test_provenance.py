@@ -122,6 +122,6 @@ def test_plan_refuses_the_same_orientations(run: Run, two_sets: Path) -> None:
     assert (status, "--like eman2: unknown" in err) == (2, True)
 
 
-def test_certificates_are_for_sets(run: Run, two_sets: Path) -> None:
+def test_certificates_are_for_schedulers(run: Run, two_sets: Path) -> None:
     status, _, err = run(f"reconstruct --t {two_sets}/tomograms.star --tn TS_01 --o {two_sets}/a.mrc --tls_ca ca.pem")
-    assert (status, "--tls_ca: for sets" in err) == (2, True)
+    assert (status, "--tls_ca: does nothing without --scheduler tls://" in err) == (2, True)
