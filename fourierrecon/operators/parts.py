@@ -41,7 +41,7 @@ FEW = 3
 SHARE, BLOCK = 0.5, 16
 #: What an error calls it.
 NAME = "a virtual tomogram"
-INSTEAD = "use a smaller cache=..., a larger binning=... or a smaller region (size=...)"
+INSTEAD = "use a larger binning=..., a smaller region (size=...) or, in Python, a smaller cache"
 
 
 class Parts(Protocol):
