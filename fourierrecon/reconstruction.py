@@ -78,8 +78,8 @@ def reconstruct(
     **options
         Fields of :class:`~fourierrecon.engine.settings.Settings`: ``ctf``, ``n_threads``, ``keep_mean``, ``flatten``,
         ``taper_distance``, ``taper_falloff``, ``precision``, ``memory``, ``scratch``, ``progress``, ``ctf_mode``,
-        ``exposure``, ``tilt_weight``, ``ctf_depth``, ``defocus_hand``, ``hot_pixels``, ``intensities``,
-        ``erase_beads``.
+        ``exposure``, ``tilt_weight``, ``ctf_depth``, ``defocus_hand``, ``local``, ``residual``, ``hot_pixels``,
+        ``intensities``, ``erase_beads``.
 
     Returns
     -------

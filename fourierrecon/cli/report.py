@@ -292,6 +292,8 @@ def describe(found: Findings) -> str:
         parts.append(f"resolution {found.resolution:.1f} Å")
     if found.correlation is not None:
         parts.append(f"agreement {found.correlation:.2f}")
+    elif found.no_agreement:
+        parts.append(f"images were not compared with the tomogram ({found.no_agreement})")
     if found.slab is not None and found.slab.found:
         parts.append(f"specimen {found.slab.thickness / 10:.0f} nm thick")
     return f"{name}: {', '.join([*parts, finding_words(found) or 'nothing stands out'])}"

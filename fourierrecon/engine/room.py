@@ -23,7 +23,7 @@ def within_limits(memory: int) -> tuple[int, str]:
     return (memory, "memory=...") if memory <= most else (most, "ulimit -v")
 
 
-def check_room(what: str, needed: int, memory: int | None = None) -> None:
+def check_room(what: str, needed: int, memory: int | None = None, instead: str = "") -> None:
     """Check before a long computation that something fits into the memory afterwards.
 
     Parameters
@@ -35,6 +35,9 @@ def check_room(what: str, needed: int, memory: int | None = None) -> None:
     memory
         As for :func:`~fourierrecon.engine.storage.choose_storage`.
 
+    instead
+        What helps beside more memory. Default: to leave it out.
+
     Raises
     ------
     DataError
@@ -45,7 +48,7 @@ def check_room(what: str, needed: int, memory: int | None = None) -> None:
     if total > budget:
         raise DataError(
             f"{what} needs {total / 1e9:.3g} GB of memory, {budget / 1e9:.3g} GB are allowed; allow more ({limit}), or "
-            f"leave {what} out"
+            f"{instead or f'leave {what} out'}"
         )
 
 

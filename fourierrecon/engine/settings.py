@@ -9,6 +9,8 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import TypedDict
 
+import numpy as np
+
 from fourierrecon.errors import UsageError, check_type
 from fourierrecon.images.repairs import Repairs
 from fourierrecon.runtime.sizes import parse_memory
@@ -70,7 +72,7 @@ class Settings:
     Raises
     ------
     UsageError
-        If a number of threads, a precision or a size of memory makes no sense.
+        If a number of threads, a precision or a size of memory makes no sense, or a switch is not True or False.
 
     Examples
     --------
@@ -106,8 +108,11 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_type("n_threads", self.n_threads, (Integral, type(None)), "a number of threads")
-        for argument in ("taper_distance", "taper_falloff"):
+        for argument in ("taper_distance", "taper_falloff", "residual"):
             check_type(argument, getattr(self, argument), (Real,), "a number of binned pixels")
+        # a text such as "off" would count as true
+        for argument in ("ctf", "keep_mean", "flatten", "local", "hot_pixels", "intensities"):
+            check_type(argument, getattr(self, argument), (bool, np.bool_), "True or False")
         if self.n_threads is not None and self.n_threads < 1:
             raise UsageError(f"number of threads {self.n_threads} must be 1 or more")
         if not self.residual > 0:

@@ -98,6 +98,7 @@ def choose_storage(
     *,
     whole: bool = False,
     beside: Beside = ALONE,
+    slabwise: bool = True,
     samples_on_disk: bool = False,
 ) -> Storage:
     """Choose the fastest way that stays within the memory.
@@ -112,6 +113,8 @@ def choose_storage(
         Largest resident memory of the process, bytes; default: :func:`~fourierrecon.engine.room.default_memory`.
     whole
         The volume is wanted as one array, so that planes on disk would not help.
+    slabwise
+        The user could write the volume slab by slab instead.
     beside
         What else is in memory meanwhile.
     samples_on_disk
@@ -150,11 +153,10 @@ def choose_storage(
     assert cheapest is not None
     shape = " x ".join(f"{n}" for n in plan.region_shape[::-1])
     remedy = (
-        "use a larger binning=... or a smaller region (size=...), or write slab by slab (reconstruct_to_file)"
-        if whole
-        else f"allow more ({limit}), use fewer threads (n_threads=...), a larger binning=... or a smaller region "
-        f"(size=...)"
+        f"allow more ({limit}), use fewer threads (n_threads=...), a larger binning=... or a smaller region (size=...)"
     )
+    if whole and slabwise:
+        remedy += ", or write slab by slab (reconstruct_to_file)"
     raise TooLittleMemory(
         f"the volume of {shape} voxels needs {cheapest.memory / 1e9:.3g} GB of memory, {budget / 1e9:.3g} GB are "
         f"allowed; {remedy}"

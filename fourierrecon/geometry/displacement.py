@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fourierrecon.errors import DataError
 from fourierrecon.tilt_series import TiltSeries
 
 Points = NDArray[np.float64]
@@ -101,6 +102,11 @@ class FieldOf(DisplacementField):
     words
         What it is, for the user.
 
+    Raises
+    ------
+    DataError
+        By :meth:`at`, if the function gives anything else than ``(n, 2)`` finite numbers.
+
     Examples
     --------
     >>> import numpy as np
@@ -115,7 +121,14 @@ class FieldOf(DisplacementField):
 
     def at(self, tilt: int, points: Points) -> Points:
         """Give the displacements, see :meth:`DisplacementField.at`."""
-        return np.asarray(self.function(tilt, points), float)
+        found = np.asarray(self.function(tilt, points), float)
+        if found.shape != (len(points), 2):
+            raise DataError(
+                f"{self.words}, image {tilt + 1}: shape {found.shape} for {len(points)} points; needed: (n, 2), u and v"
+            )
+        if not np.isfinite(found).all():
+            raise DataError(f"{self.words}, image {tilt + 1}: a displacement is not finite; needed: px of the image")
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,11 +143,25 @@ class SampledField(DisplacementField):
         ``(n_tilts, nx, ny, nz, 2)``, px.
     words
         What it is, for the user.
+
+    Raises
+    ------
+    DataError
+        If an axis does not ascend, or the values are not finite or of another shape.
     """
 
     axes: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
     values: NDArray[np.float64]
     words: str = "displacements on a lattice"
+
+    def __post_init__(self) -> None:
+        lattice = tuple(len(axis) for axis in self.axes)
+        if self.values.shape[1:] != (*lattice, 2):
+            raise DataError(f"{self.words}: values of shape {self.values.shape}; needed: (n_tilts, *{lattice}, 2)")
+        if not all(np.all(np.diff(axis) > 0) for axis in self.axes):
+            raise DataError(f"{self.words}: the coordinates along each axis must ascend")
+        if not np.isfinite(self.values).all():
+            raise DataError(f"{self.words}: a displacement is not finite; needed: px of the image")
 
     def at(self, tilt: int, points: Points) -> Points:
         """Give the displacements, see :meth:`DisplacementField.at`."""

@@ -41,6 +41,7 @@ FEW = 3
 SHARE, BLOCK = 0.5, 16
 #: What an error calls it.
 NAME = "a virtual tomogram"
+INSTEAD = "use a larger binning=..., a smaller region (size=...) or, in Python, a smaller cache"
 
 
 class Parts(Protocol):
@@ -82,7 +83,8 @@ def open_parts(
     held = sample_bytes(task.plan)
     on_disk = held > share * memory
     kept = 0 if on_disk else held
-    check_room(NAME, cache + kept + settings.threads * (task.plan.image_bytes + task.plan.plane_work_bytes), memory)
+    work = settings.threads * (task.plan.image_bytes + task.plan.plane_work_bytes)
+    check_room(NAME, cache + kept + work, memory, INSTEAD)
     task = replace(task, storage=_storage(memory, held if on_disk else 0), settings=replace(settings, memory=memory))
     sampler = Sampler(task)
     sample_images([sampler])
@@ -190,7 +192,7 @@ class _Tiles:
         work = self._threads * task.plan.image_bytes
         if (part := self._plan(largest, memory)) is not None:
             work += sample_bytes(part.plan) + self._threads * part.plan.plane_work_bytes
-        check_room(NAME, cache + kept + work, memory)
+        check_room(NAME, cache + kept + work, memory, INSTEAD)
         self._memory, self._limit = memory, int(share / 2 * memory)
         self._room = _room(memory, kept + self._limit + cache)
         self._grids: OrderedDict[int, tuple[_Grid, int]] = OrderedDict()

@@ -61,7 +61,7 @@ class Projection:
 
     def __init__(self, series: TiltSeries, region: Region, settings: Settings, *, tiled: bool, beside: Beside) -> None:
         plan = Plan.of(series, region, Sum(), settings, tiled=tiled, surroundings=True)
-        storage = choose_storage(plan, settings.threads, settings.memory, whole=True, beside=beside)
+        storage = choose_storage(plan, settings.threads, settings.memory, whole=True, slabwise=False, beside=beside)
         self.task = Task(series=series, region=region, weighting=Sum(), settings=settings, plan=plan, storage=storage)
         self._table = np.repeat(plan.row_kernel.table(), 2, axis=1).ravel()
         # samples of curved slices are multiplied with it in the planes

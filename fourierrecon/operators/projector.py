@@ -35,7 +35,7 @@ from fourierrecon.engine.settings import Settings, SettingsOptions
 from fourierrecon.engine.storage import ALONE, Beside
 from fourierrecon.engine.task import check_ctf, in_tiles
 from fourierrecon.engine.windows import NothingSeen
-from fourierrecon.errors import UsageError
+from fourierrecon.errors import UsageError, check_type
 from fourierrecon.geometry.region import Region
 from fourierrecon.geometry.tiles import Tile, Tiling, tile_series
 from fourierrecon.operators.projection import Projection, Sum
@@ -44,7 +44,7 @@ from fourierrecon.runtime.arrays import Real
 from fourierrecon.runtime.memory import Workspace
 from fourierrecon.runtime.threads import for_each
 from fourierrecon.tilt_series import TiltSeries
-from fourierrecon.transfer import WEIGHED
+from fourierrecon.transfer import WEIGHED, Transfer
 
 
 class TomographicProjector(LinearOperator):
@@ -120,10 +120,13 @@ class TomographicProjector(LinearOperator):
                 f'ctf_mode="{settings.ctf_mode}" is no projection, since it says what the weights hold; leave it out, '
                 f"or choose multiply, phase-flip or none"
             )
+        check_type("region", region, (Region,), "a Region, as Region.of or Region.around give it")
         check_ctf(series, settings.correction)
         self._whole: Projection | None = None
         self._tiles: list[tuple[Tile, Projection]] = []
         if in_tiles(series, settings):
+            # refuses what tiles cannot do, as a reconstruction does: each tile is a series without a local alignment
+            Transfer.of(series, settings.correction, divides=False, region=region)
             self._plan = Plan.of(series, region, Sum(), settings, tiled=True, surroundings=True)
             self._tiles = _tiles(series, region, settings, self._plan, beside)
         else:
@@ -245,6 +248,8 @@ def _shaped(name: str, values: ArrayLike, shape: Sequence[int]) -> NDArray[np.fl
     UsageError
         If they have another.
     """
+    if np.iscomplexobj(values):
+        raise UsageError(f"{name}: complex numbers; the projector is real, so give real and imaginary part in turn")
     array = np.ascontiguousarray(values, np.float32)
     if array.shape != tuple(shape):
         raise UsageError(f"{name} of shape {array.shape}; the projector takes {tuple(shape)}")

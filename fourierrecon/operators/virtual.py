@@ -17,6 +17,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import OrderedDict
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -24,7 +25,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fourierrecon.engine.settings import Settings, SettingsOptions
-from fourierrecon.errors import UsageError
+from fourierrecon.errors import UsageError, check_type
 from fourierrecon.geometry.region import Region
 from fourierrecon.images import repaired
 from fourierrecon.operators.parts import FEW, Parts, open_parts
@@ -84,6 +85,7 @@ def open_virtual(
     >>> tomogram.shape, tomogram[8].shape, tomogram[4:6, :8, -1].shape
     ((16, 32, 32), (32, 32), (2, 8))
     """
+    check_type("region", region, (Region, type(None)), "a Region, as Region.of or Region.around give it")
     if region is None:
         region = Region.of(series, binning=1.0 if binning is None else binning)
     elif binning is not None and binning != region.binning:
@@ -91,7 +93,10 @@ def open_virtual(
     chosen = read_weighting(weighting)
     if isinstance(chosen, Iterative):
         raise UsageError(f"{chosen.name} makes all of a tomogram at once; choose a weighting that does not iterate")
+    check_type("cache", cache, (str, Integral), 'bytes, or text as "1GB"')
     size = parse_memory(cache) if isinstance(cache, str) else cache
+    if size < 0:
+        raise UsageError(f"cache={size} bytes must be 0 or more; 0 keeps nothing")
     settings = Settings.of(options)
     tomogram = VirtualTomogram(repaired(series, settings.repairs), region, chosen, settings, size)
     tomogram.open()

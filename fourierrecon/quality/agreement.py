@@ -97,7 +97,8 @@ def tilt_agreement(
         where reprojections have none.
     correction
         What was done about the CTF, exposure and tilt when the tomogram was made. Default: the CTF was corrected where
-        all images have one. Give ``Correction(ctf_mode="none")`` for a tomogram that still shows it.
+        all images have one. Give ``Correction(ctf_mode="none")`` of :class:`fourierrecon.transfer.Correction` for a
+        tomogram that still shows it.
     n_threads
         Number of threads. Default: the cores available to the process.
 
@@ -126,6 +127,7 @@ def tilt_agreement(
 
     check_type("series", series, (TiltSeries,), "a TiltSeries; read_tilt_series reads one from a file")
     check_type("volume", volume, (Volume,), "a Volume; read_volume reads one from a file")
+    check_type("correction", correction, (Correction, type(None)), 'a Correction, as Correction(ctf_mode="none")')
     threads = available_cores() if n_threads is None else max(1, n_threads)
     matcher = Matcher(series, volume, finest, correction, threads)
     n = series.n_tilts

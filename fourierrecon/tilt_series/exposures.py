@@ -47,7 +47,9 @@ def accumulated(series: TiltSeries) -> NDArray[np.float64]:
     remedy = 'correct rlnMicrographPreExposure (of other programs: give mdoc=...), or choose exposure="none"'
     if before is None:
         raise DataError(f"{where}: exposures are missing for exposure=...; {remedy.replace('correct', 'add')}")
-    if problem := problem_of(before):
+    # copies of one image, turned to look for its angle, share its exposure
+    copies = np.ptp(series.tilt_angles) == 0
+    if problem := problem_of(np.unique(before) if copies else before):
         raise DataError(f"{where}: exposures are wrong: {problem}; allowed: 0 to {MOST_EXPOSURE:g}, growing; {remedy}")
     return np.asarray(before + series.own_exposure / 2)
 

@@ -190,7 +190,7 @@ def forecast(
     if halves and not (tiled or whole):
         storage = _storage_with_halves(series, region, weighting, settings, halves, beside)
     else:
-        storage = tiled or choose_storage(plan, threads, memory, whole=whole, beside=beside)
+        storage = tiled or choose_storage(plan, threads, memory, whole=whole, slabwise=False, beside=beside)
     storage = replace(storage, memory=max(storage.memory, after))
     temporary = Path(tempfile.gettempdir())
     folder = temporary if output is None else next(path for path in output.absolute().parents if path.is_dir())

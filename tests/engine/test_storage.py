@@ -122,7 +122,7 @@ def test_too_little_memory_is_said_with_the_remedy() -> None:
     with pytest.raises(DataError, match=r"60 x 62 x 25 voxels needs .* GB .* allowed; allow more \(memory=...\)"):
         choose_storage(plan_of(), 2, 1000)
     series, geometry = some_series()
-    with pytest.raises(DataError, match=r"needs .* GB of memory, .* allowed; use a larger binning=..."):
+    with pytest.raises(DataError, match=r"needs .* GB of memory, .* allowed; allow more .* or write slab by slab"):
         reconstruct(series, geometry.region, memory=1000)
 
 

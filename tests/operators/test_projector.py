@@ -11,8 +11,9 @@ from scipy.ndimage import gaussian_filter
 from scipy.sparse.linalg import LinearOperator
 
 from fourierrecon import CtfParameters, Region, TiltSeries, reconstruct
+from fourierrecon.engine.settings import Settings
 from fourierrecon.errors import DataError, UsageError
-from fourierrecon.geometry.displacement import FieldOf
+from fourierrecon.geometry.displacement import FieldOf, SampledField
 from fourierrecon.geometry.tiles import Tiling, tile_series
 from fourierrecon.operators import TomographicProjector
 from fourierrecon.transfer import Correction, Transfer
@@ -171,10 +172,43 @@ def test_what_makes_no_sense_is_refused() -> None:
         operator.adjoint(np.ones((3, 4, 5)))
     with pytest.raises(UsageError, match="no projection"):
         TomographicProjector(series, PLAIN.region, ctf_mode="wiener")
-    with pytest.raises(DataError, match="of memory"):
-        TomographicProjector(series, PLAIN.region, memory="1MB")
     with pytest.raises(DataError, match="CTF needs"):
         TomographicProjector(replace(series, ctf=None), PLAIN.region)
+    with pytest.raises(DataError, match=r"of memory.*allow more \(memory=\.\.\.\)") as caught:
+        TomographicProjector(series, PLAIN.region, memory="1MB")
+    assert "reconstruct_to_file" not in str(caught.value)
+    with pytest.raises(UsageError, match="region is of type tuple"):
+        TomographicProjector(series, (1, 2, 3))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="complex numbers"):
+        operator.forward(1j * np.ones(operator.volume_shape))
+    bent = replace(series, local=FieldOf(lambda tilt, points: np.sin(points[:, :2] / 40)))
+    with pytest.raises(UsageError, match="local alignment, which is applied in tiles with one CTF for each image"):
+        TomographicProjector(bent, PLAIN.region, ctf_depth="on")
+
+
+@pytest.mark.parametrize("switch", ["ctf", "keep_mean", "flatten", "local", "hot_pixels", "intensities"])
+def test_a_switch_is_no_text(switch: str) -> None:
+    with pytest.raises(UsageError, match=f"{switch} is of type str 'off'; needed: True or False"):
+        TomographicProjector(series_of(PLAIN), PLAIN.region, **{switch: "off"})  # type: ignore[arg-type]
+    Settings.of({switch: np.bool_(True)})  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("columns", "value", "words"), [(3, 0.0, "shape"), (2, np.nan, "finite")])
+def test_a_field_that_makes_no_sense_is_named(columns: int, value: float, words: str) -> None:
+    field = FieldOf(lambda tilt, points: np.full((len(points), columns), value), "bent ice")
+    with pytest.raises(DataError, match=f"bent ice.*image 1.*{words}"):
+        TomographicProjector(replace(series_of(PLAIN), local=field), PLAIN.region)
+
+
+def test_a_lattice_that_makes_no_sense_is_named() -> None:
+    axes, values = (np.arange(3.0), np.arange(2.0), np.zeros(1)), np.zeros((5, 3, 2, 1, 2))
+    SampledField(axes, values)
+    with pytest.raises(DataError, match="must ascend"):
+        SampledField((axes[0][::-1], *axes[1:]), values)
+    with pytest.raises(DataError, match=r"needed: \(n_tilts, \*\(3, 2, 1\), 2\)"):
+        SampledField(axes, values[..., 0])
+    with pytest.raises(DataError, match="not finite"):
+        SampledField(axes, values + np.nan)
 
 
 BENT: dict[str, tuple[Geometry, dict[str, Any]]] = {

@@ -180,7 +180,11 @@ def test_what_makes_no_sense_is_refused() -> None:
         open_virtual(series(3.0), weighting="cg")
     with pytest.raises(UsageError, match="give one of them"):
         open_virtual(series(3.0), Region.of(series(3.0)), binning=2)
-    with pytest.raises(DataError, match="a virtual tomogram needs"):
+    with pytest.raises(UsageError, match="region is of type tuple"):
+        open_virtual(series(3.0), (1, 2, 3))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="cache=-5 bytes must be 0 or more"):
+        open_virtual(series(3.0), cache=-5)
+    with pytest.raises(DataError, match=r"a virtual tomogram needs .*, or use a larger binning=.* a smaller cache"):
         open_virtual(series(3.0), memory="1MB")
     tomogram = open_virtual(series(3.0), binning=4, weighting="none", ctf=False)
     with pytest.raises(IndexError, match="three axes"):

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fourierrecon import Region, TiltSeries, Volume, reconstruct
-from fourierrecon.errors import UsageError
+from fourierrecon.errors import DataError, UsageError
 from fourierrecon.geometry.projection import projection_matrices
 from fourierrecon.io import read_tilt_series
 from fourierrecon.quality.agreement import _smooth, outliers, tilt_agreement
@@ -273,3 +273,22 @@ def test_exposure_and_scale_are_those_of_the_images() -> None:
     unscaled = replace(geometry, ctf=ctf)
     one = project(unscaled, region, volume, seen_by(series, None))
     np.testing.assert_allclose(plain[0], 0.5 * one[0], atol=1e-4 * np.abs(one[0]).max())
+
+
+@pytest.mark.parametrize("exposure", ["grant", "bfactor"])
+def test_a_tomogram_corrected_for_exposure_can_be_compared(exposure: str) -> None:
+    series = cell(85.3).series
+    series = replace(series, exposure=3.0 * np.arange(series.n_tilts, dtype=float))
+    volume = reconstruct(series, binning=2, exposure=exposure, n_threads=2)
+    rows = tilt_agreement(series, volume, correction=Correction(exposure=exposure), n_threads=2)
+    assert np.median([row.correlation for row in rows]) > 0.5
+    assert not [row for row in rows if row.flag in ("misaligned", "wrong angle", "bad")]
+    same = replace(series, exposure=np.full(series.n_tilts, 30.0))
+    with pytest.raises(DataError, match="none adds any"):
+        tilt_agreement(same, volume, correction=Correction(exposure=exposure))
+
+
+def test_a_correction_is_no_text() -> None:
+    series = cell(85.3).series
+    with pytest.raises(UsageError, match=r'correction is of type str .*Correction\(ctf_mode="none"\)'):
+        tilt_agreement(series, tomogram(series, 4.0), correction="none")  # type: ignore[arg-type]

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from fourierrecon import Region, TiltSeries, reconstruct
 from fourierrecon.cli import app
 from fourierrecon.cli.messages_table import in_options
+from fourierrecon.cli.report import describe
 from fourierrecon.errors import DataError
 from fourierrecon.geometry.corrections import AlignmentCorrections
 from fourierrecon.geometry.projection import projection_matrices, rotation
@@ -466,6 +467,12 @@ def test_every_text_is_escaped(figures: dict[str, Findings], tmp_path: Path) -> 
         assert page.count("&lt;script&gt;alert(&#39;&#34;&#39;)") > 8
         # a quote of a name must not end the attribute that it stands in
         assert page.count("<script>") == 1
+
+
+def test_the_screen_tells_where_images_were_not_compared(figures: dict[str, Findings]) -> None:
+    assert "not compared" not in describe(figures["TS_2"])
+    without = replace(figures["TS_2"], tilts=(), no_agreement="exposures are missing")
+    assert "images were not compared with the tomogram (exposures are missing)" in describe(without)
 
 
 def test_texts_are_worded_for_their_readers(figures: dict[str, Findings], tmp_path: Path) -> None:
