@@ -178,7 +178,8 @@ def _signals(
     pixel_size = series.pixel_size * factor
     rows, columns = (length // factor for length in series.image_shape)
     half = min(rows, columns) / 2
-    q = np.hypot(np.fft.fftfreq(rows, pixel_size)[:, None], np.fft.rfftfreq(columns, pixel_size))
+    n_rows, n_columns = (scipy.fft.next_fast_len(n, real=True) for n in (rows, columns))
+    q = np.hypot(np.fft.fftfreq(n_rows, pixel_size)[:, None], np.fft.rfftfreq(n_columns, pixel_size))
     band = (q >= 1 / BAND[0]) & (q <= 1 / BAND[1])
     # all within the columns of a few low frequencies
     last = int(np.flatnonzero(band.any(0)).max(initial=0)) + 1
@@ -195,7 +196,7 @@ def _signals(
         down, across = u * along[0] + v * along[1], v * along[0] - u * along[1]
         window = _fade(down / np.float32(half)) * _fade(across / np.float32(half * abs(beams[tilt, 2])))
         small = (coarse.pixels - np.float32(np.vdot(coarse.pixels, window) / window.sum(dtype=float))) * window
-        spectrum = scipy.fft.fft(scipy.fft.rfft(small, axis=1)[:, :last], axis=0)
+        spectrum = scipy.fft.fft(scipy.fft.rfft(small, n_columns, axis=1)[:, :last], n_rows, axis=0)
         signal = (np.abs(spectrum[band[:, :last]]) ** 2).mean(dtype=float)
         powers[tilt] = signal - noise[tilt] / factor**2 * float(np.vdot(window, window))
 
