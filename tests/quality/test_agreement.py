@@ -116,6 +116,7 @@ def test_images_without_any_grey_values_are_blank() -> None:
     assert {row.number: row.flag for row in outliers(rows)} == {4: "blank", 8: "blank"}
 
 
+@pytest.mark.slow
 def test_the_order_of_the_images_does_not_matter() -> None:
     series = cell(85.3).series
     order = np.random.default_rng(0).permutation(series.n_tilts)
@@ -184,6 +185,7 @@ def test_what_makes_no_sense_is_refused() -> None:
     assert {row.flag for row in rows} == {"unseen"}
 
 
+@pytest.mark.slow
 def test_a_local_alignment_is_part_of_the_reprojection() -> None:
     from fourierrecon.geometry.displacement import FieldOf
 

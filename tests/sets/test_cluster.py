@@ -100,6 +100,7 @@ def test_a_worker_is_killed_among_thirty(run: Run, cluster: Dask, here: Path) ->
     check_with_a_dead_worker(run, cluster, here, 30)
 
 
+@pytest.mark.slow
 def test_a_tomogram_that_kills_workers(run: Run, here: Path) -> None:
     write_small_set(here / "set", 5)
     preload = before_process(here, "open(f'killed{os.getpid()}', 'w').close(); os.kill(os.getpid(), signal.SIGKILL)")
@@ -149,6 +150,7 @@ def test_one_bad_series_and_another_folder(run: Run, cluster: Dask, here: Path) 
     assert not list((here / "dask").rglob("*.mrc"))
 
 
+@pytest.mark.slow
 def test_an_interrupt_cancels(cluster: Dask, here: Path) -> None:
     write_small_set(here / "set", 4)
     preload = before_process(here, "open('taken', 'w').close(); time.sleep(3)")
@@ -166,6 +168,7 @@ def test_an_interrupt_cancels(cluster: Dask, here: Path) -> None:
     assert "tomograms/rec_TS_04.mrc" not in volumes(here / "out")
 
 
+@pytest.mark.slow
 def test_the_scheduler_goes_away(run: Run, cluster: Dask, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_small_set(here / "set", 4)
     preload = before_process(here, "open('taken', 'w').close(); time.sleep(3)")
@@ -196,6 +199,7 @@ def test_no_scheduler(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_another_version_on_the_worker(run: Run, cluster: Dask, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fourierrecon.sets.cluster_tasks.PATIENCE", 2)
     write_small_set(here / "set", 1)
@@ -209,6 +213,7 @@ def test_another_version_on_the_worker(run: Run, cluster: Dask, here: Path, monk
     assert "has fourierrecon 0.0.7, not" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "why"),
     [
@@ -264,6 +269,7 @@ def test_identities(here: Path) -> None:
     assert identity() != first
 
 
+@pytest.mark.slow
 def test_the_folder_vanishes_midway(run: Run, cluster: Dask, here: Path) -> None:
     write_small_set(here / "set", 4)
     preload = before_process(here, "open('taken', 'w').close(); time.sleep(2)")
@@ -299,6 +305,7 @@ def test_encrypted_without_certificates(run: Run, here: Path) -> None:
     assert time.monotonic() - begun < 20
 
 
+@pytest.mark.slow
 def test_encrypted(run: Run, cluster: Dask, here: Path) -> None:
     if which("openssl") is None:
         pytest.skip("needs openssl to make a certificate")
@@ -319,6 +326,7 @@ def test_encrypted(run: Run, cluster: Dask, here: Path) -> None:
     assert "--tls" in err
 
 
+@pytest.mark.slow
 def test_a_queueing_system(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # commands that stand for those of SLURM: a job is a process
     pytest.importorskip("dask_jobqueue", reason="needs dask-jobqueue: pip install 'fourierrecon[cluster]'")

@@ -116,6 +116,7 @@ def test_what_is_waited_for_is_named(run: Run, here: Path) -> None:
     assert "0 done; 0 failed" in out
 
 
+@pytest.mark.slow
 def test_what_fails_is_tried_again(run: Run, here: Path) -> None:
     # no CTF: that is said, once, until there is one
     write_aln(here / "in", "TS_01")
@@ -145,6 +146,7 @@ def test_what_fails_is_tried_again(run: Run, here: Path) -> None:
     assert "0 done; 1 failed" in out
 
 
+@pytest.mark.slow
 def test_another_alignment_is_another_input(run: Run, here: Path) -> None:
     write_aln(here / "in", "TS_01")
     write_images(here / "in/TS_01.mrc")
@@ -174,6 +176,7 @@ def test_one_name_in_two_files(run: Run, here: Path) -> None:
     assert any("TS_01 of in/b/TS_01.aln is left out" in text for text in lines(out, "note"))
 
 
+@pytest.mark.slow
 def test_a_copy_is_not_taken_for_the_original(run: Run, here: Path) -> None:
     # the images of the original are not there yet, those of an older copy are
     (here / "in/backup").mkdir()
@@ -296,6 +299,7 @@ def test_what_names_tilt_series(here: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_what_somebody_took_out_in_warp_is_passed_over(run: Run, here: Path) -> None:
     write_aln(here / "in", "TS_01")
     write_images(here / "in/TS_01.mrc")

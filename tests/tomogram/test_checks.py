@@ -148,6 +148,7 @@ def test_warnings_reach_everyone(run: Run, odd_set: Path) -> None:
     assert "µm" not in run(f"{one} --o b.mrc --quiet --noctf")[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["relion4", pytest.param("relion5", marks=pytest.mark.slow)])
 def test_images_that_two_tomograms_name_are_told(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: Any
