@@ -114,7 +114,7 @@ def _read(path: Path, volume: VolumePlanes, frame: str | None, tomogram: str | N
     from fourierrecon.tomogram.provenance import box_of_volume, read_passport
 
     passport = read_passport(volume.path)
-    if passport is not None and passport["volume"]["like"] is not None and frame not in (None, "volume"):
+    if passport is not None and passport["volume"].get("like") is not None and frame not in (None, "volume"):
         raise UsageError(
             f"{volume.path} has the axes of {passport['volume']['like']}; only points that count its own voxels can be "
             f"shown (frame='volume')"

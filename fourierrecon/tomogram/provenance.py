@@ -46,6 +46,8 @@ FIELDS: dict[str, object] = {
     "sources": [{"file": str, "sha256": str}],
     "options": dict,
 }
+#: The same of fields that not all passports have.
+OPTIONAL: dict[str, object] = {"transfer": dict, "local_alignment": (dict, None), "images": dict}
 
 
 def passport_path(volume: Path) -> Path:
@@ -246,7 +248,8 @@ def read_passport(volume: Path) -> dict[str, Any] | None:
     passport = read_object(path, remedy)
     if passport.get("format") != FORMAT:
         raise DataError(f"{path}: format is {brief(passport.get('format'))}; this version reads {FORMAT!r}; {remedy}")
-    for name, wanted in FIELDS.items():
+    there = {name: wanted for name, wanted in OPTIONAL.items() if name in passport}
+    for name, wanted in (FIELDS | there).items():
         if not fits(passport.get(name), wanted):
             raise DataError(f"{path}: field {name} is not whole; {remedy}")
     return passport

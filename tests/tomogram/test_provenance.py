@@ -56,6 +56,17 @@ def test_passports_that_are_none(tmp_path: Path) -> None:
         read_passport(path)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"), [("transfer", 1.5), ("local_alignment", "x"), ("images", []), ("frame", 3)]
+)
+def test_a_passport_with_a_damaged_field_is_refused(tmp_path: Path, field: str, value: object) -> None:
+    path, series = tmp_path / "volume.mrc", a_series()
+    region = Region.of(series, binning=2)
+    write_passport(path, {**make_passport(path, series, region, Wiener(5), ctf=False), field: value})
+    with pytest.raises(DataError, match=f"field {field} is not whole"):
+        read_passport(path)
+
+
 def a_series() -> TiltSeries:
     angles = np.linspace(-60, 60, 7)
     images = np.zeros((7, 36, 41), np.float32)
