@@ -160,13 +160,13 @@ def test_signals(run: Run, here: Path, number: int, status: int, stays: int) -> 
         end = time.monotonic() + 120
         while not list(here.glob("new/folder/.fourierrecon-*.part")) and time.monotonic() < end:
             time.sleep(0.001)
-        time.sleep(0.02)
+        time.sleep(0.002)
         process.send_signal(number)
         out, _ = process.communicate(timeout=60)
     except subprocess.TimeoutExpired:
         process.kill()
         raise
-    if process.returncode == 0:
+    if process.returncode == 0 or (here / "new/folder/a.mrc").exists():
         pytest.skip("it was done before the signal came")
     assert process.returncode == status, out
     assert "Traceback" not in out
