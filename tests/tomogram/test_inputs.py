@@ -160,7 +160,7 @@ def test_signals(run: Run, here: Path, number: int, status: int, stays: int) -> 
         end = time.monotonic() + 120
         while not list(here.glob("new/folder/.fourierrecon-*.part")) and time.monotonic() < end:
             time.sleep(0.001)
-        time.sleep(0.002)
+        time.sleep(0.02)
         process.send_signal(number)
         out, _ = process.communicate(timeout=60)
     except subprocess.TimeoutExpired:
