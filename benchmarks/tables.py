@@ -19,7 +19,7 @@ import boxes
 import halves
 import peers
 import process
-import quality
+import quality_tables
 import speed
 import stages
 
@@ -47,8 +47,8 @@ LAYOUTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "halves": halves.table,
     "boxes": boxes.table,
     "peers": peers.write_report,
-    "quality": quality.report,
-    "quality, purposes": quality.purposes,
+    "quality": quality_tables.report,
+    "quality, purposes": quality_tables.purposes,
 }
 
 

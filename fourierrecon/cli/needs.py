@@ -130,8 +130,6 @@ def a_volume(values: Values) -> str:
     if "--tn" not in values:
         return ""  # convert takes nothing but volumes
     path = values.get("source") or values.get("volume")
-    if "target" in values:  # convert gives volumes another size
-        return ""
     if not isinstance(path, Path) or path.suffix.lower() in TILT_SERIES or (path.is_dir() and path.suffix != ".zarr"):
         return ""
     return "" if values.get("--points") else f"with {path}, which is a volume"

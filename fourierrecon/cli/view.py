@@ -129,7 +129,7 @@ def _serve(console: Console, server: ViewServer, no_browser: bool) -> None:
     import webbrowser
 
     from fourierrecon.cli.console import say
-    from fourierrecon.display.server import LOOPBACK
+    from fourierrecon.display.loopback import LOOPBACK
 
     with server:
         say(console, "page", f"{server.address} (Ctrl-C ends it)")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import socket
 import sys
 import threading
@@ -11,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from importlib.resources import files
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlsplit
@@ -19,16 +18,14 @@ from urllib.parse import parse_qsl, urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
+from fourierrecon.display.loopback import PATIENCE, LoopbackServer
 from fourierrecon.display.picks import DIAMETER, Picks
 from fourierrecon.display.planes import AXES, STEPS, VolumePlanes, percentiles_of
 from fourierrecon.display.sections import thickness_in_voxels
-from fourierrecon.errors import FourierReconError, UsageError
+from fourierrecon.errors import FourierReconError
 
-LOOPBACK = "127.0.0.1"
-#: Names of this machine in addresses; another one means that a foreign page leads here.
-HOSTS = (LOOPBACK, "localhost")
-#: Connections that have asked for nothing yet (a browser keeps six open), and how long one may take to do so, s.
-MOST_WAITING, PATIENCE = 64, 30.0
+#: Connections that have asked for nothing yet; a browser keeps six open.
+MOST_WAITING = 64
 #: The largest of the numbers that a slice is sent in.
 TOP = 65535
 #: The page may load and send nothing but from and to here.
@@ -43,7 +40,7 @@ HEADERS = {
 Answer = tuple[str, bytes, dict[str, str]]
 
 
-class ViewServer(ThreadingHTTPServer):
+class ViewServer(LoopbackServer):
     """Listens on loopback; whoever does not know the address with its random token gets nothing.
 
     Parameters
@@ -63,8 +60,6 @@ class ViewServer(ThreadingHTTPServer):
         If the port cannot be had.
     """
 
-    daemon_threads = True
-
     def __init__(
         self,
         volume: VolumePlanes,
@@ -78,19 +73,15 @@ class ViewServer(ThreadingHTTPServer):
         self._waiting: dict[socket.socket, None] = {}
         self._lock = threading.Lock()
         self.picks, self.diameter = tuple(picks), diameter
-        self.volume, self.token = volume, secrets.token_urlsafe(18)
+        self.volume = volume
         # a few thicknesses that one goes to and fro between
         self.percentiles = lru_cache(maxsize=16)(lambda thickness: percentiles_of(volume, thickness))
-        try:
-            super().__init__((LOOPBACK, port), _Handler)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise UsageError(f"port={port}: {reason}; leave it out, and a free one is taken") from error
+        super().__init__(port, _Handler)
 
     @property
     def address(self) -> str:
         """Of the page, for a browser on this machine."""
-        return f"http://{LOOPBACK}:{self.server_address[1]}/{self.token}/view"
+        return f"{self.root}view"
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Take a connection; of too many that ask for nothing, the oldest has to go."""
@@ -164,8 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
         address = urlsplit(self.path)
         _, _, token_and_name = address.path.partition("/")
         token, _, name = token_and_name.partition("/")
-        host = self.headers.get("Host", "").partition(":")[0]
-        if host not in HOSTS or not secrets.compare_digest(token.encode(), server.token.encode()):
+        if not server.is_known(self.headers.get("Host", ""), token):
             self._refuse(HTTPStatus.FORBIDDEN, "wrong address; take the one that fourierrecon printed")
             return
         make = _ANSWERS.get(name)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
 
-from fourierrecon.display.server import HOSTS, LOOPBACK, PATIENCE
-from fourierrecon.errors import FourierReconError, UsageError
+from fourierrecon.display.loopback import PATIENCE, LoopbackServer
+from fourierrecon.errors import FourierReconError
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -25,7 +24,7 @@ HEADERS = {
 }
 
 
-class ZarrServer(ThreadingHTTPServer):
+class ZarrServer(LoopbackServer):
     """Serves what is in a store of Zarr to programs on this machine that know the address with its random token.
 
     Parameters
@@ -48,20 +47,14 @@ class ZarrServer(ThreadingHTTPServer):
     >>> print(server.address)  # doctest: +SKIP
     """
 
-    daemon_threads = True
-
     def __init__(self, store: Store, port: int = 0) -> None:
-        self.store, self.token = store, secrets.token_urlsafe(18)
-        try:
-            super().__init__((LOOPBACK, port), _Handler)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise UsageError(f"port={port}: {reason}; leave it out, and a free one is taken") from error
+        self.store = store
+        super().__init__(port, _Handler)
 
     @property
     def address(self) -> str:
         """Of the group; neuroglancer takes it with ``|zarr3:`` behind it."""
-        return f"http://{LOOPBACK}:{self.server_address[1]}/{self.token}/"
+        return self.root
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -85,8 +78,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, look: Callable[[Store, str], Coroutine[Any, Any, bytes | None]]) -> None:
         server = cast(ZarrServer, self.server)
         token, _, key = unquote(urlsplit(self.path).path).lstrip("/").partition("/")
-        host = self.headers.get("Host", "").partition(":")[0]
-        if host not in HOSTS or not secrets.compare_digest(token.encode(), server.token.encode()):
+        if not server.is_known(self.headers.get("Host", ""), token):
             self._send(HTTPStatus.FORBIDDEN, b"wrong address")
             return
         try:

@@ -334,7 +334,7 @@ class PlaneStore:
     def read(self, first: int, stop: int, buffer: Complex) -> Complex:
         """Give the half spectra of z slabs ``[first, stop)``, ``(stop - first, H'/2 + 1, O)``; once only."""
         if self._file is None:
-            # copied, although it is there: see stages.finish_in_place
+            # copied, although it is there: see slabs.transform_slabs_in_place
             buffer[: stop - first] = self.whole[first:stop]
             give_back(self.whole[first:stop])
             return buffer[: stop - first]
