@@ -12,6 +12,7 @@ import numpy as np
 from fourierrecon.ctf import damp_row
 from fourierrecon.engine import insertion, simd
 from fourierrecon.engine.central_slices import PAD
+from fourierrecon.engine.density_correction import interpolate
 from fourierrecon.engine.fixed_point import fixed, taps_at
 from fourierrecon.runtime.compiled import compiled
 
@@ -250,16 +251,9 @@ def add_lost(
                     z_at = (k_z + side * optics[tilt, BEND_Z] * shift) * nz + nz / 2 + PAD - half
                     o_cell, o_entry, o_frac = taps_at(fixed(o_at))
                     z_cell, z_entry, z_frac = taps_at(fixed(z_at))
-                    re, im = np.float32(0), np.float32(0)
-                    for o in range(width):
-                        at = 8 * o_entry + o
-                        along_o = table_o[at] + o_frac * (table_o[at + 8] - table_o[at])
-                        for z in range(width):
-                            at = 16 * z_entry + 2 * z
-                            tap = along_o * (table_z[at] + z_frac * (table_z[at + 16] - table_z[at]))
-                            value = grid[o_cell - first + o, z_cell - left + z]
-                            re += tap * value.real
-                            im += tap * value.imag
+                    re, im = interpolate(
+                        grid, o_cell - first, z_cell - left, o_entry, o_frac, z_entry, z_frac, table_o, table_z, width
+                    )
                     # what the first sheet gives is multiplied with conj(p), what the second gives with p
                     sign = np.float32(1 - 2 * ((o_cell + z_cell) & 1))
                     fr, fi = sign * factor.real, -side * sign * factor.imag

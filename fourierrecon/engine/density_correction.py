@@ -174,6 +174,25 @@ def _away(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @compiled()
+def interpolate(
+    grid: Any, row: int, column: int, o_entry: int, o_frac: Any, z_entry: int, z_frac: Any, table_o: Any, table_z: Any,
+    width: int,
+) -> tuple[Any, Any]:  # fmt: skip
+    """Interpolate a grid that has no spare columns: taps as for spreading, from a row and a column on."""
+    real, imag = np.float32(0), np.float32(0)
+    for o in range(width):
+        at = 8 * o_entry + o
+        along_o = table_o[at] + o_frac * (table_o[at + 8] - table_o[at])
+        for z in range(width):
+            at = 16 * z_entry + 2 * z
+            tap = along_o * (table_z[at] + z_frac * (table_z[at + 16] - table_z[at]))
+            value = grid[row + o, column + z]
+            real += tap * value.real
+            imag += tap * value.imag
+    return real, imag
+
+
+@compiled()
 def _add_lost(
     samples: Any,  # (n_tilts, n_rows) complex64
     weights: Any,  # (n_tilts, n_rows) float32
@@ -208,16 +227,9 @@ def _add_lost(
         for el in range(low, high + 1):
             o_cell, o_entry, o_frac = taps_at(o_zero + o_step * el)
             z_cell, z_entry, z_frac = taps_at(z_zero + z_step * el)
-            real, imag = np.float32(0), np.float32(0)
-            for o in range(width):
-                at = 8 * o_entry + o
-                along_o = table_o[at] + o_frac * (table_o[at + 8] - table_o[at])
-                for z in range(width):
-                    at = 16 * z_entry + 2 * z
-                    tap = along_o * (table_z[at] + z_frac * (table_z[at + 16] - table_z[at]))
-                    value = grid[o_cell - first + o, z_cell - left + z]
-                    real += tap * value.real
-                    imag += tap * value.imag
+            real, imag = interpolate(
+                grid, o_cell - first, z_cell - left, o_entry, o_frac, z_entry, z_frac, table_o, table_z, width
+            )
             part = one
             if fade > 0:
                 part = np.float32(min(max((limit + fade - abs(ln[2, 0] * j + ln[2, 1] * el)) / fade, 0.0), 1.0))
